@@ -1,0 +1,34 @@
+"""minigrad: reverse-mode automatic differentiation whose vocabulary is NumPy itself.
+
+>>> import numpy as np, minigrad as mg
+>>> W = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+>>> loss = np.tanh(W @ [0.1, 0.2]).sum()
+>>> loss.backward()
+>>> W.grad.shape
+(2, 2)
+"""
+
+from . import rules as rules
+from .backend import DeviceError
+from .backward import walk
+from .creation import (
+    arange, eye, from_dlpack, full, full_like, get_default_dtype, ones, ones_like, rand, rand_like, randn, randn_like,
+    set_default_dtype, tensor, zeros, zeros_like,
+)  # fmt: skip
+from .checkpointing import checkpoint
+from .gradients import RowSparse
+from .modes import enable_grad, is_grad_enabled, no_grad, plain_path, set_grad_enabled
+from .randomness import get_random_state, manual_seed, set_random_state
+from .rules.activations import (
+    elu, erf, exp, gelu, hard_sigmoid, hard_tanh, leaky_relu, log, log_softmax, logsumexp, relu, sigmoid, silu,
+    softmax, softplus, tanh,
+)  # fmt: skip
+from .rules.indexing import embedding
+from .rules.joining import unstack
+from .scopes import name, scope, steps
+from .tape import Observer
+from .tensors import Tensor
+from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .vocabulary import primitive
+
+__version__ = "0.1.0"

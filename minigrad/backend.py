@@ -1,0 +1,243 @@
+"""Arrays and devices. The only module that knows CuPy.
+
+Everything else is written once, in NumPy's vocabulary: `np.tanh(a)` runs where `a` is, because CuPy's arrays answer
+NumPy's protocols. What those protocols do not reach stands here: which device an array is on, moving between
+devices, creating arrays on a device, random numbers, scattered addition.
+
+`register` adds another kind of array (the tests add a strict stand-in for CuPy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .modes import current_mode
+
+Array = Any
+Device = str
+
+
+class Backend(NamedTuple):
+    """One kind of array.
+
+    array_type    its class
+    module        the module with NumPy's functions for it
+    device_of     array -> "cpu", "cuda:0", ...
+    to_numpy      array -> NumPy array
+    from_numpy    (NumPy array, device) -> array
+    default_rng   (seed, device) -> a generator with `random`, `standard_normal`
+    add_at        (array, index, values): unbuffered `array[index] += values`
+    synchronous   whether looking at a value costs no wait
+    """
+
+    array_type: type
+    module: Any
+    device_of: Callable[[Array], Device]
+    to_numpy: Callable[[Array], np.ndarray[Any, Any]]
+    from_numpy: Callable[[Any, Device], Array]
+    default_rng: Callable[[Any, Device], Any]
+    add_at: Callable[[Array, Any, Array], None]
+    synchronous: bool
+
+
+class DeviceError(RuntimeError, TypeError, ValueError):
+    """Arrays of different devices in one operation, or a device that is not there."""
+
+
+NUMPY = Backend(
+    array_type=np.ndarray,
+    module=np,
+    device_of=lambda array: "cpu",
+    to_numpy=lambda array: array,
+    from_numpy=lambda array, device: np.asarray(array),
+    default_rng=lambda seed, device: np.random.default_rng(seed),
+    add_at=lambda array, index, values: np.add.at(array, index, values),
+    synchronous=True,
+)
+_BACKENDS: dict[type, Backend] = {np.ndarray: NUMPY}
+_BY_DEVICE: dict[str, Backend] = {"cpu": NUMPY}
+
+
+def register(kind: str, backend: Backend) -> None:
+    """Make another kind of array known, for devices called `kind` or `kind:n`."""
+    _BACKENDS[backend.array_type] = backend
+    _BY_DEVICE[kind] = backend
+
+
+def unregister(kind: str) -> None:
+    """Forget a kind of array."""
+    _BACKENDS.pop(_BY_DEVICE.pop(kind).array_type, None)
+
+
+# ---- CuPy --------------------------------------------------------------------------------------------------------
+
+
+def _cupy_backend(cupy: Any) -> Backend:
+    import cupyx
+
+    def on(device: Device) -> Any:
+        return cupy.cuda.Device(int(device.partition(":")[2] or 0))
+
+    def from_numpy(array: Any, device: Device) -> Array:
+        with on(device):
+            return cupy.asarray(array)
+
+    def default_rng(seed: Any, device: Device) -> Any:
+        with on(device):
+            return cupy.random.default_rng(seed)
+
+    return Backend(
+        array_type=cupy.ndarray,
+        module=cupy,
+        device_of=lambda array: f"cuda:{array.device.id}",
+        to_numpy=cupy.asnumpy,
+        from_numpy=from_numpy,
+        default_rng=default_rng,
+        add_at=cupyx.scatter_add,
+        synchronous=False,
+    )
+
+
+class _Cupy:
+    """CuPy, looked for once, when first asked for. Importable and usable are two things; the error is kept."""
+
+    def __init__(self) -> None:
+        self.searched = False
+        self.module: Any = None  # importable
+        self.usable = False  # and a GPU answers
+        self.error: BaseException | None = None
+
+    def find(self) -> _Cupy:
+        if not self.searched:
+            self.searched = True
+            try:
+                import cupy
+
+                self.module = cupy
+                cupy.cuda.runtime.getDeviceCount()
+                cupy.zeros(1) + 1
+                register("cuda", _cupy_backend(cupy))
+                self.usable = True
+            except Exception as error:  # a missing package, driver, library or card: all mean "no GPU here"
+                self.error = error
+        return self
+
+
+CUPY = _Cupy()
+
+
+def backend_for(device: Device) -> Backend:
+    """The backend of a device's name, or one clear sentence why there is none."""
+    kind, colon, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if kind == "cuda":
+        CUPY.find()
+    found = _BY_DEVICE.get(kind)
+    if found is not None and (not colon or (number.isdigit() and kind != "cpu")):
+        return found
+    if kind == "cuda" and CUPY.error is not None:
+        reason = "no GPU answers" if CUPY.module is not None else "CuPy cannot be imported"
+        raise DeviceError(
+            f'device "{device}" is not available because {reason}: {type(CUPY.error).__name__}: {CUPY.error} '
+            "(`python -m minigrad doctor` says what would help)"
+        )
+    raise DeviceError(f'there is no device {device!r}; devices are "cpu", "cuda", "cuda:1" and so on')
+
+
+# ---- what an array is, and where ---------------------------------------------------------------------------------
+
+
+def backend_of(array: Array) -> Backend:
+    """The backend of an array."""
+    kind = type(array)
+    found = _BACKENDS.get(kind)
+    if found is None:
+        if kind.__module__.partition(".")[0] == "cupy":
+            CUPY.find()
+        for array_type, candidate in _BACKENDS.items():
+            if isinstance(array, array_type):
+                return candidate
+        raise TypeError(f"{kind.__module__}.{kind.__qualname__} is not an array that minigrad knows")
+    return found
+
+
+def is_array(value: object) -> bool:
+    """Whether it is an array of a known kind (a scalar is not)."""
+    if type(value) in _BACKENDS:
+        return True
+    if type(value).__module__.partition(".")[0] == "cupy":
+        CUPY.find()
+    return isinstance(value, tuple(_BACKENDS))
+
+
+def device_of(array: Array) -> Device:
+    """`"cpu"`, `"cuda:0"`, ..."""
+    return backend_of(array).device_of(array)
+
+
+def module_of(array: Array) -> Any:
+    """The module with NumPy's functions for this array, for creating others beside it."""
+    return backend_of(array).module
+
+
+def transfer(array: Array, device: Device) -> Array:
+    """The array on another device (itself, if it is there already)."""
+    target = backend_for(device)
+    if isinstance(array, target.array_type) and (":" not in device or device_of(array) == device):
+        return array
+    return target.from_numpy(backend_of(array).to_numpy(array), device)
+
+
+def to_numpy(array: Array) -> np.ndarray[Any, Any]:
+    """The array as a NumPy array, copied from its device where needed."""
+    return backend_of(array).to_numpy(array)
+
+
+def from_numpy(array: Any, device: Device) -> Array:
+    """A NumPy array (or what NumPy can make one of) on a device."""
+    return backend_for(device).from_numpy(array, device)
+
+
+# ---- indices -----------------------------------------------------------------------------------------------------
+
+
+def check_indices(operation: str, indices: Array, size: int) -> None:
+    """Raise IndexError where an index is not in [0, size). On a GPU only under `detect_anomaly`, since it waits."""
+    if indices.size == 0 or not (backend_of(indices).synchronous or current_mode().observers):
+        return
+    low, high = int(indices.min()), int(indices.max())
+    if low < 0 or high >= size:
+        raise IndexError(f"{operation}: index {low if low < 0 else high} is out of range for {size} rows")
+
+
+def add_at(array: Array, index: Any, values: Array) -> None:
+    """`array[index] += values`, where repeated indices add up."""
+    parts = index if type(index) is tuple else (index,)
+    arrays = [part for part in parts if is_array(part)]
+    if all(part.dtype.kind == "b" for part in arrays):  # slices, numbers and masks name no place twice
+        array[index] += values
+    elif len(parts) == 1:
+        rows = arrays[0].reshape(-1)
+        rows = np.where(rows < 0, rows + array.shape[0], rows)
+        unique, sums = sum_rows(rows, values.reshape((rows.size, *array.shape[1:])))
+        array[unique] += sums
+    else:
+        backend_of(array).add_at(array, index, values)
+
+
+def sum_rows(indices: Array, rows: Array) -> tuple[Array, Array]:
+    """Sorted distinct indices (U,) and for each the sum of its rows (U, ...), from (K,) and (K, ...)."""
+    xp = backend_of(rows)
+    if indices.size == 0:
+        return indices, rows
+    if xp.synchronous:
+        order = np.argsort(indices, kind="stable")
+        ordered = indices[order]
+        starts = np.flatnonzero(np.concatenate([ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]]))
+        return ordered[starts], np.add.reduceat(rows[order], starts, axis=0)
+    unique, inverse = np.unique(indices, return_inverse=True)
+    sums = np.zeros_like(rows, shape=(unique.shape[0], *rows.shape[1:]))
+    xp.add_at(sums, inverse.reshape(-1), rows)
+    return unique, sums

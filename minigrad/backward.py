@@ -1,0 +1,399 @@
+"""The walker: replays the tape backwards and hands every operation its gradient.
+
+`walk` is the only code that does so. It serves `Tensor.backward`, the transforms, anomaly detection, diagnostics,
+pictures and profiles; those who want to see are `Observer`s.
+
+The next node is always the reached one with the highest position. Every use of its output was recorded later, so all
+of its gradient has arrived: no recursion, no sorting beforehand, and memory is released as the walk goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import backend
+from .gradients import Parts, Products, RowSparse, add, add_into
+from .modes import MODE, current_mode
+from .tape import WRITES, Edge, Node, Observer, Output, describe, node_of, refuse_overwritten
+from .tensors import Tensor
+
+if TYPE_CHECKING:
+    from .primitives import Pull
+
+Array = Any
+
+
+def walk(
+    roots: Iterable[tuple[Edge, Any]],
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    wanted: set[Any] | None = None,
+    within: bool = False,
+    observers: Sequence[Observer] = (),
+) -> dict[Any, Any]:
+    """Propagate gradients from `roots`, (edge, gradient) pairs, to the leaves.
+
+    create_graph  gradients are Tensors and formulas are recorded; else they are arrays
+    wanted        edges (see `key_of`) to find the gradients of; only what leads to them is visited. None: all leaves
+    within        stop at what is wanted, and leave hooks to the walk around this one
+    Returns a gradient for each leaf that was reached, or for each wanted edge that was; each belongs to the caller.
+    """
+    mode = current_mode()
+    observers = (*mode.observers, *observers)
+    needed = None if wanted is None else _leading_to([edge for edge, _ in roots], wanted)
+    gradients: dict[Any, Any] = {}  # by node (for several outputs: a list) or leaf; what has arrived so far
+    owned: set[Any] = set()  # whose gradient no one else can see, so that it may be added to in place
+    found: dict[Any, Any] = {}
+    heap: list[tuple[int, Node]] = []
+
+    def deliver(edge: Edge, new: Any, *seen: Any) -> None:
+        """Add `new` to what has arrived at `edge`; `seen` are arrays that `new` may be, or be a view of."""
+        if new.shape != edge.shape or new.dtype is not edge.dtype:
+            new = fit(new, edge)
+        if type(edge) is Node:
+            key: Any = edge
+        elif type(edge) is Output:
+            key = edge.node
+            several = gradients.get(key)
+            if several is None:
+                several = gradients[key] = [None] * len(key.shape)
+                heappush(heap, (-key.position, key))
+            old = several[edge.index]
+            several[edge.index] = new if old is None else old + new if create_graph else add(old, new)
+            return
+        else:  # a leaf
+            key = edge
+            if key not in gradients:
+                gradients[key] = new
+                if isinstance(new, Parts) or create_graph or not _seen(new, seen):
+                    owned.add(key)
+                return
+        old = gradients.get(key)
+        if old is None:
+            gradients[key] = new
+            heappush(heap, (-key.position, key))
+        elif create_graph:
+            gradients[key] = old + new
+        elif key in owned and not isinstance(old, Parts):
+            gradients[key] = add_into(old, new)
+        else:
+            gradients[key] = add(old, new)
+            owned.add(key)
+
+    outer = MODE.get()
+    MODE.set(outer.replace(grad=create_graph))
+    try:
+        with np.errstate(all="ignore"):
+            for edge, gradient in roots:
+                deliver(edge, gradient, gradient)
+            while heap:
+                node = heappop(heap)[1]
+                g = gradients.pop(node)
+                owned.discard(node)
+                if isinstance(g, Parts) and not (node.primitive.sparse and type(g) is Products):
+                    g = g.dense()
+                elif type(g) is list:
+                    g = [p.dense() if isinstance(p, Parts) else p for p in g]
+                if node.extra is not None and not (within and _is_wanted(node, wanted)):
+                    g = _call_hooks(node, g)
+                if needed is not None:
+                    at_end = _note_wanted(node, g, wanted, found)
+                    if (within and at_end) or not any(_any_needed(p, needed) for p in parents_of(node)):
+                        continue
+                if node.edges is None:
+                    raise _released(node)
+                if node.position < WRITES.last:
+                    refuse_overwritten(node)
+                for observer in observers:
+                    observer.arrived(node, g)
+                for parent, pull, kept in node.edges:
+                    if needed is not None and not _any_needed(parent, needed):
+                        continue
+                    try:
+                        pulled = pull.formula(g, *(on_tape(node, pull, kept) if create_graph else kept))
+                    except Exception as error:
+                        error.add_note(f"in the gradient of {describe(node)}")
+                        raise
+                    if type(parent) is not tuple:
+                        if pulled is not None:
+                            if observers:
+                                for observer in observers:
+                                    observer.pulled(node, parent, pulled)
+                            deliver(parent, pulled, g, kept)
+                    else:
+                        for one, gradient in zip(parent, pulled, strict=True):
+                            if one is not None and gradient is not None:
+                                for observer in observers:
+                                    observer.pulled(node, one, gradient)
+                                deliver(one, gradient, g, kept)
+                if not retain_graph:
+                    node.edges = None
+                pulled = g = kept = parent = None
+            for observer in observers:
+                observer.finished()
+            for leaf, g in gradients.items():
+                if isinstance(g, Parts) and not isinstance(g, RowSparse):
+                    g = g.dense()
+                elif leaf not in owned and not create_graph:
+                    g = _copied(g)
+                if leaf._hooks and not within:
+                    g = _hooked(leaf._hooks, g)
+                if wanted is None or leaf in wanted:
+                    found[leaf] = g
+    finally:
+        MODE.set(outer)
+    return found
+
+
+def _seen(new: Array, seen: tuple[Any, ...]) -> bool:
+    """Whether an array is one of these (or of what they hold), or a view: whether someone else may see it."""
+    if getattr(new, "base", None) is not None or not backend.is_array(new):
+        return True
+    return any(new is s or (isinstance(s, tuple | list) and any(new is k for k in s)) for s in seen)
+
+
+def _copied(gradient: Any) -> Array:
+    """An array of the caller's own (a scalar of NumPy's becomes one)."""
+    return np.array(gradient) if isinstance(gradient, np.generic) else gradient.copy()
+
+
+def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The kept arrays of a formula as Tensors that are found on the tape, so that the formula itself is recorded."""
+    parents = {p.operand: parent for parent, p, _ in node.edges}
+    wrapped = []
+    for name, value in zip(pull.names, kept, strict=True):
+        if name == "y":
+            if type(value) is tuple or type(value) is list:
+                several = tuple(value)
+                value = [Tensor._of(v, Output(node, k, v.shape, v.dtype)) for k, v in enumerate(several)]
+            else:
+                value = Tensor._of(value, node)
+        elif name in node.primitive.parameters:
+            parent = parents.get(node.primitive.parameters.index(name))
+            if type(parent) is tuple:
+                value = tuple([v if p is None else tensor_at(p, v) for p, v in zip(parent, value, strict=True)])
+            elif parent is not None:
+                value = tensor_at(parent, value)
+        wrapped.append(value)
+    return tuple(wrapped)
+
+
+def tensor_at(edge: Edge, array: Array) -> Tensor:
+    """The Tensor whose value is `array` and whose place on the tape is `edge`."""
+    return edge if isinstance(edge, Tensor) else Tensor._of(array, edge)
+
+
+def fit(gradient: Any, edge: Edge) -> Any:
+    """A gradient in the shape and dtype of what it is the gradient of: summed over broadcast axes, and cast."""
+    shape = edge.shape
+    if gradient.shape != shape:
+        if isinstance(gradient, Parts):
+            gradient = gradient.dense()
+        extra = len(gradient.shape) - len(shape)
+        grown = tuple(
+            k for k in range(len(gradient.shape))
+            if k < extra or (shape[k - extra] == 1 and gradient.shape[k] != 1)
+        )
+        gradient = np.sum(gradient, axis=grown, keepdims=True) if extra >= 0 else gradient
+        if gradient.shape[max(extra, 0) :] != shape:
+            raise ValueError(f"a rule gave a gradient of shape {gradient.shape} for an operand of shape {shape}")
+        gradient = gradient.reshape(shape)
+    if gradient.dtype != edge.dtype:
+        gradient = gradient.astype(edge.dtype)
+    return gradient
+
+
+# ---- pruning -----------------------------------------------------------------------------------------------------
+
+
+def key_of(edge: Edge) -> Any:
+    """What stands for an edge in `wanted` and in the result of `walk`."""
+    return (edge.node, edge.index) if type(edge) is Output else edge
+
+
+def parents_of(node: Node) -> list[Edge]:
+    """The edges to a node's parents that require grad."""
+    parents: list[Edge] = []
+    for parent, _, _ in node.edges or ():
+        parents += [p for p in parent if p is not None] if type(parent) is tuple else [parent]
+    return parents
+
+
+def nodes_below(roots: Iterable[Edge]) -> list[Node]:
+    """All nodes that the roots depend on, in the order of recording."""
+    stack = [node_of(edge)[0] for edge in roots if not isinstance(edge, Tensor)]
+    seen = set(stack)
+    while stack:
+        for parent in parents_of(stack.pop()):
+            if not isinstance(parent, Tensor):
+                node = node_of(parent)[0]
+                if node not in seen:
+                    seen.add(node)
+                    stack.append(node)
+    return sorted(seen, key=lambda node: node.position)
+
+
+def _leading_to(roots: Iterable[Edge], wanted: set[Any]) -> set[Any]:
+    """The nodes and leaves through which gradient reaches what is wanted."""
+    needed = {key[0] if type(key) is tuple else key for key in wanted}
+    for node in nodes_below(roots):
+        if any(_any_needed(parent, needed) for parent in parents_of(node)):
+            needed.add(node)
+    return needed
+
+
+def _any_needed(parent: Any, needed: set[Any]) -> bool:
+    if type(parent) is tuple:
+        return any(p is not None and _any_needed(p, needed) for p in parent)
+    return (parent.node if type(parent) is Output else parent) in needed
+
+
+def _is_wanted(node: Node, wanted: Any) -> bool:
+    outputs = len(node.shape) if type(node.dtype) is tuple else 0
+    return node in wanted or any((node, k) in wanted for k in range(outputs))
+
+
+def _note_wanted(node: Node, g: Any, wanted: Any, found: dict[Any, Any]) -> bool:
+    """Keep the gradient of a node's outputs that are wanted; whether any is."""
+    hit = False
+    for key, gradient in [(node, g)] if type(g) is not list else [((node, k), p) for k, p in enumerate(g)]:
+        if key in wanted:
+            hit = True
+            if gradient is not None:
+                own = gradient.dense() if isinstance(gradient, Parts) else gradient
+                found[key] = own if isinstance(own, Tensor) else _copied(own)
+    return hit
+
+
+# ---- hooks -------------------------------------------------------------------------------------------------------
+
+
+def _hooked(hooks: Sequence[Any], gradient: Any) -> Any:
+    """The gradient after the hooks, each of which sees a Tensor of its own and may return another."""
+    for hook in list(hooks):
+        mine = gradient if isinstance(gradient, Tensor | RowSparse) else Tensor._of(_copied(gradient))
+        answer = hook(mine)
+        if answer is not None:
+            if answer.shape != gradient.shape:
+                raise ValueError(f"a hook returned shape {answer.shape} for a gradient of shape {gradient.shape}")
+            if isinstance(gradient, Tensor | RowSparse):
+                gradient = answer
+            else:
+                gradient = (answer.data if isinstance(answer, Tensor) else answer).astype(gradient.dtype)
+    return gradient
+
+
+def _call_hooks(node: Node, g: Any) -> Any:
+    extra = node.extra
+    assert extra is not None
+    several = g if type(g) is list else [g]
+    for index, gradient in enumerate(several):
+        if gradient is None or not (index in extra.hooks or index in extra.retained):
+            continue
+        if isinstance(gradient, Parts):
+            gradient = gradient.dense()
+        if index in extra.hooks:
+            gradient = _hooked(extra.hooks[index], gradient)
+        if index in extra.retained and (tensor := extra.retained[index]()) is not None:
+            mine = gradient if isinstance(gradient, Tensor) else Tensor._of(_copied(gradient))
+            tensor.grad = mine if tensor.grad is None else tensor.grad + mine
+        several[index] = gradient
+    return several if type(g) is list else several[0]
+
+
+def _released(node: Node) -> RuntimeError:
+    return RuntimeError(
+        f"backward: the graph below the result of {describe(node)}\nwas released by an earlier backward. If it is a "
+        "state carried over from an earlier window of a sequence, cut it there with state = state.detach(). To "
+        "go through the same graph twice on purpose, call the first backward with retain_graph=True."
+    )
+
+
+# ---- Tensor.backward ---------------------------------------------------------------------------------------------
+
+
+def seed(tensor: Tensor, gradient: Any, operation: str = "backward") -> Any:
+    """The gradient to start from: the given one, checked, or 1 for a scalar."""
+    if not tensor._requires_grad:
+        if tensor.data.dtype.kind != "f":
+            raise TypeError(f"{operation}: a tensor of dtype {tensor.dtype} has no gradient; only floating ones do")
+        raise RuntimeError(
+            f"{operation}: this tensor of shape {tensor.shape} does not require grad: it was computed from no tensor "
+            "that does, or under no_grad, or it was detached"
+        )
+    if gradient is None:
+        if tensor.size != 1:
+            raise RuntimeError(
+                f"{operation}: a tensor of shape {tensor.shape} is not a scalar; reduce it, as in loss.sum(), or "
+                f"pass the gradient, an array of shape {tensor.shape}"
+            )
+        return np.ones_like(tensor.data)
+    value = gradient.data if isinstance(gradient, Tensor) else gradient
+    if not backend.is_array(value):
+        value = backend.from_numpy(np.asarray(value, tensor.dtype), tensor.device)
+    if value.shape != tensor.shape:
+        raise ValueError(f"{operation}: the gradient has shape {value.shape}, the tensor {tensor.shape}")
+    if backend.device_of(value) != tensor.device:
+        raise backend.DeviceError(
+            f"{operation}: the gradient is on {backend.device_of(value)}, the tensor on {tensor.device}"
+        )
+    return gradient if isinstance(gradient, Tensor) and gradient._requires_grad else value
+
+
+def backward(
+    tensor: Tensor,
+    gradient: Any = None,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    inputs: Sequence[Tensor] | None = None,
+) -> None:
+    """See `Tensor.backward`."""
+    start = seed(tensor, gradient)
+    if create_graph:
+        start = start if isinstance(start, Tensor) else Tensor._of(start)
+    elif isinstance(start, Tensor):
+        start = start.data
+    targets = [inputs] if isinstance(inputs, Tensor) else inputs
+    wanted = None
+    if targets is not None:
+        for target in targets:
+            if not target._requires_grad:
+                raise RuntimeError(f"backward: an input of shape {target.shape} does not require grad")
+        wanted = {key_of(target.edge or target) for target in targets}
+    found = walk(
+        [(tensor.edge or tensor, start)],
+        retain_graph=retain_graph or create_graph,
+        create_graph=create_graph,
+        wanted=wanted,
+    )
+    if targets is None:
+        for leaf, g in found.items():
+            accumulate(leaf, g)
+    else:
+        for target in targets:
+            g = found.get(key_of(target.edge or target))
+            if g is not None:
+                accumulate(target, g)
+
+
+def accumulate(leaf: Tensor, gradient: Any) -> None:
+    """Add to a tensor's `.grad`; the Tensor that is there is never changed, only replaced."""
+    old = leaf.grad
+    if old is None:
+        leaf.grad = gradient if isinstance(gradient, Tensor | RowSparse) else Tensor._of(gradient)
+    elif isinstance(old, RowSparse) or isinstance(gradient, RowSparse):
+        if isinstance(old, RowSparse) and isinstance(gradient, RowSparse):
+            leaf.grad = old + gradient
+        else:
+            dense = [p.dense() if isinstance(p, RowSparse) else p for p in (old, gradient)]
+            leaf.grad = Tensor._of(sum(p.data if isinstance(p, Tensor) else p for p in dense))
+    elif isinstance(gradient, Tensor):
+        leaf.grad = old + gradient
+    else:
+        leaf.grad = Tensor._of(old.data + gradient)

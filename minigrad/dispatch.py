@@ -1,0 +1,137 @@
+"""NumPy's two protocols: from a NumPy function to the primitive that records it.
+
+    UFUNCS     np.tanh, np.add, ...         -> primitive
+    FUNCTIONS  np.sum, np.concatenate, ...  -> primitive, or a function composed of them
+    QUERIES    np.shape, np.argmax, ...: no gradient by their nature; they give plain values
+
+Whatever is in none of them runs on the arrays if no gradient can be lost, and is refused otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from .modes import current_mode
+from .scopes import here
+
+UFUNCS: dict[Any, Any] = {}
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+QUERIES: set[Any] = {
+    np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type, np.common_type,
+    np.zeros_like, np.ones_like, np.empty_like, np.full_like,
+    np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.argwhere, np.nonzero,
+    np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.bincount, np.lexsort,
+    np.any, np.all, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.isin, np.iscomplexobj, np.isrealobj,
+    np.isneginf, np.isposinf, np.shares_memory, np.may_share_memory, np.array_repr, np.array_str, np.array2string,
+    np.linalg.matrix_rank, np.linalg.cond,
+}  # fmt: skip
+PLAIN_UFUNCS: set[Any] = {
+    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
+    np.logical_and, np.logical_or, np.logical_xor, np.logical_not,
+    np.isnan, np.isinf, np.isfinite, np.signbit,
+}  # fmt: skip
+REDUCTIONS: dict[Any, Any] = {
+    np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min,
+    np.logical_and: np.all, np.logical_or: np.any,
+}  # fmt: skip
+ACCUMULATIONS: dict[Any, Any] = {np.add: np.cumsum, np.multiply: np.cumprod}
+
+
+def _is_tensor(value: Any) -> bool:
+    from .tensors import Tensor
+
+    return isinstance(value, Tensor)
+
+
+def unwrapped(value: Any) -> Any:
+    """The same nested tuples, lists and dicts with each Tensor's array in its place."""
+    if _is_tensor(value):
+        return value.data
+    if isinstance(value, tuple | list):
+        return type(value)([unwrapped(v) for v in value]) if type(value) in (tuple, list) else value
+    if isinstance(value, dict):
+        return {key: unwrapped(v) for key, v in value.items()}
+    return value
+
+
+def _requires_grad(value: Any) -> bool:
+    if _is_tensor(value):
+        return bool(value.requires_grad)
+    if isinstance(value, tuple | list):
+        return any(_requires_grad(v) for v in value)
+    if isinstance(value, dict):
+        return any(_requires_grad(v) for v in value.values())
+    return False
+
+
+def _wrapped(value: Any) -> Any:
+    """Floating arrays become Tensors again; indices, masks and numbers stay plain."""
+    from .tensors import Tensor
+
+    if isinstance(value, tuple | list):
+        return type(value)([_wrapped(v) for v in value]) if type(value) in (tuple, list) else value
+    return Tensor._of(value) if backend.is_array(value) and value.dtype.kind == "f" else value
+
+
+def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Run a function that has no rule on the arrays; refuse, where that would lose a gradient."""
+    if current_mode().grad and (_requires_grad(args) or _requires_grad(kwargs)):
+        raise TypeError(
+            f"{name} has no rule for its gradient, and an input requires grad{here()}. Compose it of functions "
+            "that have one, add a rule with @mg.primitive, or pass x.detach() if no gradient should flow"
+        )
+    return _wrapped(call(*unwrapped(args), **unwrapped(kwargs)))
+
+
+def _refuse_out(name: str, out: Any, inputs: Any) -> None:
+    if any(_is_tensor(o) for o in (out if isinstance(out, tuple) else (out,))):
+        raise TypeError(f"{name}: out= cannot be a Tensor, whose values may be needed for a gradient; use the result")
+    if current_mode().grad and _requires_grad(inputs):
+        raise TypeError(
+            f"{name}: writing the result into a plain array (out=, or `array += tensor`) would lose the gradient "
+            "of an input that requires grad; write `array = array + tensor`"
+        )
+
+
+def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A ufunc that is not a plain call of a primitive: a comparison, a reduction, one with keywords, an unknown one."""
+    name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+    if kwargs.get("out") is not None:
+        _refuse_out(name, kwargs["out"], inputs)
+        return getattr(ufunc, method)(*unwrapped(inputs), **unwrapped(kwargs))
+    if method == "__call__":
+        if ufunc in PLAIN_UFUNCS:
+            return ufunc(*unwrapped(inputs), **unwrapped(kwargs))
+        if ufunc in UFUNCS and set(kwargs) == {"dtype"}:
+            cast = [x.astype(kwargs["dtype"]) if _is_tensor(x) else x for x in inputs]
+            return UFUNCS[ufunc].apply(*cast)
+        if ufunc in UFUNCS and kwargs:
+            name += f" with {', '.join(kwargs)}="
+    elif method == "reduce" and ufunc in REDUCTIONS:
+        return REDUCTIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
+    elif method == "accumulate" and ufunc in ACCUMULATIONS:
+        return ACCUMULATIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
+    elif method == "outer" and ufunc in UFUNCS and not kwargs:
+        a, b = inputs
+        return UFUNCS[ufunc].apply(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
+    elif method == "at":
+        raise TypeError(f"{name} writes in place; add np.zeros_like and an indexed gradient, or use mg.embedding")
+    return _without_rule(name, getattr(ufunc, method), inputs, kwargs)
+
+
+def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
+    """A NumPy function that is not a ufunc."""
+    name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+    if kwargs.get("out") is not None:
+        _refuse_out(name, kwargs["out"], args)
+        return function(*unwrapped(args), **unwrapped(kwargs))
+    known = FUNCTIONS.get(function)
+    if known is not None:
+        return known(*args, **kwargs)
+    if function in QUERIES:
+        return function(*unwrapped(args), **unwrapped(kwargs))
+    return _without_rule(name, function, args, kwargs)

@@ -1,0 +1,184 @@
+"""Gradients that are not (yet) an array: sums that are cheaper to keep in parts.
+
+    Products    Σₖ pₖᵀ qₖ, the gradient of a matrix used in many products: gathered, then done as one product
+    Placed      a piece at an index of an otherwise zero array: written into one shared buffer, never a full array each
+    RowSparse   rows of an embedding matrix; the only one that users meet
+
+Rules return them in a first-order backward; under `create_graph` rules compute with recorded Tensors instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import backend
+
+Array = Any
+
+
+class Parts:
+    """Base class: knows its shape and dtype, can become an array, and can be added to others of its kind."""
+
+    __slots__ = ("dtype", "shape")
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def dense(self) -> Array:
+        """The gradient as an array of its own."""
+        raise NotImplementedError
+
+    def plus(self, other: Any) -> Any:
+        """The sum with a later arrival. It may be `self`, extended."""
+        total = self.dense()
+        return add_into(total, other)
+
+
+class Products(Parts):
+    """Σₖ pₖᵀ qₖ for pₖ of shape (nₖ, D) and qₖ of shape (nₖ, H); the sum has shape (D, H).
+
+    The rows of all steps are joined, so that T thin products become one thick one (exact up to rounding). When more
+    than `LIMIT` numbers wait, they are summed, so that gathering never needs more than a bounded amount of memory.
+    """
+
+    __slots__ = ("pairs", "size", "total")
+    LIMIT = 1 << 26
+
+    def __init__(self, pairs: list[tuple[Array, Array]]) -> None:
+        p, q = pairs[0]
+        self.pairs = pairs
+        self.total: Array | None = None  # of the pairs already summed
+        self.size = p.size + q.size
+        self.shape = (p.shape[1], q.shape[1])
+        self.dtype = p.dtype if p.dtype is q.dtype else np.result_type(p.dtype, q.dtype)
+
+    @property
+    def T(self) -> Products:
+        flipped = Products([(q, p) for p, q in self.pairs])
+        flipped.total = None if self.total is None else self.total.T
+        flipped.size = self.size
+        return flipped
+
+    def plus(self, other: Any) -> Any:
+        if type(other) is not Products:
+            return super().plus(other)
+        self.pairs += other.pairs
+        self.size += other.size
+        if other.total is not None:
+            self.total = other.total if self.total is None else self.total + other.total
+        if self.size > self.LIMIT:
+            self.total, self.pairs, self.size = self.dense(), self.pairs[:1], 0
+            self.pairs = [(p[:0], q[:0]) for p, q in self.pairs]
+        return self
+
+    def dense(self) -> Array:
+        if len(self.pairs) == 1:
+            p, q = self.pairs[0]
+        else:
+            p = np.concatenate([p for p, _ in self.pairs])  # (Σₖ nₖ, D)
+            q = np.concatenate([q for _, q in self.pairs])  # (Σₖ nₖ, H)
+        product = p.T @ q
+        return product if self.total is None else self.total + product
+
+
+class Placed(Parts):
+    """`piece` at `index` of an array of zeros of the given shape."""
+
+    __slots__ = ("index", "piece")
+
+    def __init__(self, shape: tuple[int, ...], index: Any, piece: Array) -> None:
+        self.shape = shape
+        self.dtype = piece.dtype
+        self.index = index
+        self.piece = piece
+
+    def add_to(self, buffer: Array) -> None:
+        backend.add_at(buffer, self.index, self.piece)
+
+    def dense(self) -> Array:
+        buffer = np.zeros_like(self.piece, shape=self.shape, order="C")
+        self.add_to(buffer)
+        return buffer
+
+
+class RowSparse(Parts):
+    """A gradient that is zero but for some rows: what an embedding lookup with `sparse=True` gives.
+
+    indices  (K,) integers, the rows; repeated ones add up
+    rows     (K, ...) their values
+    shape    of the whole, (V, ...)
+
+    `dense()` gives the array; `coalesce()` the same with sorted, distinct indices.
+    Raises IndexError where an index lies outside (on a GPU only under `detect_anomaly`, since looking would wait).
+    """
+
+    __slots__ = ("indices", "rows")
+
+    def __init__(self, indices: Array, rows: Array, shape: tuple[int, ...], *, check: bool = True) -> None:
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise TypeError(f"RowSparse: indices must be integers in one axis, got {indices.dtype} {indices.shape}")
+        if rows.shape != (indices.shape[0], *shape[1:]):
+            raise ValueError(
+                f"RowSparse: rows of shape {rows.shape} do not fit {indices.shape[0]} indices into {tuple(shape)}"
+            )
+        if check:
+            backend.check_indices("RowSparse", indices, shape[0])
+        self.indices = indices
+        self.rows = rows
+        self.shape = tuple(shape)
+        self.dtype = rows.dtype
+
+    def coalesce(self) -> RowSparse:
+        """Sorted, distinct indices, each with the sum of its rows."""
+        return RowSparse(*backend.sum_rows(self.indices, self.rows), self.shape, check=False)
+
+    def dense(self) -> Array:
+        whole = np.zeros_like(self.rows, shape=self.shape, order="C")
+        unique, sums = backend.sum_rows(self.indices, self.rows)
+        whole[unique] = sums
+        return whole
+
+    def plus(self, other: Any) -> Any:
+        if type(other) is not RowSparse:
+            return super().plus(other)
+        return RowSparse(
+            np.concatenate([self.indices, other.indices]), np.concatenate([self.rows, other.rows]), self.shape,
+            check=False,
+        )
+
+    def astype(self, dtype: Any) -> RowSparse:
+        return RowSparse(self.indices, self.rows.astype(dtype), self.shape, check=False)
+
+    def __add__(self, other: RowSparse) -> RowSparse:
+        if not isinstance(other, RowSparse) or other.shape != self.shape:
+            return NotImplemented
+        total: RowSparse = self.plus(other)
+        return total
+
+    def __mul__(self, factor: Any) -> RowSparse:
+        return RowSparse(self.indices, self.rows * factor, self.shape, check=False)
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        return f"RowSparse({self.indices.shape[0]} rows of shape {self.rows.shape[1:]} in {self.shape}, {self.dtype})"
+
+
+def add_into(total: Array, other: Any) -> Array:
+    """Add a gradient to an array that nobody else can see."""
+    if type(other) is Placed:
+        other.add_to(total)
+        return total
+    total += other.dense() if isinstance(other, Parts) else other
+    return total
+
+
+def add(old: Any, new: Any) -> Any:
+    """The sum of two arrivals, the first of which somebody else may see: nothing of it is changed."""
+    if isinstance(old, Parts):
+        return old.plus(new)
+    if isinstance(new, Parts):
+        return add_into(old.copy(), new)
+    return old + new

@@ -1,0 +1,123 @@
+"""The recording mode: is the tape running, in which scope, and who watches.
+
+All of it is one immutable `Mode` in one context variable, so it is private to each thread and task, is read with
+a single look-up when an operation is recorded, and is restored on every exit from a `with` block.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from .scopes import Scope
+    from .tape import Observer
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Mode:
+    """What holds while an operation is recorded.
+
+    grad       whether operations on tensors that require grad are recorded
+    scope      the innermost `scope`, or None
+    observers  those who are told of every recorded node and of every gradient (see `tape.Observer`)
+    fast       whether gathered, fused and other fast paths may be taken
+    """
+
+    __slots__ = ("fast", "grad", "observers", "scope")
+
+    def __init__(
+        self, grad: bool = True, scope: Scope | None = None, observers: tuple[Observer, ...] = (), fast: bool = True
+    ) -> None:
+        self.grad = grad
+        self.scope = scope
+        self.observers = observers
+        self.fast = fast
+
+    def replace(self, **changes: Any) -> Mode:
+        return Mode(**({name: getattr(self, name) for name in self.__slots__} | changes))
+
+
+MODE: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a Mode is never changed)
+current_mode = MODE.get
+
+
+@contextmanager
+def changed_mode(**changes: Any) -> Iterator[Mode]:
+    """The current mode with some of its fields changed, inside the block."""
+    token = MODE.set(mode := current_mode().replace(**changes))
+    try:
+        yield mode
+    finally:
+        MODE.reset(token)
+
+
+class _GradMode:
+    """`with no_grad(): ...` or `@no_grad()` (also `@no_grad`) on a function."""
+
+    def __init__(self, flag: bool) -> None:
+        self._flag = flag
+        self._outer: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._outer.append(current_mode().grad)
+        MODE.set(current_mode().replace(grad=self._flag))
+
+    def __exit__(self, *exception: object) -> None:
+        MODE.set(current_mode().replace(grad=self._outer.pop()))
+
+    def __call__(self, function: F) -> F:
+        flag = self._flag
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with _GradMode(flag):
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+def no_grad(function: F | None = None) -> Any:
+    """Record nothing inside: `with no_grad():`, or as a decorator."""
+    return _GradMode(False) if function is None else _GradMode(False)(function)
+
+
+def enable_grad(function: F | None = None) -> Any:
+    """Record inside, also within `no_grad`: `with enable_grad():`, or as a decorator."""
+    return _GradMode(True) if function is None else _GradMode(True)(function)
+
+
+class set_grad_enabled(_GradMode):  # noqa: N801 (PyTorch's name)
+    """Switch recording on or off: as a call, from now on; as `with set_grad_enabled(flag):`, for the block."""
+
+    def __init__(self, flag: bool) -> None:
+        super().__init__(bool(flag))
+        self._before = current_mode().grad
+        MODE.set(current_mode().replace(grad=self._flag))
+
+    def __enter__(self) -> None:
+        self._outer.append(self._before)
+        MODE.set(current_mode().replace(grad=self._flag))
+
+    def __call__(self, function: F) -> F:
+        MODE.set(current_mode().replace(grad=self._before))  # as a decorator it changes nothing outside
+        return super().__call__(function)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded here."""
+    return current_mode().grad
+
+
+@contextmanager
+def plain_path() -> Iterator[None]:
+    """Switch every fast path off inside the block: nothing is gathered or fused, and every node is the plain one.
+
+    The numbers are the same up to rounding; this is for comparing, and for finding mistakes.
+    """
+    with changed_mode(fast=False):
+        yield

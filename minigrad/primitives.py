@@ -1,0 +1,341 @@
+"""Primitives: an operation on arrays together with the formulas of its gradients.
+
+A formula is a function whose *parameter names* say what it needs, and so what a recorded node keeps alive:
+
+    g          the gradient of the output (for several outputs: a list of them, None where one was not used)
+    y          the output
+    x, a, ...  any parameter of the forward, by its name
+    x_shape    the shape of such a parameter, without keeping its array
+
+so that `lambda g, y: g * (1 - y * y)` is the whole rule of tanh, and says that the input is not kept. Formulas are
+written in the vocabulary that users write in: on arrays they give first-order gradients, and on Tensors (under
+`create_graph`) they are recorded themselves, which gives all higher orders.
+
+The engine sums over broadcast axes and casts to the operand's dtype after a formula, so no formula does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from .modes import Mode, current_mode
+from .scopes import here
+from .tape import INTERNAL, Node, Output, next_position
+
+from .tensors import Tensor
+
+Array = Any
+Formula = Callable[..., Any]
+
+_new = object.__new__
+_frame = sys._getframe
+_ndarray = np.ndarray
+
+
+class Pull:
+    """The gradient of one operand: its formula, and what to keep for it."""
+
+    __slots__ = ("formula", "keep", "name", "names", "operand")
+
+    def __init__(self, name: str, formula: Formula, parameters: list[str]) -> None:
+        self.name = name
+        self.operand = parameters.index(name)
+        self.formula = formula
+        asked = list(inspect.signature(formula).parameters)
+        if not asked or asked[0] != "g":
+            raise TypeError(f"the first parameter of a gradient's formula must be g, got ({', '.join(asked)})")
+        self.names = tuple(asked[1:])
+        known = {"y": "y"} | {p: p for p in parameters} | {f"{p}_shape": f"_shape({p})" for p in parameters}
+        if unknown := [n for n in self.names if n not in known]:
+            raise TypeError(f"the formula for {name!r} asks for {unknown}; it may name {sorted(known)}")
+        # a function that picks what the formula names, out of the output and the forward's arguments
+        picked = "".join(known[n] + ", " for n in self.names)
+        source = f"lambda y, {', '.join(parameters)}: ({picked})"
+        self.keep: Callable[..., tuple[Any, ...]] = eval(source, {"_shape": np.shape})
+
+
+class Primitive:
+    """A differentiable operation on arrays. Call it with Tensors, arrays, or both.
+
+    name       what messages, pictures and profiles call it
+    forward    the function on arrays
+    pulls      a formula for each operand that has a gradient, by the name of its parameter
+    joint      the name of a parameter that takes a tuple of operands; its formula gives a gradient for each of them
+    constants  parameters that may be Tensors but have no gradient because the result does not vary with them
+    sparse     whether the formulas take gathered gradients (`gradients.Products`) as they are
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        pulls: dict[str, Formula],
+        *,
+        joint: str | None = None,
+        constants: tuple[str, ...] = (),
+        sparse: bool = False,
+        parameters: tuple[str, ...] | None = None,
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self.joint = joint
+        self.sparse = sparse
+        self.__name__ = name
+        self.__doc__ = forward.__doc__
+        if parameters is None:
+            signature = inspect.signature(forward)
+            self.__signature__ = signature
+            self.parameters = list(signature.parameters)
+            defaults = {f"_{p}": v.default for p, v in signature.parameters.items()}
+            declared = ", ".join(
+                p if v.default is inspect.Parameter.empty else f"{p}=_{p}" for p, v in signature.parameters.items()
+            )
+            # one tuple of all arguments in the order of the parameters
+            self.bind: Any = eval(f"lambda {declared}: ({''.join(p + ', ' for p in self.parameters)})", defaults)
+        else:  # a ufunc: positional operands only
+            self.parameters = list(parameters)
+            self.bind = eval(f"lambda {', '.join(parameters)}: ({', '.join(parameters)},)")
+        self.constants = {self.parameters.index(c) for c in constants}
+        self.pulls = [Pull(operand, formula, self.parameters) for operand, formula in pulls.items()]
+        self._pull_of = {pull.operand: pull for pull in self.pulls}
+        self._joint = self.parameters.index(joint) if joint else -1
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            values = self.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {str(error).replace('<lambda>()', 'the call').strip()}{here()}") from None
+        found = False
+        arrays = []
+        for value in values:
+            if isinstance(value, Tensor):
+                found = True
+                value = value.data
+            elif type(value) is tuple and any(isinstance(v, Tensor) for v in value):
+                found = True
+                value = tuple([v.data if isinstance(v, Tensor) else v for v in value])
+            arrays.append(value)
+        try:
+            y = self.forward(*arrays)
+        except Exception as error:
+            raise explained(error, self.name, arrays) from error
+        if not found:
+            return y
+        return self._record(values, arrays, y)
+
+    def _record(self, values: tuple[Any, ...], arrays: list[Any], y: Any) -> Any:
+        mode = current_mode()
+        edges: tuple[Any, ...] = ()
+        if mode.grad:
+            for index, value in enumerate(values):
+                if isinstance(value, Tensor):
+                    if not value._requires_grad:
+                        continue
+                    parent: Any = value.edge or value
+                elif index == self._joint:
+                    parent = tuple(
+                        [(v.edge or v) if isinstance(v, Tensor) and v._requires_grad else None for v in value]
+                    )
+                    if not any(p is not None for p in parent):
+                        continue
+                elif type(value) is tuple and any(isinstance(v, Tensor) and v._requires_grad for v in value):
+                    parent = None
+                else:
+                    continue
+                pull = self._pull_of.get(index)
+                if pull is None:
+                    if index in self.constants:
+                        continue
+                    raise TypeError(
+                        f"{self.name}: there is no rule for the gradient of {self.parameters[index]!r}, and it "
+                        f"requires grad{here()}; pass x.detach() if no gradient should flow, or add a rule "
+                        "with mg.primitive"
+                    )
+                edges += ((parent, pull, pull.keep(y, *arrays)),)
+        if type(y) is tuple or type(y) is list:
+            return record_many(self, tuple(y), edges, mode, values)
+        return record(self, y, edges, mode, values)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+# ---- recording ---------------------------------------------------------------------------------------------------
+
+
+def record(primitive: Primitive, y: Any, edges: tuple[Any, ...], mode: Mode, operands: tuple[Any, ...]) -> Tensor:
+    """The Tensor of an operation's result, and its node if any operand requires grad."""
+    if type(y) is not _ndarray and not backend.is_array(y):
+        y = np.asarray(y)  # a reduction gives a scalar: back to an array of no axes
+    t = _new(Tensor)
+    t.data = y
+    t.grad = t._name = t._hooks = t._origin = None
+    if edges:
+        node = _new(Node)
+        node.position = next_position()
+        node.edges = edges
+        node.primitive = primitive
+        node.shape = y.shape
+        node.dtype = y.dtype
+        node.scope = mode.scope
+        node.extra = None
+        frame: Any = _frame(2)
+        while INTERNAL[frame.f_code.co_filename] and frame.f_back is not None:
+            frame = frame.f_back
+        node.code = frame.f_code
+        node.instruction = frame.f_lasti
+        t.edge = node
+        t._requires_grad = True
+        for index, operand in enumerate(operands):
+            if isinstance(operand, Tensor) and not operand._requires_grad:
+                remember_input(node, index, operand)
+    else:
+        t.edge = None
+        t._requires_grad = False
+    if mode.observers:
+        for observer in mode.observers:
+            observer.recorded(primitive, operands, (y,), t.edge)
+    return t
+
+
+def record_many(
+    primitive: Primitive, ys: tuple[Any, ...], edges: tuple[Any, ...], mode: Mode, operands: tuple[Any, ...]
+) -> tuple[Tensor, ...]:
+    """The same for an operation with several outputs: one node, an `Output` for each."""
+    ys = tuple([y if backend.is_array(y) else np.asarray(y) for y in ys])
+    if not edges:
+        outputs = tuple([Tensor._of(y) for y in ys])
+        node = None
+    else:
+        node = record(primitive, ys[0], edges, mode.replace(observers=()), operands).edge
+        node.shape = tuple([y.shape for y in ys])
+        node.dtype = tuple([y.dtype for y in ys])
+        outputs = tuple([Tensor._of(y, Output(node, k, y.shape, y.dtype)) for k, y in enumerate(ys)])
+    for observer in mode.observers:
+        observer.recorded(primitive, operands, ys, node)
+    return outputs
+
+
+def remember_input(node: Node, index: int, operand: Tensor) -> None:
+    """Let a node know the name of an operand that is not on the tape, for pictures; never the operand itself."""
+    if operand._origin is not None:
+        node.extras().inputs[index] = ("detached", *operand._origin)
+    elif operand._name is not None:
+        node.extras().inputs[index] = ("input", operand._name, 0)
+
+
+def explained(error: Exception, name: str, operands: Any) -> Exception:
+    """The error of a forward, with the operation, the operands' shapes and dtypes, and the scope in its message."""
+    arrays = []
+    for value in operands:
+        arrays += [v for v in (value if isinstance(value, tuple | list) else [value]) if backend.is_array(v)]
+    devices = list(dict.fromkeys(backend.device_of(a) for a in arrays))
+    if len(devices) > 1:
+        return backend.DeviceError(
+            f"{name}: operands on different devices, {' and '.join(devices)}{here()}; move one with .to(device)"
+        )
+    message = str(error).rstrip(" .")
+    if message.startswith(f"{name}: "):
+        message = message[len(name) + 2 :]
+    shapes = " and ".join(f"{a.dtype} {a.shape}" for a in arrays)
+    message = f"{name}: {message}" + (f"; operands: {shapes}" if shapes else "") + here()
+    for kind in (
+        np.exceptions.AxisError, np.linalg.LinAlgError, IndexError, ValueError, TypeError, FloatingPointError,
+        NotImplementedError, MemoryError,
+    ):
+        if isinstance(error, kind):
+            return kind(message)
+    error.add_note(f"in {name}{here()}")
+    return error
+
+
+# ---- element-wise operations: the hot path ----------------------------------------------------------------------
+
+_PLAIN = frozenset([np.ndarray, float, int, bool])
+
+
+def operand(value: Any, other: Array) -> Any:
+    """What stands beside a tensor, as something to compute with: a list becomes an array, and a NumPy scalar a
+    Python one, so that it does not change the dtype of a floating tensor."""
+    if isinstance(value, np.generic):
+        return value.item() if other.dtype.kind == "f" and value.dtype.kind in "fiub" else value
+    if isinstance(value, list | tuple):
+        from .creation import as_array
+
+        return backend.from_numpy(as_array(value), backend.device_of(other))
+    return value
+
+
+class Elementwise(Primitive):
+    """An element-wise operation of one or two operands. The same as a `Primitive`, on a shorter path."""
+
+    def __init__(self, name: str, forward: Callable[..., Any], *formulas: Formula) -> None:
+        names = ("x",) if len(formulas) == 1 else ("a", "b")
+        super().__init__(name, forward, dict(zip(names, formulas, strict=True)), parameters=names)
+        if len(formulas) == 1:
+            self.apply = self._unary()
+        else:
+            self.apply = self._binary()
+
+    def __call__(self, *operands: Any) -> Any:
+        return self.apply(*operands)
+
+    def _unary(self) -> Callable[..., Any]:
+        forward, (pull,) = self.forward, self.pulls
+        keep = pull.keep
+
+        def apply(x: Any) -> Any:
+            if not isinstance(x, Tensor):
+                return forward(x if backend.is_array(x) or not isinstance(x, list | tuple) else operand(x, _CPU))
+            data = x.data
+            try:
+                y = forward(data)
+            except Exception as error:
+                raise explained(error, self.name, (data,)) from error
+            mode = current_mode()
+            if x._requires_grad and mode.grad:
+                return record(self, y, ((x.edge or x, pull, keep(y, data)),), mode, (x,))
+            return record(self, y, (), mode, (x,))
+
+        return apply
+
+    def _binary(self) -> Callable[..., Any]:
+        forward, (pull_a, pull_b) = self.forward, self.pulls
+        keep_a, keep_b = pull_a.keep, pull_b.keep
+
+        def apply(a: Any, b: Any) -> Any:
+            a_tensor, b_tensor = isinstance(a, Tensor), isinstance(b, Tensor)
+            x = a.data if a_tensor else a
+            z = b.data if b_tensor else b
+            if not (a_tensor and b_tensor):
+                if a_tensor:
+                    if type(z) not in _PLAIN:
+                        z = operand(z, x)
+                elif b_tensor:
+                    if type(x) not in _PLAIN:
+                        x = operand(x, z)
+                else:
+                    return forward(a, b)
+            try:
+                y = forward(x, z)
+            except Exception as error:
+                raise explained(error, self.name, (x, z)) from error
+            mode = current_mode()
+            edges: tuple[Any, ...] = ()
+            if mode.grad:
+                if a_tensor and a._requires_grad:
+                    edges = ((a.edge or a, pull_a, keep_a(y, x, z)),)
+                if b_tensor and b._requires_grad:
+                    edges += ((b.edge or b, pull_b, keep_b(y, x, z)),)
+            return record(self, y, edges, mode, (a, b))
+
+        return apply
+
+
+_CPU = np.zeros(1, np.float32)

@@ -1,0 +1,171 @@
+"""Activation functions, softmax and its logarithm, erf: stable at the extremes, without a warning."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..vocabulary import composed, elementwise, operation
+from .elementwise import chosen, exp, log, tanh  # noqa: F401 (mg.tanh, mg.exp, mg.log)
+
+Array = Any
+
+# ---- sigmoids ----------------------------------------------------------------------------------------------------
+
+
+def _sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(−x)), by exponentials of negative numbers only."""
+    e = np.exp(-np.absolute(x))
+    return np.where(x >= 0, 1.0, e) / (1 + e)
+
+
+def _log1p_exp(x: Array) -> Array:
+    """log(1 + exp(x))."""
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.absolute(x)))
+
+
+sigmoid = elementwise(_sigmoid, lambda g, y: g * (y * (1 - y)), name="sigmoid")
+_softplus = elementwise(_log1p_exp, lambda g, x: g * sigmoid(x), name="softplus")
+silu = elementwise(
+    lambda x: x * _sigmoid(x), lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), name="silu"
+)
+
+
+@composed()
+def softplus(x: Any, beta: float = 1.0) -> Any:
+    """log(1 + exp(βx)) / β."""
+    return _softplus(x) if beta == 1.0 else _softplus(x * beta) / beta
+
+
+@composed()
+def hard_sigmoid(x: Any) -> Any:
+    """min(max(x + 3, 0), 6) / 6."""
+    return np.clip((x + 3) / 6, 0.0, 1.0)
+
+
+@composed()
+def hard_tanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """min(max(x, min_val), max_val)."""
+    return np.clip(x, min_val, max_val)
+
+
+# ---- rectifiers --------------------------------------------------------------------------------------------------
+
+relu = elementwise(lambda x: np.maximum(x, 0), lambda g, y: chosen(g, y > 0), name="relu")
+
+
+@operation(x=lambda g, x, negative_slope: np.where(x > 0, g, g * negative_slope))
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+    """x where it is positive, negative_slope·x elsewhere."""
+    return np.where(x > 0, x, x * negative_slope)
+
+
+@operation(x=lambda g, x, alpha: g * np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0.0))))
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """x where it is positive, α(exp(x) − 1) elsewhere (Clevert et al. 2016)."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
+
+
+# ---- the error function ------------------------------------------------------------------------------------------
+# W. J. Cody, Rational Chebyshev approximation for the error function, Mathematics of Computation 23, 1969.
+
+_NEAR = (
+    (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
+     3.20937758913846947e3),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
+)  # fmt: skip
+_FAR = (
+    (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
+     2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
+     1.23033935479799725e3),
+    (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
+     3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3),
+)  # fmt: skip
+
+
+def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
+    """A quotient of two polynomials in x, highest power first (Horner)."""
+    above, below = coefficients
+    p, q = above[0], below[0]
+    for a, b in zip(above[1:], below[1:], strict=True):
+        p, q = p * x + a, q * x + b
+    return p / q
+
+
+def _erf(x: Array) -> Array:
+    """(2 / √π) ∫₀ˣ exp(−t²) dt, to the rounding of float64."""
+    size = np.absolute(x)
+    near = np.minimum(size, 0.46875)
+    far = np.minimum(np.maximum(size, 0.46875), 6.0)
+    small = near * _ratio(_NEAR, near * near)
+    large = 1 - np.exp(-far * far) * _ratio(_FAR, far)
+    return np.copysign(np.where(size <= 0.46875, small, large), x)
+
+
+erf = elementwise(_erf, lambda g, x: g * (2 / math.sqrt(math.pi) * np.exp(-x * x)), name="erf")
+
+
+def _normal_cdf(x: Any) -> Any:
+    return 0.5 * (1 + erf(x * math.sqrt(0.5)))
+
+
+_gelu = elementwise(
+    lambda x: x * _normal_cdf(x),
+    lambda g, x: g * (_normal_cdf(x) + x * np.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))),
+    name="gelu",
+)
+
+
+@composed()
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """x·Φ(x), Φ the normal distribution's cumulative function (Hendrycks & Gimpel 2016); or its "tanh" form."""
+    if approximate == "none":
+        return _gelu(x)
+    if approximate != "tanh":
+        raise ValueError(f"gelu: approximate is 'none' or 'tanh', not {approximate!r}")
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+# ---- softmax -----------------------------------------------------------------------------------------------------
+
+
+def _finite(m: Array) -> Array:
+    """An infinite maximum would give inf − inf."""
+    return np.where(np.isfinite(m), m, 0.0)
+
+
+def _shifted_exp(x: Array, axis: Any) -> tuple[Array, Array]:
+    m = _finite(np.max(x, axis=axis, keepdims=True))
+    return np.exp(x - m), m
+
+
+@operation(x=lambda g, y, axis: y * (g - np.sum(g * y, axis=axis, keepdims=True)))
+def softmax(x: Array, axis: Any = -1) -> Array:
+    """exp(x) / Σ exp(x) along an axis (the last) or several."""
+    e, _ = _shifted_exp(x, axis)
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+@operation(x=lambda g, y, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True))
+def log_softmax(x: Array, axis: Any = -1) -> Array:
+    """x − log Σ exp(x) along an axis (the last) or several."""
+    m = _finite(np.max(x, axis=axis, keepdims=True))
+    z = x - m
+    return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
+
+
+def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    if axis is not None and not keepdims:
+        g, y = np.expand_dims(g, axis), np.expand_dims(y, axis)
+    return g * np.exp(x - np.where(np.isfinite(y), y, 0.0))
+
+
+@operation(x=_logsumexp_rule)
+def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """log Σ exp(x) over all elements, or along an axis or several; −inf where all are."""
+    e, m = _shifted_exp(x, axis)
+    with np.errstate(divide="ignore"):
+        y = np.log(np.sum(e, axis=axis, keepdims=True)) + m
+    return y if keepdims else np.squeeze(y, axis=axis)

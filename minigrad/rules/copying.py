@@ -1,0 +1,60 @@
+"""The same values in memory of their own, in another dtype, or on another device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..modes import current_mode
+from ..tensors import Tensor
+from ..vocabulary import composed, operation
+
+Array = Any
+
+
+@operation(np.copy, a=lambda g: g)
+def copy(a: Array) -> Array:
+    return a.copy()
+
+
+@operation(name="astype", x=lambda g: g)
+def _astype(x: Array, dtype: Any) -> Array:
+    return x.astype(dtype)
+
+
+@composed(*([np.astype] if hasattr(np, "astype") else []))
+def astype(x: Any, dtype: Any) -> Any:
+    """The values in another dtype. The engine casts the gradient back; integers and booleans have none."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fiub":
+        raise TypeError(f"astype: a Tensor is of floats, integers or booleans, not {dtype}")
+    if dtype.kind != "f":
+        return Tensor._of(x.data.astype(dtype))
+    return x if x.dtype == dtype else _astype(x, dtype)
+
+
+def _moved(array: Any, device: str) -> Any:
+    return array.to(device) if isinstance(array, Tensor) else backend.transfer(array, device)
+
+
+@operation(name="to", x=lambda g, source: _moved(g, source))
+def to_device(x: Array, device: str, source: str) -> Array:
+    return backend.transfer(x, device)
+
+
+@composed(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    """NaN and infinities replaced by numbers; no gradient flows where one was."""
+    largest = float(np.finfo(x.dtype).max)
+    with np.errstate(all="ignore"):
+        data = x.data if isinstance(x, Tensor) else x
+        x = np.where(np.isnan(data), nan, x)
+        x = np.where(data == np.inf, largest if posinf is None else posinf, x)
+        return np.where(data == -np.inf, -largest if neginf is None else neginf, x)
+
+
+def requires_recording(*tensors: Any) -> bool:
+    """Whether an operation on these would be recorded here."""
+    return current_mode().grad and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)

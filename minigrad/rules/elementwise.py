@@ -1,0 +1,183 @@
+"""Element-wise ufuncs, each with the formula of its gradient. Where two inputs tie, they share it, as in PyTorch."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..vocabulary import composed, elementwise, operation
+
+Array = Any
+
+
+def zeros(g: Any) -> Array:
+    """The gradient of what does not vary."""
+    return np.zeros_like(g)
+
+
+def divided(a: Any, b: Any) -> Any:
+    """a / b, and 0 where b is 0: the subgradient that norms have at zero."""
+    nothing = b == 0
+    return np.where(nothing, 0.0, a / np.where(nothing, 1.0, b))
+
+
+# ---- arithmetic --------------------------------------------------------------------------------------------------
+
+add = elementwise(np.add, lambda g: g, lambda g: g)
+subtract = elementwise(np.subtract, lambda g: g, lambda g: -g)
+multiply = elementwise(np.multiply, lambda g, b: g * b, lambda g, a: g * a)
+divide = elementwise(np.divide, lambda g, b: g / b, lambda g, y, b: -g * y / b)
+negative = elementwise(np.negative, lambda g: -g)
+positive = elementwise(np.positive, lambda g: g)
+reciprocal = elementwise(np.reciprocal, lambda g, y: -g * y * y)
+square = elementwise(np.square, lambda g, x: g * (2 * x))
+sqrt = elementwise(np.sqrt, lambda g, y: g / (2 * y))
+cbrt = elementwise(np.cbrt, lambda g, y: g / (3 * y * y))
+
+
+def power_base(g: Any, a: Any, b: Any) -> Any:
+    """b·a^(b−1), and 0 where b is 0 whatever a is."""
+    if isinstance(b, int | float):
+        return zeros(g) if b == 0 else g * (b * a ** (b - 1))
+    return g * b * a ** np.where(b == 0, 1.0, b - 1)
+
+
+def power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
+    """a^b·log a, and 0 where a is 0 and b is not negative."""
+    nothing = (a == 0) & (b >= 0)
+    return g * np.where(nothing, 0.0, y * np.log(np.where(nothing, 1.0, a)))
+
+
+power = elementwise(operator.pow, power_base, power_exponent, name="power")
+power_ufunc = elementwise(np.power, power_base, power_exponent, name="power")
+
+remainder = elementwise(np.remainder, lambda g: g, lambda g, a, b: -g * np.floor(a / b))
+fmod = elementwise(np.fmod, lambda g: g, lambda g, a, b: -g * np.trunc(a / b))
+floor_divide = elementwise(np.floor_divide, zeros, zeros)
+
+# ---- exponentials and logarithms ---------------------------------------------------------------------------------
+
+exp = elementwise(np.exp, lambda g, y: g * y)
+exp2 = elementwise(np.exp2, lambda g, y: g * (y * math.log(2)))
+expm1 = elementwise(np.expm1, lambda g, y: g * (y + 1))
+log = elementwise(np.log, lambda g, x: g / x)
+log2 = elementwise(np.log2, lambda g, x: g / (x * math.log(2)))
+log10 = elementwise(np.log10, lambda g, x: g / (x * math.log(10)))
+log1p = elementwise(np.log1p, lambda g, x: g / (x + 1))
+
+
+def share_of_sum(g: Any, x: Any, y: Any) -> Any:
+    """exp(x − y), and 0 where y = log 0."""
+    return g * np.exp(x - np.where(y == -np.inf, 0.0, y))
+
+
+logaddexp = elementwise(np.logaddexp, lambda g, y, a: share_of_sum(g, a, y), lambda g, y, b: share_of_sum(g, b, y))
+logaddexp2 = elementwise(
+    np.logaddexp2,
+    lambda g, y, a: g * np.exp2(a - np.where(y == -np.inf, 0.0, y)),
+    lambda g, y, b: g * np.exp2(b - np.where(y == -np.inf, 0.0, y)),
+)
+
+# ---- trigonometric and hyperbolic functions ----------------------------------------------------------------------
+
+sin = elementwise(np.sin, lambda g, x: g * np.cos(x))
+cos = elementwise(np.cos, lambda g, x: -g * np.sin(x))
+tan = elementwise(np.tan, lambda g, y: g * (1 + y * y))
+arcsin = elementwise(np.arcsin, lambda g, x: g / np.sqrt(1 - x * x))
+arccos = elementwise(np.arccos, lambda g, x: -g / np.sqrt(1 - x * x))
+arctan = elementwise(np.arctan, lambda g, x: g / (1 + x * x))
+arctan2 = elementwise(
+    np.arctan2, lambda g, a, b: g * divided(b, a * a + b * b), lambda g, a, b: -g * divided(a, a * a + b * b)
+)
+sinh = elementwise(np.sinh, lambda g, x: g * np.cosh(x))
+cosh = elementwise(np.cosh, lambda g, x: g * np.sinh(x))
+tanh = elementwise(np.tanh, lambda g, y: g * (1 - y * y))
+arcsinh = elementwise(np.arcsinh, lambda g, x: g / np.sqrt(x * x + 1))
+arccosh = elementwise(np.arccosh, lambda g, x: g / np.sqrt(x * x - 1))
+arctanh = elementwise(np.arctanh, lambda g, x: g / (1 - x * x))
+deg2rad = elementwise(np.deg2rad, lambda g: g * (math.pi / 180))
+rad2deg = elementwise(np.rad2deg, lambda g: g * (180 / math.pi))
+radians = elementwise(np.radians, lambda g: g * (math.pi / 180))
+degrees = elementwise(np.degrees, lambda g: g * (180 / math.pi))
+hypot = elementwise(np.hypot, lambda g, y, a: g * divided(a, y), lambda g, y, b: g * divided(b, y))
+
+# ---- magnitude, order, rounding ----------------------------------------------------------------------------------
+
+
+def share(g: Any, mine: Any, other: Any, wins: Array) -> Any:
+    """All of g where `mine` wins, half where the two tie; a NaN gets the gradient of the NaN that it makes."""
+    return g * np.where(mine == other, 0.5, np.where(wins | (mine != mine), 1.0, 0.0)).astype(g.dtype)
+
+
+def chosen(g: Any, wins: Array) -> Any:
+    return np.where(wins, g, 0.0)
+
+
+absolute = elementwise(np.absolute, lambda g, x: g * np.sign(x))
+fabs = elementwise(np.fabs, lambda g, x: g * np.sign(x))
+maximum = elementwise(np.maximum, lambda g, a, b: share(g, a, b, a > b), lambda g, a, b: share(g, b, a, b > a))
+minimum = elementwise(np.minimum, lambda g, a, b: share(g, a, b, a < b), lambda g, a, b: share(g, b, a, b < a))
+fmax = elementwise(
+    np.fmax, lambda g, a, b: chosen(g, (a >= b) | (b != b)), lambda g, a, b: chosen(g, ~((a >= b) | (b != b)))
+)
+fmin = elementwise(
+    np.fmin, lambda g, a, b: chosen(g, (a <= b) | (b != b)), lambda g, a, b: chosen(g, ~((a <= b) | (b != b)))
+)
+sign = elementwise(np.sign, zeros)
+floor = elementwise(np.floor, zeros)
+ceil = elementwise(np.ceil, zeros)
+trunc = elementwise(np.trunc, zeros)
+rint = elementwise(np.rint, zeros)
+heaviside = elementwise(np.heaviside, zeros, lambda g, a: chosen(g, a == 0))
+copysign = elementwise(np.copysign, lambda g, y, a: g * np.sign(a) * np.sign(y), zeros)
+
+
+@operation(
+    np.where,
+    constants=("condition",),
+    a=lambda g, condition: chosen(g, condition),
+    b=lambda g, condition: np.where(condition, 0.0, g),
+)
+def where(condition: Array, a: Array, b: Array) -> Array:
+    return np.where(condition, a, b)
+
+
+@operation(name="clip_between", a=lambda g, a, low, high: chosen(g, (a >= low) & (a <= high)))
+def _clip(a: Array, low: Any, high: Any) -> Array:
+    return np.minimum(np.maximum(a, low), high)
+
+
+@composed(np.clip)
+def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """Limit to [a_min, a_max]. The gradient passes at the limits themselves, as in PyTorch's clamp."""
+    low = a_min if min is None else min
+    high = a_max if max is None else max
+    bounds = [v for v in (low, high) if v is not None]
+    if all(isinstance(v, int | float) for v in bounds):
+        return _clip(a, -np.inf if low is None else low, np.inf if high is None else high)
+    if low is not None:
+        a = np.where(a < low, low, a)
+    return a if high is None else np.where(a > high, high, a)
+
+
+@composed(np.float_power)
+def float_power(a: Any, b: Any) -> Any:
+    return np.power(a, b)
+
+
+@composed(np.round)
+def round(a: Any, decimals: int = 0) -> Any:
+    return np.rint(a * 10.0**decimals) / 10.0**decimals
+
+
+@composed(np.sinc)
+def sinc(x: Any) -> Any:
+    """sin(πx) / (πx), and 1 at 0. Near 0 by its Taylor series, so that every derivative there is right."""
+    z = (math.pi * x) ** 2
+    near = z < 1e-2
+    series = 1 - z / 6 * (1 - z / 20 * (1 - z / 42 * (1 - z / 72 * (1 - z / 110))))
+    safe = np.where(near, 1.0, math.pi * x)
+    return np.where(near, series, np.sin(safe) / safe)

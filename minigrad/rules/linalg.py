@@ -1,0 +1,160 @@
+"""Linear algebra, for float32 and float64, on stacks of matrices.
+
+Formulas: M. Giles, Collected matrix derivative results for forward and reverse mode AD, 2008; the Cholesky factor
+after I. Murray, Differentiation of the Cholesky decomposition, 2016.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dispatch
+from ..modes import current_mode
+from ..tensors import Tensor
+from ..vocabulary import composed, operation
+from .elementwise import divided
+from .products import columns
+from .reductions import axes_of, spread
+
+Array = Any
+
+
+@operation(np.linalg.inv, a=lambda g, y: -(columns(y) @ g @ columns(y)))
+def inv(a: Array) -> Array:
+    return np.linalg.inv(a)
+
+
+def cofactors(a: Array) -> Array:
+    """∂ det(a) / ∂a, also where a is singular: from a = U S V, the products of all singular values but one."""
+    u, s, v = np.linalg.svd(a)
+    n = s.shape[-1]
+    itself = np.arange(n)[:, None] == np.arange(n)
+    others = np.prod(np.where(itself, 1.0, np.expand_dims(s, -2)), axis=-1)  # (..., n)
+    sign = np.linalg.det(u) * np.linalg.det(v)
+    return (sign[..., None, None] * (u * np.expand_dims(others, -2)) @ v).astype(a.dtype)
+
+
+def det_rule(g: Any, y: Any, a: Any) -> Any:
+    g = np.expand_dims(g, (-2, -1))
+    if isinstance(a, Tensor) or isinstance(g, Tensor):
+        return g * np.expand_dims(y, (-2, -1)) * columns(np.linalg.inv(a))
+    return g * cofactors(a)
+
+
+@operation(np.linalg.det, a=det_rule)
+def det(a: Array) -> Array:
+    return np.linalg.det(a)
+
+
+def slogdet_rule(g: list[Any], a: Any) -> Any:
+    """The sign does not vary; the logarithm's gradient is a⁻ᵀ."""
+    return None if g[1] is None else np.expand_dims(g[1], (-2, -1)) * columns(np.linalg.inv(a))
+
+
+@operation(name="slogdet", a=slogdet_rule)
+def _slogdet(a: Array) -> tuple[Array, Array]:
+    return tuple(np.linalg.slogdet(a))  # type: ignore[return-value]
+
+
+@composed(np.linalg.slogdet)
+def slogdet(a: Any) -> Any:
+    """(sign, log |det|), as named fields."""
+    from numpy.linalg._linalg import SlogdetResult
+
+    return SlogdetResult(*_slogdet(a))
+
+
+def solve_b(g: Any, a: Any) -> Any:
+    return np.linalg.solve(columns(a), g)
+
+
+def solve_a(g: Any, y: Any, a: Any) -> Any:
+    """−(a⁻ᵀ g) yᵀ."""
+    left = solve_b(g, a)
+    if len(y.shape) == 1 or len(y.shape) == len(a.shape) - 1:
+        return -np.expand_dims(left, -1) * np.expand_dims(y, -2)
+    return -left @ columns(y)
+
+
+@operation(np.linalg.solve, a=solve_a, b=solve_b)
+def solve(a: Array, b: Array) -> Array:
+    return np.linalg.solve(a, b)
+
+
+def cholesky_rule(g: Any, y: Any) -> Any:
+    """y⁻ᵀ Φ(yᵀ g) y⁻¹, made symmetric; Φ takes the lower triangle with its diagonal halved."""
+    product = columns(y) @ np.tril(g)
+    phi = (np.tril(product) + np.tril(product, -1)) * 0.5
+    s = np.linalg.solve(columns(y), columns(np.linalg.solve(columns(y), columns(phi))))
+    return (s + columns(s)) * 0.5
+
+
+@operation(name="cholesky", a=cholesky_rule)
+def _cholesky(a: Array) -> Array:
+    return np.linalg.cholesky(a)
+
+
+@composed(np.linalg.cholesky)
+def cholesky(a: Any, /, *, upper: bool = False) -> Any:
+    """The factor L of a = L Lᵀ, for a symmetric and positive definite; its transpose, if `upper`."""
+    factor = _cholesky(a)
+    return columns(factor) if upper else factor
+
+
+# ---- norms -------------------------------------------------------------------------------------------------------
+
+
+def norm_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """x / ‖x‖, and 0 at zero."""
+    return spread(g, x.shape, axis, keepdims) * divided(x, spread(y, x.shape, axis, keepdims))
+
+
+@operation(name="norm", x=norm_rule)
+def _norm(x: Array, axis: Any, keepdims: bool) -> Array:
+    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
+@composed(np.linalg.norm)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """Vector norms of any order, and the matrix norms "fro", 1, −1, ∞, −∞. The gradient at zero is zero."""
+    if axis is None and ord is None:
+        return _norm(x, None, keepdims)
+    axes = axes_of(axis, x.ndim)
+    if len(axes) == 1:
+        return _vector_norm(x, 2 if ord is None else ord, axes[0], keepdims)
+    if len(axes) != 2:
+        raise ValueError(f"norm: order {ord!r} is for one axis or two, not for shape {x.shape} with axis {axis}")
+    if ord in (None, "fro"):
+        return _norm(x, axes, keepdims)
+    if ord not in (1, -1, np.inf, -np.inf):
+        if current_mode().grad and x.requires_grad:
+            raise TypeError(f"norm: the matrix norm of order {ord!r} has no rule for its gradient")
+        return dispatch._without_rule("np.linalg.norm", np.linalg.norm, (x, ord, axes, keepdims), {})
+    row, col = axes
+    summed, other = (row, col) if abs(ord) == 1 else (col, row)
+    sums = np.sum(np.absolute(x), axis=summed, keepdims=True)
+    pick = np.max if ord > 0 else np.min
+    result = pick(sums, axis=other, keepdims=True)
+    return result if keepdims else np.squeeze(result, axis=axes)
+
+
+def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
+    size = np.absolute(x)
+    if order == np.inf:
+        return np.max(size, axis=axis, keepdims=keepdims)
+    if order == -np.inf:
+        return np.min(size, axis=axis, keepdims=keepdims)
+    if order == 0:
+        return np.sum(size != 0, axis=axis, keepdims=keepdims)
+    if order == 1:
+        return np.sum(size, axis=axis, keepdims=keepdims)
+    if order == 2:
+        return _norm(x, axis, keepdims)
+    largest = np.max(size.data, axis=axis, keepdims=True)  # scaled by it, no power overflows or vanishes
+    scale = np.where(largest == 0, 1.0, largest).astype(size.dtype)
+    nothing = largest == 0
+    powers = np.sum(np.where(nothing, 0.0, size / scale) ** order, axis=axis, keepdims=True)
+    result = np.where(nothing, 0.0, np.where(nothing, 1.0, powers) ** (1 / order) * scale)
+    return result if keepdims else np.squeeze(result, axis=axis)

@@ -1,0 +1,209 @@
+"""Matrix products and what is made of them.
+
+The gradient of a matrix used in products, Σₖ pₖᵀ qₖ, is handed to the engine in parts (`gradients.Products`), so that a
+weight shared by all steps of a sequence gets one thick product instead of one thin one a step.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import numpy as np
+
+from .. import dispatch
+from ..gradients import Products
+from ..modes import current_mode
+from ..primitives import Elementwise
+from ..tensors import Tensor
+from ..vocabulary import composed, elementwise, operation
+
+Array = Any
+
+
+def gathered(p: Any, q: Any) -> Any:
+    """pᵀ q for matrices: in parts, if first order and fast, else computed now."""
+    if isinstance(p, Tensor) or isinstance(q, Tensor) or not current_mode().fast:
+        return p.T @ q
+    return Products([(p, q)])
+
+
+def columns(x: Any) -> Any:
+    """A stack of matrices transposed."""
+    return np.swapaxes(x, -1, -2)
+
+
+def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
+    """g bᵀ."""
+    if len(b.shape) == 1:
+        return np.expand_dims(g, -1) * b
+    if len(a_shape) == 1:
+        return (np.expand_dims(g, -2) @ columns(b))[..., 0, :]
+    if len(a_shape) == 2 and len(b.shape) == 2:
+        return gathered(g.T, b.T)
+    return g @ columns(b)
+
+
+def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
+    """aᵀ g; for one matrix against a stack of rows, over all rows at once."""
+    if len(a.shape) == 1:
+        return np.expand_dims(a, -1) * (g if len(b_shape) == 1 else np.expand_dims(g, -2))
+    if len(b_shape) == 1:
+        return (columns(a) @ np.expand_dims(g, -1))[..., 0]
+    if len(b_shape) == 2:
+        if len(a.shape) > 2:
+            a, g = a.reshape((-1, a.shape[-1])), g.reshape((-1, g.shape[-1]))
+        return gathered(a, g)
+    return columns(a) @ g
+
+
+matmul: Elementwise = elementwise(np.matmul, matmul_left, matmul_right)
+multiply = dispatch.UFUNCS[np.multiply]
+
+
+@composed(np.tensordot)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Sum over pairs of axes: one product of matrices."""
+    if isinstance(axes, int):
+        left, right = list(range(-axes, 0)), list(range(axes))
+    else:
+        left, right = ([x] if isinstance(x, int) else list(x) for x in axes)
+    left = [x % np.ndim(a) for x in left]
+    right = [x % np.ndim(b) for x in right]
+    if [np.shape(a)[x] for x in left] != [np.shape(b)[x] for x in right]:
+        raise ValueError(
+            f"tensordot: axes {left} of shape {np.shape(a)} and {right} of shape {np.shape(b)} differ in size"
+        )
+    rest_a = [x for x in range(np.ndim(a)) if x not in left]
+    rest_b = [x for x in range(np.ndim(b)) if x not in right]
+    size = int(np.prod([np.shape(a)[x] for x in left]))
+    shape = [np.shape(a)[x] for x in rest_a] + [np.shape(b)[x] for x in rest_b]
+    rows = np.reshape(np.transpose(a, rest_a + left), (int(np.prod([np.shape(a)[x] for x in rest_a])), size))
+    cols = np.reshape(np.transpose(b, right + rest_b), (size, int(np.prod([np.shape(b)[x] for x in rest_b]))))
+    return np.reshape(rows @ cols, tuple(shape))
+
+
+@composed(np.dot)
+def dot(a: Any, b: Any) -> Any:
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return multiply(a, b)
+    if np.ndim(a) <= 2 and np.ndim(b) <= 2:
+        return matmul(a, b)
+    return tensordot(a, b, ([-1], [-2 if np.ndim(b) > 1 else 0]))
+
+
+@composed(np.inner)
+def inner(a: Any, b: Any) -> Any:
+    return multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else tensordot(a, b, ([-1], [-1]))
+
+
+@composed(np.outer)
+def outer(a: Any, b: Any) -> Any:
+    return multiply(np.reshape(a, (-1, 1)), np.reshape(b, (1, -1)))
+
+
+@composed(np.vdot)
+def vdot(a: Any, b: Any) -> Any:
+    return matmul(np.ravel(a), np.ravel(b))
+
+
+@composed(np.kron)
+def kron(a: Any, b: Any) -> Any:
+    n = max(np.ndim(a), np.ndim(b))
+    a = np.reshape(a, (1,) * (n - np.ndim(a)) + np.shape(a))
+    b = np.reshape(b, (1,) * (n - np.ndim(b)) + np.shape(b))
+    apart = np.reshape(a, [s for m in np.shape(a) for s in (m, 1)]) * np.reshape(
+        b, [s for m in np.shape(b) for s in (1, m)]
+    )
+    return np.reshape(apart, [p * q for p, q in zip(np.shape(a), np.shape(b), strict=True)])
+
+
+@composed(np.cross)
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
+    if a.shape[-1] != 3 or b.shape[-1] != 3:
+        raise ValueError(f"cross: vectors must have 3 elements, got {a.shape[-1]} and {b.shape[-1]}")
+    x, y, z = (a[..., i] * b[..., j] - a[..., j] * b[..., i] for i, j in ((1, 2), (2, 0), (0, 1)))
+    return np.stack([x, y, z], axis=axisc)
+
+
+# ---- einsum ------------------------------------------------------------------------------------------------------
+
+
+def einsum_rule(g: Any, operands: tuple[Any, ...], subscripts: str) -> list[Any]:
+    """The gradient of an operand is a sum of the same kind, with g in its place.
+
+    A label that stands nowhere else was summed over alone, so its gradient is the same all along it.
+    """
+    inputs, output = subscripts.split("->")
+    labels = inputs.split(",")
+    gradients = []
+    for k, mine in enumerate(labels):
+        others = [*labels[:k], *labels[k + 1 :]]
+        rest = [*operands[:k], *operands[k + 1 :]]
+        known = set(output).union(*others)
+        reached = "".join(c for c in mine if c in known)
+        part = np.einsum(",".join([output, *others]) + "->" + reached, g, *rest)
+        # the alone-summed labels as axes of size 1, then spread
+        shape = operands[k].shape
+        full = [part.shape[reached.index(c)] if c in known else 1 for c in mine]
+        spread = [part.shape[reached.index(c)] if c in known else shape[i] for i, c in enumerate(mine)]
+        gradients.append(np.broadcast_to(np.reshape(part, full), spread))
+    return gradients
+
+
+@operation(name="einsum", joint="operands", operands=einsum_rule)
+def _einsum(operands: tuple[Array, ...], subscripts: str) -> Array:
+    return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+
+
+@composed(np.einsum)
+def einsum(*arguments: Any, optimize: Any = None) -> Any:
+    """Einstein summation in NumPy's notation: `np.einsum("tnd,dh->tnh", x, W)`, with `...`, repeated labels, and the
+    form with lists of numbers."""
+    if isinstance(arguments[0], str):
+        subscripts, operands = arguments[0].replace(" ", ""), list(arguments[1:])
+    else:
+        pairs = len(arguments) // 2
+        letters = string.ascii_letters
+        spell = lambda sub: "".join("..." if s is Ellipsis else letters[s] for s in sub)  # noqa: E731
+        operands = list(arguments[0 : 2 * pairs : 2])
+        subscripts = ",".join(spell(s) for s in arguments[1 : 2 * pairs : 2])
+        if len(arguments) % 2:
+            subscripts += "->" + spell(arguments[-1])
+    operands = [o if hasattr(o, "shape") else np.asarray(o) for o in operands]
+    inputs, arrow, output = subscripts.partition("->")
+    labels = inputs.split(",")
+    if len(labels) != len(operands):
+        raise ValueError(f"einsum: {len(labels)} sets of labels in {subscripts!r} for {len(operands)} operands")
+    labels, output = _without_ellipsis(labels, output, bool(arrow), [np.ndim(o) for o in operands], subscripts)
+    for k, label in enumerate(labels):  # a label repeated within one operand takes its diagonal
+        while repeated := [c for c in label if label.count(c) > 1]:
+            i, j = (m for m, c in enumerate(label) if c == repeated[0]) if label.count(repeated[0]) == 2 else [
+                m for m, c in enumerate(label) if c == repeated[0]
+            ][:2]
+            operands[k] = np.diagonal(operands[k], axis1=i, axis2=j)
+            label = label[:i] + label[i + 1 : j] + label[j + 1 :] + label[i]
+        labels[k] = label
+    return _einsum(tuple(operands), ",".join(labels) + "->" + output)
+
+
+def _without_ellipsis(
+    labels: list[str], output: str, explicit: bool, ndims: list[int], subscripts: str
+) -> tuple[list[str], str]:
+    """Letters in place of `...`, and the output spelled out."""
+    free = [c for c in string.ascii_letters if c not in subscripts]
+    widths = [n - len(label) + 3 for label, n in zip(labels, ndims, strict=True) if "..." in label]
+    hidden = "".join(free[: max(widths, default=0)])
+    for k, (label, n) in enumerate(zip(labels, ndims, strict=True)):
+        if "..." in label:
+            label = label.replace("...", hidden[len(hidden) - (n - len(label) + 3) :])
+        if len(label) != n:
+            raise ValueError(f"einsum: {subscripts!r} names {len(label)} axes of operand {k}, which has {n}")
+        labels[k] = label
+    if explicit:
+        return labels, output.replace("...", hidden)
+    joined = "".join(labels)
+    return labels, hidden + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in hidden))

@@ -1,0 +1,108 @@
+"""Scopes: where in the model, and at which time step, an operation was recorded.
+
+A scope is a linked list of labels held by the recording mode. Nodes keep a reference to the innermost one, so that
+pictures, errors and profiles can say `encoder.lstm[1] t=37`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .modes import MODE, current_mode
+
+if TYPE_CHECKING:
+    from .tensors import Tensor
+
+X = TypeVar("X")
+
+
+class Scope:
+    """One label inside `outer`; `step` is a time step's number, or None for a named scope."""
+
+    __slots__ = ("label", "outer", "step")
+
+    def __init__(self, outer: Scope | None, label: str, step: int | None = None) -> None:
+        self.outer = outer
+        self.label = label
+        self.step = step
+
+    def path(self) -> tuple[Scope, ...]:
+        """From the outermost scope to this one."""
+        chain: list[Scope] = []
+        scope: Scope | None = self
+        while scope is not None:
+            chain.append(scope)
+            scope = scope.outer
+        return tuple(reversed(chain))
+
+    def __str__(self) -> str:
+        text = ""
+        for part in self.path():
+            if part.step is not None:
+                text += f" {part.label}={part.step}"
+            else:
+                text += ("." if text else "") + part.label
+        return text.strip()
+
+
+class scope:  # noqa: N801 (used as a statement: `with mg.scope("encoder"):`)
+    """Name what is recorded inside the block: `with mg.scope("encoder"):`. Scopes nest."""
+
+    def __init__(self, label: str) -> None:
+        if not isinstance(label, str):
+            raise TypeError(f"scope: the label must be a string, not {type(label).__name__}")
+        self._label = label
+        self._outer: list[Scope | None] = []
+
+    def __enter__(self) -> Scope:
+        mode = current_mode()
+        self._outer.append(mode.scope)
+        inner = Scope(mode.scope, self._label)
+        MODE.set(mode.replace(scope=inner))
+        return inner
+
+    def __exit__(self, *exception: object) -> None:
+        MODE.set(current_mode().replace(scope=self._outer.pop()))
+
+
+def steps(xs: Iterable[X], label: str = "t") -> Iterator[tuple[int, X]]:
+    """`for t, x in mg.steps(xs):` is `enumerate(xs)` with a scope for each time step.
+
+    xs     anything that can be iterated; a Tensor of shape (T, ...) gives its T slices
+    label  what the step is called in pictures and messages
+
+    The scope ends with the loop, also when it is left by `break`, `return` or an exception.
+    """
+    outer = current_mode().scope
+    inner: Scope | None = None
+
+    def leave() -> None:
+        mode = current_mode()
+        if inner is not None and mode.scope is inner:  # a late close must not disturb a scope opened since
+            MODE.set(mode.replace(scope=outer))
+
+    try:
+        for t, x in enumerate(xs):
+            inner = Scope(outer, label, t)
+            MODE.set(current_mode().replace(scope=inner))
+            yield t, x
+            leave()  # what makes the next x belongs to no step
+    finally:
+        leave()
+
+
+def name(tensor: Tensor, label: str) -> Tensor:
+    """Call a value by a name in pictures and messages: `f = mg.name(sigmoid(z), "forget")`. Returns the tensor."""
+    from .tensors import Tensor
+
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"name: expected a Tensor, got {type(tensor).__name__}")
+    tensor.name = label
+    return tensor
+
+
+def here() -> str:
+    """The current scope as ` in encoder t=3`, or an empty string: the end of an error message."""
+    inner: Any = current_mode().scope
+    return f" in {inner}" if inner is not None else ""

@@ -1,0 +1,226 @@
+"""The tape: one `Node` for each recorded operation, and the log of writes that could have spoilt it.
+
+There is no list of nodes anywhere. A node holds its parents, so the tape lives exactly as long as somebody can still
+ask for a gradient; its `position`, a counter, is its place in the order of recording, which is already a topological
+order. A node never holds the Tensor that it made, so there are no reference cycles.
+
+An *edge* is what a Tensor holds to be found on the tape, and what a node holds of its parents:
+
+    Node      the only output of an operation
+    Output    one of several outputs of a node
+    Tensor    a leaf: the tensor itself, whose `.grad` is wanted
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .primitives import Primitive
+    from .scopes import Scope
+    from .tensors import Tensor
+
+Array = Any  # a NumPy, CuPy or otherwise registered array
+next_position = itertools.count(1).__next__
+
+
+class Extra:
+    """What few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded inputs."""
+
+    __slots__ = ("hooks", "inputs", "labels", "retained")
+
+    def __init__(self) -> None:
+        self.labels: dict[int, str] = {}
+        self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
+        self.retained: dict[int, weakref.ref[Tensor]] = {}
+        self.inputs: dict[int, tuple[str, str, int]] = {}  # operand: ("input" or "detached", label, position)
+
+
+class Node:
+    """One recorded operation.
+
+    position   its place in the order of recording
+    edges      (parent, pull, kept) for each operand that requires grad: the operand's gradient is
+               `pull.formula(g, *kept)`; None once released. For an operation with many operands at once the
+               parent is a tuple of edges, and the formula gives a gradient for each.
+    primitive  the operation
+    shape, dtype   of its output (tuples of them, for several outputs)
+    scope, code, instruction   where: the scope, and the user's line as a code object and an instruction's offset
+    extra      an `Extra`, or None
+    """
+
+    __slots__ = ("code", "dtype", "edges", "extra", "instruction", "position", "primitive", "scope", "shape")
+
+    position: int
+    edges: Any
+    primitive: Primitive
+    shape: Any
+    dtype: Any
+    scope: Scope | None
+    code: CodeType
+    instruction: int
+    extra: Extra | None
+
+    def extras(self) -> Extra:
+        if self.extra is None:
+            self.extra = Extra()
+        return self.extra
+
+    def __repr__(self) -> str:
+        return f"<node {self.position}: {describe(self)}>"
+
+
+class Output:
+    """The `index`-th output of a node that has several."""
+
+    __slots__ = ("dtype", "index", "node", "shape")
+
+    def __init__(self, node: Node, index: int, shape: tuple[int, ...], dtype: Any) -> None:
+        self.node = node
+        self.index = index
+        self.shape = shape
+        self.dtype = dtype
+
+
+Edge = Any  # Node | Output | Tensor (a leaf)
+
+
+def node_of(edge: Edge) -> tuple[Node, int]:
+    """The node behind an edge that is not a leaf, and which of its outputs it is."""
+    return (edge.node, edge.index) if type(edge) is Output else (edge, 0)
+
+
+class Observer:
+    """Told of what is recorded and of how gradients flow. Override what you need; every method may be left alone."""
+
+    def recorded(self, primitive: Primitive, operands: tuple[Any, ...], outputs: tuple[Array, ...], edge: Any) -> None:
+        """An operation was done on `operands` (Tensors and others); `edge` is its Node, or None if not recorded."""
+
+    def arrived(self, node: Node, gradient: Any) -> None:
+        """The whole gradient of a node's output has arrived (a list with None for unused ones, if several)."""
+
+    def pulled(self, node: Node, parent: Edge, gradient: Any) -> None:
+        """A node's rule gave `gradient` to one of its parents."""
+
+    def finished(self) -> None:
+        """A backward pass has ended."""
+
+
+# ---- the user's line ---------------------------------------------------------------------------------------------
+
+_PACKAGES = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), package) + os.sep
+    for package in ("minigrad", "nn", "nlp")
+)
+
+
+class _Internal(dict[str, bool]):
+    """Is a file part of these packages? Asked at every recorded operation, so each file is looked at once."""
+
+    def __missing__(self, filename: str) -> bool:
+        answer = self[filename] = filename.startswith(_PACKAGES)
+        return answer
+
+
+INTERNAL = _Internal()
+
+
+def caller() -> tuple[CodeType, int]:
+    """The innermost frame outside these packages, as a code object and an instruction's offset."""
+    frame = sys._getframe(1)
+    while INTERNAL[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+def line_of(code: CodeType, instruction: int) -> str:
+    """`file.py:12, in function: the line's text`."""
+    import linecache
+
+    line = None
+    for start, end, number in code.co_lines():
+        if start <= instruction < end:
+            line = number
+    if line is None:
+        line = code.co_firstlineno
+    text = linecache.getline(code.co_filename, line).strip()
+    return f"{code.co_filename}:{line}, in {code.co_name}" + (f": {text}" if text else "")
+
+
+def describe(node: Node, index: int = 0) -> str:
+    """`multiply 'gate' in encoder t=3, made at file.py:12, in f: z = x * y`."""
+    label = node.extra.labels.get(index) if node.extra is not None else None
+    return (
+        node.primitive.name
+        + (f" '{label}'" if label else "")
+        + (f" in {node.scope}" if node.scope is not None else "")
+        + f", made at {line_of(node.code, node.instruction)}"
+    )
+
+
+# ---- writes ------------------------------------------------------------------------------------------------------
+# A write takes a position of the same counter as the nodes. A node whose kept array was written at a later position
+# than its own would give a wrong gradient; backward refuses it. Nothing is stored on tensors, and as long as nothing
+# was written since a node was recorded, the check is one comparison.
+
+
+class _Writes:
+    def __init__(self) -> None:
+        self.last = 0
+        self.log: dict[int, tuple[weakref.ref[Any], int, CodeType, int]] = {}  # by the id of the memory's owner
+
+    def mark(self, array: Array) -> None:
+        """Remember that the memory of `array` was overwritten, and by which line."""
+        memory = owner(array)
+        key = id(memory)
+        self.last = position = next_position()
+        self.log[key] = (weakref.ref(memory, lambda _: self.log.pop(key, None)), position, *caller())
+
+    def since(self, array: Array, position: int) -> str | None:
+        """The line that wrote into the memory of `array` after `position`, or None."""
+        memory = owner(array)
+        entry = self.log.get(id(memory))
+        if entry is None or entry[0]() is not memory or entry[1] < position:
+            return None
+        return line_of(entry[2], entry[3])
+
+
+def owner(array: Array) -> Array:
+    """The array that owns the memory which `array` looks into."""
+    while isinstance(base := getattr(array, "base", None), type(array)):
+        array = base
+    return array
+
+
+WRITES = _Writes()
+
+
+def refuse_overwritten(node: Node) -> None:
+    """Raise if an array that `node` keeps for backward was overwritten since it was recorded."""
+    for _, _, kept in node.edges:
+        for value in _arrays(kept):
+            line = WRITES.since(value, node.position)
+            if line is not None:
+                raise RuntimeError(
+                    f"backward: an array that {describe(node)}\nneeds for its gradient was overwritten in place "
+                    f"at {line}.\nWrite after backward, or compute a new tensor instead of writing into this one."
+                )
+
+
+def _arrays(kept: Any) -> list[Array]:
+    found: list[Array] = []
+    for value in kept:
+        if isinstance(value, tuple | list):
+            found += _arrays(value)
+        elif hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__array_ufunc__"):
+            found.append(value)
+    return found
+
+
+kept_arrays = _arrays

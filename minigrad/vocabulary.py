@@ -1,0 +1,122 @@
+"""How rules are written down: three ways to put an operation into the table.
+
+    elementwise(np.tanh, lambda g, y: g * (1 - y * y))     one or two operands, each with its formula
+    @operation(np.sum, a=lambda g, a_shape, axis: ...)     any forward on arrays; a formula for each operand by name
+    @composed(np.diff)                                     written in terms of others, so it needs no formula
+
+`PRIMITIVES` lists the first two, by name, and `COMPOSED` the third; `docs/vocabulary.md` is made from them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .dispatch import FUNCTIONS, UFUNCS
+from .primitives import Elementwise, Formula, Primitive
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PRIMITIVES: dict[str, Primitive] = {}
+COMPOSED: dict[str, Callable[..., Any]] = {}
+NUMPY_NAMES: dict[str, list[str]] = {}  # of a primitive or composed function: the NumPy functions that lead to it
+
+
+def _register(name: str, entry: Any, functions: tuple[Any, ...], table: dict[str, Any]) -> None:
+    table[name] = entry
+    for function in functions:
+        if isinstance(function, np.ufunc):
+            UFUNCS[function] = entry
+        else:
+            FUNCTIONS[function] = entry
+        path = getattr(function, "__module__", None) or "numpy"
+        NUMPY_NAMES.setdefault(name, []).append(f"{path.replace('numpy', 'np', 1)}.{function.__name__}")
+
+
+def elementwise(forward: Any, *formulas: Formula, name: str | None = None) -> Elementwise:
+    """An element-wise operation: a ufunc, or a function of our own, and a formula for each of its operands.
+
+    Formulas name the operands `x`, or `a` and `b`.
+    """
+    primitive = Elementwise(name or forward.__name__, forward, *formulas)
+    _register(primitive.name, primitive, (forward,) if isinstance(forward, np.ufunc) else (), PRIMITIVES)
+    return primitive
+
+
+def operation(
+    *functions: Any,
+    name: str | None = None,
+    joint: str | None = None,
+    constants: tuple[str, ...] = (),
+    sparse: bool = False,
+    **formulas: Formula,
+) -> Callable[[Callable[..., Any]], Primitive]:
+    """Decorate a forward on arrays with the formulas of its operands; `functions` are NumPy's names for it."""
+
+    def decorate(forward: Callable[..., Any]) -> Primitive:
+        title = name or forward.__name__.strip("_")
+        primitive = Primitive(title, forward, formulas, joint=joint, constants=constants, sparse=sparse)
+        _register(title, primitive, functions, PRIMITIVES)
+        return primitive
+
+    return decorate
+
+
+def composed(*functions: Any) -> Callable[[F], F]:
+    """Decorate a function that is written in terms of recorded ones; `functions` are NumPy's names for it."""
+
+    def decorate(function: F) -> F:
+        _register(function.__name__.strip("_"), function, functions, COMPOSED)
+        return function
+
+    return decorate
+
+
+def primitive(
+    forward: Callable[..., Any] | None = None, *, numpy: Any = None, joint: str | None = None, **formulas: Formula
+) -> Any:
+    """Make an operation of your own differentiable: its forward on arrays, and a formula for each operand.
+
+    forward   the function, on arrays
+    numpy     the NumPy function, or several, that shall lead here when called with a Tensor
+    joint     the name of a parameter that takes a tuple of operands; its formula gives a gradient for each
+    formulas  by the operand's name. A formula's first parameter is `g`, the gradient of the output; its others say
+              by their names what it needs: `y` the output, any parameter of the forward, `x_shape` its shape
+
+    >>> import numpy as np, minigrad as mg
+    >>> @mg.primitive(x=lambda g, x, limit: g * np.where(np.abs(x) < limit, 1.0, 0.0))
+    ... def hard_clip(x, limit=1.0):
+    ...     return np.minimum(np.maximum(x, -limit), limit)
+    >>> t = mg.tensor([-2.0, 0.5], requires_grad=True)
+    >>> hard_clip(t).sum().backward()
+    >>> t.grad
+    tensor([0., 1.])
+
+    A rule for a NumPy function that has none:
+
+    >>> cbrt = mg.primitive(np.cbrt, numpy=np.cbrt, x=lambda g, y: g / (3 * y * y))
+    >>> t = mg.tensor([8.0], requires_grad=True)
+    >>> np.cbrt(t).backward()
+    >>> round(t.grad.item(), 4)
+    0.0833
+
+    Formulas written with NumPy's functions and operators can be differentiated again. `mg.gradcheck` checks them.
+    Raises TypeError if a formula names something that is neither `g`, `y` nor a parameter.
+    """
+    if forward is None:
+        return functools.partial(primitive, numpy=numpy, joint=joint, **formulas)
+    functions = () if numpy is None else tuple(numpy) if isinstance(numpy, tuple | list) else (numpy,)
+    if not formulas:
+        raise TypeError("primitive: give a formula for at least one operand, as in mg.primitive(x=lambda g, x: ...)")
+    if isinstance(forward, np.ufunc):
+        made: Primitive = Elementwise(forward.__name__, forward, *formulas.values())
+    else:
+        made = Primitive(forward.__name__, forward, formulas, joint=joint)
+    for function in functions:
+        if isinstance(function, np.ufunc) and not isinstance(made, Elementwise):
+            raise TypeError(f"primitive: pass {function.__name__} itself as the forward, to stand for it")
+        (UFUNCS if isinstance(function, np.ufunc) else FUNCTIONS)[function] = made
+    return made

@@ -1,0 +1,1 @@
+"""Text: tokenizers, vocabularies, word vectors, models and decoding."""
