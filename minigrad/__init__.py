@@ -9,15 +9,20 @@
 """
 
 from . import rules as rules
+from .anomaly import AnomalyError, detect_anomaly
 from .backend import DeviceError
 from .backward import walk
+from .checking import GradcheckError, gradcheck, gradgradcheck
+from .checkpointing import checkpoint
 from .creation import (
     arange, eye, from_dlpack, full, full_like, get_default_dtype, ones, ones_like, rand, rand_like, randn, randn_like,
     set_default_dtype, tensor, zeros, zeros_like,
 )  # fmt: skip
-from .checkpointing import checkpoint
+from .diagnosis import doctor
+from .fusion import FusionError, fuse
 from .gradients import RowSparse
 from .modes import enable_grad, is_grad_enabled, no_grad, plain_path, set_grad_enabled
+from .pictures import Graph, graph
 from .randomness import get_random_state, manual_seed, set_random_state
 from .rules.activations import (
     elu, erf, exp, gelu, hard_sigmoid, hard_tanh, leaky_relu, log, log_softmax, logsumexp, relu, sigmoid, silu,

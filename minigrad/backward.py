@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .primitives import Pull
 
 Array = Any
+ndarray = np.ndarray
 
 
 def walk(
@@ -95,10 +96,11 @@ def walk(
                 node = heappop(heap)[1]
                 g = gradients.pop(node)
                 owned.discard(node)
-                if isinstance(g, Parts) and not (node.primitive.sparse and type(g) is Products):
-                    g = g.dense()
-                elif type(g) is list:
-                    g = [p.dense() if isinstance(p, Parts) else p for p in g]
+                if type(g) is not ndarray:
+                    if isinstance(g, Parts) and not (node.primitive.sparse and type(g) is Products):
+                        g = g.dense()
+                    elif type(g) is list:
+                        g = [p.dense() if isinstance(p, Parts) else p for p in g]
                 if node.extra is not None and not (within and _is_wanted(node, wanted)):
                     g = _call_hooks(node, g)
                 if needed is not None:
@@ -120,10 +122,28 @@ def walk(
                         error.add_note(f"in the gradient of {describe(node)}")
                         raise
                     if type(parent) is not tuple:
-                        if pulled is not None:
-                            if observers:
-                                for observer in observers:
-                                    observer.pulled(node, parent, pulled)
+                        if pulled is None:
+                            continue
+                        if observers:
+                            for observer in observers:
+                                observer.pulled(node, parent, pulled)
+                        if (
+                            type(parent) is Node
+                            and parent not in gradients
+                            and pulled.dtype is parent.dtype
+                            and pulled.shape == parent.shape
+                        ):  # most arrivals: the first at a result of the same shape
+                            gradients[parent] = pulled
+                            heappush(heap, (-parent.position, parent))
+                        elif (
+                            parent in owned
+                            and type(old := gradients[parent]) is ndarray
+                            and type(pulled) is ndarray
+                            and old.dtype is pulled.dtype
+                            and old.shape == pulled.shape
+                        ):  # the third and later at a leaf
+                            old += pulled
+                        else:
                             deliver(parent, pulled, g, kept)
                     else:
                         for one, gradient in zip(parent, pulled, strict=True):

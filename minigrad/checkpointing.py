@@ -44,9 +44,9 @@ class _Segment:
         self.places = [k for k, v in enumerate(leaves) if isinstance(v, Tensor)]
         self.random_state = randomness.get_random_state()
         self.scope = current_mode().scope
+        self.closure: tuple[Tensor, ...] = ()
         self.outputs: list[Any] = []
         self.build: Callable[[list[Any]], Any] = lambda leaves: leaves
-        self.which: list[int] = []  # of the outputs are Tensors
 
     def call(self, tensors: list[Tensor]) -> list[Any]:
         leaves = list(self.constants)
@@ -59,7 +59,7 @@ class _Segment:
     def forward(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple([o.data for o in self.outputs if isinstance(o, Tensor)])
 
-    def gradients(self, g: list[Any], operands: tuple[Any, ...], closure: tuple[Any, ...]) -> list[Any]:
+    def gradients(self, g: list[Any], operands: tuple[Any, ...]) -> list[Any]:
         """Run the segment again, recorded, and pull the gradients of its outputs through it."""
         create_graph = current_mode().grad
         given = [v if isinstance(v, Tensor) else Tensor(v, v.dtype.kind == "f") for v in operands[: len(self.places)]]
@@ -70,20 +70,16 @@ class _Segment:
                 outputs = [o for o in self.call(given) if isinstance(o, Tensor)]
         finally:
             randomness.set_random_state(now)
-        targets = [*given, *closure]
+        targets = [*given, *self.closure]
         keys = [key_of(t.edge or t) if t.requires_grad else None for t in targets]
         roots = [(o.edge or o, p) for o, p in zip(outputs, g, strict=True) if p is not None and o.requires_grad]
         found = walk(roots, create_graph=create_graph, retain_graph=create_graph, wanted={*keys} - {None}, within=True)
         return [None if key is None else found.get(key) for key in keys]
 
 
-@operation(name="checkpoint", joint="operands", operands=lambda g, operands, segment, closure: segment.gradients(
-    g, operands, closure))
-def _checkpoint(operands: tuple[Any, ...], segment: _Segment, closure: tuple[Tensor, ...]) -> tuple[Any, ...]:
+@operation(name="checkpoint", joint="operands", operands=lambda g, operands, segment: segment.gradients(g, operands))
+def _checkpoint(operands: tuple[Any, ...], segment: _Segment) -> tuple[Any, ...]:
     return segment.forward(operands)
-
-
-_checkpoint.constants.add(_checkpoint.parameters.index("closure"))
 
 
 def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -101,10 +97,10 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     mode = current_mode()
     with changed_mode(grad=False, observers=(*mode.observers, closure)):
         segment.outputs = segment.call([Tensor._of(t.data) for t in tensors])
-    used = tuple(closure.found)
+    segment.closure = used = tuple(closure.found)
     if not used and not any(t.requires_grad for t in tensors):
         return segment.build(segment.outputs)
-    results = list(_checkpoint((*tensors, *used), segment, used))
+    results = list(_checkpoint((*tensors, *used), segment))
     outputs = [results.pop(0) if isinstance(o, Tensor) else o for o in segment.outputs]
     segment.outputs = []
     return segment.build(outputs)

@@ -160,7 +160,7 @@ class Primitive:
                 edges += ((parent, pull, pull.keep(y, *arrays)),)
         if type(y) is tuple or type(y) is list:
             return record_many(self, tuple(y), edges, mode, values)
-        return record(self, y, edges, mode, values)
+        return record(self, y, edges, mode, values, True)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -169,7 +169,9 @@ class Primitive:
 # ---- recording ---------------------------------------------------------------------------------------------------
 
 
-def record(primitive: Primitive, y: Any, edges: tuple[Any, ...], mode: Mode, operands: tuple[Any, ...]) -> Tensor:
+def record(
+    primitive: Primitive, y: Any, edges: tuple[Any, ...], mode: Mode, operands: tuple[Any, ...], named: bool = False
+) -> Tensor:
     """The Tensor of an operation's result, and its node if any operand requires grad."""
     if type(y) is not _ndarray and not backend.is_array(y):
         y = np.asarray(y)  # a reduction gives a scalar: back to an array of no axes
@@ -192,9 +194,8 @@ def record(primitive: Primitive, y: Any, edges: tuple[Any, ...], mode: Mode, ope
         node.instruction = frame.f_lasti
         t.edge = node
         t._requires_grad = True
-        for index, operand in enumerate(operands):
-            if isinstance(operand, Tensor) and not operand._requires_grad:
-                remember_input(node, index, operand)
+        if named:
+            remember_inputs(node, operands)
     else:
         t.edge = None
         t._requires_grad = False
@@ -213,7 +214,7 @@ def record_many(
         outputs = tuple([Tensor._of(y) for y in ys])
         node = None
     else:
-        node = record(primitive, ys[0], edges, mode.replace(observers=()), operands).edge
+        node = record(primitive, ys[0], edges, mode.replace(observers=()), operands, True).edge
         node.shape = tuple([y.shape for y in ys])
         node.dtype = tuple([y.dtype for y in ys])
         outputs = tuple([Tensor._of(y, Output(node, k, y.shape, y.dtype)) for k, y in enumerate(ys)])
@@ -222,16 +223,20 @@ def record_many(
     return outputs
 
 
-def remember_input(node: Node, index: int, operand: Tensor) -> None:
-    """Let a node know the name of an operand that is not on the tape, for pictures; never the operand itself."""
-    if operand._origin is not None:
-        node.extras().inputs[index] = ("detached", *operand._origin)
-    elif operand._name is not None:
-        node.extras().inputs[index] = ("input", operand._name, 0)
+def remember_inputs(node: Node, operands: tuple[Any, ...]) -> None:
+    """Let a node know the names of operands that are not on the tape, for pictures; never the operands themselves."""
+    for index, operand in enumerate(operands):
+        if isinstance(operand, Tensor) and not operand._requires_grad:
+            if operand._origin is not None:
+                node.extras().inputs[index] = ("detached", *operand._origin)
+            elif operand._name is not None:
+                node.extras().inputs[index] = ("input", operand._name, 0)
 
 
 def explained(error: Exception, name: str, operands: Any) -> Exception:
     """The error of a forward, with the operation, the operands' shapes and dtypes, and the scope in its message."""
+    if getattr(error, "complete", False):
+        raise error
     arrays = []
     for value in operands:
         arrays += [v for v in (value if isinstance(value, tuple | list) else [value]) if backend.is_array(v)]
@@ -327,13 +332,20 @@ class Elementwise(Primitive):
             except Exception as error:
                 raise explained(error, self.name, (x, z)) from error
             mode = current_mode()
+            named = False
             edges: tuple[Any, ...] = ()
             if mode.grad:
-                if a_tensor and a._requires_grad:
-                    edges = ((a.edge or a, pull_a, keep_a(y, x, z)),)
-                if b_tensor and b._requires_grad:
-                    edges += ((b.edge or b, pull_b, keep_b(y, x, z)),)
-            return record(self, y, edges, mode, (a, b))
+                if a_tensor:
+                    if a._requires_grad:
+                        edges = ((a.edge or a, pull_a, keep_a(y, x, z)),)
+                    else:
+                        named = a._name is not None or a._origin is not None
+                if b_tensor:
+                    if b._requires_grad:
+                        edges += ((b.edge or b, pull_b, keep_b(y, x, z)),)
+                    else:
+                        named = b._name is not None or b._origin is not None
+            return record(self, y, edges, mode, (a, b), named)
 
         return apply
 

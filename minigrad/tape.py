@@ -21,6 +21,8 @@ from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .primitives import Primitive
     from .scopes import Scope
@@ -117,11 +119,11 @@ class Observer:
 _PACKAGES = tuple(
     os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), package) + os.sep
     for package in ("minigrad", "nn", "nlp")
-)
+) + (os.path.dirname(os.path.abspath(np.__file__)) + os.sep,)
 
 
 class _Internal(dict[str, bool]):
-    """Is a file part of these packages? Asked at every recorded operation, so each file is looked at once."""
+    """Is a file part of these packages, or of NumPy? Asked at every recorded operation, so each file is looked at once."""
 
     def __missing__(self, filename: str) -> bool:
         answer = self[filename] = filename.startswith(_PACKAGES)

@@ -16,9 +16,9 @@ Array = Any
 
 
 def _sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(−x)), by exponentials of negative numbers only."""
-    e = np.exp(-np.absolute(x))
-    return np.where(x >= 0, 1.0, e) / (1 + e)
+    """1 / (1 + exp(−x)). Where the exponential overflows, the result is the right one: 0."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
 
 
 def _log1p_exp(x: Array) -> Array:

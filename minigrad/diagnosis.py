@@ -1,0 +1,95 @@
+"""`mg.doctor()`: what is installed, what runs how fast, and which line would install what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+
+from .backend import CUPY
+
+EXTRAS = {
+    "cupy": ("gpu", "arrays on an NVIDIA GPU"),
+    "numba": ("fast", "compiled kernels for fused functions"),
+    "matplotlib": ("viz", "plots"),
+    "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
+    "sacrebleu": ("nlp", "BLEU"),
+}
+
+
+def _version(module: str) -> str | None:
+    if importlib.util.find_spec(module) is None:
+        return None
+    for name in (module, *importlib.metadata.packages_distributions().get(module, [])):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown version"
+
+
+def _blas() -> str:
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _gpu_lines() -> list[str]:
+    cupy = CUPY.find()
+    if cupy.module is None:
+        return [
+            f"GPU          no: CuPy cannot be imported ({type(cupy.error).__name__}: {cupy.error})",
+            "             for an NVIDIA GPU with CUDA 12: pip install 'minigrad[gpu]'",
+        ]
+    lines = [f"CuPy         {cupy.module.__version__}"]
+    if not cupy.usable:
+        return [*lines, f"GPU          no: none answers ({type(cupy.error).__name__}: {cupy.error})"]
+    runtime = cupy.module.cuda.runtime
+    for number in range(runtime.getDeviceCount()):
+        properties = runtime.getDeviceProperties(number)
+        memory = properties["totalGlobalMem"] / 2**30
+        lines.append(f"cuda:{number}       {properties['name'].decode()}, {memory:.0f} GiB")
+    return lines
+
+
+def report() -> str:
+    """What `doctor` prints."""
+    threads = [
+        f"{name}={os.environ[name]}"
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        if name in os.environ
+    ]
+    from . import __version__
+
+    lines = [
+        f"minigrad     {__version__}",
+        f"Python       {platform.python_version()} on {platform.system()} {platform.machine()}",
+        f"NumPy        {np.__version__}, BLAS: {_blas()}",
+        f"cores        {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
+        + (f" ({', '.join(threads)})" if threads else ""),
+    ]
+    missing: dict[str, list[str]] = {}
+    for module, (extra, purpose) in EXTRAS.items():
+        if module == "cupy":
+            continue
+        version = _version(module)
+        lines.append(f"{module:<12} {version or 'not installed: ' + purpose}")
+        if version is None:
+            missing.setdefault(extra, []).append(module)
+    lines += _gpu_lines()
+    if missing:
+        lines.append(f"to install   pip install 'minigrad[{','.join(missing)}]'")
+    return "\n".join(lines)
+
+
+def doctor() -> None:
+    """Print versions, BLAS and threads, whether CuPy imports and a GPU answers, and what line would install more.
+
+    Also `python -m minigrad doctor`.
+    """
+    sys.stdout.write(report() + "\n")

@@ -1,0 +1,261 @@
+"""`mg.fuse`: an element-wise function as one node, with one kernel forward and one backward.
+
+A call is traced once for its shapes, dtypes and layout. The tape of the trace gives all that is needed:
+
+    forward    its outputs, as a plan
+    keep       the values that its rules name: what backward needs, and no more
+    backward   the gradients that the engine's backward gives on the trace, as a plan from the kept values
+    replay     under create_graph, its nodes again with the kept values in place of Symbols: the unfused function,
+               which can be differentiated any number of times
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .. import backend
+from ..backward import key_of, nodes_below, walk
+from ..modes import changed_mode, current_mode
+from ..primitives import Primitive, Pull, record_many
+from ..tape import Node, Output, next_position, node_of
+from ..tensors import Tensor
+from ..trees import flatten
+from .plan import Plan
+from .symbols import FusionError, Symbol, Trace, refuse
+
+F = TypeVar("F", bound=Callable[..., Any])
+CACHE = 256  # traces kept for each function
+_TRACING = threading.RLock()
+
+
+class Kernel:
+    """One traced call: shapes, dtypes, layout, and which inputs require grad are fixed.
+
+    needs  for each input (an array), whether its gradient is wanted
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], leaves: list[Any], places: list[int], rebuild: Callable[[list[Any]], Any],
+        needs: tuple[bool, ...], order: str,
+    ) -> None:  # fmt: skip
+        self.trace = trace = Trace()
+        self.order = order
+        arrays = [v.data if isinstance(v, Tensor) else v for v in (leaves[k] for k in places)]
+        self.inputs = [trace.input(f"input {k}", a.shape, a.dtype) for k, a in enumerate(arrays)]
+        self.variables = [Tensor(s, need) for s, need in zip(self.inputs, needs, strict=True)]
+        values = list(leaves)
+        for place, variable in zip(places, self.variables, strict=True):
+            values[place] = variable
+        args, kwargs = rebuild(values)
+        with changed_mode(grad=True, scope=None, observers=(), fast=False):
+            outputs, self.structure = flatten(function(*args, **kwargs))
+        for output in outputs:
+            if not isinstance(output, Tensor) or not isinstance(output.data, Symbol):
+                code = inspect.unwrap(function).__code__
+                raise FusionError(
+                    f"fuse: {function.__name__} ({code.co_filename}:{code.co_firstlineno}) must return tensors computed "
+                    f"from its arguments, or a nested structure of them; it returned a {type(output).__name__}"
+                )
+        self.outputs: list[Tensor] = outputs
+        self.results = [o.data for o in outputs]
+        self.nodes = nodes_below([o.edge for o in outputs if o.edge is not None])
+        named: dict[Symbol, None] = {}
+        for node in self.nodes:
+            for _, pull, kept in node.edges:
+                del pull
+                named.update(dict.fromkeys(v for v in kept if isinstance(v, Symbol)))
+        self.kept = list(named)
+        self.forward = Plan(self.inputs, [*self.results, *self.kept] if any(needs) else self.results, order)
+        self._backward: dict[tuple[bool, ...], tuple[Plan, list[int | None]]] = {}
+
+    def backward(self, present: tuple[bool, ...]) -> tuple[Plan, list[int | None]]:
+        """The plan from the kept values and the gradients of the present outputs to those of the inputs.
+
+        With it, for each input, which of the plan's results is its gradient, if any.
+        """
+        found = self._backward.get(present)
+        if found is None:
+            with _TRACING:
+                found = self._backward[present] = self._derive(present)
+        return found
+
+    def _derive(self, present: tuple[bool, ...]) -> tuple[Plan, list[int | None]]:
+        self.trace.deriving = True
+        seeds = [self.trace.input(f"gradient {k}", s.shape, s.dtype) for k, s in enumerate(self.results)]
+        roots = [
+            (o.edge or o, s) for o, s, here in zip(self.outputs, seeds, present, strict=True)
+            if here and o.requires_grad
+        ]  # fmt: skip
+        with changed_mode(observers=(), fast=False):
+            found = walk(roots, retain_graph=True)
+        gradients = [found.get(v) for v in self.variables]
+        results = list(dict.fromkeys(g for g in gradients if g is not None))
+        number = {g: k for k, g in enumerate(results)}
+        where = [None if g is None else number[g] for g in gradients]
+        givens = [*self.kept, *[s for s, here in zip(seeds, present, strict=True) if here]]
+        return Plan(givens, results, self.order), where
+
+    def replay(self, kept: tuple[Any, ...], parents: tuple[Any, ...], at: Node) -> list[Any]:
+        """The trace's nodes again, on the tape below `parents` and with arrays for Symbols; the outputs' edges."""
+        arrays = dict(zip(self.kept, kept, strict=True))
+        edge_of: dict[Any, Any] = dict(zip(self.variables, parents, strict=True))
+
+        def edge(old: Any) -> Any:
+            if type(old) is tuple:
+                return tuple([None if o is None else edge(o) for o in old])
+            if type(old) is Output:
+                return Output(edge_of[old.node], old.index, old.shape, old.dtype)
+            return edge_of[old]
+
+        def value(v: Any) -> Any:
+            return arrays[v] if isinstance(v, Symbol) else v
+
+        for node in self.nodes:
+            twin = object.__new__(Node)
+            twin.position = next_position()
+            twin.primitive, twin.shape, twin.dtype, twin.extra = node.primitive, node.shape, node.dtype, None
+            twin.scope, twin.code, twin.instruction = at.scope, at.code, at.instruction
+            twin.edges = tuple([(edge(p), pull, tuple([value(v) for v in kept])) for p, pull, kept in node.edges])
+            edge_of[node] = twin
+        return [None if o.edge is None and not o.requires_grad else edge(o.edge or o) for o in self.outputs]
+
+
+def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any, ...], stand: Node) -> list[Any]:
+    """The rule of every fused function: its backward plan, or its unfused self on Tensors."""
+    gs = g if type(g) is list else [g]
+    if any(isinstance(p, Tensor) for p in gs):
+        edges = kernel.replay(kept, parents, stand)
+        wanted = {key_of(p) for p in parents if p is not None}
+        roots = [(e, p) for e, p in zip(edges, gs, strict=True) if e is not None and p is not None]
+        found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
+        return [None if p is None else found.get(key_of(p)) for p in parents]
+    plan, where = kernel.backward(tuple([p is not None for p in gs]))
+    given = [p for p in gs if p is not None]
+    results = plan([*kept, *given], given[0])
+    return [None if k is None else results[k] for k in where]
+
+
+class Fused(Primitive):
+    """A fused function; call it like the plain one, which is at `.plain`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.plain = function
+        self.name = function.__name__
+        self.sparse = False
+        self.constants: set[int] = set()
+        self.parameters: list[str] = []
+        self.pulls: list[Pull] = [_PULL]
+        self._kernels: OrderedDict[Any, Kernel] = OrderedDict()
+
+    def kernel(self, *args: Any, **kwargs: Any) -> Kernel:
+        """The traced call for arguments like these; traced now, if they are the first of their kind."""
+        leaves, rebuild = flatten((args, kwargs))
+        return self._kernel(leaves, rebuild)[0]
+
+    def _kernel(self, leaves: list[Any], rebuild: Any) -> tuple[Kernel, list[Any], list[Any]]:
+        recording = current_mode().grad
+        places, operands, key = [], [], []
+        needs = []
+        c_order = f_order = True
+        for k, leaf in enumerate(leaves):
+            tensor = isinstance(leaf, Tensor)
+            if tensor or backend.is_array(leaf):
+                array = leaf.data if tensor else leaf
+                need = tensor and recording and leaf._requires_grad
+                places.append(k)
+                operands.append(leaf)
+                needs.append(need)
+                flags = getattr(array, "flags", None)
+                if array.ndim > 1 and flags is not None:
+                    c_order = c_order and flags.c_contiguous
+                    f_order = f_order and flags.f_contiguous
+                key.append((array.shape, array.dtype, need))
+            else:
+                key.append((type(leaf), leaf))
+        order = "F" if f_order and not c_order else "C"
+        try:
+            whole = (order, *key)
+            kernel = self._kernels.get(whole)
+        except TypeError as error:
+            raise refuse(f"an argument of {self.name} is not a tensor, an array or a plain constant ({error})") from None
+        if kernel is None:
+            with _TRACING:
+                kernel = self._kernels[whole] = Kernel(self.plain, leaves, places, rebuild, tuple(needs), order)
+                if len(self._kernels) > CACHE:
+                    self._kernels.popitem(last=False)
+        return kernel, operands, needs
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, rebuild = flatten((args, kwargs))
+        mode = current_mode()
+        tensors = [v for v in leaves if isinstance(v, Tensor)]
+        if not mode.fast or not tensors or any(isinstance(t.data, Symbol) for t in tensors):
+            return self.plain(*args, **kwargs)  # inside another fused function, too
+        kernel, operands, needs = self._kernel(leaves, rebuild)
+        arrays = [v.data if isinstance(v, Tensor) else v for v in operands]
+        devices = {type(a) for a in arrays}
+        if len(devices) > 1:
+            names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
+            raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
+        computed = kernel.forward(arrays, arrays[0])
+        ys = computed[: len(kernel.results)]
+        if not any(needs):
+            return kernel.structure(list(record_many(self, tuple(ys), (), mode, tuple(operands))))
+        parents = tuple([(t.edge or t) if need else None for t, need in zip(operands, needs, strict=True)])
+        stand = object.__new__(Node)  # where this call stands, for the nodes of a replay
+        kept = (kernel, tuple(computed[len(kernel.results) :]), parents, stand)
+        outputs = record_many(self, tuple(ys), ((parents, _PULL, kept),), mode, tuple(operands))
+        node = node_of(outputs[0].edge)[0]
+        stand.scope, stand.code, stand.instruction = node.scope, node.code, node.instruction
+        for index, traced in enumerate(kernel.outputs):
+            if traced.name is not None:
+                node.extras().labels[index] = traced.name
+        return kernel.structure([
+            o if t.requires_grad else o.detach() for o, t in zip(outputs, kernel.outputs, strict=True)
+        ])  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<fused {self.name}>"
+
+
+def _pull() -> Pull:
+    pull = object.__new__(Pull)
+    pull.name, pull.operand, pull.formula = "inputs", 0, _gradients
+    pull.names = ("kernel", "kept", "parents", "stand")
+    return pull
+
+
+_PULL = _pull()
+
+
+def fuse(function: F) -> F:
+    """Make one operation of a function that is made of element-wise operations and splits along an axis.
+
+    The function is traced once for each combination of shapes, dtypes and layout of its arguments (arguments that are
+    not tensors or arrays are constants of the trace); forward and backward then run without a node, a temporary array
+    or a call of Python's for each operation. It returns a tensor or a nested structure of tensors; inner values, such
+    as gates, are outputs if they are returned.
+
+    >>> import numpy as np, minigrad as mg
+    >>> @mg.fuse
+    ... def gated(z):
+    ...     a, b = np.split(z, 2, axis=-1)
+    ...     return np.tanh(a) * mg.sigmoid(b)
+    >>> z = mg.randn(3, 8, requires_grad=True)
+    >>> gated(z).shape
+    (3, 4)
+
+    Its gradients come from the same rules as the plain function's, `gated.plain`, which also stands in for it under
+    `detect_anomaly` and `plain_path`. Raises `FusionError`, a TypeError that names the line, where the function
+    branches on a value, writes in place, or does what is not element-wise.
+    """
+    return Fused(function)  # type: ignore[return-value]
+
+
+__all__ = ["Fused", "FusionError", "Kernel", "fuse"]

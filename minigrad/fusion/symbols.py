@@ -1,0 +1,227 @@
+"""Symbols: arrays without numbers, which write down what is done with them.
+
+A function is traced by calling it with Tensors whose data are Symbols. Everything then happens as always: primitives
+run their forwards on Symbols, the tape records, and the engine's own backward, run on the recorded tape, gives the
+gradients as Symbols. So there is one set of rules, and nothing in it knows of fusion.
+
+A Symbol is hashed by what it is computed from: what is written twice in a trace is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from .. import backend
+from ..tape import caller, line_of
+from ..tensors import Tensor
+
+
+class FusionError(TypeError):
+    """A function that cannot be fused; the message names the line and the way out."""
+
+    complete = True  # the message needs nothing added
+
+
+def refuse(what: str) -> FusionError:
+    """The error for something that a fused function may not do, with the user's line."""
+    code, instruction = caller()
+    return FusionError(
+        f"fuse: {what}, at {line_of(code, instruction)}\n"
+        "A fused function is made of element-wise operations and np.split; do this outside of it, or drop @mg.fuse."
+    )
+
+
+class Trace:
+    """The Symbols of one traced call. While `deriving`, gradients may also be summed over broadcast axes and joined."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, Symbol] = {}
+        self.deriving = False
+
+    def symbol(self, op: Any, args: tuple[Any, ...], params: Any, shape: tuple[int, ...], dtype: Any) -> Symbol:
+        key = (
+            op,
+            tuple([id(a) if isinstance(a, Symbol) else (type(a), a if a == a else "nan") for a in args]),
+            params,
+        )
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = Symbol(self, op, args, params, shape, dtype)
+        return found
+
+    def input(self, name: str, shape: tuple[int, ...], dtype: Any) -> Symbol:
+        """A value that is given: an argument of the function, or the gradient of an output."""
+        return self.symbol("input", (), name, shape, dtype)
+
+
+class Symbol(NDArrayOperatorsMixin):
+    """A value in a trace.
+
+    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill"
+    args    Symbols and numbers
+    params  what else the operation needs (an axis, a slice, ...)
+    """
+
+    __slots__ = ("__weakref__", "args", "dtype", "op", "params", "shape", "trace")
+    base = None
+
+    def __init__(self, trace: Trace, op: Any, args: tuple[Any, ...], params: Any, shape: Any, dtype: Any) -> None:
+        self.trace = trace
+        self.op = op
+        self.args = args
+        self.params = params
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * int(self.dtype.itemsize)
+
+    def __repr__(self) -> str:
+        name = getattr(self.op, "__name__", self.op)
+        return f"<symbol {name} {self.dtype} {self.shape}>"
+
+    __hash__ = object.__hash__
+
+    # ---- element-wise --------------------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(v, Tensor) for v in inputs):
+            return NotImplemented  # it knows what to do
+        if kwargs.get("out") is not None:
+            raise refuse(f"np.{ufunc.__name__} writes into an existing array")
+        if method != "__call__" or kwargs or ufunc.nout != 1 or ufunc.signature is not None:
+            raise refuse(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} is not element-wise")
+        operands = tuple([self._operand(v) for v in inputs])
+        kinds = [v.dtype if isinstance(v, Symbol) else v.dtype if isinstance(v, np.generic) else type(v)
+                 for v in operands]  # fmt: skip
+        try:
+            dtype = ufunc.resolve_dtypes((*kinds, None))[-1]
+            shape = np.broadcast_shapes(*[v.shape for v in operands if isinstance(v, Symbol)])
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{ufunc.__name__}: {error}") from None
+        return self.trace.symbol(ufunc, operands, None, shape, dtype)
+
+    def _operand(self, value: Any) -> Any:
+        if isinstance(value, Symbol):
+            if value.trace is not self.trace:
+                raise refuse("a value of another fused call is used")
+            return value
+        if isinstance(value, bool | int | float | np.generic):
+            return value
+        if backend.is_array(value) and value.ndim == 0 and backend.backend_of(value).synchronous:
+            return value[()]
+        raise refuse(f"a {type(value).__name__} from outside is used; pass it as an argument")
+
+    # a name that is bound to the sum: nothing is written
+    __iadd__ = NDArrayOperatorsMixin.__add__
+    __isub__ = NDArrayOperatorsMixin.__sub__
+    __imul__ = NDArrayOperatorsMixin.__mul__
+    __itruediv__ = NDArrayOperatorsMixin.__truediv__
+
+    def __pow__(self, exponent: Any) -> Any:
+        simple: dict[Any, Callable[[Any], Any]] = {1: lambda x: x, 2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
+        if isinstance(exponent, int | float) and exponent in simple:
+            return simple[exponent](self)
+        return np.power(self, exponent)
+
+    # ---- the few functions that are not ufuncs -------------------------------------------------------------------
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if any(issubclass(t, Tensor) for t in types):
+            return NotImplemented
+        known = _FUNCTIONS.get(function)
+        if known is None or (function in _DERIVING and not self.trace.deriving):
+            raise refuse(f"np.{function.__name__} is not element-wise")
+        return known(self.trace, *args, **kwargs)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Symbol:
+        dtype = np.dtype(dtype)
+        return self if dtype == self.dtype else self.trace.symbol("cast", (self,), dtype, self.shape, dtype)
+
+    def reshape(self, shape: Any) -> Symbol:
+        if not self.trace.deriving:
+            raise refuse("reshape is not element-wise")
+        return self.trace.symbol("reshape", (self,), tuple(shape), shape, self.dtype)
+
+    def copy(self) -> Symbol:
+        return self
+
+    def __getitem__(self, index: Any) -> Symbol:
+        """A part along one axis, as np.split takes it."""
+        parts = index if type(index) is tuple else (index,)
+        if not all(type(p) is slice and p.step is None for p in parts) or len(parts) > self.ndim:
+            raise refuse("indexing is not element-wise; np.split divides along an axis")
+        shape = [len(range(n)[p]) for p, n in zip(parts, self.shape, strict=False)]
+        bounds = tuple([p.indices(n)[:2] for p, n in zip(parts, self.shape, strict=False)])
+        return self.trace.symbol("part", (self,), bounds, (*shape, *self.shape[len(parts) :]), self.dtype)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise refuse("indexing and writing into elements are not element-wise; np.split divides along an axis")
+
+    def __bool__(self) -> bool:
+        raise refuse("it branches on a value, which is not known when the function is traced; use np.where")
+
+    def _value(self, *_: Any, **__: Any) -> Any:
+        raise refuse("it asks for a value, which is not known when the function is traced")
+
+    item = tolist = __float__ = __int__ = __index__ = __array__ = __iter__ = _value
+    any = all = max = min = sum = mean = _value
+
+
+def _where(trace: Trace, condition: Any, a: Any, b: Any) -> Symbol:
+    like = next(v for v in (condition, a, b) if isinstance(v, Symbol))
+    operands = tuple([like._operand(v) for v in (condition, a, b)])
+    symbols = [v for v in operands if isinstance(v, Symbol)]
+    dtype = np.result_type(*[v.dtype if isinstance(v, Symbol) else v for v in operands[1:]])
+    return trace.symbol("where", operands, None, np.broadcast_shapes(*[v.shape for v in symbols]), dtype)
+
+
+def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool) -> Symbol:
+    shape = tuple([1 if k in axis else n for k, n in enumerate(a.shape)])
+    return trace.symbol("sum", (a,), tuple(axis), shape, a.dtype)
+
+
+def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> Symbol:
+    shape = list(arrays[0].shape)
+    shape[axis] = sum([a.shape[axis] for a in arrays])
+    return trace.symbol("join", tuple(arrays), axis, shape, np.result_type(*[a.dtype for a in arrays]))
+
+
+def _filled(value: float) -> Callable[..., Symbol]:
+    def fill(trace: Trace, a: Symbol, dtype: Any = None, shape: Any = None, order: Any = None) -> Symbol:
+        return trace.symbol("fill", (value,), tuple(a.shape if shape is None else shape),
+                            a.shape if shape is None else shape, a.dtype if dtype is None else dtype)  # fmt: skip
+
+    return fill
+
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.where: _where,
+    np.sum: _sum,
+    np.concatenate: _concatenate,
+    np.zeros_like: _filled(0.0),
+    np.ones_like: _filled(1.0),
+    np.shape: lambda trace, a: a.shape,
+    np.ndim: lambda trace, a: a.ndim,
+    np.reshape: lambda trace, a, shape: a.reshape(shape),
+}
+_DERIVING = {np.sum, np.concatenate, np.reshape}
+
+backend.register(
+    "symbol",
+    backend.NUMPY._replace(array_type=Symbol, device_of=lambda symbol: "symbol", to_numpy=Symbol._value,
+                           synchronous=False),
+)  # fmt: skip
