@@ -94,7 +94,10 @@ def zero_state(batch: int, hidden: int, device: str) -> State:
 def read_text(path: Path | None) -> str:
     """A file's text, or the documentation inside every CPython."""
     if path is not None:
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SystemExit(f"cannot read {path}: {error}") from None
         if len(text) < 10_000:
             raise SystemExit(f"{path}: {len(text)} characters are too few to learn from; give at least 10,000")
         return text
@@ -175,10 +178,10 @@ def evaluate(p: Parameters, ids: np.ndarray, args: argparse.Namespace) -> float:
     return float(np.mean(losses))
 
 
-def sample(p: Parameters, characters: list[str], seed_text: str, length: int, args: argparse.Namespace) -> str:
+def sample(p: Parameters, characters: np.ndarray, start: np.ndarray, length: int, args: argparse.Namespace) -> str:
     """Text that the model writes, a character at a time, after a beginning."""
     rng = np.random.default_rng(args.seed)
-    ids = [characters.index(c) for c in seed_text]
+    ids = list(start)
     with mg.no_grad():
         state = zero_state(1, args.hidden, args.device)
         log_p, state, _ = run(p, np.array(ids)[:, None], state)
@@ -268,7 +271,7 @@ def main() -> None:
     print(f"held-out loss: {held_out:.3f} nats a character; a bigram model: {bigram:.3f}; chance: "
           f"{math.log(len(characters)):.3f}")  # fmt: skip
     print("-" * 80)
-    print(sample(p, list(characters), text[:1] + "The ", 400, args).strip())
+    print(sample(p, characters, test_ids[:20], 400, args).strip())
     print("-" * 80)
     x, y = next(windows(test_ids, 16, args.window))
     plot(losses, bigram, state_gradients(p, x, y, args), args.out)

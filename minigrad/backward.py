@@ -159,7 +159,7 @@ def walk(
             for leaf, g in gradients.items():
                 if isinstance(g, Parts) and not isinstance(g, RowSparse):
                     g = g.dense()
-                elif leaf not in owned and not create_graph:
+                elif isinstance(g, np.generic) or (leaf not in owned and not create_graph):
                     g = _copied(g)
                 if leaf._hooks and not within:
                     g = _hooked(leaf._hooks, g)

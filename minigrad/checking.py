@@ -116,6 +116,8 @@ def _check_along(
 
     def at(step: float, direction: Any) -> float:
         moved = x + backend.from_numpy(np.asarray(step * direction), backend.device_of(x))
+        if isinstance(moved, np.generic):
+            moved = np.asarray(moved)
         return total([*points[:j], moved, *points[j + 1 :]])
 
     def slopes(direction: Any) -> tuple[float, float, float, float]:

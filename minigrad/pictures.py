@@ -164,7 +164,7 @@ def graph(
     Raises ValueError if there is no graph: the tensor was not computed from one that requires grad, or its graph was
     released by backward.
     """
-    roots = [tensor] if isinstance(tensor, Tensor) else list(tensor)
+    roots = [tensor] if isinstance(tensor, Tensor) else list(tensor) if isinstance(tensor, Iterable) else []
     if not roots or not all(isinstance(t, Tensor) for t in roots):
         raise TypeError("graph: expected a Tensor, or several")
     below = nodes_below([t.edge for t in roots if t.edge is not None])

@@ -96,6 +96,8 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) 
 
 def _erf(x: Array) -> Array:
     """(2 / √π) ∫₀ˣ exp(−t²) dt, to the rounding of float64."""
+    if getattr(x, "dtype", None) == np.float16:  # too narrow for the coefficients
+        return _erf(x.astype(np.float32)).astype(np.float16)
     size = np.absolute(x)
     near = np.minimum(size, 0.46875)
     far = np.minimum(np.maximum(size, 0.46875), 6.0)

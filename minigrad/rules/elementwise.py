@@ -53,6 +53,7 @@ def power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 power = elementwise(operator.pow, power_base, power_exponent, name="power")
 power_ufunc = elementwise(np.power, power_base, power_exponent, name="power")
+float_power = elementwise(np.float_power, power_base, power_exponent)
 
 remainder = elementwise(np.remainder, lambda g: g, lambda g, a, b: -g * np.floor(a / b))
 fmod = elementwise(np.fmod, lambda g: g, lambda g, a, b: -g * np.trunc(a / b))
@@ -161,11 +162,6 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     if low is not None:
         a = np.where(a < low, low, a)
     return a if high is None else np.where(a > high, high, a)
-
-
-@composed(np.float_power)
-def float_power(a: Any, b: Any) -> Any:
-    return np.power(a, b)
 
 
 @composed(np.round)

@@ -35,10 +35,10 @@ def _getitem(a: Array, index: Any) -> Array:
 
 
 def plain_index(part: Any, like: Array) -> Any:
-    """An index without Tensors, and with lists as arrays beside the indexed one."""
+    """An index without Tensors, and with lists (or tuples within a tuple) as arrays beside the indexed one."""
     if isinstance(part, Tensor):
         part = part.data
-    elif isinstance(part, list):
+    elif isinstance(part, list | tuple):
         part = backend.from_numpy(np.asarray(part, None if part else np.intp), backend.device_of(like))
     if backend.is_array(part) and part.dtype.kind not in "iub":
         raise IndexError(f"an index must be of integers or booleans, not {part.dtype}")
@@ -58,9 +58,7 @@ def getitem(a: Any, index: Any) -> Any:
 def take(a: Any, indices: Any, axis: int | None = None) -> Any:
     if axis is None:
         a, axis = np.ravel(a), 0
-    (at,) = axes_of(axis, np.ndim(a))
-    if not 0 <= at < np.ndim(a):
-        raise np.exceptions.AxisError(f"take: axis {axis} is out of range for shape {np.shape(a)}")
+    (at,) = axes_of(axis, np.ndim(a), "take")
     if isinstance(indices, list | tuple):
         indices = list(indices)
     elif not isinstance(indices, int | Tensor) and backend.is_array(indices):
@@ -99,7 +97,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
         indices = indices.data
     if axis is None:
         arr, axis = np.ravel(arr), 0
-    (at,) = axes_of(axis, np.ndim(arr))
+    (at,) = axes_of(axis, np.ndim(arr), "take_along_axis")
     shape = [n if k != at else np.shape(arr)[at] for k, n in enumerate(np.shape(indices))]
     return _take_along_axis(np.broadcast_to(arr, shape) if shape != list(np.shape(arr)) else arr, indices, at)
 

@@ -120,9 +120,7 @@ def part_shapes(shape: tuple[int, ...], cuts: tuple[int, ...], axis: int) -> lis
 
 @composed(np.array_split)
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    (axis,) = axes_of(axis, np.ndim(ary))
-    if not 0 <= axis < np.ndim(ary):
-        raise np.exceptions.AxisError(f"split: axis {axis} is out of range for shape {np.shape(ary)}")
+    (axis,) = axes_of(axis, np.ndim(ary), "split")
     n = np.shape(ary)[axis]
     if isinstance(indices_or_sections, int | np.integer):
         parts = int(indices_or_sections)
@@ -171,9 +169,7 @@ def _unstack(x: Array, axis: int) -> tuple[Array, ...]:
 @composed(*([np.unstack] if hasattr(np, "unstack") else []))
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices along an axis, as a tuple: the T steps of a (T, N, D) tensor. Their gradients share one array."""
-    (along_axis,) = axes_of(axis, np.ndim(x))
-    if not 0 <= along_axis < np.ndim(x):
-        raise np.exceptions.AxisError(f"unstack: axis {axis} is out of range for shape {np.shape(x)}")
+    (along_axis,) = axes_of(axis, np.ndim(x), "unstack")
     return tuple(_unstack(x, along_axis)) if np.shape(x)[along_axis] else ()
 
 
@@ -201,7 +197,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
 @operation(name="pad", array=lambda g, array_shape, width: g[tuple(
     [slice(before, before + n) for (before, _), n in zip(width, array_shape, strict=True)])])
 def _pad(array: Array, width: Any, value: float) -> Array:
-    return np.pad(array, width, constant_values=value)
+    return np.pad(array, width, constant_values=value) if width else array.copy()
 
 
 @composed(np.pad)

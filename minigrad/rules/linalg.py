@@ -50,7 +50,7 @@ def det(a: Array) -> Array:
 
 def slogdet_rule(g: list[Any], a: Any) -> Any:
     """The sign does not vary; the logarithm's gradient is a⁻ᵀ."""
-    return None if g[1] is None else np.expand_dims(g[1], (-2, -1)) * columns(np.linalg.inv(a))
+    return np.zeros_like(a) if g[1] is None else np.expand_dims(g[1], (-2, -1)) * columns(np.linalg.inv(a))
 
 
 @operation(name="slogdet", a=slogdet_rule)
@@ -66,14 +66,17 @@ def slogdet(a: Any) -> Any:
     return SlogdetResult(*_slogdet(a))
 
 
-def solve_b(g: Any, a: Any) -> Any:
+def solve_b(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
+    """a⁻ᵀ g."""
+    if len(b_shape) == 1:  # a vector is a matrix of one column
+        return np.linalg.solve(columns(a), np.expand_dims(g, -1))[..., 0]
     return np.linalg.solve(columns(a), g)
 
 
-def solve_a(g: Any, y: Any, a: Any) -> Any:
+def solve_a(g: Any, y: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
     """−(a⁻ᵀ g) yᵀ."""
-    left = solve_b(g, a)
-    if len(y.shape) == 1 or len(y.shape) == len(a.shape) - 1:
+    left = solve_b(g, a, b_shape)
+    if len(b_shape) == 1:
         return -np.expand_dims(left, -1) * np.expand_dims(y, -2)
     return -left @ columns(y)
 
@@ -147,7 +150,7 @@ def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
     if order == -np.inf:
         return np.min(size, axis=axis, keepdims=keepdims)
     if order == 0:
-        return np.sum(size != 0, axis=axis, keepdims=keepdims)
+        return np.sum(np.sign(size), axis=axis, keepdims=keepdims)
     if order == 1:
         return np.sum(size, axis=axis, keepdims=keepdims)
     if order == 2:

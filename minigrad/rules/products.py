@@ -6,6 +6,7 @@ weight shared by all steps of a sequence gets one thick product instead of one t
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
@@ -47,12 +48,13 @@ def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
 def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
     """aᵀ g; for one matrix against a stack of rows, over all rows at once."""
     if len(a.shape) == 1:
-        return np.expand_dims(a, -1) * (g if len(b_shape) == 1 else np.expand_dims(g, -2))
+        return a * g if len(b_shape) == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
     if len(b_shape) == 1:
         return (columns(a) @ np.expand_dims(g, -1))[..., 0]
     if len(b_shape) == 2:
         if len(a.shape) > 2:
-            a, g = a.reshape((-1, a.shape[-1])), g.reshape((-1, g.shape[-1]))
+            n = math.prod(a.shape[:-1])
+            a, g = a.reshape((n, a.shape[-1])), g.reshape((n, g.shape[-1]))
         return gathered(a, g)
     return columns(a) @ g
 

@@ -6,19 +6,21 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..scopes import here
 from ..vocabulary import composed, operation
 from .elementwise import divided
 
 Array = Any
 
 
-def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
-    """An axis argument as a tuple of axes that are not negative."""
+def axes_of(axis: Any, ndim: int, operation: str = "") -> tuple[int, ...]:
+    """An axis argument as a tuple of axes that are not negative; AxisError where there is no such axis."""
     if axis is None:
         return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple | list) else (axis,)
-    return tuple([a + ndim if a < 0 else a for a in axes])
+    axes: tuple[int, ...] = normalize_axis_tuple(axis, ndim, operation + here() or None)
+    return axes
 
 
 def spread(g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
@@ -27,6 +29,19 @@ def spread(g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
         axes = axes_of(axis, len(shape))
         g = np.reshape(g, tuple([1 if k in axes else n for k, n in enumerate(shape)]))
     return np.broadcast_to(g, shape)
+
+
+def last_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """All axes, those of a reduction last."""
+    axes = axes_of(axis, ndim)
+    return (*[k for k in range(ndim) if k not in axes], *axes)
+
+
+def joined_last(a: Any, axis: Any) -> Any:
+    """The axes of a reduction as one, the last."""
+    order, n = last_axes(axis, len(a.shape)), len(axes_of(axis, len(a.shape)))
+    kept = [a.shape[k] for k in order[: len(order) - n]]
+    return np.reshape(np.transpose(a, order), (*kept, count(a.shape, axis)))
 
 
 def count(shape: tuple[int, ...], axis: Any) -> int:
@@ -72,12 +87,12 @@ def std_rule(g: Any, y: Any, a: Any, axis: Any, ddof: float, keepdims: bool) -> 
 
 
 @operation(np.var, a=var_rule)
-def var(a: Array, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
+def var(a: Array, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
     return np.var(a, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
 @operation(np.std, a=std_rule)
-def std(a: Array, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
+def std(a: Array, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
     return np.std(a, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
@@ -92,12 +107,12 @@ def extreme_rule(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
 
 
 @operation(np.max, np.amax, a=extreme_rule)
-def max_(a: Array, axis: Any = None, *, keepdims: bool = False) -> Array:
+def max_(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return np.max(a, axis=axis, keepdims=keepdims)
 
 
 @operation(np.min, np.amin, a=extreme_rule)
-def min_(a: Array, axis: Any = None, *, keepdims: bool = False) -> Array:
+def min_(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return np.min(a, axis=axis, keepdims=keepdims)
 
 
@@ -143,19 +158,18 @@ def cumprod(a: Any, axis: int | None = None) -> Any:
 
 def prod_rule(g: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     """The product of the others: of those before times of those after. No division, so zeros are no exception."""
-    axes = axes_of(axis, len(a.shape))
-    kept = tuple([k for k in range(len(a.shape)) if k not in axes])
-    moved = np.transpose(a, kept + axes)
-    flat = np.reshape(moved, (*[a.shape[k] for k in kept], count(a.shape, axis)))
+    order = last_axes(axis, len(a.shape))
+    flat = joined_last(a, axis)
     one = np.ones_like(flat[..., :1])
     before = np.cumprod(np.concatenate([one, flat[..., :-1]], axis=-1), axis=-1)
     after = np.flip(np.cumprod(np.flip(np.concatenate([flat[..., 1:], one], axis=-1), -1), axis=-1), -1)
-    others = np.transpose(np.reshape(before * after, moved.shape), tuple(np.argsort(kept + axes)))
+    apart = np.reshape(before * after, [a.shape[k] for k in order])
+    others = np.transpose(apart, [order.index(k) for k in range(len(order))])
     return spread(g, a.shape, axis, keepdims) * others
 
 
 @operation(np.prod, a=prod_rule)
-def prod(a: Array, axis: Any = None, *, keepdims: bool = False) -> Array:
+def prod(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return np.prod(a, axis=axis, keepdims=keepdims)
 
 
@@ -190,20 +204,20 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = F
 
 
 @composed(np.median)
-def median(a: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
-    """The middle value, or the mean of the two middle ones."""
-    flat = np.ravel(a) if axis is None else np.moveaxis(a, axis, -1)
+def median(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The middle value, or the mean of the two middle ones; NaN where there is one."""
+    flat = joined_last(a, axis)
     n = flat.shape[-1]
-    middle = np.sort(flat, axis=-1)[..., (n - 1) // 2 : n // 2 + 1]
-    result = np.mean(middle, axis=-1)
-    if not keepdims:
-        return result
-    return np.reshape(result, (1,) * a.ndim) if axis is None else np.expand_dims(result, axis)
+    ordered = np.sort(flat, axis=-1)
+    middle, last = np.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1), ordered[..., -1]
+    result = np.where(np.isnan(last), last, middle)
+    axes = axes_of(axis, a.ndim)
+    return np.reshape(result, [1 if k in axes else m for k, m in enumerate(a.shape)]) if keepdims else result
 
 
 @composed(np.diff)
 def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
-    along = axes_of(axis, a.ndim)[0]
+    (along,) = axes_of(axis, a.ndim, "diff")
     before = (slice(None),) * along
     for _ in range(n):
         a = a[(*before, slice(1, None))] - a[(*before, slice(None, -1))]

@@ -1,0 +1,52 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check bench docs clean
+
+# Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
+demo: $(VENV)/examples
+	$(BIN)/python examples/char_rnn_from_primitives.py
+
+# The tests that need nothing beyond the packages' own extras.
+test: $(VENV)/test
+	$(BIN)/python -m pytest tests --ignore=tests/parity -q
+
+# Lint, types, and all that compares with PyTorch.
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/make_vocabulary.py --check
+	$(BIN)/python -m pytest tests/parity -q
+
+# Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks
+
+# Pages that are made from the code.
+docs: $(VENV)/test
+	$(BIN)/python docs/make_vocabulary.py
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
+
+$(VENV)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minigrad needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/examples: $(VENV)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[examples]'
+	touch $@
+
+$(VENV)/test: $(VENV)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[examples,test]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[examples,test,dev]'
+	touch $@

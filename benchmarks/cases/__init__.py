@@ -1,0 +1,16 @@
+"""What is measured, one subject a file. Each has a list `CASES`; a new file is added to `SUBJECTS`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..compare import Case
+
+SUBJECTS = ("overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering")
+
+
+def all_cases() -> list[Case]:
+    """The cases of all subjects, in the order of the table."""
+    return [case for name in SUBJECTS for case in importlib.import_module(f".{name}", __name__).CASES]

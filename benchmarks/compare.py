@@ -1,0 +1,192 @@
+"""The harness: what a case is, and how its sides are timed against each other.
+
+Sides are not alternated call by call: the threads of OpenMP and OpenBLAS spin for a while after each parallel region
+and steal the other side's cores. They take turns in *blocks*: two calls to warm up, then seven or more that are timed,
+then a rest in which the threads fall asleep. A round is one block of each side; its ratio is that of the two medians.
+What is reported is the median over five rounds, and the lowest and highest ratio, which say how far to trust it. (Where
+calls take seconds, a block ends earlier; see `Effort`.)
+
+The garbage collector stays on, as it is for users, but no side pays for another's objects: those of all the imported
+libraries are put aside (`gc.freeze`: PyTorch's would make each collection many times slower for sides that make Python
+objects), and every block starts clean.
+
+Before anything is timed, the gradients of all sides are compared: what is measured is the same computation.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from .memory import peaks_in_fresh_process, phases
+
+PEERS = ("torch", "autograd")  # what may be missing
+WHOLE_CALL = ("",)  # the phases of a call that has none
+
+Call = Callable[[], Any]  # does what is measured, and returns its gradients
+Setup = Callable[[], Call]  # imports a library and makes the data; never measured
+
+
+@dataclass(frozen=True)
+class Case:
+    """One computation, done by several sides; the first is minigrad's, and the others are what it is compared to.
+
+    name    what `--only` looks at, and the table shows
+    sides   by their names
+    per     how many pieces one call consists of; times are those of one piece
+    unit    what a piece is
+    memory  the phases whose peak memory is measured as well: `WHOLE_CALL`, or their names
+
+    A call is a function; or a generator function that yields the name of each phase when the phase ends (None: do not
+    count it), and then each phase has a row of its own. Either returns the gradients.
+    """
+
+    name: str
+    sides: Mapping[str, Setup]
+    per: int = 1
+    unit: str = "call"
+    memory: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    warmups  calls at the beginning of a block that are not timed
+    calls    at least so many timed calls in a block,
+    seconds  and for at least so long, which gives short calls more;
+    longest  but after so long only three: calls of seconds are less noisy
+    rest     seconds of sleep after a block
+    rounds   blocks of each side
+    """
+
+    warmups: int
+    calls: int
+    seconds: float
+    longest: float
+    rest: float
+    rounds: int
+
+
+FULL = Effort(warmups=2, calls=7, seconds=0.1, longest=5.0, rest=0.3, rounds=5)
+QUICK = Effort(warmups=1, calls=2, seconds=0.0, longest=5.0, rest=0.02, rounds=2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one side of a case, or of one phase of it.
+
+    seconds  for one piece: the median over rounds of the blocks' medians
+    ratios   the first side's time divided by this one's, in each round; empty for the first side itself
+    peak     bytes of memory above the baseline, or None
+    share    for a later phase: that peak divided by the first phase's; else None
+    """
+
+    case: Case
+    phase: str
+    side: str
+    seconds: float
+    ratios: tuple[float, ...]
+    peak: int | None
+    share: float | None
+
+
+def measure(case: Case, effort: Effort) -> tuple[list[Row], set[str]]:
+    """The rows of a case, and the peers that were left out because they are not installed."""
+    calls, missing = set_up(case)
+    check_agreement(case, calls)
+    gc.collect()
+    gc.freeze()
+    peaks = {side: peaks_in_fresh_process(case.name, side) if case.memory else {} for side in calls}
+    rounds = [{side: block(call, effort) for side, call in calls.items()} for _ in range(effort.rounds)]
+
+    first = next(iter(calls))
+    rows = []
+    for phase in rounds[0][first]:
+        for side in calls:
+            seconds = median(r[side][phase] for r in rounds) / case.per
+            ratios = () if side == first else tuple(r[first][phase] / r[side][phase] for r in rounds)
+            peak = peaks[side].get(phase) if phase in case.memory else None
+            share = peak / peaks[side][case.memory[0]] if peak and phase != case.memory[0] else None
+            rows.append(Row(case, phase, side, seconds, ratios, peak, share))
+    return rows, missing
+
+
+def set_up(case: Case) -> tuple[dict[str, Call], set[str]]:
+    """The calls of all sides whose libraries are here, and the libraries that are not."""
+    calls, missing = {}, set()
+    for side, setup in case.sides.items():
+        try:
+            calls[side] = setup()
+        except ModuleNotFoundError as error:
+            if error.name not in PEERS:
+                raise
+            missing.add(error.name)
+    return calls, missing
+
+
+# ---- time --------------------------------------------------------------------------------------------------------
+
+
+def block(call: Call, effort: Effort) -> dict[str, float]:
+    """Calls of one side in a row, and a rest: the median seconds of each phase."""
+    gc.collect()
+    for _ in range(effort.warmups):
+        clock(call)
+    calls: list[dict[str, float]] = []
+    start, spent = time.perf_counter(), 0.0
+    while spent < effort.seconds or len(calls) < (effort.calls if spent < effort.longest else min(3, effort.calls)):
+        calls.append(clock(call))
+        spent = time.perf_counter() - start
+    time.sleep(effort.rest)
+    return {phase: median(c[phase] for c in calls) for phase in calls[0]}
+
+
+def clock(call: Call) -> dict[str, float]:
+    """The seconds that each phase of one call takes."""
+    seconds = {}
+    start = time.perf_counter()
+    for phase in phases(call):
+        stop = time.perf_counter()
+        if phase is not None:
+            seconds[phase] = stop - start
+        start = time.perf_counter()
+    return seconds
+
+
+# ---- agreement ---------------------------------------------------------------------------------------------------
+
+
+def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e-3) -> None:
+    """Raise ValueError if a side's gradients are not the first side's, in shape or, up to float32's rounding, value."""
+    expected: list[Any] = []
+    for side, call in calls.items():
+        found = [as_array(gradient) for gradient in result_of(call)]
+        expected = expected or found
+        for k, (one, other) in enumerate(zip(expected, found, strict=True)):
+            if one.shape != other.shape or np.abs(one - other).max() > tolerance * np.abs(one).max():
+                raise ValueError(f"{case.name}: gradient {k} of {side} is not that of {next(iter(calls))}")
+
+
+def result_of(call: Call) -> Any:
+    """What a call returns, when all its phases are over."""
+    walk = phases(call)
+    while True:
+        try:
+            next(walk)
+        except StopIteration as end:
+            return end.value
+
+
+def as_array(gradient: Any) -> Any:
+    """Any side's gradient as a NumPy array."""
+    for step in ("dense", "to_dense", "numpy"):  # RowSparse; a sparse and then any tensor
+        if hasattr(gradient, step):
+            gradient = getattr(gradient, step)()
+    return gradient

@@ -1,0 +1,106 @@
+"""What all tests share: where to run (`backend`), random numbers, and guards against leaks of global state."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import strict
+
+import minigrad as mg
+from minigrad import backend as backends
+from minigrad import dispatch
+from minigrad.modes import current_mode
+
+backends.register("strict", strict.BACKEND)
+
+
+# ---- what is collected -------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "parity: compares with PyTorch")
+
+
+def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool | None:
+    """Comparisons with PyTorch are left out where it is not installed, unless they are asked for by path: then
+    their import fails, and says so."""
+    if "parity" not in collection_path.parts or importlib.util.find_spec("torch") is not None:
+        return None
+    return not any("parity" in str(argument) for argument in config.invocation_params.args)
+
+
+# ---- where to run ------------------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """A device to run on: how to bring arrays there and back."""
+
+    name: str
+    device: str
+
+    def array(self, value: Any, dtype: Any = None) -> Any:
+        return backends.from_numpy(np.array(value, dtype), self.device)
+
+    def tensor(self, value: Any, dtype: Any = None, requires_grad: bool = False) -> mg.Tensor:
+        return mg.Tensor(self.array(value, dtype), requires_grad)
+
+    def numpy(self, value: Any) -> Any:
+        array = value.data if isinstance(value, mg.Tensor) else value
+        assert backends.device_of(array) == self.device, f"left {self.device}"
+        return backends.to_numpy(array)
+
+
+PLACES = [Place("numpy", "cpu"), Place("strict", "strict:0")]
+if backends.CUPY.find().usable:
+    PLACES.append(Place("cupy", "cuda:0"))
+
+
+@pytest.fixture(params=PLACES, ids=lambda place: place.name)
+def backend(request: pytest.FixtureRequest) -> Place:
+    """Each kind of array there is: NumPy, the strict stand-in for CuPy, and CuPy where a GPU answers."""
+    place: Place = request.param
+    return place
+
+
+# ---- random numbers and leaks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    mg.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 (for code under test that draws from it)
+
+
+def _global_state() -> dict[str, Any]:
+    mode = current_mode()
+    return {
+        "recording mode": (mode.grad, mode.fast),
+        "scope": mode.scope,
+        "observers": mode.observers,
+        "default dtype": mg.get_default_dtype(),
+        "np.errstate": np.geterr(),
+        "kinds of arrays": dict(backends._BACKENDS),
+        "rules of ufuncs": dict(dispatch.UFUNCS),
+        "rules of functions": dict(dispatch.FUNCTIONS),
+    }
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves global state other than it found it."""
+    before = _global_state()
+    yield
+    after = _global_state()
+    changed = [what for what in before if before[what] != after[what]]
+    assert not changed, f"the test changed the {' and the '.join(changed)}"

@@ -1,0 +1,311 @@
+"""Fused = unfused: values, gradients, second order; for cells, layouts, dtypes, and random expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+
+Function = Callable[..., Any]
+
+
+def lstm(z: mg.Tensor, c: mg.Tensor) -> Any:
+    i, f, g, o = np.split(z, 4, axis=-1)
+    i, f, o = mg.sigmoid(i), mg.sigmoid(f), mg.sigmoid(o)
+    c = f * c + i * np.tanh(g)
+    return {"h": o * np.tanh(c), "c": c, "gates": [i, f]}
+
+
+def gru(zx: mg.Tensor, zh: mg.Tensor, h: mg.Tensor) -> Any:
+    rx, ux, nx = np.split(zx, 3, axis=-1)
+    rh, uh, nh = np.split(zh, 3, axis=-1)
+    r, u = mg.sigmoid(rx + rh), mg.sigmoid(ux + uh)
+    n = np.tanh(nx + r * nh)
+    return (1 - u) * n + u * h
+
+
+def biased(z: mg.Tensor, b: mg.Tensor, h: mg.Tensor) -> Any:
+    return mg.relu(z * b + 2 * b) * np.where(h > 0, h, -0.5 * h) + np.maximum(b, h).clip(-1, 2)
+
+
+def activations(x: mg.Tensor, y: mg.Tensor) -> Any:
+    return mg.gelu(x) + mg.silu(y) * mg.elu(x) - mg.softplus(y) ** 2 + mg.erf(x) / (2 + np.cos(y)) + x**3
+
+
+CASES: list[tuple[Function, list[tuple[int, ...]]]] = [
+    (lstm, [(3, 8), (3, 2)]),
+    (gru, [(2, 6), (2, 6), (2, 2)]),
+    (biased, [(3, 4), (4,), (3, 1)]),
+    (activations, [(2, 3), (3,)]),
+    (activations, [(), ()]),
+    (lstm, [(0, 8), (0, 2)]),
+]
+
+
+def flat(result: Any) -> list[mg.Tensor]:
+    from minigrad.trees import flatten
+
+    return flatten(result)[0]
+
+
+def inputs_for(shapes: list[tuple[int, ...]], dtype: Any, order: str = "C") -> list[mg.Tensor]:
+    rng = np.random.default_rng(1)
+    arrays = [np.asarray(rng.standard_normal(s), dtype, order=order) for s in shapes]
+    return [mg.Tensor(a, requires_grad=True) for a in arrays]
+
+
+def run(f: Function, xs: list[mg.Tensor]) -> tuple[list[Any], list[Any]]:
+    """Outputs, and the gradients of a fixed combination of them."""
+    outputs = flat(f(*xs))
+    rng = np.random.default_rng(2)
+    weights = [rng.standard_normal(o.shape).astype(np.float64) for o in outputs]
+    loss = sum((o * w.astype(o.dtype)).sum() for o, w in zip(outputs, weights, strict=True))
+    loss.backward()
+    grads = [np.zeros(x.shape) if x.grad is None else x.grad.numpy() for x in xs]
+    for x in xs:
+        x.grad = None
+    return [o.numpy() for o in outputs], grads
+
+
+@pytest.mark.parametrize(("f", "shapes"), CASES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_fused_equals_plain(f: Function, shapes: list[tuple[int, ...]], order: str) -> None:
+    fused = mg.fuse(f)
+    exact = run(f, inputs_for(shapes, np.float64, order))
+    for dtype, bound in ((np.float64, 1e-12), (np.float32, 4e-7)):  # of the array's maximum
+        found = run(fused, inputs_for(shapes, dtype, order))
+        for values, references in zip(found, exact, strict=True):
+            for value, reference in zip(values, references, strict=True):
+                assert value.shape == reference.shape
+                assert value.dtype == dtype
+                scale = np.abs(reference).max(initial=1e-30)
+                np.testing.assert_allclose(value, reference, rtol=0, atol=bound * scale)
+
+
+@pytest.mark.parametrize(("f", "shapes"), CASES[:4])
+def test_fused_gradients_equal_differences_to_second_order(f: Function, shapes: list[tuple[int, ...]]) -> None:
+    xs = inputs_for(shapes, np.float64)
+    assert mg.gradcheck(mg.fuse(f), tuple(xs))
+    assert mg.gradgradcheck(mg.fuse(f), tuple(xs))
+
+
+def test_on_every_backend(backend: Any) -> None:
+    rng = np.random.default_rng(0)
+    z, c = rng.standard_normal((3, 8)), rng.standard_normal((3, 2))
+    found = []
+    for place, f in ((backend, mg.fuse(lstm)), (None, lstm)):
+        xs = [mg.tensor(v, requires_grad=True) if place is None else place.tensor(v, requires_grad=True) for v in (z, c)]
+        out = f(*xs)
+        (out["h"] * out["c"]).sum().backward()
+        found.append([v.data if place is None else place.numpy(v) for v in (out["h"], xs[0].grad, xs[1].grad)])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+# ---- one node ----------------------------------------------------------------------------------------------------
+
+
+def test_it_is_one_node_that_keeps_only_what_rules_name() -> None:
+    z, c = inputs_for([(3, 8), (3, 2)], np.float64)
+    out = mg.fuse(lstm)(z, c)
+    assert {o.edge.node for o in flat(out)} == {out["h"].edge.node}
+    assert out["h"].edge.node.primitive.name == "lstm"
+    (_, _, kept), *_ = out["h"].edge.node.edges
+    kernel = kept[0]
+    # i, f, g, o, the old c and tanh of the new: not z
+    assert sorted(s.shape for s in kernel.kept) == [(3, 2)] * 6
+
+
+def test_traced_once_for_each_kind_of_arguments() -> None:
+    calls = []
+
+    @mg.fuse
+    def f(x: mg.Tensor, gain: float = 1.0) -> mg.Tensor:
+        calls.append(x.shape)
+        return np.tanh(x) * gain
+
+    x = mg.randn(2, 3, requires_grad=True)
+    for _ in range(3):
+        f(x).sum().backward()
+    assert len(calls) == 1
+    f(x, gain=2.0)
+    f(mg.randn(2, 3))
+    f(mg.randn(4, 3, requires_grad=True))
+    f(mg.randn(2, 3, dtype=np.float64, requires_grad=True))
+    assert len(calls) == 5
+    np.testing.assert_array_equal(f(x, gain=2.0).numpy(), 2 * np.tanh(x.numpy()))
+
+
+def test_calls_do_not_share_results() -> None:
+    f = mg.fuse(lambda x: np.tanh(x) * 2 + x)
+    a, b = mg.ones(3, requires_grad=True), mg.zeros(3, requires_grad=True)
+    first = f(a)
+    kept = first.numpy()
+    second = f(b)
+    np.testing.assert_array_equal(first.numpy(), kept)
+    assert not np.shares_memory(first.data, second.data)
+    (first * second).sum().backward()
+    np.testing.assert_allclose(a.grad.numpy(), second.numpy() * (2 * (1 - np.tanh(1.0) ** 2) + 1), rtol=1e-6)
+
+
+def test_outputs_partly_used_and_outputs_without_gradient() -> None:
+    @mg.fuse
+    def f(x: mg.Tensor, y: mg.Tensor) -> Any:
+        return x * y, np.sign(y.detach()) * 2, y
+
+    x, y = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([3.0, -4.0], requires_grad=True)
+    product, sign, same = f(x, y)
+    assert not sign.requires_grad
+    product.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3, -4])
+    assert same.requires_grad
+    x.grad = y.grad = None
+    f(x, y)[2].sum().backward()
+    np.testing.assert_array_equal(y.grad.numpy(), [1, 1])
+    assert x.grad is None
+
+
+def test_a_fused_function_inside_another_and_without_tensors() -> None:
+    inner = mg.fuse(lambda x: np.tanh(x) * x)
+    outer = mg.fuse(lambda x, y: inner(x) * y + inner(y))
+    x, y = inputs_for([(2, 3), (3,)], np.float64)
+    assert mg.gradcheck(outer, (x, y))
+    np.testing.assert_array_equal(inner(np.ones(2)), np.tanh(np.ones(2)))
+
+
+def test_only_needed_gradients_are_computed() -> None:
+    x, y = mg.randn(3, requires_grad=True), mg.randn(3)
+    f = mg.fuse(lambda x, y: x * y + np.tanh(y))
+    f(x, y).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), y.numpy())
+    assert f(y, y).edge is None
+
+
+def test_an_overwritten_kept_array_is_noticed() -> None:
+    x, y = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([3.0, 4.0])
+    loss = mg.fuse(lambda x, y: x * y)(x, y).sum()
+    y[0] = 7.0
+    with pytest.raises(RuntimeError, match="overwritten in place"):
+        loss.backward()
+
+
+def test_nan_and_inf_pass_through() -> None:
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, 1e4, -1e4])
+    for f in (lstm, activations, biased):
+        n = {lstm: [(6, 8), (6, 2)], activations: [(6,), (6,)], biased: [(6, 1), (1,), (6, 1)]}[f]
+        xs = [np.resize(special, s) for s in n]
+        with np.errstate(all="ignore"):
+            plain = flat(f(*[mg.tensor(x) for x in xs]))
+            fast = flat(mg.fuse(f)(*[mg.tensor(x) for x in xs]))
+        for a, b in zip(fast, plain, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+# ---- what cannot be fused ----------------------------------------------------------------------------------------
+
+
+def branches(x: mg.Tensor) -> mg.Tensor:
+    return x if x > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (branches, r"branches on a value.*np\.where(?s:.*)x if x > 0"),
+        (lambda x: x.sum(), "np.sum is not element-wise"),
+        (lambda x: x @ x, "np.matmul is not element-wise"),
+        (lambda x: x[0], "indexing is not element-wise; np.split"),
+        (lambda x: x.reshape(-1), "reshape is not element-wise|np.reshape is not element-wise"),
+        (lambda x: x * np.ones(3), "a ndarray from outside is used; pass it as an argument"),
+        (lambda x: x * float(x), "asks for a value"),
+        (lambda x: x.data.__setitem__(0, 1), "writing into elements"),
+        (lambda x: 3.0, "must return tensors computed from its arguments.*a float"),
+        (lambda x: np.fft.fft(x), "np.fft"),
+    ],
+)
+def test_what_cannot_be_fused_says_where_and_what_to_do(f: Function, message: str) -> None:
+    with pytest.raises(TypeError, match=f"(?s){message}"):
+        mg.fuse(f)(mg.ones(1, requires_grad=True))
+
+
+def test_devices_must_agree() -> None:
+    import strict  # noqa: F401
+
+    from minigrad import backend
+
+    there = mg.Tensor(backend.from_numpy(np.ones(3), "strict:0"))
+    with pytest.raises(mg.DeviceError, match="<lambda>: operands on different devices, cpu and strict:0"):
+        mg.fuse(lambda x, y: x * y)(mg.ones(3), there)
+
+
+# ---- random expressions ------------------------------------------------------------------------------------------
+
+UNARY: list[Function] = [np.tanh, mg.sigmoid, np.sin, lambda x: -x, lambda x: x * x, lambda x: np.sqrt(x * x + 1),
+                         lambda x: np.exp(-x * x), lambda x: 0.5 * x, lambda x: x - 0.3, lambda x: 1 / (x * x + 2)]  # fmt: skip
+BINARY: list[Function] = [np.add, np.subtract, np.multiply, lambda a, b: a / (b * b + 1), np.arctan2,
+                          lambda a, b: np.where(a.detach() > b.detach(), a * b, a + b), np.logaddexp]  # fmt: skip
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> list[tuple[int, int, int]]:
+    """A list of steps; each takes one or two of the values so far."""
+    length = draw(st.integers(1, 8))
+    steps = []
+    for k in range(length):
+        op = draw(st.integers(0, len(UNARY) + len(BINARY)))
+        steps.append((op, draw(st.integers(0, 1 + k)), draw(st.integers(0, 1 + k))))
+    return steps
+
+
+def interpret(steps: list[tuple[int, int, int]]) -> Function:
+    def program(x: mg.Tensor, y: mg.Tensor) -> list[mg.Tensor]:
+        values = [x, y]
+        for op, i, j in steps:
+            if op < len(UNARY):
+                values.append(UNARY[op](values[i]))
+            elif op < len(UNARY) + len(BINARY):
+                values.append(BINARY[op - len(UNARY)](values[i], values[j]))
+            else:  # split a value of four columns; two columns stay two
+                v = values[i]
+                a, b = np.split(v, 2, axis=-1) if v.shape[-1:] == (4,) else (v, v)
+                values.append(np.tanh(a) * b + np.split(values[0], 2, axis=-1)[1] if v.shape[-1:] == (4,) else a + b)
+        return [v for v in values[2:] if v.shape[-1:] == values[-1].shape[-1:]][-2:]
+
+    return program
+
+
+def compatible(f: Function, xs: list[mg.Tensor]) -> bool:
+    try:
+        f(*xs)
+    except ValueError:  # 4 columns beside 2
+        return False
+    return True
+
+
+@settings(max_examples=120, deadline=None)
+@given(programs(), st.sampled_from([((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (3, 4)), ((2, 3, 4), (3, 1))]))
+def test_random_expressions(steps: list[tuple[int, int, int]], shapes: Any) -> None:
+    f = interpret(steps)
+    xs = inputs_for(list(shapes), np.float64)
+    if not compatible(f, xs) or not any(o.requires_grad for o in f(*xs)):
+        return
+    fused = mg.fuse(f)
+    for fast, plain in zip(run(fused, xs), run(f, xs), strict=True):
+        for a, b in zip(fast, plain, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * max(np.abs(b).max(), 1e-30))
+
+    def second(g: Function) -> list[Any]:
+        def slope(x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
+            grads = mg.grad(lambda x, y: sum((o * o).sum() for o in g(x, y)), (0, 1))(x, y)
+            return sum((v * v).sum() for v in grads)
+
+        return [v.numpy() for v in mg.grad(slope, (0, 1))(*xs)]
+
+    for a, b in zip(second(fused), second(f), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * max(np.abs(b).max(), 1e-30))

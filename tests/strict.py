@@ -1,0 +1,186 @@
+"""A stand-in for CuPy on machines without a GPU: arrays that live on a device of their own.
+
+A `StrictArray` computes with NumPy, but refuses what CuPy refuses: becoming a NumPy array by itself, and meeting
+NumPy arrays, lists or arrays of another device in an operation. Python's and NumPy's scalars are welcome. It knows
+NumPy's functions by NumPy's two protocols, as CuPy does, and not those which CuPy lacks.
+
+Devices are "strict:0", "strict:1" and so on.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+
+ABSENT = frozenset(
+    "block insert einsum_path unstack nanpercentile nanquantile vecdot matvec vecmat spacing geomspace isnat".split()
+)
+"""What NumPy has and CuPy has not (CuPy 14)."""
+
+REFUSED_KEYWORDS = frozenset(["initial", "where", "subok"])
+"""Keywords of NumPy's functions that CuPy's do not have."""
+
+
+class Crossing(TypeError):
+    """Data would leave its device, or come to it, without being asked to."""
+
+
+class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array on a strict device. The NumPy array that it keeps is nobody else's business."""
+
+    def __init__(self, array: np.ndarray, device: str = "strict:0", base: StrictArray | None = None) -> None:
+        self._array = array
+        self.device = device
+        self.base = base
+
+    # ---- refusals ----
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise Crossing(f"an array on {self.device} does not become a NumPy array by itself")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or ufunc.__name__ in ABSENT:
+            return NotImplemented
+        out = kwargs.pop("out", None)
+        plain = [_plain(x, self.device, lists=False) for x in inputs]
+        if out is None:
+            return self._wrapped(ufunc(*plain, **kwargs), inputs)
+        (target,) = out
+        ufunc(*plain, out=_plain(target, self.device), **kwargs)
+        return target
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function.__name__ in ABSENT or REFUSED_KEYWORDS & kwargs.keys():
+            return NotImplemented
+        plain = {key: _plain(value, self.device) for key, value in kwargs.items()}
+        return self._wrapped(function(*_plain(args, self.device), **plain), (args, kwargs))
+
+    # ---- what it is ----
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _ATTRIBUTES:
+            return getattr(self._array, name)
+        if name in _METHODS:
+            method = getattr(self._array, name)
+            return lambda *args, **kwargs: self._wrapped(
+                method(*_plain(args, self.device), **_plain(kwargs, self.device)), (self,)
+            )
+        raise AttributeError(f"StrictArray has no attribute {name!r}")
+
+    @property
+    def T(self) -> StrictArray:
+        return self._wrapped(self._array.T, (self,))
+
+    def __getitem__(self, index: Any) -> StrictArray:
+        return self._wrapped(self._array[_plain(index, self.device)], (self,))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._array[_plain(index, self.device)] = _plain(value, self.device)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __index__(self) -> int:
+        return self._array.__index__()
+
+    def __repr__(self) -> str:
+        return f"StrictArray({self._array!r}, {self.device!r})"
+
+    def _wrapped(self, value: Any, sources: Any) -> Any:
+        """Results stay on the device, also those without axes; a view knows the array that owns its memory."""
+        if isinstance(value, np.generic):
+            return StrictArray(np.asarray(value), self.device)
+        if isinstance(value, np.ndarray):
+            for source in _arrays(sources):
+                if np.may_share_memory(value, source._array):
+                    return StrictArray(value, self.device, source if source.base is None else source.base)
+            return StrictArray(value, self.device)
+        if isinstance(value, tuple | list):
+            parts = [self._wrapped(v, sources) for v in value]
+            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        return value
+
+
+_ATTRIBUTES = frozenset("shape dtype ndim size nbytes itemsize strides flags tolist item".split())
+_METHODS = frozenset(
+    "copy astype reshape ravel transpose swapaxes squeeze sum mean min max prod any all cumsum cumprod argmax argmin "
+    "argsort dot clip take repeat round var std nonzero diagonal trace".split()
+)
+
+
+def _plain(value: Any, device: str, lists: bool = True) -> Any:
+    """The NumPy array of a strict one; an error for what may not meet it."""
+    if isinstance(value, StrictArray):
+        if value.device != device:
+            raise Crossing(f"arrays on {device} and {value.device} in one operation")
+        return value._array
+    if isinstance(value, np.ndarray) or (not lists and isinstance(value, list | tuple)):
+        raise Crossing(f"{type(value).__name__} beside an array on {device}")
+    if isinstance(value, tuple | list):
+        return type(value)([_plain(v, device) for v in value])
+    if isinstance(value, dict):
+        return {key: _plain(v, device) for key, v in value.items()}
+    return value
+
+
+def _arrays(value: Any) -> list[StrictArray]:
+    if isinstance(value, StrictArray):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [a for v in value for a in _arrays(v)] if isinstance(value, tuple | list) else []
+
+
+class Generator:
+    """Random numbers that are born on the device."""
+
+    def __init__(self, seed: Any, device: str) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._device = device
+
+    def random(self, shape: Any, dtype: Any) -> StrictArray:
+        return StrictArray(np.asarray(self._rng.random(shape, dtype)), self._device)
+
+    def standard_normal(self, shape: Any, dtype: Any) -> StrictArray:
+        return StrictArray(np.asarray(self._rng.standard_normal(shape, dtype)), self._device)
+
+
+def _creating(name: str) -> Any:
+    return lambda *args, **kwargs: StrictArray(getattr(np, name)(*args, **kwargs))
+
+
+def _full_name(device: str) -> str:
+    return device if ":" in device else f"{device}:0"
+
+
+def _add_at(array: StrictArray, index: Any, values: Any) -> None:
+    np.add.at(array._array, _plain(index, array.device), _plain(values, array.device))
+
+
+module = types.ModuleType("strict_numpy", "NumPy's functions that make arrays, for strict ones.")
+for _name in ("arange", "zeros", "ones", "empty", "full", "eye"):
+    setattr(module, _name, _creating(_name))
+
+BACKEND = backend.Backend(
+    array_type=StrictArray,
+    module=module,
+    device_of=lambda array: array.device,
+    to_numpy=lambda array: array._array.copy(),
+    from_numpy=lambda array, device: StrictArray(np.array(array), _full_name(device)),
+    default_rng=lambda seed, device: Generator(seed, _full_name(device)),
+    add_at=_add_at,
+    synchronous=False,
+)

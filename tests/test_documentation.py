@@ -1,0 +1,45 @@
+"""The examples in docstrings, README and docs run and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minigrad
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(m.name for m in pkgutil.walk_packages(minigrad.__path__, "minigrad.") if not m.name.endswith("__main__"))
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("name", ["minigrad", *MODULES])
+def test_docstrings(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages(page: Path) -> None:
+    result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8")
+    assert result.failed == 0
+
+
+def test_the_vocabulary_page_is_the_table() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "make_vocabulary.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_public_name_is_documented() -> None:
+    undocumented = [
+        name for name in dir(minigrad)
+        if not name.startswith("_") and callable(getattr(minigrad, name)) and not getattr(minigrad, name).__doc__
+    ]  # fmt: skip
+    assert undocumented == []
