@@ -182,6 +182,10 @@ def _copied(gradient: Any) -> Array:
     return np.array(gradient) if isinstance(gradient, np.generic) else gradient.copy()
 
 
+def _wrapped(total: Any) -> Tensor:
+    return Tensor._of(np.asarray(total) if isinstance(total, np.generic) else total)
+
+
 def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:
     """The kept arrays of a formula as Tensors that are found on the tape, so that the formula itself is recorded."""
     parents = {p.operand: parent for parent, p, _ in node.edges}
@@ -412,8 +416,8 @@ def accumulate(leaf: Tensor, gradient: Any) -> None:
             leaf.grad = old + gradient
         else:
             dense = [p.dense() if isinstance(p, RowSparse) else p for p in (old, gradient)]
-            leaf.grad = Tensor._of(sum(p.data if isinstance(p, Tensor) else p for p in dense))
+            leaf.grad = _wrapped(sum(p.data if isinstance(p, Tensor) else p for p in dense))
     elif isinstance(gradient, Tensor):
         leaf.grad = old + gradient
     else:
-        leaf.grad = Tensor._of(old.data + gradient)
+        leaf.grad = _wrapped(old.data + gradient)

@@ -43,7 +43,7 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise Crossing(f"an array on {self.device} does not become a NumPy array by itself")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method != "__call__" or ufunc.__name__ in ABSENT:
+        if method != "__call__" or ufunc.__name__ in ABSENT or any(_foreign(x) for x in inputs):
             return NotImplemented
         out = kwargs.pop("out", None)
         plain = [_plain(x, self.device, lists=False) for x in inputs]
@@ -56,6 +56,8 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function.__name__ in ABSENT or REFUSED_KEYWORDS & kwargs.keys():
             return NotImplemented
+        if any(kind not in (StrictArray, np.ndarray) for kind in types):
+            return NotImplemented  # CuPy, too, leaves what it does not know to the others
         plain = {key: _plain(value, self.device) for key, value in kwargs.items()}
         return self._wrapped(function(*_plain(args, self.device), **plain), (args, kwargs))
 
@@ -119,6 +121,11 @@ _METHODS = frozenset(
     "copy astype reshape ravel transpose swapaxes squeeze sum mean min max prod any all cumsum cumprod argmax argmin "
     "argsort dot clip take repeat round var std nonzero diagonal trace".split()
 )
+
+
+def _foreign(value: Any) -> bool:
+    """Whether it has its own idea of ufuncs."""
+    return hasattr(value, "__array_ufunc__") and not isinstance(value, StrictArray | np.ndarray | np.generic)
 
 
 def _plain(value: Any, device: str, lists: bool = True) -> Any:

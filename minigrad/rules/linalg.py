@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dispatch
+from .. import backend, dispatch
 from ..modes import current_mode
 from ..tensors import Tensor
 from ..vocabulary import composed, operation
@@ -30,7 +30,7 @@ def cofactors(a: Array) -> Array:
     """∂ det(a) / ∂a, also where a is singular: from a = U S V, the products of all singular values but one."""
     u, s, v = np.linalg.svd(a)
     n = s.shape[-1]
-    itself = np.arange(n)[:, None] == np.arange(n)
+    itself = backend.module_of(a).eye(n) == 1
     others = np.prod(np.where(itself, 1.0, np.expand_dims(s, -2)), axis=-1)  # (..., n)
     sign = np.linalg.det(u) * np.linalg.det(v)
     return (sign[..., None, None] * (u * np.expand_dims(others, -2)) @ v).astype(a.dtype)

@@ -66,7 +66,7 @@ def t(*shape: int, grad: bool = True) -> mg.Tensor:
         (lambda: np.asarray(t(2)), TypeError, "x.detach"),
         (lambda: t(2).detach().retain_grad(), RuntimeError, "does not require grad"),
         (lambda: t(2).detach().register_hook(print), RuntimeError, "does not require grad"),
-        (lambda: mg.unstack(t(2), axis=1), np.exceptions.AxisError, r"unstack: axis 1.*\(2,\)"),
+        (lambda: mg.unstack(t(2), axis=1), np.exceptions.AxisError, "unstack: axis 1 is out of bounds"),
         (lambda: np.fft.fft(t(2)), TypeError, r"np\.fft.*fft has no rule.*mg\.primitive.*detach"),
         (lambda: copy.deepcopy(t(2) * 2), RuntimeError, "only leaf"),
     ],
