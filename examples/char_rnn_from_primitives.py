@@ -81,7 +81,9 @@ def run(p: Parameters, ids: np.ndarray, state: State) -> tuple[Tensor, State, li
 
 def cross_entropy(log_probabilities: Tensor, targets: np.ndarray) -> Tensor:
     """Mean of −log p(target), in nats a character, for targets (T, N)."""
-    return -np.take_along_axis(log_probabilities, mg.tensor(targets[..., None], device=log_probabilities.device), -1).mean()
+    return -np.take_along_axis(
+        log_probabilities, mg.tensor(targets[..., None], device=log_probabilities.device), -1
+    ).mean()
 
 
 def zero_state(batch: int, hidden: int, device: str) -> State:

@@ -8,15 +8,29 @@
 (2, 2)
 """
 
-from . import rules as rules
+from . import rules as rules  # fills the table and binds the operators
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import DeviceError
 from .backward import walk
 from .checking import GradcheckError, gradcheck, gradgradcheck
 from .checkpointing import checkpoint
 from .creation import (
-    arange, eye, from_dlpack, full, full_like, get_default_dtype, ones, ones_like, rand, rand_like, randn, randn_like,
-    set_default_dtype, tensor, zeros, zeros_like,
+    arange,
+    eye,
+    from_dlpack,
+    full,
+    full_like,
+    get_default_dtype,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randn,
+    randn_like,
+    set_default_dtype,
+    tensor,
+    zeros,
+    zeros_like,
 )  # fmt: skip
 from .diagnosis import doctor
 from .fusion import FusionError, fuse
@@ -25,9 +39,21 @@ from .modes import enable_grad, is_grad_enabled, no_grad, plain_path, set_grad_e
 from .pictures import Graph, graph
 from .randomness import get_random_state, manual_seed, set_random_state
 from .rules.activations import (
-    elu, erf, exp, gelu, hard_sigmoid, hard_tanh, leaky_relu, log, log_softmax, logsumexp, relu, sigmoid, silu,
-    softmax, softplus, tanh,
+    elu,
+    erf,
+    gelu,
+    hard_sigmoid,
+    hard_tanh,
+    leaky_relu,
+    log_softmax,
+    logsumexp,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
 )  # fmt: skip
+from .rules.elementwise import exp, log, tanh
 from .rules.indexing import embedding
 from .rules.joining import unstack
 from .scopes import name, scope, steps
@@ -37,3 +63,75 @@ from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .vocabulary import primitive
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AnomalyError",
+    "DeviceError",
+    "FusionError",
+    "GradcheckError",
+    "Graph",
+    "Observer",
+    "RowSparse",
+    "Tensor",
+    "arange",
+    "checkpoint",
+    "detect_anomaly",
+    "doctor",
+    "elu",
+    "embedding",
+    "enable_grad",
+    "erf",
+    "exp",
+    "eye",
+    "from_dlpack",
+    "full",
+    "full_like",
+    "fuse",
+    "gelu",
+    "get_default_dtype",
+    "get_random_state",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "graph",
+    "hard_sigmoid",
+    "hard_tanh",
+    "hessian",
+    "hvp",
+    "is_grad_enabled",
+    "jacobian",
+    "jvp",
+    "leaky_relu",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "manual_seed",
+    "name",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "plain_path",
+    "primitive",
+    "rand",
+    "rand_like",
+    "randn",
+    "randn_like",
+    "relu",
+    "scope",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "set_random_state",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "steps",
+    "tanh",
+    "tensor",
+    "unstack",
+    "value_and_grad",
+    "vjp",
+    "walk",
+    "zeros",
+    "zeros_like",
+]

@@ -235,9 +235,23 @@ def sum_rows(indices: Array, rows: Array) -> tuple[Array, Array]:
     if xp.synchronous:
         order = np.argsort(indices, kind="stable")
         ordered = indices[order]
-        starts = np.flatnonzero(np.concatenate([ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]]))
-        return ordered[starts], np.add.reduceat(rows[order], starts, axis=0)
+        starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+        return ordered[starts], _sum_groups(rows, order, starts)
     unique, inverse = np.unique(indices, return_inverse=True)
     sums = np.zeros_like(rows, shape=(unique.shape[0], *rows.shape[1:]))
     xp.add_at(sums, inverse.reshape(-1), rows)
     return unique, sums
+
+
+def _sum_groups(rows: Array, order: Array, starts: Array) -> Array:
+    """For each group order[start : next start] of rows, its sum. Much faster than np.add.reduceat along axis 0."""
+    sums = rows[order[starts]]  # the first of each group
+    sizes = np.diff(starts, append=len(order))
+    few = 8
+    for k in range(1, few):  # the k-th of all small groups at once
+        groups = np.flatnonzero((sizes > k) & (sizes <= few))
+        sums[groups] += rows[order[starts[groups] + k]]
+    for group in np.flatnonzero(sizes > few):
+        start = starts[group]
+        sums[group] = rows[order[start : start + sizes[group]]].sum(axis=0)
+    return sums

@@ -220,8 +220,7 @@ def fit(gradient: Any, edge: Edge) -> Any:
             gradient = gradient.dense()
         extra = len(gradient.shape) - len(shape)
         grown = tuple(
-            k for k in range(len(gradient.shape))
-            if k < extra or (shape[k - extra] == 1 and gradient.shape[k] != 1)
+            k for k in range(len(gradient.shape)) if k < extra or (shape[k - extra] == 1 and gradient.shape[k] != 1)
         )
         gradient = np.sum(gradient, axis=grown, keepdims=True) if extra >= 0 else gradient
         if gradient.shape[max(extra, 0) :] != shape:

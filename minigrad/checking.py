@@ -90,9 +90,7 @@ def _direction(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 
 
 def _gradients(results: Sequence[Tensor], weights: Sequence[Any], inputs: Sequence[Tensor]) -> list[Any]:
-    roots = [
-        (o.edge or o, seed_of(o, w)) for o, w in zip(results, weights, strict=True) if o.requires_grad
-    ]
+    roots = [(o.edge or o, seed_of(o, w)) for o, w in zip(results, weights, strict=True) if o.requires_grad]
     keys = [key_of(x.edge or x) for x in inputs]
     found = walk(roots, retain_graph=True, wanted=set(keys))
     gradients = []

@@ -94,7 +94,12 @@ def full(
 
 
 def arange(
-    start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: str | None = None,
+    start: Any,
+    stop: Any = None,
+    step: Any = 1,
+    dtype: Any = None,
+    *,
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... below stop; integers, unless an argument is a float."""
@@ -126,8 +131,10 @@ def _random(draw: str, shape: Any, dtype: Any, device: str | None, requires_grad
         shape = tuple(shape[0])
     dtype = np.dtype(_default if dtype is None else dtype)
     drawn = getattr(generator(device or "cpu"), draw)(shape, dtype=np.float64 if dtype == np.float64 else np.float32)
-    return _made(np.asarray(drawn) if np.isscalar(drawn) else drawn, None, False).astype(dtype).requires_grad_(
-        requires_grad
+    return (
+        _made(np.asarray(drawn) if np.isscalar(drawn) else drawn, None, False)
+        .astype(dtype)
+        .requires_grad_(requires_grad)
     )
 
 

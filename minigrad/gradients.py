@@ -144,7 +144,9 @@ class RowSparse(Parts):
         if type(other) is not RowSparse:
             return super().plus(other)
         return RowSparse(
-            np.concatenate([self.indices, other.indices]), np.concatenate([self.rows, other.rows]), self.shape,
+            np.concatenate([self.indices, other.indices]),
+            np.concatenate([self.rows, other.rows]),
+            self.shape,
             check=False,
         )
 

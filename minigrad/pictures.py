@@ -7,6 +7,7 @@ Steps and named scopes are clusters; a parameter that many steps use is one node
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -66,9 +67,9 @@ class Graph:
             '  node [fontname="Helvetica,Arial,sans-serif" fontsize=11 height=0.3 margin="0.09,0.04" penwidth=1];',
             '  edge [color="#777777" arrowsize=0.6 penwidth=1];',
         ]
-        tree: dict[str, Any] = {}
+        tree: dict[Any, Any] = {}
         for node in self.nodes:
-            inner = tree
+            inner: dict[Any, Any] = tree
             for label in node.scope:
                 inner = inner.setdefault(("scope", label), {})
             inner[("node", node.id)] = node
@@ -119,10 +120,8 @@ class Graph:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         bundle = {"text/plain": self.dot()}
-        try:
+        with contextlib.suppress(ImportError):  # without a renderer, the text is still there
             bundle["image/svg+xml"] = draw(self.dot(), "svg").decode()
-        except ImportError:
-            pass  # the text is still there
         return bundle
 
 
@@ -134,7 +133,8 @@ def draw(dot: str, ending: str) -> bytes:
         import graphviz
 
         try:
-            return graphviz.Source(dot).pipe(format=ending)
+            piped: bytes = graphviz.Source(dot).pipe(format=ending)
+            return piped
         except graphviz.ExecutableNotFound:
             raise ImportError(
                 "to draw graphs, install pip install 'minigrad[viz]' (or a system Graphviz); .dot() works without"
@@ -169,7 +169,9 @@ def graph(
         raise TypeError("graph: expected a Tensor, or several")
     below = nodes_below([t.edge for t in roots if t.edge is not None])
     if not below:
-        raise ValueError("graph: there is nothing to draw: no result here was computed from a tensor that requires grad")
+        raise ValueError(
+            "graph: there is nothing to draw: no result here was computed from a tensor that requires grad"
+        )
     if all(node.edges is None for node in below):
         raise ValueError("graph: the graph was released by backward; draw before it, or use retain_graph=True")
     given = dict(params.items() if isinstance(params, Mapping) else params or ())

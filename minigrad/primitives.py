@@ -27,7 +27,6 @@ from . import backend
 from .modes import Mode, current_mode
 from .scopes import here
 from .tape import INTERNAL, Node, Output, next_position
-
 from .tensors import Tensor
 
 Array = Any
@@ -212,7 +211,7 @@ def record_many(
     ys = tuple([y if backend.is_array(y) else np.asarray(y) for y in ys])
     if not edges:
         outputs = tuple([Tensor._of(y) for y in ys])
-        node = None
+        node: Any = None
     else:
         node = record(primitive, ys[0], edges, mode.replace(observers=()), operands, True).edge
         node.shape = tuple([y.shape for y in ys])
@@ -251,8 +250,14 @@ def explained(error: Exception, name: str, operands: Any) -> Exception:
     shapes = " and ".join(f"{a.dtype} {a.shape}" for a in arrays)
     message = f"{name}: {message}" + (f"; operands: {shapes}" if shapes else "") + here()
     for kind in (
-        np.exceptions.AxisError, np.linalg.LinAlgError, IndexError, ValueError, TypeError, FloatingPointError,
-        NotImplementedError, MemoryError,
+        np.exceptions.AxisError,
+        np.linalg.LinAlgError,
+        IndexError,
+        ValueError,
+        TypeError,
+        FloatingPointError,
+        NotImplementedError,
+        MemoryError,
     ):
         if isinstance(error, kind):
             return kind(message)

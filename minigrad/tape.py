@@ -116,14 +116,15 @@ class Observer:
 
 # ---- the user's line ---------------------------------------------------------------------------------------------
 
-_PACKAGES = tuple(
-    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), package) + os.sep
-    for package in ("minigrad", "nn", "nlp")
-) + (os.path.dirname(os.path.abspath(np.__file__)) + os.sep,)
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PACKAGES = (
+    *[os.path.join(_HERE, package) + os.sep for package in ("minigrad", "nn", "nlp")],
+    os.path.dirname(os.path.abspath(np.__file__)) + os.sep,
+)
 
 
 class _Internal(dict[str, bool]):
-    """Is a file part of these packages, or of NumPy? Asked at every recorded operation, so each file is looked at once."""
+    """Is a file part of these packages, or of NumPy? Asked at every recorded operation: each is looked at once."""
 
     def __missing__(self, filename: str) -> bool:
         answer = self[filename] = filename.startswith(_PACKAGES)

@@ -470,6 +470,6 @@ class Tensor:
         def __ge__(self, other: Any) -> Array: ...
 
 
-_SIGNS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
+_SIGNS: dict[Any, str] = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
 
 from .dispatch import UFUNCS, numpy_function, other_ufunc  # noqa: E402 (the tables speak of Tensors)

@@ -151,9 +151,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
         vs, _ = flatten(v)
         if len(vs) != len(outputs):
             raise ValueError(f"vjp: the function has {len(outputs)} outputs, {len(vs)} vectors were given")
-        recorded = current_mode().grad and (
-            create or any(isinstance(w, Tensor) and w.requires_grad for w in vs)
-        )
+        recorded = current_mode().grad and (create or any(isinstance(w, Tensor) and w.requires_grad for w in vs))
         with enable_grad():
             total: list[Tensor] | None = None
             for o, w in zip(outputs, vs, strict=True):
@@ -176,7 +174,9 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
     primals, tangents = _as_tuple(primals), _as_tuple(tangents)
     directions, _ = flatten(tangents)
     points, _ = flatten(primals)
-    if len(directions) != len(points) or any(np.shape(d) != np.shape(p) for d, p in zip(directions, points, strict=True)):
+    if len(directions) != len(points) or any(
+        np.shape(d) != np.shape(p) for d, p in zip(directions, points, strict=True)
+    ):
         raise ValueError(
             f"jvp: tangents of shapes {[np.shape(d) for d in directions]} for arguments of shapes "
             f"{[np.shape(p) for p in points]}"
@@ -191,14 +191,16 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
             pulled = _pull(o, v, variables, create_graph=True)
             inner = [
                 np.sum(p * (d if isinstance(d, Tensor) else Tensor(np.asarray(d, p.dtype))))
-                for p, d in zip(pulled, directions, strict=True) if p.requires_grad
+                for p, d in zip(pulled, directions, strict=True)
+                if p.requires_grad
             ]
             if not inner:
                 along.append(Tensor._of(np.zeros_like(o.data)))
                 continue
             total: Any = functools.reduce(lambda a, b: a + b, inner)
-            create = outer and (_reaches_others(o, variables) or any(
-                isinstance(d, Tensor) and d.requires_grad for d in directions))
+            create = outer and (
+                _reaches_others(o, variables) or any(isinstance(d, Tensor) and d.requires_grad for d in directions)
+            )
             along.append(_pull(total, None, [v], create_graph=create)[0])
     keep = outer and any(_reaches_others(o, variables) for o in outputs)
     return rebuild([o if keep else o.detach() for o in outputs]), rebuild(along)
@@ -224,7 +226,7 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
                 one = np.zeros_like(output.data).reshape(-1)
                 one[k] = 1
                 rows.append(_pull(output, one.reshape(output.shape), variables, create_graph=create))
-            whole = []
+            whole: list[Any] = []
             for j, variable in enumerate(variables):
                 shape = (*output.shape, *variable.shape)
                 column: Any = [row[j] for row in rows]
@@ -258,9 +260,7 @@ def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
                 f"hvp: the vector has shapes {[np.shape(d) for d in directions]}, the arguments "
                 f"{[g.shape for g in gradients]}"
             )
-        return functools.reduce(
-            lambda a, b: a + b, [np.sum(g * d) for g, d in zip(gradients, directions, strict=True)]
-        )
+        return functools.reduce(lambda a, b: a + b, [np.sum(g * d) for g, d in zip(gradients, directions, strict=True)])
 
     product = grad(slope, by)(*args)
     return product if isinstance(primals, tuple | list) else product[0]

@@ -97,11 +97,9 @@ def primitive(
 
     A rule for a NumPy function that has none:
 
-    >>> cbrt = mg.primitive(np.cbrt, numpy=np.cbrt, x=lambda g, y: g / (3 * y * y))
-    >>> t = mg.tensor([8.0], requires_grad=True)
-    >>> np.cbrt(t).backward()
-    >>> round(t.grad.item(), 4)
-    0.0833
+    >>> spacing = mg.primitive(np.spacing, numpy=np.spacing, x=lambda g: np.zeros_like(g))
+    >>> np.spacing(t).requires_grad
+    True
 
     Formulas written with NumPy's functions and operators can be differentiated again. `mg.gradcheck` checks them.
     Raises TypeError if a formula names something that is neither `g`, `y` nor a parameter.

@@ -17,7 +17,20 @@ import numpy as np
 from minigrad import backend
 
 ABSENT = frozenset(
-    "block insert einsum_path unstack nanpercentile nanquantile vecdot matvec vecmat spacing geomspace isnat".split()
+    [
+        "block",
+        "insert",
+        "einsum_path",
+        "unstack",
+        "nanpercentile",
+        "nanquantile",
+        "vecdot",
+        "matvec",
+        "vecmat",
+        "spacing",
+        "geomspace",
+        "isnat",
+    ]
 )
 """What NumPy has and CuPy has not (CuPy 14)."""
 
@@ -116,10 +129,39 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
         return value
 
 
-_ATTRIBUTES = frozenset("shape dtype ndim size nbytes itemsize strides flags tolist item".split())
+_ATTRIBUTES = frozenset(["shape", "dtype", "ndim", "size", "nbytes", "itemsize", "strides", "flags", "tolist", "item"])
 _METHODS = frozenset(
-    "copy astype reshape ravel transpose swapaxes squeeze sum mean min max prod any all cumsum cumprod argmax argmin "
-    "argsort dot clip take repeat round var std nonzero diagonal trace".split()
+    [
+        "copy",
+        "astype",
+        "reshape",
+        "ravel",
+        "transpose",
+        "swapaxes",
+        "squeeze",
+        "sum",
+        "mean",
+        "min",
+        "max",
+        "prod",
+        "any",
+        "all",
+        "cumsum",
+        "cumprod",
+        "argmax",
+        "argmin",
+        "argsort",
+        "dot",
+        "clip",
+        "take",
+        "repeat",
+        "round",
+        "var",
+        "std",
+        "nonzero",
+        "diagonal",
+        "trace",
+    ]
 )
 
 

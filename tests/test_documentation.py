@@ -7,15 +7,30 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import minigrad
+from minigrad import dispatch
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted(m.name for m in pkgutil.walk_packages(minigrad.__path__, "minigrad.") if not m.name.endswith("__main__"))
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(minigrad.__path__, "minigrad.") if not m.name.endswith("__main__")
+)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.fixture(autouse=True)
+def own_tables() -> Iterator[None]:
+    """Rules that an example adds are gone afterwards."""
+    tables = (dispatch.UFUNCS, dispatch.FUNCTIONS)
+    known = [dict(table) for table in tables]
+    yield
+    for table, before in zip(tables, known, strict=True):
+        table.clear()
+        table.update(before)
 
 
 @pytest.mark.parametrize("name", ["minigrad", *MODULES])
@@ -32,7 +47,10 @@ def test_pages(page: Path) -> None:
 
 def test_the_vocabulary_page_is_the_table() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "make_vocabulary.py"), "--check"], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "docs" / "make_vocabulary.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -58,8 +58,8 @@ class Kernel:
             if not isinstance(output, Tensor) or not isinstance(output.data, Symbol):
                 code = inspect.unwrap(function).__code__
                 raise FusionError(
-                    f"fuse: {function.__name__} ({code.co_filename}:{code.co_firstlineno}) must return tensors computed "
-                    f"from its arguments, or a nested structure of them; it returned a {type(output).__name__}"
+                    f"fuse: {function.__name__} ({code.co_filename}:{code.co_firstlineno}) must return tensors "
+                    f"computed from its arguments, or a nested structure of them; it returned a {type(output).__name__}"
                 )
         self.outputs: list[Tensor] = outputs
         self.results = [o.data for o in outputs]
@@ -160,8 +160,10 @@ class Fused(Primitive):
 
     def _kernel(self, leaves: list[Any], rebuild: Any) -> tuple[Kernel, list[Any], list[Any]]:
         recording = current_mode().grad
-        places, operands, key = [], [], []
-        needs = []
+        places: list[int] = []
+        operands: list[Any] = []
+        needs: list[bool] = []
+        key: list[Any] = []
         c_order = f_order = True
         for k, leaf in enumerate(leaves):
             tensor = isinstance(leaf, Tensor)
@@ -183,7 +185,9 @@ class Fused(Primitive):
             whole = (order, *key)
             kernel = self._kernels.get(whole)
         except TypeError as error:
-            raise refuse(f"an argument of {self.name} is not a tensor, an array or a plain constant ({error})") from None
+            raise refuse(
+                f"an argument of {self.name} is not a tensor, an array or a plain constant ({error})"
+            ) from None
         if kernel is None:
             with _TRACING:
                 kernel = self._kernels[whole] = Kernel(self.plain, leaves, places, rebuild, tuple(needs), order)

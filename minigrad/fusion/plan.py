@@ -53,7 +53,7 @@ class Plan:
             workspace = self._new_workspace(like)
         values[self._first_buffer : self._first_buffer + len(workspace)] = workspace
         for slot, symbol in self._owned:
-            values[slot] = np.empty_like(like, dtype=symbol.dtype, shape=symbol.shape, order=self.order)
+            values[slot] = self._empty(like, symbol.shape, symbol.dtype)
         for slot, of, index in self._views:
             values[slot] = values[of][index]
         with np.errstate(all="ignore"):
@@ -63,7 +63,10 @@ class Plan:
         return [values[slot] for slot in self._outputs]
 
     def _new_workspace(self, like: Array) -> list[Array]:
-        return [np.empty_like(like, dtype=dtype, shape=shape, order=self.order) for shape, dtype in self._buffers]
+        return [self._empty(like, shape, dtype) for shape, dtype in self._buffers]
+
+    def _empty(self, like: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        return np.empty_like(like, dtype=dtype, shape=shape, order=self.order)  # type: ignore[call-overload]
 
     # ---- compiling -----------------------------------------------------------------------------------------------
 
@@ -139,8 +142,11 @@ class Plan:
             if symbol.op != "join":
                 continue
             for part, index in _places(symbol):
-                if part in computed and part not in self._slots and part.dtype == symbol.dtype and (
-                    part.op not in ("part", "reshape", "join")
+                if (
+                    part in computed
+                    and part not in self._slots
+                    and part.dtype == symbol.dtype
+                    and (part.op not in ("part", "reshape", "join"))
                 ):
                     self._slots[part] = slot = self._new_slot()
                     self._views.append((slot, self._slots[symbol], index))

@@ -197,7 +197,7 @@ def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool) -> Symbol:
 def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> Symbol:
     shape = list(arrays[0].shape)
     shape[axis] = sum([a.shape[axis] for a in arrays])
-    return trace.symbol("join", tuple(arrays), axis, shape, np.result_type(*[a.dtype for a in arrays]))
+    return trace.symbol("join", tuple(arrays), axis, tuple(shape), np.result_type(*[a.dtype for a in arrays]))
 
 
 def _filled(value: float) -> Callable[..., Symbol]:

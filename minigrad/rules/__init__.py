@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-
 from ..tensors import Tensor
 from . import activations, copying, elementwise, indexing, joining, linalg, products, reductions, shaping
 

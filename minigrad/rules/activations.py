@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..vocabulary import composed, elementwise, operation
-from .elementwise import chosen, exp, log, tanh  # noqa: F401 (mg.tanh, mg.exp, mg.log)
+from .elementwise import chosen
 
 Array = Any
 
@@ -21,6 +21,11 @@ def _sigmoid(x: Array) -> Array:
         return 1 / (1 + np.exp(-x))
 
 
+def _silu(x: Array) -> Array:
+    """x·σ(x) (Elfwing et al. 2018)."""
+    return x * _sigmoid(x)
+
+
 def _log1p_exp(x: Array) -> Array:
     """log(1 + exp(x))."""
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.absolute(x)))
@@ -28,9 +33,7 @@ def _log1p_exp(x: Array) -> Array:
 
 sigmoid = elementwise(_sigmoid, lambda g, y: g * (y * (1 - y)), name="sigmoid")
 _softplus = elementwise(_log1p_exp, lambda g, x: g * sigmoid(x), name="softplus")
-silu = elementwise(
-    lambda x: x * _sigmoid(x), lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), name="silu"
-)
+silu = elementwise(_silu, lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), name="silu")
 
 
 @composed()
@@ -53,7 +56,13 @@ def hard_tanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
 
 # ---- rectifiers --------------------------------------------------------------------------------------------------
 
-relu = elementwise(lambda x: np.maximum(x, 0), lambda g, y: chosen(g, y > 0), name="relu")
+
+def _relu(x: Array) -> Array:
+    """max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+relu = elementwise(_relu, lambda g, y: chosen(g, y > 0), name="relu")
 
 
 @operation(x=lambda g, x, negative_slope: np.where(x > 0, g, g * negative_slope))

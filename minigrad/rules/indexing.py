@@ -85,8 +85,9 @@ def _full_index(indices: Array, axis: int) -> tuple[Array, ...]:
     return tuple(index)
 
 
-@operation(name="take_along_axis", arr=lambda g, arr_shape, indices, axis: placed(
-    g, _full_index(indices, axis), arr_shape))
+@operation(
+    name="take_along_axis", arr=lambda g, arr_shape, indices, axis: placed(g, _full_index(indices, axis), arr_shape)
+)
 def _take_along_axis(arr: Array, indices: Array, axis: int) -> Array:
     return np.take_along_axis(arr, indices, axis)
 

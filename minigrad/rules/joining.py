@@ -194,8 +194,12 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     return np.take(a, np.repeat(np.arange(np.shape(a)[axis]), repeats), axis=axis)
 
 
-@operation(name="pad", array=lambda g, array_shape, width: g[tuple(
-    [slice(before, before + n) for (before, _), n in zip(width, array_shape, strict=True)])])
+@operation(
+    name="pad",
+    array=lambda g, array_shape, width: g[
+        tuple([slice(before, before + n) for (before, _), n in zip(width, array_shape, strict=True)])
+    ],
+)
 def _pad(array: Array, width: Any, value: float) -> Array:
     return np.pad(array, width, constant_values=value) if width else array.copy()
 

@@ -170,7 +170,10 @@ def einsum(*arguments: Any, optimize: Any = None) -> Any:
     else:
         pairs = len(arguments) // 2
         letters = string.ascii_letters
-        spell = lambda sub: "".join("..." if s is Ellipsis else letters[s] for s in sub)  # noqa: E731
+
+        def spell(labels: Any) -> str:
+            return "".join("..." if s is Ellipsis else letters[s] for s in labels)
+
         operands = list(arguments[0 : 2 * pairs : 2])
         subscripts = ",".join(spell(s) for s in arguments[1 : 2 * pairs : 2])
         if len(arguments) % 2:
@@ -183,9 +186,11 @@ def einsum(*arguments: Any, optimize: Any = None) -> Any:
     labels, output = _without_ellipsis(labels, output, bool(arrow), [np.ndim(o) for o in operands], subscripts)
     for k, label in enumerate(labels):  # a label repeated within one operand takes its diagonal
         while repeated := [c for c in label if label.count(c) > 1]:
-            i, j = (m for m, c in enumerate(label) if c == repeated[0]) if label.count(repeated[0]) == 2 else [
-                m for m, c in enumerate(label) if c == repeated[0]
-            ][:2]
+            i, j = (
+                (m for m, c in enumerate(label) if c == repeated[0])
+                if label.count(repeated[0]) == 2
+                else [m for m, c in enumerate(label) if c == repeated[0]][:2]
+            )
             operands[k] = np.diagonal(operands[k], axis1=i, axis2=j)
             label = label[:i] + label[i + 1 : j] + label[j + 1 :] + label[i]
         labels[k] = label

@@ -16,7 +16,14 @@ from minigrad.__main__ import main
 def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     mg.doctor()
     printed = capsys.readouterr().out
-    for part in (mg.__version__, np.__version__, "BLAS", "cores", "matplotlib", "GPU" if not backend.CUPY.usable else "cuda:0"):
+    for part in (
+        mg.__version__,
+        np.__version__,
+        "BLAS",
+        "cores",
+        "matplotlib",
+        "GPU" if not backend.CUPY.usable else "cuda:0",
+    ):
         assert part in printed
 
 
@@ -42,7 +49,9 @@ def test_an_installed_cupy_without_a_gpu_keeps_the_original_error(monkeypatch: p
     absent.searched, absent.error = True, ImportError("no module named cupy")
     monkeypatch.setattr(backend, "CUPY", absent)
     monkeypatch.delitem(backend._BY_DEVICE, "cuda", raising=False)
-    with pytest.raises(mg.DeviceError, match=r'"cuda:0" is not available because CuPy cannot be imported: ImportError: no'):
+    with pytest.raises(
+        mg.DeviceError, match=r'"cuda:0" is not available because CuPy cannot be imported: ImportError: no'
+    ):
         mg.zeros(2, device="cuda:0")
     absent.module, absent.error = object(), RuntimeError("cudaErrorNoDevice")
     with pytest.raises(mg.DeviceError, match="no GPU answers: RuntimeError: cudaErrorNoDevice"):

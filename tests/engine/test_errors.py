@@ -77,7 +77,7 @@ def test_message(call: Callable[[], Any], kind: type[Exception], message: str) -
 
 
 def test_shape_errors_name_the_scope() -> None:
-    with mg.scope("decoder"), pytest.raises(ValueError, match="add: .* in decoder t=4"):
+    with mg.scope("decoder"), pytest.raises(ValueError, match=r"add: .* in decoder t=4"):
         for step, _ in mg.steps(range(9)):
             if step == 4:
                 t(2) + t(3)
@@ -119,7 +119,7 @@ def test_a_rule_of_the_wrong_shape_is_an_error() -> None:
 def test_unknown_ufuncs_and_operands_do_not_lose_gradients() -> None:
     with pytest.raises(TypeError, match=r"np\.ldexp has no rule"):
         np.ldexp(t(2), 2)
-    with pytest.raises(TypeError, match="no rule for the gradient of 'condition'|where"):
+    with pytest.raises(TypeError, match=r"np\.add with where= has no rule"):
         np.add(t(2), 1, where=np.array([True, False]))
     np.ldexp(t(2, grad=False), 2)
     with mg.no_grad():

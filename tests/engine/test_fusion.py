@@ -100,7 +100,9 @@ def test_on_every_backend(backend: Any) -> None:
     z, c = rng.standard_normal((3, 8)), rng.standard_normal((3, 2))
     found = []
     for place, f in ((backend, mg.fuse(lstm)), (None, lstm)):
-        xs = [mg.tensor(v, requires_grad=True) if place is None else place.tensor(v, requires_grad=True) for v in (z, c)]
+        xs = [
+            mg.tensor(v, requires_grad=True) if place is None else place.tensor(v, requires_grad=True) for v in (z, c)
+        ]
         out = f(*xs)
         (out["h"] * out["c"]).sum().backward()
         found.append([v.data if place is None else place.numpy(v) for v in (out["h"], xs[0].grad, xs[1].grad)])
@@ -246,10 +248,27 @@ def test_devices_must_agree() -> None:
 
 # ---- random expressions ------------------------------------------------------------------------------------------
 
-UNARY: list[Function] = [np.tanh, mg.sigmoid, np.sin, lambda x: -x, lambda x: x * x, lambda x: np.sqrt(x * x + 1),
-                         lambda x: np.exp(-x * x), lambda x: 0.5 * x, lambda x: x - 0.3, lambda x: 1 / (x * x + 2)]  # fmt: skip
-BINARY: list[Function] = [np.add, np.subtract, np.multiply, lambda a, b: a / (b * b + 1), np.arctan2,
-                          lambda a, b: np.where(a.detach() > b.detach(), a * b, a + b), np.logaddexp]  # fmt: skip
+UNARY: list[Function] = [
+    np.tanh,
+    mg.sigmoid,
+    np.sin,
+    lambda x: -x,
+    lambda x: x * x,
+    lambda x: np.sqrt(x * x + 1),
+    lambda x: np.exp(-x * x),
+    lambda x: 0.5 * x,
+    lambda x: x - 0.3,
+    lambda x: 1 / (x * x + 2),
+]
+BINARY: list[Function] = [
+    np.add,
+    np.subtract,
+    np.multiply,
+    lambda a, b: a / (b * b + 1),
+    np.arctan2,
+    lambda a, b: np.where(a.detach() > b.detach(), a * b, a + b),
+    np.logaddexp,
+]
 
 
 @st.composite

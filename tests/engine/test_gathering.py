@@ -53,7 +53,9 @@ def test_gathered_weight_gradients_equal_the_plain_ones(form: str, dtype: type) 
         return found
 
     fast, plain = gradient(True, p), gradient(False, p)
-    exact = gradient(False, {name: mg.tensor(w.numpy().astype(np.float64), requires_grad=True) for name, w in p.items()})
+    exact = gradient(
+        False, {name: mg.tensor(w.numpy().astype(np.float64), requires_grad=True) for name, w in p.items()}
+    )
     for name in p:
         scale = np.abs(exact[name]).max()
         if dtype is np.float64:
@@ -212,4 +214,6 @@ def test_every_kind_of_gradient_adds_to_every_other() -> None:
             expected = dense(kinds()[first]) + dense(kinds()[second])
             total = gradients.add(kinds()[first], kinds()[second])
             np.testing.assert_array_equal(dense(total), expected, err_msg=f"{first} + {second}")
-            np.testing.assert_array_equal(dense(gradients.add(total, kinds()[second])), expected + dense(kinds()[second]))
+            np.testing.assert_array_equal(
+                dense(gradients.add(total, kinds()[second])), expected + dense(kinds()[second])
+            )

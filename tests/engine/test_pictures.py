@@ -125,7 +125,9 @@ def test_any_label_is_quoted(text: str) -> None:
     assert not re.search(r'(?<!\\)(\\\\)*"', inner)
 
 
-@pytest.mark.parametrize("label", ['a "quoted" one', "<b>bold</b>", "two\nlines", "ünïcødé ∂L/∂h", "\\N \\G back", "x" * 300])
+@pytest.mark.parametrize(
+    "label", ['a "quoted" one', "<b>bold</b>", "two\nlines", "ünïcødé ∂L/∂h", "\\N \\G back", "x" * 300]
+)
 def test_odd_labels_are_drawn(tmp_path: Path, label: str) -> None:
     x = mg.tensor(np.ones(1), requires_grad=True)
     x.name = label
