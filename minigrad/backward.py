@@ -111,8 +111,9 @@ def walk(
                     raise _released(node)
                 if node.position < WRITES.last:
                     refuse_overwritten(node)
-                for observer in observers:
-                    observer.arrived(node, g)
+                if observers:
+                    for observer in observers:
+                        observer.arrived(node, g)
                 for parent, pull, kept in node.edges:
                     if needed is not None and not _any_needed(parent, needed):
                         continue

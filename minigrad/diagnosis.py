@@ -14,7 +14,6 @@ import numpy as np
 from .backend import CUPY
 
 EXTRAS = {
-    "cupy": ("gpu", "arrays on an NVIDIA GPU"),
     "numba": ("fast", "compiled kernels for fused functions"),
     "matplotlib": ("viz", "plots"),
     "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
@@ -75,8 +74,6 @@ def report() -> str:
     ]
     missing: dict[str, list[str]] = {}
     for module, (extra, purpose) in EXTRAS.items():
-        if module == "cupy":
-            continue
         version = _version(module)
         lines.append(f"{module:<12} {version or 'not installed: ' + purpose}")
         if version is None:

@@ -110,7 +110,7 @@ class Primitive:
             values = self.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.name}: {str(error).replace('<lambda>()', 'the call').strip()}{here()}") from None
-        found = False
+        found = scalars = False
         arrays = []
         for value in values:
             if isinstance(value, Tensor):
@@ -119,7 +119,11 @@ class Primitive:
             elif type(value) is tuple and any(isinstance(v, Tensor) for v in value):
                 found = True
                 value = tuple([v.data if isinstance(v, Tensor) else v for v in value])
+            elif isinstance(value, np.generic):
+                scalars = True
             arrays.append(value)
+        if scalars and found:  # beside a Tensor, a NumPy scalar counts as a Python one: it changes no dtype
+            arrays = [v.item() if isinstance(v, np.generic) else v for v in arrays]
         try:
             y = self.forward(*arrays)
         except Exception as error:

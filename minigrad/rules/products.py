@@ -111,6 +111,8 @@ def vdot(a: Any, b: Any) -> Any:
 
 @composed(np.kron)
 def kron(a: Any, b: Any) -> Any:
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return multiply(a, b)
     n = max(np.ndim(a), np.ndim(b))
     a = np.reshape(a, (1,) * (n - np.ndim(a)) + np.shape(a))
     b = np.reshape(b, (1,) * (n - np.ndim(b)) + np.shape(b))
