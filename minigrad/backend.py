@@ -219,7 +219,7 @@ def add_at(array: Array, index: Any, values: Array) -> None:
     if all(part.dtype.kind == "b" for part in arrays):  # slices, numbers and masks name no place twice
         array[index] += values
     elif len(parts) == 1:
-        rows = arrays[0].reshape(-1)
+        rows = arrays[0].reshape(-1).astype(np.intp, copy=False)  # a small integer type cannot hold every row
         rows = np.where(rows < 0, rows + array.shape[0], rows)
         unique, sums = sum_rows(rows, values.reshape((rows.size, *array.shape[1:])))
         array[unique] += sums

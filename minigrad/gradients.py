@@ -30,6 +30,10 @@ class Parts:
         """The gradient as an array of its own."""
         raise NotImplementedError
 
+    def astype(self, dtype: Any) -> Any:
+        """The same in another dtype; an array, unless a kind knows better."""
+        return self.dense().astype(dtype)
+
     def plus(self, other: Any) -> Any:
         """The sum with a later arrival. It may be `self`, extended."""
         total = self.dense()

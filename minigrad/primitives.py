@@ -322,6 +322,7 @@ class Elementwise(Primitive):
     def _binary(self) -> Callable[..., Any]:
         forward, (pull_a, pull_b) = self.forward, self.pulls
         keep_a, keep_b = pull_a.keep, pull_b.keep
+        keeps_a, keeps_b = bool(pull_a.names), bool(pull_b.names)
 
         def apply(a: Any, b: Any) -> Any:
             a_tensor, b_tensor = isinstance(a, Tensor), isinstance(b, Tensor)
@@ -346,12 +347,12 @@ class Elementwise(Primitive):
             if mode.grad:
                 if a_tensor:
                     if a._requires_grad:
-                        edges = ((a.edge or a, pull_a, keep_a(y, x, z)),)
+                        edges = ((a.edge or a, pull_a, keep_a(y, x, z) if keeps_a else ()),)
                     else:
                         named = a._name is not None or a._origin is not None
                 if b_tensor:
                     if b._requires_grad:
-                        edges += ((b.edge or b, pull_b, keep_b(y, x, z)),)
+                        edges += ((b.edge or b, pull_b, keep_b(y, x, z) if keeps_b else ()),)
                     else:
                         named = b._name is not None or b._origin is not None
             return record(self, y, edges, mode, (a, b), named)

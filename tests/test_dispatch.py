@@ -236,16 +236,9 @@ def test_creation_like_another(name: str) -> None:
 
 
 def test_dtypes_of_what_is_given() -> None:
-    made = (
-        np.add(mg.ones(2), [1.0, 2.0]),
-        mg.tensor(np.ones(2)),
-        mg.tensor([1, 2]),
-        mg.tensor([True]),
-        mg.arange(3),
-        mg.full(2, 3),
-        mg.full(2, 0.5),
-    )
-    assert [t.dtype for t in made] == [np.float32, np.float64, np.int64, np.bool_, np.int64, np.int64, np.float32]
+    made = [mg.ones(2) + np.ones(2), mg.tensor([1, 2]), mg.tensor([True]), mg.arange(3), mg.full(2, 3), mg.full(2, 0.5)]
+    assert [t.dtype for t in made] == [np.float64, np.int64, np.bool_, np.int64, np.int64, np.float32]
+    assert ((mg.ones(2) * [1.0, 2.0]).dtype, mg.tensor(np.ones(2)).dtype) == (np.float32, np.float64)
     array = np.ones(2)
     mg.tensor(array).data[0] = 5
     assert array[0] == 1

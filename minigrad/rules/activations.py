@@ -142,29 +142,29 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 # ---- softmax -----------------------------------------------------------------------------------------------------
 
 
-def _finite(m: Array) -> Array:
-    """An infinite maximum would give inf − inf."""
+def _largest(x: Array, axis: Any) -> Array:
+    """The maximum; 0 where it is infinite, which would give inf − inf, or where there is none."""
+    m = (np.max if np.size(x) else np.sum)(x, axis=axis, keepdims=True)
     return np.where(np.isfinite(m), m, 0.0)
 
 
-def _shifted_exp(x: Array, axis: Any) -> tuple[Array, Array]:
-    m = _finite(np.max(x, axis=axis, keepdims=True))
-    return np.exp(x - m), m
+# A row of which every element is −inf, or one is +inf, has no softmax: it is NaN, without a warning.
 
 
 @operation(x=lambda g, y, axis: y * (g - np.sum(g * y, axis=axis, keepdims=True)))
 def softmax(x: Array, axis: Any = -1) -> Array:
     """exp(x) / Σ exp(x) along an axis (the last) or several."""
-    e, _ = _shifted_exp(x, axis)
-    return e / np.sum(e, axis=axis, keepdims=True)
+    e = np.exp(x - _largest(x, axis))
+    with np.errstate(invalid="ignore"):
+        return e / np.sum(e, axis=axis, keepdims=True)
 
 
 @operation(x=lambda g, y, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True))
 def log_softmax(x: Array, axis: Any = -1) -> Array:
     """x − log Σ exp(x) along an axis (the last) or several."""
-    m = _finite(np.max(x, axis=axis, keepdims=True))
-    z = x - m
-    return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
+    z = x - _largest(x, axis)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
 
 
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -176,7 +176,7 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 @operation(x=_logsumexp_rule)
 def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """log Σ exp(x) over all elements, or along an axis or several; −inf where all are."""
-    e, m = _shifted_exp(x, axis)
+    m = _largest(x, axis)
     with np.errstate(divide="ignore"):
-        y = np.log(np.sum(e, axis=axis, keepdims=True)) + m
+        y = np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True)) + m
     return y if keepdims else np.squeeze(y, axis=axis)

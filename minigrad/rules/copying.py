@@ -47,6 +47,8 @@ def to_device(x: Array, device: str, source: str) -> Array:
 @composed(np.nan_to_num)
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     """NaN and infinities replaced by numbers; no gradient flows where one was."""
+    if x.dtype.kind != "f":
+        return np.copy(x)
     largest = float(np.finfo(x.dtype).max)
     with np.errstate(all="ignore"):
         data = x.data if isinstance(x, Tensor) else x

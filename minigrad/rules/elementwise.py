@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tensors import Tensor
 from ..vocabulary import composed, elementwise, operation
 
 Array = Any
@@ -55,8 +56,9 @@ power = elementwise(operator.pow, power_base, power_exponent, name="power")
 power_ufunc = elementwise(np.power, power_base, power_exponent, name="power")
 float_power = elementwise(np.float_power, power_base, power_exponent)
 
-remainder = elementwise(np.remainder, lambda g: g, lambda g, a, b: -g * np.floor(a / b))
-fmod = elementwise(np.fmod, lambda g: g, lambda g, a, b: -g * np.trunc(a / b))
+# the whole quotient: a / b itself may round up to the next one
+remainder = elementwise(np.remainder, lambda g: g, lambda g, a, b: -g * np.floor_divide(a, b))
+fmod = elementwise(np.fmod, lambda g: g, lambda g, y, a, b: -g * np.rint((a - y) / b))
 floor_divide = elementwise(np.floor_divide, zeros, zeros)
 
 # ---- exponentials and logarithms ---------------------------------------------------------------------------------
@@ -164,9 +166,12 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     return a if high is None else np.where(a > high, high, a)
 
 
-@composed(np.round)
+@composed(np.round, np.around)
 def round(a: Any, decimals: int = 0) -> Any:
-    return np.rint(a * 10.0**decimals) / 10.0**decimals
+    if a.dtype.kind != "f":
+        return Tensor._of(np.round(a.data, decimals))
+    scale = 10.0 ** abs(decimals)
+    return np.rint(a * scale) / scale if decimals >= 0 else np.rint(a / scale) * scale
 
 
 @composed(np.sinc)

@@ -62,7 +62,7 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Any:
     if isinstance(indices, list | tuple):
         indices = list(indices)
     elif not isinstance(indices, int | Tensor) and backend.is_array(indices):
-        indices = backend.transfer(indices, backend.device_of(a.data))
+        indices = backend.transfer(indices, backend.device_of(a.data if isinstance(a, Tensor) else a))
     return a[(*(slice(None),) * at, indices)]
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
+from ..primitives import operand
+from ..tensors import Tensor
 from ..vocabulary import composed, operation
 from .reductions import axes_of
 
@@ -22,6 +25,20 @@ def along(axis: int, part: Any) -> tuple[Any, ...]:
 
 
 # ---- joining -----------------------------------------------------------------------------------------------------
+
+
+def beside(values: Any) -> tuple[Any, ...]:
+    """What is to be joined, as arrays: numbers and lists become arrays where the first tensor is, as the operators
+    take them."""
+    values = tuple(values)
+    like = next((v.data for v in values if isinstance(v, Tensor)), None)
+    return values if like is None else tuple([_array(operand(v, like), like) for v in values])
+
+
+def _array(value: Any, like: Array) -> Any:
+    if hasattr(value, "shape"):
+        return value
+    return backend.from_numpy(np.asarray(value, like.dtype if like.dtype.kind == "f" else None), backend.device_of(like))
 
 
 def concatenate_rule(g: Any, arrays_shapes: list[tuple[int, ...]], axis: int) -> list[Any]:
@@ -43,13 +60,13 @@ def _concatenate(arrays: tuple[Array, ...], axis: int, shapes: Any) -> Array:
 
 @composed(np.concatenate)
 def concatenate(arrays: Any, axis: int | None = 0) -> Any:
-    arrays = tuple(arrays)
+    arrays = beside(arrays)
     if axis is None:
         arrays, axis = tuple([np.ravel(a) for a in arrays]), 0
     if not arrays:
         raise ValueError("concatenate: no tensors given")
     shapes = [np.shape(a) for a in arrays]
-    return _concatenate(arrays, axis + len(shapes[0]) if axis < 0 else axis, shapes)
+    return _concatenate(arrays, axes_of(axis, len(shapes[0]), "concatenate")[0], shapes)
 
 
 @operation(
@@ -63,31 +80,31 @@ def _stack(arrays: tuple[Array, ...], axis: int) -> Array:
 
 @composed(np.stack)
 def stack(arrays: Any, axis: int = 0) -> Any:
-    arrays = tuple(arrays)
+    arrays = beside(arrays)
     if not arrays:
         raise ValueError("stack: no tensors given")
-    return _stack(arrays, axis + np.ndim(arrays[0]) + 1 if axis < 0 else axis)
+    return _stack(arrays, axes_of(axis, np.ndim(arrays[0]) + 1, "stack")[0])
 
 
 @composed(np.hstack)
 def hstack(tup: Any) -> Any:
-    arrays = [np.atleast_1d(a) for a in tup]
+    arrays = [np.atleast_1d(a) for a in beside(tup)]
     return concatenate(arrays, 0 if np.ndim(arrays[0]) == 1 else 1)
 
 
 @composed(np.vstack)
 def vstack(tup: Any) -> Any:
-    return concatenate([np.atleast_2d(a) for a in tup], 0)
+    return concatenate([np.atleast_2d(a) for a in beside(tup)], 0)
 
 
 @composed(np.dstack)
 def dstack(tup: Any) -> Any:
-    return concatenate([np.atleast_3d(a) for a in tup], 2)
+    return concatenate([np.atleast_3d(a) for a in beside(tup)], 2)
 
 
 @composed(np.column_stack)
 def column_stack(tup: Any) -> Any:
-    return concatenate([a if np.ndim(a) > 1 else np.reshape(a, (-1, 1)) for a in tup], 1)
+    return concatenate([a if np.ndim(a) > 1 else np.reshape(a, (-1, 1)) for a in beside(tup)], 1)
 
 
 @composed(np.append)

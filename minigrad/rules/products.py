@@ -18,6 +18,7 @@ from ..modes import current_mode
 from ..primitives import Elementwise
 from ..tensors import Tensor
 from ..vocabulary import composed, elementwise, operation
+from .reductions import axes_of
 
 Array = Any
 
@@ -66,12 +67,8 @@ multiply = dispatch.UFUNCS[np.multiply]
 @composed(np.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum over pairs of axes: one product of matrices."""
-    if isinstance(axes, int):
-        left, right = list(range(-axes, 0)), list(range(axes))
-    else:
-        left, right = ([x] if isinstance(x, int) else list(x) for x in axes)
-    left = [x % np.ndim(a) for x in left]
-    right = [x % np.ndim(b) for x in right]
+    first, second = (tuple(range(-axes, 0)), tuple(range(axes))) if isinstance(axes, int) else axes
+    left, right = list(axes_of(first, np.ndim(a), "tensordot")), list(axes_of(second, np.ndim(b), "tensordot"))
     if [np.shape(a)[x] for x in left] != [np.shape(b)[x] for x in right]:
         raise ValueError(
             f"tensordot: axes {left} of shape {np.shape(a)} and {right} of shape {np.shape(b)} differ in size"
@@ -187,14 +184,15 @@ def einsum(*arguments: Any, optimize: Any = None) -> Any:
         raise ValueError(f"einsum: {len(labels)} sets of labels in {subscripts!r} for {len(operands)} operands")
     labels, output = _without_ellipsis(labels, output, bool(arrow), [np.ndim(o) for o in operands], subscripts)
     for k, label in enumerate(labels):  # a label repeated within one operand takes its diagonal
-        while repeated := [c for c in label if label.count(c) > 1]:
-            i, j = (
-                (m for m, c in enumerate(label) if c == repeated[0])
-                if label.count(repeated[0]) == 2
-                else [m for m, c in enumerate(label) if c == repeated[0]][:2]
-            )
-            operands[k] = np.diagonal(operands[k], axis1=i, axis2=j)
-            label = label[:i] + label[i + 1 : j] + label[j + 1 :] + label[i]
+        for c in dict.fromkeys(label):
+            while label.count(c) > 1:
+                i = label.index(c)
+                j = label.index(c, i + 1)
+                shape = np.shape(operands[k])
+                if shape[i] != shape[j]:
+                    raise ValueError(f"einsum: {c!r} stands for axes of {shape[i]} and {shape[j]} in operand {k}")
+                operands[k] = np.diagonal(operands[k], axis1=i, axis2=j)
+                label = label[:i] + label[i + 1 : j] + label[j + 1 :] + c
         labels[k] = label
     return _einsum(tuple(operands), ",".join(labels) + "->" + output)
 

@@ -75,15 +75,23 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False)
 # ---- variance ----------------------------------------------------------------------------------------------------
 
 
+def freedom(shape: tuple[int, ...], axis: Any, ddof: float) -> float:
+    """The degrees of freedom; NaN where there are none."""
+    left = count(shape, axis) - ddof
+    return left if left > 0 else math.nan
+
+
 def var_rule(g: Any, a: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
     """2 (a − mean) / (n − ddof)."""
     centred = a - np.mean(a, axis=axis, keepdims=True)
-    return spread(g, a.shape, axis, keepdims) * centred * (2 / (count(a.shape, axis) - ddof))
+    return spread(g, a.shape, axis, keepdims) * centred * (2 / freedom(a.shape, axis, ddof))
 
 
 def std_rule(g: Any, y: Any, a: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
     """(a − mean) / ((n − ddof) y), and 0 for a constant."""
-    return var_rule(divided(g, 2 * y), a, axis, ddof, keepdims)
+    centred = a - np.mean(a, axis=axis, keepdims=True)
+    centred = centred - np.mean(centred, axis=axis, keepdims=True)  # a mean is rounded: nothing of it may be left
+    return spread(divided(g, y), a.shape, axis, keepdims) * centred * (1 / freedom(a.shape, axis, ddof))
 
 
 @operation(np.var, a=var_rule)

@@ -20,9 +20,12 @@ def _reshape(a: Array, shape: Any) -> Array:
 
 @composed(np.reshape)
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None) -> Any:
+    shape = newshape if shape is None else shape
+    if order == "F":  # columns first: the transpose of the transpose in C order
+        return transpose(_reshape(transpose(a), shape[::-1] if isinstance(shape, tuple | list) else shape))
     if order != "C":
-        raise TypeError(f"reshape: only order='C' has a rule, not {order!r}; transpose before and after instead")
-    return _reshape(a, newshape if shape is None else shape)
+        raise TypeError(f"reshape: orders 'C' and 'F' have a rule, not {order!r}")
+    return _reshape(a, shape)
 
 
 @composed(np.ravel)
@@ -66,9 +69,9 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 @composed(np.moveaxis)
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     n = np.ndim(a)
-    sources, destinations = axes_of(source, n), axes_of(destination, n)
-    if len(sources) != len(destinations) or not all(0 <= k < n for k in sources + destinations):
-        raise np.exceptions.AxisError(f"moveaxis: from {source} to {destination} in shape {np.shape(a)}")
+    sources, destinations = axes_of(source, n, "moveaxis"), axes_of(destination, n, "moveaxis")
+    if len(sources) != len(destinations):
+        raise ValueError(f"moveaxis: {len(sources)} axes cannot go to {len(destinations)} places")
     order = [k for k in range(n) if k not in sources]
     for to, axis in sorted(zip(destinations, sources, strict=True)):
         order.insert(to, axis)
@@ -77,7 +80,9 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 
 @composed(np.rollaxis)
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
-    axis, start = axis % a.ndim, start + a.ndim if start < 0 else start
+    n = np.ndim(a)
+    (axis,) = axes_of(axis, n, "rollaxis")
+    (start,) = axes_of(start + n if start < 0 else start, n + 1, "rollaxis")
     return moveaxis(a, axis, start - (axis < start))
 
 
@@ -129,7 +134,7 @@ def flipud(m: Any) -> Any:
 
 @composed(np.rot90)
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
-    a, b = axes
+    a, b = axes_of(tuple(axes), np.ndim(m), "rot90")
     turns = k % 4
     if turns == 0:
         return m
