@@ -9,6 +9,7 @@ Whatever is in none of them runs on the arrays if no gradient can be lost, and i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,17 @@ def _wrapped(value: Any) -> Any:
     return Tensor._of(value) if backend.is_array(value) and value.dtype.kind == "f" else value
 
 
+def plainly(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function of NumPy on the arrays of Tensors; its errors name it, and devices that differ."""
+    args, kwargs = unwrapped(args), unwrapped(kwargs)
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        from .primitives import explained
+
+        raise explained(error, name, args) from error
+
+
 def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Run a function that has no rule on the arrays; refuse, where that would lose a gradient."""
     if current_mode().grad and (_requires_grad(args) or _requires_grad(kwargs)):
@@ -84,7 +96,7 @@ def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -
             f"{name} has no rule for its gradient, and an input requires grad{here()}. Compose it of functions "
             "that have one, add a rule with @mg.primitive, or pass x.detach() if no gradient should flow"
         )
-    return _wrapped(call(*unwrapped(args), **unwrapped(kwargs)))
+    return _wrapped(plainly(name, call, args, kwargs))
 
 
 def _refuse_out(name: str, out: Any, inputs: Any) -> None:
@@ -105,8 +117,8 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
         return getattr(ufunc, method)(*unwrapped(inputs), **unwrapped(kwargs))
     if method == "__call__":
         if ufunc in PLAIN_UFUNCS:
-            return ufunc(*unwrapped(inputs), **unwrapped(kwargs))
-        if ufunc in UFUNCS and set(kwargs) == {"dtype"}:
+            return plainly(name, ufunc, inputs, kwargs)
+        if ufunc in UFUNCS and set(kwargs) == {"dtype"} and np.dtype(kwargs["dtype"]).kind == "f":
             cast = [x.astype(kwargs["dtype"]) if _is_tensor(x) else x for x in inputs]
             return UFUNCS[ufunc].apply(*cast)
         if ufunc in UFUNCS and kwargs:
@@ -123,15 +135,31 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     return _without_rule(name, getattr(ufunc, method), inputs, kwargs)
 
 
+def _unknown_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
+    """What of a call, such as the `where=` of a sum, a function in the table does not take; empty, if it does."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return ", ".join([f"{k}=" for k in kwargs if k not in signature.parameters]) or str(error)
+    return ""
+
+
 def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
     """A NumPy function that is not a ufunc."""
     name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
     if kwargs.get("out") is not None:
         _refuse_out(name, kwargs["out"], args)
         return function(*unwrapped(args), **unwrapped(kwargs))
+    if function in QUERIES:
+        return plainly(name, function, args, kwargs)
     known = FUNCTIONS.get(function)
     if known is not None:
-        return known(*args, **kwargs)
-    if function in QUERIES:
-        return function(*unwrapped(args), **unwrapped(kwargs))
+        try:
+            return known(*args, **kwargs)
+        except TypeError:
+            unknown = _unknown_arguments(known, args, kwargs)
+            if not unknown:
+                raise
+        name += f" with {unknown}"
     return _without_rule(name, function, args, kwargs)

@@ -43,6 +43,8 @@ class Pull:
     __slots__ = ("formula", "keep", "name", "names", "operand")
 
     def __init__(self, name: str, formula: Formula, parameters: list[str]) -> None:
+        if name not in parameters:
+            raise TypeError(f"there is a formula for {name!r}, but the operation's parameters are {parameters}")
         self.name = name
         self.operand = parameters.index(name)
         self.formula = formula
@@ -100,6 +102,8 @@ class Primitive:
         else:  # a ufunc: positional operands only
             self.parameters = list(parameters)
             self.bind = eval(f"lambda {', '.join(parameters)}: ({', '.join(parameters)},)")
+        if joint and joint not in self.parameters:
+            raise TypeError(f"joint={joint!r} is none of the operation's parameters {self.parameters}")
         self.constants = {self.parameters.index(c) for c in constants}
         self.pulls = [Pull(operand, formula, self.parameters) for operand, formula in pulls.items()]
         self._pull_of = {pull.operand: pull for pull in self.pulls}

@@ -162,6 +162,13 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
     return rebuild([o if create or not isinstance(o, Tensor) else o.detach() for o in outputs]), pull
 
 
+def _beside(values: Any, like: Tensor) -> Tensor:
+    """An array or numbers as a Tensor on the device of another."""
+    if not backend.is_array(values):
+        values = backend.from_numpy(np.asarray(values, like.dtype), like.device)
+    return Tensor(values)
+
+
 def _as_tuple(primals: Any) -> tuple[Any, ...]:
     return primals if isinstance(primals, tuple) else tuple(primals) if isinstance(primals, list) else (primals,)
 
@@ -190,7 +197,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
             v = Tensor(np.zeros_like(o.data), requires_grad=True)
             pulled = _pull(o, v, variables, create_graph=True)
             inner = [
-                np.sum(p * (d if isinstance(d, Tensor) else Tensor(np.asarray(d, p.dtype))))
+                np.sum(p * (d if isinstance(d, Tensor) else _beside(d, p)))
                 for p, d in zip(pulled, directions, strict=True)
                 if p.requires_grad
             ]

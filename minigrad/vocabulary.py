@@ -110,7 +110,10 @@ def primitive(
     if not formulas:
         raise TypeError("primitive: give a formula for at least one operand, as in mg.primitive(x=lambda g, x: ...)")
     if isinstance(forward, np.ufunc):
-        made: Primitive = Elementwise(forward.__name__, forward, *formulas.values())
+        names = ("x",) if forward.nin == 1 else ("a", "b")
+        if set(formulas) != set(names):
+            raise TypeError(f"primitive: {forward.__name__} needs formulas for {names}, got {tuple(formulas)}")
+        made: Primitive = Elementwise(forward.__name__, forward, *[formulas[n] for n in names])
     else:
         made = Primitive(forward.__name__, forward, formulas, joint=joint)
     for function in functions:

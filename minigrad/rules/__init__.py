@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from ..primitives import explained
 from ..tensors import Tensor
 from . import activations, copying, elementwise, indexing, joining, linalg, products, reductions, shaping
 
@@ -17,9 +18,17 @@ def _reflected(apply: Any) -> Any:
     return lambda self, other: apply(other, self)
 
 
-def _comparison(compare: Any) -> Any:
+def _comparison(name: str, compare: Any) -> Any:
     """Comparisons give plain arrays."""
-    return lambda self, other: compare(self.data, other.data if isinstance(other, Tensor) else other)
+
+    def method(self: Tensor, other: Any) -> Any:
+        other = other.data if isinstance(other, Tensor) else other
+        try:
+            return compare(self.data, other)
+        except Exception as error:
+            raise explained(error, name, (self.data, other)) from error
+
+    return method
 
 
 for _name, _primitive in {
@@ -40,8 +49,10 @@ for _name, _primitive in {
 }.items():  # fmt: skip
     setattr(Tensor, f"__{_name}__", _primitive.apply)
 
-for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
-    setattr(Tensor, f"__{_name}__", _comparison(getattr(operator, _name)))
+for _name, _title in {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+}.items():  # fmt: skip
+    setattr(Tensor, f"__{_name}__", _comparison(_title, getattr(operator, _name)))
 
 Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
-del _name, _primitive
+del _name, _primitive, _title

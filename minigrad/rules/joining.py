@@ -38,7 +38,8 @@ def beside(values: Any) -> tuple[Any, ...]:
 def _array(value: Any, like: Array) -> Any:
     if hasattr(value, "shape"):
         return value
-    return backend.from_numpy(np.asarray(value, like.dtype if like.dtype.kind == "f" else None), backend.device_of(like))
+    dtype = like.dtype if like.dtype.kind == "f" else None
+    return backend.from_numpy(np.asarray(value, dtype), backend.device_of(like))
 
 
 def concatenate_rule(g: Any, arrays_shapes: list[tuple[int, ...]], axis: int) -> list[Any]:
