@@ -279,14 +279,15 @@ _PLAIN = frozenset([np.ndarray, float, int, bool])
 
 
 def operand(value: Any, other: Array) -> Any:
-    """What stands beside a tensor, as something to compute with: a list becomes an array, and a NumPy scalar a
-    Python one, so that it does not change the dtype of a floating tensor."""
+    """What stands beside a tensor, as something to compute with: a list becomes an array of a floating tensor's dtype,
+    and a NumPy scalar a Python one, so that neither changes it."""
     if isinstance(value, np.generic):
         return value.item() if other.dtype.kind == "f" and value.dtype.kind in "fiub" else value
     if isinstance(value, list | tuple):
         from .creation import as_array
 
-        return backend.from_numpy(as_array(value), backend.device_of(other))
+        dtype = other.dtype if other.dtype.kind == "f" else None
+        return backend.from_numpy(as_array(value, dtype), backend.device_of(other))
     return value
 
 

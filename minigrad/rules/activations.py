@@ -36,6 +36,19 @@ _softplus = elementwise(_log1p_exp, lambda g, x: g * sigmoid(x), name="softplus"
 silu = elementwise(_silu, lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), name="silu")
 
 
+def gap(a: Any, b: Any) -> Any:
+    """a − b, and −∞ where both are the same infinity: log 0 has no share in log 0 + log 0."""
+    return np.where((a == b) & np.isinf(a), -np.inf, a - b)
+
+
+logaddexp = elementwise(np.logaddexp, lambda g, a, b: g * sigmoid(gap(a, b)), lambda g, a, b: g * sigmoid(gap(b, a)))
+logaddexp2 = elementwise(
+    np.logaddexp2,
+    lambda g, a, b: g * sigmoid(math.log(2) * gap(a, b)),
+    lambda g, a, b: g * sigmoid(math.log(2) * gap(b, a)),
+)
+
+
 @composed()
 def softplus(x: Any, beta: float = 1.0) -> Any:
     """log(1 + exp(βx)) / β."""
@@ -45,13 +58,13 @@ def softplus(x: Any, beta: float = 1.0) -> Any:
 @composed()
 def hard_sigmoid(x: Any) -> Any:
     """min(max(x + 3, 0), 6) / 6."""
-    return np.clip((x + 3) / 6, 0.0, 1.0)
+    return hard_tanh(x + 3, 0.0, 6.0) / 6
 
 
-@composed()
-def hard_tanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
-    """min(max(x, min_val), max_val)."""
-    return np.clip(x, min_val, max_val)
+@operation(x=lambda g, x, min_val, max_val: chosen(g, (x > min_val) & (x < max_val)))
+def hard_tanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
+    """min(max(x, min_val), max_val). At the limits the gradient is 0, unlike that of np.clip; both as in PyTorch."""
+    return np.minimum(np.maximum(x, min_val), max_val)
 
 
 # ---- rectifiers --------------------------------------------------------------------------------------------------

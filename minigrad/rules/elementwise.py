@@ -71,19 +71,6 @@ log2 = elementwise(np.log2, lambda g, x: g / (x * math.log(2)))
 log10 = elementwise(np.log10, lambda g, x: g / (x * math.log(10)))
 log1p = elementwise(np.log1p, lambda g, x: g / (x + 1))
 
-
-def share_of_sum(g: Any, x: Any, y: Any) -> Any:
-    """exp(x − y), and 0 where y = log 0."""
-    return g * np.exp(x - np.where(y == -np.inf, 0.0, y))
-
-
-logaddexp = elementwise(np.logaddexp, lambda g, y, a: share_of_sum(g, a, y), lambda g, y, b: share_of_sum(g, b, y))
-logaddexp2 = elementwise(
-    np.logaddexp2,
-    lambda g, y, a: g * np.exp2(a - np.where(y == -np.inf, 0.0, y)),
-    lambda g, y, b: g * np.exp2(b - np.where(y == -np.inf, 0.0, y)),
-)
-
 # ---- trigonometric and hyperbolic functions ----------------------------------------------------------------------
 
 sin = elementwise(np.sin, lambda g, x: g * np.cos(x))

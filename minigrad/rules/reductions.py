@@ -19,6 +19,8 @@ def axes_of(axis: Any, ndim: int, operation: str = "") -> tuple[int, ...]:
     """An axis argument as a tuple of axes that are not negative; AxisError where there is no such axis."""
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:  # the usual case, without the detour
+        return (axis % ndim,)
     axes: tuple[int, ...] = normalize_axis_tuple(axis, ndim, operation + here() or None)
     return axes
 

@@ -78,8 +78,6 @@ class Case:
     expected   the same on arrays, by NumPy alone; `call` itself where NumPy has it
     second     whether it has a second derivative to check: not where the first is zero everywhere
     half       whether NumPy has it in float16
-    exact      whether its value must be NumPy's to the last bit but one, or (where ours is another formula) to 1e-12
-    loss32     how many times worse than usual a float32 gradient may be, for a reason that is given beside the case
     """
 
     entry: str
@@ -89,13 +87,14 @@ class Case:
     label: str
     second: bool = True
     half: bool = True
-    loss32: float = 1.0
 
-    def arrays(self, dtype: Any = None) -> list[Any]:
-        """The inputs, the same at every call; floats in `dtype`."""
+    def arrays(self, *dtypes: Any) -> list[Any]:
+        """The inputs, the same at every call; floats in float64, or cast to each of `dtypes` in turn."""
         rng = np.random.default_rng(zlib.crc32(self.label.encode()))
         drawn = [draw(rng) for draw in self.draws]
-        return [a.astype(dtype) if dtype is not None and a.dtype.kind == "f" else a for a in drawn]
+        for dtype in dtypes:
+            drawn = [a.astype(dtype) if a.dtype.kind == "f" else a for a in drawn]
+        return drawn
 
     def __repr__(self) -> str:
         return self.label
@@ -113,7 +112,6 @@ def case(
     joint: bool = False,
     second: bool = True,
     half: bool = True,
-    loss32: float = 1.0,
     **keywords: Any,
 ) -> None:
     """Add a case to the table. `joint`: the operation takes its inputs as one list. `keywords` go to the operation."""
@@ -129,9 +127,7 @@ def case(
         number += 1
         label = f"{base}-{number}"
     _labels.add(label)
-    CASES.append(
-        Case(entry, given(call), draws, given(expected or call), label, second=second, half=half, loss32=loss32)
-    )
+    CASES.append(Case(entry, given(call), draws, given(expected or call), label, second=second, half=half))
 
 
 def joined(entry: str, call: Callable[..., Any], *draws: Draw, **options: Any) -> None:

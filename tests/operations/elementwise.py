@@ -79,6 +79,7 @@ for ufunc in (np.sign, np.floor, np.ceil, np.trunc, np.rint):
 unary("round", np.round, second=False)
 case("round", np.round, real(2, 3), second=False, decimals=2)
 case("round", np.round, real(2, 3), second=False, decimals=-1)
+case("round", np.around, real(2, 3), second=False, decimals=1)
 binary("heaviside", np.heaviside, second=False)
 case("where", np.where, mask(2, 3), real(2, 3), real(2, 3))
 case("where", np.where, mask(2, 3), real(3), real())

@@ -134,6 +134,8 @@ case("elu", lambda a: mg.elu(a, 1.5), lambda a: F.elu(a, 1.5), wide(4, 5))
 case("elu_at_zero", mg.elu, F.elu, coarse(4, 5))
 case("leaky_relu_at_zero", lambda a: mg.leaky_relu(a, 0.2), lambda a: F.leaky_relu(a, 0.2), coarse(5, 6))
 case("hard_tanh", mg.hard_tanh, F.hardtanh, wide(4, 5))
+case("hard_tanh_at_the_kinks", mg.hard_tanh, F.hardtanh, coarse(5, 6))
+case("hard_sigmoid_at_the_kinks", lambda a: 6 * mg.hard_sigmoid(1.5 * a), lambda a: F.relu6(1.5 * a + 3), coarse(5, 6))
 # PyTorch's own gradient of hardsigmoid multiplies by 1/6 in float32, also in float64
 case("hard_sigmoid", mg.hard_sigmoid, lambda a: F.hardsigmoid(a) if a.dtype == torch.float32 else F.relu6(a + 3) / 6,
      wide(4, 5))  # fmt: skip
