@@ -247,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train a character LSTM written from primitives.")
     parser.add_argument("--data", type=Path, help="a UTF-8 text file (default: the documentation inside Python)")
     parser.add_argument("--device", default="cpu", help='"cpu" or "cuda"')
-    parser.add_argument("--iterations", type=int, default=2000, help="training windows")
+    parser.add_argument("--iterations", type=int, default=1200, help="training windows")
     parser.add_argument("--hidden", type=int, default=160, help="size H of the state")
     parser.add_argument("--batch", type=int, default=32, help="parallel streams N")
     parser.add_argument("--window", type=int, default=40, help="steps T between cuts of the graph")
