@@ -125,6 +125,11 @@ def walk(
                     if type(parent) is not tuple:
                         if pulled is None:
                             continue
+                        if type(pulled) in (int, float):
+                            raise TypeError(
+                                f"the rule of {describe(node)}\ngave a Python number; a gradient must be an array "
+                                "of the operand's shape"
+                            )
                         if observers:
                             for observer in observers:
                                 observer.pulled(node, parent, pulled)

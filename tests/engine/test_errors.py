@@ -107,6 +107,15 @@ def test_an_error_in_a_rule_names_the_forward_line() -> None:
     assert any("in the gradient of odd, made at" in note for note in caught.value.__notes__)
 
 
+def test_a_rule_that_gives_a_number_is_an_error() -> None:
+    @mg.primitive(x=lambda g: 1.0)
+    def flat(x: Any) -> Any:
+        return x * 2
+
+    with pytest.raises(TypeError, match=r"(?s)the rule of flat.*gave a Python number"):
+        flat(t(2)).sum().backward()
+
+
 def test_a_rule_of_the_wrong_shape_is_an_error() -> None:
     @mg.primitive(x=lambda g: g[:1])
     def short(x: Any) -> Any:
