@@ -56,6 +56,7 @@ from .rules.activations import (
 from .rules.elementwise import exp, log, tanh
 from .rules.indexing import embedding
 from .rules.joining import unstack
+from .rules.products import linear
 from .scopes import name, scope, steps
 from .tape import Observer
 from .tensors import Tensor
@@ -102,6 +103,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "leaky_relu",
+    "linear",
     "log",
     "log_softmax",
     "logsumexp",

@@ -146,6 +146,11 @@ def backend_for(device: Device) -> Backend:
     raise DeviceError(f'there is no device {device!r}; devices are "cpu", "cuda", "cuda:1" and so on')
 
 
+def is_device(name: str) -> bool:
+    """Whether a name could be a device's, "cpu", "cuda" or "cuda:1", be it there or not."""
+    return name.partition(":")[0] in ("cuda", *_BY_DEVICE)
+
+
 # ---- what an array is, and where ---------------------------------------------------------------------------------
 
 

@@ -125,6 +125,14 @@ class Symbol(NDArrayOperatorsMixin):
             return value[()]
         raise refuse(f"a {type(value).__name__} from outside is used; pass it as an argument")
 
+    @property
+    def T(self) -> Any:
+        raise refuse("a transpose is not element-wise")
+
+    @property
+    def strides(self) -> Any:
+        raise refuse("a matrix product is not element-wise")
+
     # a name that is bound to the sum: nothing is written
     __iadd__ = NDArrayOperatorsMixin.__add__
     __isub__ = NDArrayOperatorsMixin.__sub__

@@ -64,6 +64,49 @@ matmul: Elementwise = elementwise(np.matmul, matmul_left, matmul_right)
 multiply = dispatch.UFUNCS[np.multiply]
 
 
+# ---- a linear map of rows ----------------------------------------------------------------------------------------
+
+
+def by_feature(rows: Array) -> bool:
+    """Whether a matrix lies in memory column by column: each feature's numbers, of all rows, side by side."""
+    return rows.strides[0] < rows.strides[1] and rows.shape[0] > 1  # type: ignore[no-any-return]
+
+
+def times(rows: Array, matrix: Array) -> Array:
+    """The product of two matrices, lying in memory as the rows do: the fast orientation for few rows."""
+    return (matrix.T @ rows.T).T if by_feature(rows) else rows @ matrix
+
+
+def flat(x: Any) -> Any:
+    """All rows of (..., D) as one matrix."""
+    return x if len(x.shape) == 2 else x.reshape((-1, x.shape[-1]))
+
+
+def linear_input(g: Any, weight: Any) -> Any:
+    """g W, in one product for all rows."""
+    if isinstance(g, Tensor) or isinstance(weight, Tensor):
+        return g @ weight
+    return times(flat(g), weight).reshape((*g.shape[:-1], weight.shape[1]))
+
+
+@operation(
+    x=linear_input,
+    weight=lambda g, x: gathered(flat(g), flat(x)),
+    bias=lambda g: np.sum(g, axis=tuple(range(len(g.shape) - 1))),
+)
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """x Wᵀ + b: rows (..., D) and a weight (H, D), PyTorch's layout, give (..., H), in one product for all rows.
+
+    The same as `x @ weight.T + bias`. Rows that lie feature by feature in memory give such rows.
+    """
+    if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"x must have rows of {weight.shape[-1]} numbers for a weight of shape {weight.shape}")
+    y = times(flat(x), weight.T)
+    if bias is not None:
+        y += bias
+    return y.reshape((*x.shape[:-1], weight.shape[0]))
+
+
 @composed(np.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum over pairs of axes: one product of matrices."""

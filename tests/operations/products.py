@@ -6,6 +6,8 @@ import operator
 
 import numpy as np
 
+import minigrad as mg
+
 from .cases import case, real
 
 for a, b in [
@@ -18,6 +20,14 @@ case("matmul", operator.matmul, real(2, 3), real(3, 4))
 case("matmul", lambda x: x @ x, real(3, 3))
 case("matmul", lambda x, w: x @ w.T, real(2, 3), real(4, 3))
 case("matmul", lambda x, w: (x @ w) @ w, real(2, 3), real(3, 3))
+
+for shape in [(3,), (2, 3), (5, 2, 3), (1, 3), (0, 3), (2, 0, 3)]:
+    case("linear", mg.linear, real(*shape), real(4, 3), expected=lambda x, w: x @ w.T)
+    case("linear", mg.linear, real(*shape), real(4, 3), real(4), expected=lambda x, w, b: x @ w.T + b)
+case("linear", lambda x, w, b: mg.linear(x.T, w, b), real(3, 2), real(4, 3), real(4),
+     expected=lambda x, w, b: x.T @ w.T + b)  # fmt: skip
+case("linear", lambda x, w: mg.linear(mg.linear(x, w), w), real(2, 3), real(3, 3),
+     expected=lambda x, w: x @ w.T @ w.T)  # fmt: skip
 
 for a, b in [
     ((), ()), ((), (2, 3)), ((2, 3), ()), ((3,), (3,)), ((2, 3), (3, 4)), ((2, 3), (3,)), ((4, 2, 3), (3,)),

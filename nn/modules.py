@@ -1,0 +1,287 @@
+"""Module and Parameter: what a network is made of.
+
+A module is a plain Python object. What it registers is found by looking at its attributes, in the order in which they
+were set: a `Parameter` is a weight, a `Module` a part. So reading `self.weight` costs what any attribute costs, and
+there is no second place where weights live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend, tape
+
+M = TypeVar("M", bound="Module")
+Hook = Callable[[Any, tuple[Any, ...], Any], Any]
+
+
+class Parameter(mg.Tensor):
+    """A Tensor that is a weight of the module it is an attribute of. It requires grad unless told otherwise.
+
+    data  a Tensor or an array of floats; the Parameter shares its memory
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data.data if isinstance(data, mg.Tensor) else mg.tensor(data).data, requires_grad)
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict` found: names that were asked for and not given, and the other way round."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Module:
+    """Base class of all networks and layers: define `forward`, then call the module.
+
+    >>> import minigrad as mg, nn
+    >>> class Affine(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.weight = nn.Parameter(mg.ones(2))
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> [name for name, _ in Affine().named_parameters()]
+    ['weight']
+    """
+
+    training: bool
+    _label: str | None
+    _buffers: dict[str, bool]  # name: whether it is saved
+    _hooks: list[Hook]
+
+    def __init__(self) -> None:
+        self.training = True
+        self._label = None
+        self._buffers = {}
+        self._hooks = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module | Parameter) and "_hooks" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}: call super().__init__() before setting {name!r}")
+        if isinstance(value, Module):
+            value._be_called(name)
+        object.__setattr__(self, name, value)
+
+    def _be_called(self, label: str) -> None:
+        """Take the label under which scopes, pictures and errors show this module; the first parent decides."""
+        if self._label is None:
+            object.__setattr__(self, "_label", label)
+
+    # ---- calling -------------------------------------------------------------------------------------------------
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The module's output. Every module defines it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with mg.scope(self._label or type(self).__name__):
+            output = self.forward(*args, **kwargs)
+        for hook in self._hooks:
+            answer = hook(self, args, output)
+            if answer is not None:
+                output = answer
+        return output
+
+    def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call `hook(module, args, output)` after each forward; what it returns, if not None, replaces the output.
+
+        Returns a function that removes the hook.
+        """
+        self._hooks.append(hook)
+
+        def remove() -> None:
+            if hook in self._hooks:
+                self._hooks.remove(hook)
+
+        return remove
+
+    # ---- what it is made of --------------------------------------------------------------------------------------
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules that are attributes of this one, each once."""
+        seen = set()
+        for name, value in vars(self).items():
+            if isinstance(value, Module) and value not in seen:
+                seen.add(value)
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The modules of `named_children`."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module (under the empty name) and all below it, each once."""
+        seen = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if module not in seen:
+                seen.add(module)
+                yield name, module
+                stack += [(_join(name, key), child) for key, child in reversed(list(module.named_children()))]
+
+    def modules(self) -> Iterator[Module]:
+        """The modules of `named_modules`."""
+        return (module for _, module in self.named_modules())
+
+    def _public_name(self, name: str) -> str:
+        """The name, in `named_parameters` and `state_dict`, of what is found under `name` inside this module."""
+        return name
+
+    def _places(self, kind: str) -> Iterator[tuple[str, Module, str]]:
+        """(public name, module, attribute) of all tensors, also those that have several names.
+
+        kind: "parameters", "buffers", or "state", which is parameters and saved buffers.
+        """
+        for attribute, value in vars(self).items():
+            if isinstance(value, Parameter):
+                if kind != "buffers":
+                    yield self._public_name(attribute), self, attribute
+            elif isinstance(value, Module):
+                for name, module, inner in value._places(kind):
+                    yield self._public_name(f"{attribute}.{name}"), module, inner
+            elif (
+                attribute in self._buffers
+                and isinstance(value, mg.Tensor)
+                and (kind == "buffers" or (kind == "state" and self._buffers[attribute]))
+            ):
+                yield self._public_name(attribute), self, attribute
+
+    def _named_tensors(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """All (public name, tensor) of a kind."""
+        return ((name, getattr(module, attribute)) for name, module, attribute in self._places(kind))
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """(name, Parameter) in the order of definition; one that is used in several places comes once."""
+        seen = set()
+        for name, parameter in self._named_tensors("parameters"):
+            if parameter not in seen:
+                seen.add(parameter)
+                yield _join(prefix, name), parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The Parameters of `named_parameters`."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, mg.Tensor]]:
+        """(name, tensor) for what `register_buffer` was given, here and below."""
+        yield from self._named_tensors("buffers")
+
+    def buffers(self) -> Iterator[mg.Tensor]:
+        """The tensors of `named_buffers`."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    def register_buffer(self, name: str, tensor: mg.Tensor, persistent: bool = True) -> None:
+        """Make a tensor that is not trained part of this module: it moves with `to`, and is saved if `persistent`."""
+        self._buffers[name] = persistent
+        setattr(self, name, tensor)
+
+    # ---- state ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, mg.Tensor]:
+        """All weights and saved buffers by name, sharing memory with the module. Names and shapes are PyTorch's."""
+        return {name: tensor.detach() for name, tensor in self._named_tensors("state")}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy weights, Tensors or arrays by name, into this module.
+
+        strict  whether missing and unexpected names are an error
+
+        Raises ValueError that lists all missing and unexpected names, or all wrong shapes; nothing has been written then.
+        """
+        own = dict(self._named_tensors("state"))
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        title = type(self).__name__
+        if strict and (missing or unexpected):
+            problems = [f"missing: {', '.join(missing)}"] * bool(missing)
+            problems += [f"unexpected: {', '.join(unexpected)}"] * bool(unexpected)
+            raise ValueError(f"{title}.load_state_dict: the names do not agree; " + "; ".join(problems))
+        given = {name: state[name] for name in own if name in state}
+        wrong = [
+            f"{name} is {tuple(np.shape(value))}, expected {own[name].shape}"
+            for name, value in given.items() if tuple(np.shape(value)) != own[name].shape
+        ]  # fmt: skip
+        if wrong:
+            raise ValueError(f"{title}.load_state_dict: shapes do not agree: {'; '.join(wrong)}")
+        for name, value in given.items():
+            overwrite(own[name], value)
+        return LoadResult(missing, unexpected)
+
+    # ---- modes and places ----------------------------------------------------------------------------------------
+
+    def train(self: M, mode: bool = True) -> M:
+        """Training mode, in which dropout drops, for this module and all below; `train(False)` is `eval()`."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """Evaluation mode: no randomness."""
+        return self.train(False)
+
+    def to(self: M, where: Any) -> M:
+        """Move all parameters, gradients and buffers to a device ("cpu", "cuda") or to a floating dtype."""
+        dtype = None if isinstance(where, str) and backend.is_device(where) else np.dtype(where)
+        if dtype is None:
+            backend.backend_for(where)
+        elif dtype.kind != "f":
+            raise TypeError(f"{type(self).__name__}.to: the dtype must be a floating one, not {dtype}")
+        for _, tensor in [*self._named_tensors("parameters"), *self._named_tensors("buffers")]:
+            for t in (tensor, tensor.grad):
+                if isinstance(t, mg.RowSparse):
+                    tensor.grad = None  # it belongs to the old place, and is not worth moving
+                elif t is not None and dtype is None:
+                    t.data = backend.transfer(t.data, where)
+                elif t is not None and t.dtype.kind == "f":
+                    t.data = t.data.astype(dtype, copy=False)
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def requires_grad_(self: M, flag: bool = True) -> M:
+        """Switch the gradients of all parameters on or off, for freezing."""
+        for parameter in self.parameters():
+            parameter.requires_grad = flag
+        return self
+
+    def apply(self: M, function: Callable[[Module], Any]) -> M:
+        """Call `function(module)` for each module below, then this one."""
+        for module in reversed(list(self.modules())):
+            function(module)
+        return self
+
+    # ---- text ----------------------------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets when the module is printed."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        title = f"{type(self).__name__}({self.extra_repr()}"
+        return title + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix and name else prefix or name
+
+
+def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:
+    """Copy a value (a number, Tensor or array) into the memory of a tensor; backward notices if it needed what was
+    there. Returns the tensor."""
+    array = value.data if isinstance(value, mg.Tensor) else value
+    tape.WRITES.mark(tensor.data)
+    tensor.data[...] = backend.transfer(array, tensor.device) if backend.is_array(array) else array
+    return tensor
