@@ -41,6 +41,10 @@ class Mode:
     def replace(self, **changes: Any) -> Mode:
         return Mode(**({name: getattr(self, name) for name in self.__slots__} | changes))
 
+    def inside(self, scope: Scope | None) -> Mode:
+        """The same in another scope: what modules and steps do all the time."""
+        return Mode(self.grad, scope, self.observers, self.fast)
+
 
 MODE: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a Mode is never changed)
 current_mode = MODE.get

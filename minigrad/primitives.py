@@ -186,19 +186,9 @@ def record(
     t.data = y
     t.grad = t._name = t._hooks = t._origin = None
     if edges:
-        node = _new(Node)
-        node.position = next_position()
-        node.edges = edges
-        node.primitive = primitive
+        node = _node(primitive, edges, mode.scope, 3)
         node.shape = y.shape
         node.dtype = y.dtype
-        node.scope = mode.scope
-        node.extra = None
-        frame: Any = _frame(2)
-        while INTERNAL[frame.f_code.co_filename] and frame.f_back is not None:
-            frame = frame.f_back
-        node.code = frame.f_code
-        node.instruction = frame.f_lasti
         t.edge = node
         t._requires_grad = True
         if named:
@@ -216,18 +206,35 @@ def record_many(
     primitive: Primitive, ys: tuple[Any, ...], edges: tuple[Any, ...], mode: Mode, operands: tuple[Any, ...]
 ) -> tuple[Tensor, ...]:
     """The same for an operation with several outputs: one node, an `Output` for each."""
-    ys = tuple([y if backend.is_array(y) else np.asarray(y) for y in ys])
+    ys = tuple([y if type(y) is _ndarray or backend.is_array(y) else np.asarray(y) for y in ys])
+    node: Any = None
     if not edges:
         outputs = tuple([Tensor._of(y) for y in ys])
-        node: Any = None
     else:
-        node = record(primitive, ys[0], edges, mode.replace(observers=()), operands, True).edge
+        node = _node(primitive, edges, mode.scope, 3)
         node.shape = tuple([y.shape for y in ys])
         node.dtype = tuple([y.dtype for y in ys])
+        remember_inputs(node, operands)
         outputs = tuple([Tensor._of(y, Output(node, k, y.shape, y.dtype)) for k, y in enumerate(ys)])
     for observer in mode.observers:
         observer.recorded(primitive, operands, ys, node)
     return outputs
+
+
+def _node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: int) -> Node:
+    """A node without its outputs, made at the user's line, which is some frames up."""
+    node = _new(Node)
+    node.position = next_position()
+    node.edges = edges
+    node.primitive = primitive
+    node.scope = scope
+    node.extra = None
+    frame: Any = _frame(depth)
+    while INTERNAL[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+    node.code = frame.f_code
+    node.instruction = frame.f_lasti
+    return node
 
 
 def remember_inputs(node: Node, operands: tuple[Any, ...]) -> None:

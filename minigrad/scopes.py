@@ -59,11 +59,11 @@ class scope:  # noqa: N801 (used as a statement: `with mg.scope("encoder"):`)
         mode = current_mode()
         self._outer.append(mode.scope)
         inner = Scope(mode.scope, self._label)
-        MODE.set(mode.replace(scope=inner))
+        MODE.set(mode.inside(inner))
         return inner
 
     def __exit__(self, *exception: object) -> None:
-        MODE.set(current_mode().replace(scope=self._outer.pop()))
+        MODE.set(current_mode().inside(self._outer.pop()))
 
 
 def steps(xs: Iterable[X], label: str = "t") -> Iterator[tuple[int, X]]:
@@ -80,12 +80,12 @@ def steps(xs: Iterable[X], label: str = "t") -> Iterator[tuple[int, X]]:
     def leave() -> None:
         mode = current_mode()
         if inner is not None and mode.scope is inner:  # a late close must not disturb a scope opened since
-            MODE.set(mode.replace(scope=outer))
+            MODE.set(mode.inside(outer))
 
     try:
         for t, x in enumerate(xs):
             inner = Scope(outer, label, t)
-            MODE.set(current_mode().replace(scope=inner))
+            MODE.set(current_mode().inside(inner))
             yield t, x
             leave()  # what makes the next x belongs to no step
     finally:

@@ -18,17 +18,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .. import backend
 from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
 from ..primitives import Primitive, Pull, record_many
-from ..tape import Node, Output, next_position, node_of
+from ..tape import Node, Output, next_position
 from ..tensors import Tensor
 from ..trees import flatten
 from .plan import Plan
 from .symbols import FusionError, Symbol, Trace, refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
+_FLAT = frozenset([Tensor, np.ndarray])
+_new = object.__new__
+_ndarray = np.ndarray
 CACHE = 256  # traces kept for each function
 _TRACING = threading.RLock()
 
@@ -41,7 +46,7 @@ class Kernel:
 
     def __init__(
         self, function: Callable[..., Any], leaves: list[Any], places: list[int], rebuild: Callable[[list[Any]], Any],
-        needs: tuple[bool, ...], order: str,
+        needs: list[bool], order: str,
     ) -> None:  # fmt: skip
         self.trace = trace = Trace()
         self.order = order
@@ -53,7 +58,8 @@ class Kernel:
             values[place] = variable
         args, kwargs = rebuild(values)
         with changed_mode(grad=True, scope=None, observers=(), fast=False):
-            outputs, self.structure = flatten(function(*args, **kwargs))
+            returned = function(*args, **kwargs)
+            outputs, self.structure = flatten(returned)
         for output in outputs:
             if not isinstance(output, Tensor) or not isinstance(output.data, Symbol):
                 code = inspect.unwrap(function).__code__
@@ -63,6 +69,9 @@ class Kernel:
                 )
         self.outputs: list[Tensor] = outputs
         self.results = [o.data for o in outputs]
+        self.flat = type(returned) is tuple and len(returned) == len(outputs)  # a tuple of tensors, nothing nested
+        self.all_vary = all(o.requires_grad for o in outputs)
+        self.labels = {k: o.name for k, o in enumerate(outputs) if o.name is not None}
         self.nodes = nodes_below([o.edge for o in outputs if o.edge is not None])
         named: dict[Symbol, None] = {}
         for node in self.nodes:
@@ -152,37 +161,49 @@ class Fused(Primitive):
         self.parameters: list[str] = []
         self.pulls: list[Pull] = [_PULL]
         self._kernels: OrderedDict[Any, Kernel] = OrderedDict()
+        self._last: tuple[Any, Any] = (None, None)  # the latest key and its kernel: most calls repeat it
 
     def kernel(self, *args: Any, **kwargs: Any) -> Kernel:
         """The traced call for arguments like these; traced now, if they are the first of their kind."""
         leaves, rebuild = flatten((args, kwargs))
         return self._kernel(leaves, rebuild)[0]
 
-    def _kernel(self, leaves: list[Any], rebuild: Any) -> tuple[Kernel, list[Any], list[Any]]:
+    def _kernel(self, leaves: Any, rebuild: Any) -> tuple[Kernel, list[Any], list[bool], list[Any]]:
+        """The kernel for these leaves; those that are operands, which of them require grad, and their arrays."""
         recording = current_mode().grad
         places: list[int] = []
         operands: list[Any] = []
         needs: list[bool] = []
+        arrays: list[Any] = []
         key: list[Any] = []
-        c_order = f_order = True
+        by_row = by_column = False
         for k, leaf in enumerate(leaves):
-            tensor = isinstance(leaf, Tensor)
-            if tensor or backend.is_array(leaf):
-                array = leaf.data if tensor else leaf
-                need = tensor and recording and leaf._requires_grad
-                places.append(k)
-                operands.append(leaf)
-                needs.append(need)
-                flags = getattr(array, "flags", None)
-                if array.ndim > 1 and flags is not None:
-                    c_order = c_order and flags.c_contiguous
-                    f_order = f_order and flags.f_contiguous
-                key.append((array.shape, array.dtype, need))
+            if isinstance(leaf, Tensor):
+                array = leaf.data
+                need = recording and leaf._requires_grad
+            elif type(leaf) is _ndarray or backend.is_array(leaf):
+                array = leaf
+                need = False
             else:
-                key.append((type(leaf), leaf))
-        order = "F" if f_order and not c_order else "C"
+                key += (type(leaf), leaf)
+                continue
+            shape = array.shape
+            if len(shape) > 1 and (strides := getattr(array, "strides", None)) is not None:
+                if strides[0] < strides[-1]:
+                    by_column = by_column or shape[0] > 1
+                elif strides[0] > strides[-1]:
+                    by_row = True
+            places.append(k)
+            operands.append(leaf)
+            needs.append(need)
+            arrays.append(array)
+            key += (shape, array.dtype, need)
+        order = "F" if by_column and not by_row else "C"
+        key.append(order)
+        if key == self._last[0]:
+            return self._last[1], operands, needs, arrays
         try:
-            whole = (order, *key)
+            whole = tuple(key)
             kernel = self._kernels.get(whole)
         except TypeError as error:
             raise refuse(
@@ -190,39 +211,42 @@ class Fused(Primitive):
             ) from None
         if kernel is None:
             with _TRACING:
-                kernel = self._kernels[whole] = Kernel(self.plain, leaves, places, rebuild, tuple(needs), order)
+                kernel = Kernel(self.plain, list(leaves), places, rebuild or flatten((leaves, {}))[1], needs, order)
+                self._kernels[whole] = kernel
                 if len(self._kernels) > CACHE:
                     self._kernels.popitem(last=False)
-        return kernel, operands, needs
+        self._last = (key, kernel)
+        return kernel, operands, needs, arrays
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        leaves, rebuild = flatten((args, kwargs))
+        leaves, rebuild = args, None
+        if kwargs or not _FLAT.issuperset(map(type, args)):
+            leaves, rebuild = flatten((args, kwargs))  # type: ignore[assignment]
         mode = current_mode()
         tensors = [v for v in leaves if isinstance(v, Tensor)]
-        if not mode.fast or not tensors or any(isinstance(t.data, Symbol) for t in tensors):
+        if not mode.fast or not tensors or any([type(t.data) is Symbol for t in tensors]):
             return self.plain(*args, **kwargs)  # inside another fused function, too
-        kernel, operands, needs = self._kernel(leaves, rebuild)
-        arrays = [v.data if isinstance(v, Tensor) else v for v in operands]
-        devices = {type(a) for a in arrays}
-        if len(devices) > 1:
+        kernel, operands, needs, arrays = self._kernel(leaves, rebuild)
+        kinds = set(map(type, arrays))
+        if len(kinds) > 1:
             names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
             raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
         computed = kernel.forward(arrays, arrays[0])
-        ys = computed[: len(kernel.results)]
-        if not any(needs):
-            return kernel.structure(list(record_many(self, tuple(ys), (), mode, tuple(operands))))
+        results = len(kernel.results)
+        ys = tuple(computed[:results])
+        if True not in needs:
+            return kernel.structure(list(record_many(self, ys, (), mode, tuple(operands))))
         parents = tuple([(t.edge or t) if need else None for t, need in zip(operands, needs, strict=True)])
-        stand = object.__new__(Node)  # where this call stands, for the nodes of a replay
-        kept = (kernel, tuple(computed[len(kernel.results) :]), parents, stand)
-        outputs = record_many(self, tuple(ys), ((parents, _PULL, kept),), mode, tuple(operands))
-        node = node_of(outputs[0].edge)[0]
+        stand = _new(Node)  # where this call stands, for the nodes of a replay
+        kept = (kernel, tuple(computed[results:]), parents, stand)
+        outputs: Any = record_many(self, ys, ((parents, _PULL, kept),), mode, tuple(operands))
+        node = outputs[0].edge.node
         stand.scope, stand.code, stand.instruction = node.scope, node.code, node.instruction
-        for index, traced in enumerate(kernel.outputs):
-            if traced.name is not None:
-                node.extras().labels[index] = traced.name
-        return kernel.structure([
-            o if t.requires_grad else o.detach() for o, t in zip(outputs, kernel.outputs, strict=True)
-        ])  # fmt: skip
+        if kernel.labels:
+            node.extras().labels.update(kernel.labels)
+        if not kernel.all_vary:
+            outputs = [o if t.requires_grad else o.detach() for o, t in zip(outputs, kernel.outputs, strict=True)]
+        return outputs if kernel.flat else kernel.structure(list(outputs))
 
     def __repr__(self) -> str:
         return f"<fused {self.name}>"

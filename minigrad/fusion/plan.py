@@ -66,6 +66,8 @@ class Plan:
         return [self._empty(like, shape, dtype) for shape, dtype in self._buffers]
 
     def _empty(self, like: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        if type(like) is np.ndarray:
+            return np.empty(shape, dtype, self.order)  # type: ignore[call-overload]
         return np.empty_like(like, dtype=dtype, shape=shape, order=self.order)  # type: ignore[call-overload]
 
     # ---- compiling -----------------------------------------------------------------------------------------------
@@ -221,21 +223,27 @@ def _places(symbol: Symbol) -> list[tuple[Symbol, tuple[slice, ...]]]:
     return places
 
 
-def _ufunc_step(op: Any, operands: tuple[Any, ...], args: tuple[Any, ...], out: int, dtype: Any) -> Step:
+def _ufunc_step(ufunc: Any, operands: tuple[Any, ...], args: tuple[Any, ...], out: int, dtype: Any) -> Step:
+    op = ufunc  # its output is the last positional argument, the quickest way to pass it
+    if ufunc in (np.maximum, np.minimum):  # which may not take it so
+
+        def op(a: Any, b: Any, target: Any) -> None:
+            ufunc(a, b, out=target)
+
     if len(operands) == 1:
         (x,) = args
 
         def unary(v: list[Any]) -> None:
-            op(v[x], out=v[out])
+            op(v[x], v[out])
 
         return unary
     a, b = args
     first, second = operands
     if a is None:
-        return lambda v: op(first, v[b], out=v[out])
+        return lambda v: op(first, v[b], v[out])
     if b is None:
-        return lambda v: op(v[a], second, out=v[out])
-    return lambda v: op(v[a], v[b], out=v[out])
+        return lambda v: op(v[a], second, v[out])
+    return lambda v: op(v[a], v[b], v[out])
 
 
 def _where_step(operands: tuple[Any, ...], args: tuple[Any, ...], out: int) -> Step:
