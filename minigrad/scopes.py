@@ -42,7 +42,7 @@ class Scope:
             if part.step is not None:
                 text += f" {part.label}={part.step}"
             else:
-                text += ("." if text else "") + part.label
+                text += ("." if text and not part.label.startswith("[") else "") + part.label
         return text.strip()
 
 
@@ -66,11 +66,12 @@ class scope:  # noqa: N801 (used as a statement: `with mg.scope("encoder"):`)
         MODE.set(current_mode().inside(self._outer.pop()))
 
 
-def steps(xs: Iterable[X], label: str = "t") -> Iterator[tuple[int, X]]:
+def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterator[tuple[int, X]]:
     """`for t, x in mg.steps(xs):` is `enumerate(xs)` with a scope for each time step.
 
-    xs     anything that can be iterated; a Tensor of shape (T, ...) gives its T slices
-    label  what the step is called in pictures and messages
+    xs       anything that can be iterated; a Tensor of shape (T, ...) gives its T slices
+    label    what the step is called in pictures and messages
+    reverse  from the last step, T − 1, to the first
 
     The scope ends with the loop, also when it is left by `break`, `return` or an exception.
     """
@@ -83,7 +84,7 @@ def steps(xs: Iterable[X], label: str = "t") -> Iterator[tuple[int, X]]:
             MODE.set(mode.inside(outer))
 
     try:
-        for t, x in enumerate(xs):
+        for t, x in reversed(list(enumerate(xs))) if reverse else enumerate(xs):
             inner = Scope(outer, label, t)
             MODE.set(current_mode().inside(inner))
             yield t, x

@@ -1,6 +1,7 @@
 """nn: recurrent networks from cells, with PyTorch's names."""
 
 from . import init
+from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell
 from .containers import ModuleDict, ModuleList, Sequential
 from .dropout import Dropout, VariationalDropout, WeightDrop
 from .layers import (
@@ -21,16 +22,30 @@ from .layers import (
     Softplus,
     Tanh,
 )
+from .mappings import encode_decode, many_to_many, many_to_one, one_to_many
 from .modules import Module, Parameter
+from .recurrent import Bidirectional, OverTime, Recurrent, Stacked
+from .rnn import GRU, LSTM, RNN
+from .truncation import TBPTT, detach
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "TBPTT",
+    "Bidirectional",
+    "Cell",
+    "DeepTransitionCell",
     "Dropout",
+    "ElmanCell",
     "Embedding",
+    "GRUCell",
     "Hardsigmoid",
     "Hardtanh",
     "Identity",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -38,15 +53,24 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "OverTime",
     "Parameter",
+    "RNNCell",
     "ReLU",
+    "Recurrent",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Stacked",
     "Tanh",
     "VariationalDropout",
     "WeightDrop",
+    "detach",
+    "encode_decode",
     "init",
+    "many_to_many",
+    "many_to_one",
+    "one_to_many",
 ]

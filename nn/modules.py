@@ -195,7 +195,7 @@ class Module:
 
         strict  whether missing and unexpected names are an error
 
-        Raises ValueError that lists all missing and unexpected names, or all wrong shapes; nothing has been written then.
+        Raises ValueError that lists all missing and unexpected names, or all wrong shapes; then nothing was written.
         """
         own = dict(self._named_tensors("state"))
         missing = [name for name in own if name not in state]

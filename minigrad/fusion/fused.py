@@ -31,7 +31,7 @@ from .plan import Plan
 from .symbols import FusionError, Symbol, Trace, refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
-_FLAT = frozenset([Tensor, np.ndarray])
+_FLAT = frozenset([Tensor, np.ndarray, type(None), bool, int, float, str])
 _new = object.__new__
 _ndarray = np.ndarray
 CACHE = 256  # traces kept for each function

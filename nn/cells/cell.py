@@ -1,0 +1,174 @@
+"""The protocol between a cell and what runs it, and the base class of this package's cells.
+
+A cell is one step of a recurrent network. Anything with these methods is one:
+
+    initial_state(batch)   the state before the first step: a tuple of tensors (N, ...)
+    step(x_t, state)       the state after a step: a tuple of as many tensors. What it returns beyond them (gates, say)
+                           is not carried on, but shown where a layer is asked for `return_states=True`
+    inputs(xs)             optional: what a step needs of its input, computed for the rows (R, D) of all steps at once;
+                           `step` then receives its slice of that
+    output(h)              optional: what a layer gives out, from the first tensor of the state, for the rows of all
+                           steps at once; without it, a layer gives out that tensor itself
+    states, gates          optional: names of the state's tensors and of what is shown (or `step` returns a named tuple)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.scopes import here
+
+from .. import init
+from ..dropout import check_probability, dropout_mask
+from ..layers import check_features
+from ..modules import Module, Parameter
+
+State = tuple[mg.Tensor, ...]
+
+
+class Cell(Module):
+    """Base class: a cell that defines `update` gets recurrent dropout, zoneout and PyTorch's way of calling.
+
+    input_size, sizes   the width of the input, and of each of the state's tensors
+    recurrent_dropout   probability to drop a unit of the previous state where it enters the recurrent product: one
+                        mask for a whole sequence (Gal & Ghahramani 2016). In training the state carries the mask as
+                        its last tensor
+    zoneout             probability of a unit to keep its previous value, drawn anew at each step; in evaluation, the
+                        expectation (Krueger et al. 2017). A number, or one for each of the state's tensors
+
+    Calling `state = cell(x, state)` takes x (N, D) or (D,). The state is a tensor where it has one part, else a tuple;
+    None stands for the initial state.
+    """
+
+    states: tuple[str, ...] = ("h",)
+    gates: tuple[str, ...] = ()
+
+    def __init__(
+        self, input_size: int, sizes: Sequence[int], recurrent_dropout: float = 0.0,
+        zoneout: float | Sequence[float] = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        title = type(self).__name__
+        for size in (input_size, *sizes):
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ValueError(f"{title}: sizes must be positive integers, got {size!r}")
+        self.input_size = input_size
+        self.sizes = tuple(sizes)
+        self.recurrent_dropout = check_probability(title, recurrent_dropout)
+        rates = (zoneout,) * len(sizes) if isinstance(zoneout, int | float) else tuple(zoneout)
+        if len(rates) != len(sizes):
+            raise ValueError(f"{title}: zoneout must be one number, or one for each of {self.states}, got {zoneout!r}")
+        self.zoneout = tuple([check_probability(title, p) for p in rates])
+        self._zones = any(rates)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the first tensor of the state."""
+        return self.sizes[0]
+
+    # ---- the protocol --------------------------------------------------------------------------------------------
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros (N, size), feature by feature in memory; in training with recurrent dropout, also its mask."""
+        like = next(iter(self.parameters())).data
+        zeros = tuple([mg.Tensor(np.zeros_like(like, shape=(batch, n), order="F")) for n in self.sizes])
+        if self.training and self.recurrent_dropout:
+            return (*zeros, dropout_mask(zeros[0].shape, self.recurrent_dropout, zeros[0]))
+        return zeros
+
+    def step(self, x: mg.Tensor, state: State) -> State:
+        """One step: what `inputs` gave (N, ...), and the state, to the next state and the gates."""
+        n = len(self.sizes)
+        if len(state) == n and not self._zones:
+            return self.update(x, state, state[0])
+        old, mask = state[:n], state[n : n + self.training]
+        new = self.update(x, old, old[0] * mask[0] if mask else old[0])
+        return (*self._zoned(new[:n], old), *state[n:], *new[n:])
+
+    def update(self, x: mg.Tensor, state: State, recurrent: mg.Tensor) -> State:
+        """The equations of the cell: the next state, and what is shown after it.
+
+        recurrent  the state's first tensor as it enters the recurrent product, after dropout
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define update()")
+
+    def inputs(self, xs: Any) -> Any:
+        """What a step needs of its input, (..., D) to (..., anything), for all steps at once."""
+        return xs
+
+    def _zoned(self, new: State, old: State) -> State:
+        """Some units keep their old value."""
+        mixed: list[Any] = []
+        s: Any
+        for s, before, p in zip(new, old, self.zoneout, strict=True):
+            if p and self.training:
+                s = np.where(mg.rand(*s.shape, device=s.device).data < p, before, s)
+            elif p:
+                s = p * before + (1 - p) * s
+            mixed.append(s)
+        return tuple(mixed)
+
+    # ---- one step at a time --------------------------------------------------------------------------------------
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """The next state from an input (N, D) or (D,) and a state."""
+        x = x if isinstance(x, mg.Tensor) else mg.tensor(x)
+        if x.ndim not in (1, 2):
+            raise ValueError(f"{type(self).__name__}: expected an input (N, D) or (D,), got {x.shape}{here()}")
+        check_features(self, x, self.input_size, "input_size")
+        one = x.ndim == 1
+        given = () if state is None else state if isinstance(state, tuple | list) else (state,)
+        rows = [s[None] if one and s.ndim == 1 else s for s in given]
+        batch = 1 if one else x.shape[0]
+        before = complete(self, rows, batch, type(self).__name__)
+        after = self.step(self.inputs(x[None] if one else x), before)[: len(before)]
+        after = tuple([s[0] for s in after]) if one else after
+        return after[0] if len(after) == 1 else after
+
+    def extra_repr(self) -> str:
+        extras = f"{self.input_size}, {self.hidden_size}"
+        if self.recurrent_dropout:
+            extras += f", recurrent_dropout={self.recurrent_dropout}"
+        return extras + (f", zoneout={self.zoneout}" if self._zones else "")
+
+
+def complete(cell: Any, given: Sequence[Any], batch: int, title: str) -> State:
+    """A whole state for a batch: the given tensors, and after them what the cell starts with.
+
+    Raises ValueError where a shape is not the initial state's.
+    """
+    initial = cell.initial_state(batch)
+    if not isinstance(initial, tuple):
+        raise TypeError(f"{title}: initial_state must return a tuple of tensors, got {type(initial).__name__}")
+    if len(given) > len(initial) or (given and len(given) < len(getattr(cell, "states", given))):
+        raise ValueError(f"{title}: the state has {len(initial)} tensors, {len(given)} were given{here()}")
+    names = getattr(cell, "states", ())
+    for k, (s, start) in enumerate(zip(given, initial, strict=False)):
+        if tuple(np.shape(s)) != start.shape:
+            name = names[k] if k < len(names) else str(k)
+            shape = tuple(np.shape(s))
+            axis = next((a for a, (m, n) in enumerate(zip(shape, start.shape, strict=False)) if m != n), None)
+            which = "" if axis is None or len(shape) != len(start.shape) else f": axis {axis} differs"
+            raise ValueError(f"{title}: state {name!r} has shape {shape}, expected {start.shape}{which}{here()}")
+    return (*[s if isinstance(s, mg.Tensor) else mg.tensor(s) for s in given], *initial[len(given) :])
+
+
+def recurrent_parameters(
+    cell: Cell, gates: int, hidden: int, state: int, bias: bool, device: str, dtype: Any
+) -> None:  # fmt: skip
+    """weight_ih (gates·H, D), weight_hh (gates·H, state), bias_ih and bias_hh (gates·H,), all U(±1/√H) as PyTorch's."""
+    shapes = {"weight_ih": (gates * hidden, cell.input_size), "weight_hh": (gates * hidden, state)}
+    if bias:
+        shapes |= {"bias_ih": (gates * hidden,), "bias_hh": (gates * hidden,)}  # type: ignore[dict-item]
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        setattr(cell, name, uniform(shapes[name], hidden, device, dtype) if name in shapes else None)
+
+
+def uniform(shape: tuple[int, ...], fan: int, device: str, dtype: Any) -> Parameter:
+    """A Parameter from U(±1/√fan)."""
+    bound = fan**-0.5
+    return Parameter(init.uniform_(mg.zeros(shape, device=device, dtype=dtype), -bound, bound))

@@ -1,0 +1,130 @@
+"""Sequences of unequal lengths as rows that are computed, and nothing else.
+
+A layer works on a matrix of rows, (R, D): first those of step 0, then those of step 1, and so on; the sequences stand
+in order of falling length, so that the n_t that are still alive at step t are the first n_t. A full batch is the case
+R = T·N. The matrix lies in memory feature by feature: then one gate of one step is one block, and the products of a
+step are the fast ones.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.scopes import here
+
+Array = Any
+DISTINCT = 64  # at most so many different numbers of rows in a batch: for each, the fused parts are traced once
+
+
+class Packing:
+    """Which rows of a (T, N) batch are computed.
+
+    sizes   n_t for each step
+    order   the sequences, longest first; None if they stay as they are
+    places  (R,) for each row, its place t·N + n in the batch; None if all of them are there in order
+    held    for each step, None, or a (n_t, 1) mask of the rows that are real; the others keep their state
+    real    (R, 1) all of these masks; None if every row is real
+    """
+
+    def __init__(self, T: int, N: int, real: np.ndarray[Any, Any] | None = None) -> None:
+        self.T, self.N = T, N
+        self.sizes = [N] * T
+        self.order: np.ndarray[Any, Any] | None = None
+        self.places: np.ndarray[Any, Any] | None = None
+        self.held: list[Array | None] = [None] * T
+        self.real: np.ndarray[Any, Any] | None = None
+        if real is not None and not real.all():
+            self._pack(real)
+        self.cuts = list(accumulate(self.sizes))[:-1]
+
+    def _pack(self, real: np.ndarray[Any, Any]) -> None:
+        """real: (T, N) booleans."""
+        T, N = real.shape
+        lengths = np.where(real.any(axis=0), T - np.argmax(real[::-1], axis=0), 0)  # up to the last real step
+        order = np.argsort(-lengths, kind="stable")
+        if (order != np.arange(N)).any():
+            self.order = order
+        alive = (lengths > np.arange(T)[:, None]).sum(axis=1)  # n_t, (T,)
+        grain = -(-N // DISTINCT)
+        self.sizes = [int(n) for n in np.minimum(-(-alive // grain) * grain, N)]
+        self.places = np.concatenate([t * N + order[:n] for t, n in enumerate(self.sizes)])
+        real_rows = real.reshape(-1)[self.places]
+        if not real_rows.all():
+            self.real = real_rows[:, None]
+            for t, mask in enumerate(np.split(self.real, list(accumulate(self.sizes))[:-1])):
+                self.held[t] = None if mask.all() else mask
+
+
+# ---- from a batch to rows, and back ------------------------------------------------------------------------------
+
+
+def _rows(x: Array, places: Array | None, real: Array | None) -> Array:
+    """(T, N, D) to (R, D), feature by feature; zeros where a row is not real."""
+    T, N, D = x.shape
+    if places is None:
+        return np.ascontiguousarray(x.transpose(2, 0, 1)).reshape((D, T * N)).T
+    rows = x.reshape((T * N, D))[places]
+    return np.asfortranarray(rows if real is None else np.where(real, rows, 0))
+
+
+def _batch(rows: Array, T: int, N: int, places: Array | None, real: Array | None) -> Array:
+    """(R, D) to (T, N, D), zeros where there is no row."""
+    D = rows.shape[1]
+    if places is None:
+        return rows.reshape((T, N, D))
+    x = np.zeros_like(rows, shape=(D, T * N), order="C")
+    x[:, places] = (rows if real is None else np.where(real, rows, 0)).T
+    return x.reshape((D, T, N)).transpose(1, 2, 0)
+
+
+to_rows: Any = mg.primitive(
+    _rows, x=lambda g, x_shape, places, real: from_rows(g, x_shape[0], x_shape[1], places, real)
+)
+from_rows: Any = mg.primitive(_batch, rows=lambda g, places, real: to_rows(g, places, real))
+
+
+# ---- lengths and masks -------------------------------------------------------------------------------------------
+
+
+def packing_of(title: str, T: int, N: int, lengths: Any, mask: Any, device: str) -> Packing:
+    """The packing for `lengths` (N,) or a `mask` (T, N) of what is real, checked."""
+    if lengths is not None and mask is not None:
+        raise ValueError(f"{title}: give lengths or a mask, not both{here()}")
+    real = None
+    if lengths is not None:
+        n = checked_lengths(title, lengths, T, N)
+        real = np.arange(T)[:, None] < n
+    elif mask is not None:
+        array = mask.data if isinstance(mask, mg.Tensor) else mask
+        real = backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+        if real.shape != (T, N):
+            raise ValueError(f"{title}: the mask has shape {real.shape}, expected (T, N) = {(T, N)}{here()}")
+        if real.dtype.kind != "b":
+            raise TypeError(f"{title}: the mask must be of booleans, not {real.dtype}{here()}")
+    packing = Packing(T, N, real)
+    if device != "cpu":
+        packing.places, packing.real = [
+            None if a is None else backend.from_numpy(a, device) for a in (packing.places, packing.real)
+        ]
+        packing.held = [None if a is None else backend.from_numpy(a, device) for a in packing.held]
+    return packing
+
+
+def checked_lengths(title: str, lengths: Any, T: int, N: int) -> np.ndarray[Any, Any]:
+    """The lengths as N integers from 1 to T. They are looked at, so they are best on the CPU."""
+    array = lengths.data if isinstance(lengths, mg.Tensor) else lengths
+    n = backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+    if n.dtype.kind not in "iu":
+        raise TypeError(f"{title}: lengths must be integers, got {n.dtype}{here()}")
+    if n.shape != (N,):
+        raise ValueError(f"{title}: {N} sequences need lengths of shape ({N},), got {n.shape}{here()}")
+    wrong = np.flatnonzero((n < 1) | (n > T))
+    if wrong.size:
+        k = int(wrong[0])
+        raise ValueError(f"{title}: length {int(n[k])} of sequence {k} is not between 1 and T = {T}{here()}")
+    return n

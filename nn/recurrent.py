@@ -1,0 +1,404 @@
+"""Layers over time, made of any cell: a Python loop over its steps.
+
+    Recurrent(cell)                   one direction
+    Bidirectional(forward, backward)  two, side by side
+    Stacked([...])                    one above the other
+
+All of them are called alike, `output, state = layer(xs, state)`, and compute on rows (see `packing`); what is above
+them never sees the rows, and a cell does not know whether it runs forward, backward, or in a ragged batch.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.scopes import here
+
+from .cells.cell import complete
+from .dropout import Dropout
+from .layers import check_features
+from .modules import Module, Parameter
+from .packing import Packing, from_rows, packing_of, to_rows
+
+Shown = list[dict[str, list[mg.Tensor]]]
+
+
+class OverTime(Module):
+    """What all layers over time share: how they are called.
+
+    `output, state = layer(xs, state=None, lengths=None, mask=None, return_states=False)`
+
+    xs       (T, N, D), or (N, T, D) with batch_first
+    state    what such a call returned, or None for the initial state
+    lengths  (N,) integers from 1 to T: sequence n ends after lengths[n] steps
+    mask     (T, N) booleans ((N, T) with batch_first), holes included: False where there is no real step
+    output   (T, N, H) or (N, T, H): zeros where there is no real step
+    state    each sequence's last one (for a backward direction, that after its first step)
+
+    A step that is not real neither changes a state nor receives a gradient; a batch of unequal lengths gives what each
+    sequence alone would give. With `return_states=True` there is a third result: for one cell a named tuple with every
+    state and gate of every step, (T, N, H) each; for several cells a list of them.
+    """
+
+    batch_first = False
+    batch_axis = 0  # of the state's tensors
+
+    def forward(
+        self, xs: Any, state: Any = None, *, lengths: Any = None, mask: Any = None, return_states: bool = False
+    ) -> Any:
+        """See the class."""
+        title = self._title()
+        xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
+        if xs.ndim != 3:
+            axes = "(N, T, D)" if self.batch_first else "(T, N, D)"
+            raise ValueError(f"{title}: expected an input {axes}, got shape {xs.shape}{here()}")
+        if xs.dtype.kind != "f":
+            raise TypeError(f"{title}: the input must be of floats, not {xs.dtype}{here()}")
+        size = self.input_size
+        if size is not None:
+            check_features(self, xs, size, "input_size")
+        if self.batch_first:
+            xs = np.swapaxes(xs, 0, 1)
+            mask = None if mask is None else np.swapaxes(mask, 0, 1)
+        T, N, _ = xs.shape
+        if T == 0:
+            raise ValueError(f"{title}: the input {xs.shape} has no steps{here()}")
+        packing = packing_of(title, T, N, lengths, mask, xs.device)
+        shown: Shown = []
+        rows, final = self.run(to_rows(xs, packing.places, packing.real), packing, state, shown)
+        output = self._batch(rows, packing)
+        if not return_states:
+            return output, final
+        return output, final, self._named(shown, packing)
+
+    def _batch(self, rows: Any, packing: Packing) -> Any:
+        """Rows as a batch in the caller's layout."""
+        batch = from_rows(rows, packing.T, packing.N, packing.places, packing.real)
+        return np.swapaxes(batch, 0, 1) if self.batch_first else batch
+
+    def _named(self, shown: Shown, packing: Packing) -> Any:
+        """What was shown at each step as named tuples of batches."""
+        found = []
+        for each in shown:
+            kind = namedtuple("States", each)  # type: ignore[misc]
+            found.append(kind(*[self._batch(np.concatenate(parts), packing) for parts in each.values()]))
+        return found[0] if len(found) == 1 else found
+
+    def _title(self) -> str:
+        return type(self).__name__
+
+    @property
+    def input_size(self) -> int | None:
+        """The width of the input, where a cell says it."""
+        return None
+
+    def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
+        """From rows (R, D) and a state as callers give it to rows (R, H) and the final state."""
+        raise NotImplementedError
+
+    def initial_state(self, batch: int) -> Any:
+        """The state that None stands for."""
+        raise NotImplementedError
+
+
+class Recurrent(OverTime):
+    """A cell, run over a sequence: `for t, x in steps(xs): state = cell.step(x, state)`.
+
+    cell         anything with the protocol of `nn.cells.cell`; it need not be a Module
+    reverse      from the last step to the first
+    batch_first  inputs and outputs are (N, T, ·)
+    learn_state  the initial state is a parameter, `initial_h` and so on, zero at first
+
+    A state of one tensor is given and returned as that tensor, (N, H); others are tuples.
+    """
+
+    def __init__(
+        self, cell: Any, *, reverse: bool = False, batch_first: bool = False, learn_state: bool = False
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not (hasattr(cell, "initial_state") and hasattr(cell, "step")):
+            raise TypeError(f"Recurrent: a cell has initial_state and step, {type(cell).__name__} has not")
+        self.cell = cell
+        self.reverse = reverse
+        self.batch_first = batch_first
+        self._learned: list[str] = []
+        if learn_state:
+            initial = cell.initial_state(1)
+            names = getattr(cell, "states", [str(k) for k in range(len(initial))])
+            self._learned = [f"initial_{name}" for name in names]
+            for name, start in zip(self._learned, initial, strict=False):
+                setattr(self, name, Parameter(np.zeros_like(start.data[0])))
+
+    @property
+    def input_size(self) -> int | None:
+        """The width of the input, where the cell says it."""
+        return getattr(self.cell, "input_size", None)
+
+    def initial_state(self, batch: int) -> Any:
+        """The state before the first step, (N, ·) each."""
+        state = self._initial(batch)
+        return state[0] if len(state) == 1 else state
+
+    def _initial(self, batch: int) -> tuple[Any, ...]:
+        """The cell's initial state, or the learned one in its place."""
+        learned = [np.broadcast_to(getattr(self, s), (batch, *getattr(self, s).shape)) for s in self._learned]
+        return complete(self.cell, learned, batch, self._title())
+
+    def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
+        """See OverTime."""
+        cell, N, title = self.cell, packing.N, self._title()
+        if state is None:
+            state = self._initial(N)
+        else:
+            state = complete(cell, tuple(state) if isinstance(state, tuple | list) else (state,), N, title)
+        state = tuple([by_feature(s if s.device == rows.device else s.to(rows.device)) for s in state])
+        if packing.order is not None:
+            state = tuple([s[packing.order] for s in state])
+        xs = cell.inputs(rows) if hasattr(cell, "inputs") else rows
+        loop = _Loop(cell, state, packing.held, shown is not None)
+        parts = np.split(xs, packing.cuts)  # T tensors (n_t, ...)
+        for t, x in mg.steps(parts, reverse=self.reverse):
+            if x.shape[0]:
+                loop.step(t, x)
+        if not loop.outputs:  # nothing at all is real
+            loop.step(0, parts[0])
+        final = loop.final()
+        if packing.order is not None:
+            final = tuple([s[np.argsort(packing.order)] for s in final])
+        steps = -1 if self.reverse else 1
+        output = np.concatenate(loop.outputs[::steps])  # (R, H)
+        if hasattr(cell, "output"):
+            output = cell.output(output)
+        if shown is not None:
+            shown.append({name: parts[::steps] for name, parts in loop.shown.items()})
+        final = final[: len(getattr(cell, "states", final))]  # a mask of dropout is of no use after the sequence
+        return output, final[0] if len(final) == 1 else final
+
+
+def _columns(s: Any) -> Any:
+    return np.asfortranarray(s)
+
+
+_recorded_columns: Any = mg.primitive(_columns, s=lambda g: g)
+
+
+def by_feature(s: Any) -> Any:
+    """The same numbers, (N, H), each feature's side by side in memory, as the rows are."""
+    return _recorded_columns(s) if s.ndim == 2 and s.shape[0] > 1 and s.data.strides[0] > s.data.strides[1] else s
+
+
+class _Loop:
+    """The steps of a sequence, while rows come and go.
+
+    state  of the rows that are alive, the first n of the batch. `waiting` holds the tensors from which rows are taken
+    that begin later (in a backward direction); `ended` those of rows that have ended.
+    """
+
+    def __init__(self, cell: Any, state: tuple[Any, ...], held: Sequence[Any], show: bool) -> None:
+        self.cell = cell
+        self.held = held
+        self.waiting = state
+        self.state: tuple[Any, ...] = state
+        self.begun = 0  # how many rows
+        self.ended: list[tuple[Any, ...]] = []
+        self.outputs: list[Any] = []
+        self.show = show
+        self.shown: dict[str, list[Any]] = {}
+
+    def step(self, t: int, x: Any) -> None:
+        """One step of the rows x (n, ...)."""
+        n, alive = x.shape[0], self.state[0].shape[0]
+        if n != alive:
+            self._resize(n, alive)
+        self.begun = max(self.begun, n)
+        old = self.state
+        new = self.cell.step(x, old)
+        if not isinstance(new, tuple) or len(new) < len(old):
+            raise TypeError(
+                f"{type(self.cell).__name__}.step must return a tuple of at least the {len(old)} tensors of the "
+                f"state, it returned {f'{len(new)} of them' if isinstance(new, tuple) else type(new).__name__}{here()}"
+            )
+        state = new[: len(old)]
+        for s, before in zip(state, old, strict=True):
+            if s.shape != before.shape:
+                raise ValueError(
+                    f"{type(self.cell).__name__}.step turned a state of shape {before.shape} into {s.shape}{here()}"
+                )
+        mask = self.held[t]
+        if mask is not None:
+            state = tuple([np.where(mask, s, before) for s, before in zip(state, old, strict=True)])
+        self.state = tuple(state)
+        self.outputs.append(state[0])
+        if self.show:
+            for name, value in zip(names(self.cell, new, len(old)), (*state, *new[len(old) :]), strict=True):
+                if name is not None:
+                    self.shown.setdefault(name, []).append(value)
+
+    def _resize(self, n: int, alive: int) -> None:
+        """Let rows go that have ended, or take up those that begin."""
+        if not self.begun:  # a backward direction begins with the longest sequences
+            self.state = tuple([s[:n] for s in self.state])
+        elif n < alive:
+            self.ended.append(tuple([s[n:] for s in self.state]))
+            self.state = tuple([s[:n] for s in self.state])
+        else:
+            begin = [s[alive:n] for s in self.waiting]
+            self.state = tuple([np.concatenate(pair) for pair in zip(self.state, begin, strict=True)])
+
+    def final(self) -> tuple[Any, ...]:
+        """The last state of every row; of one without a step, its first."""
+        found = [self.state, *reversed(self.ended)]
+        if self.begun < self.waiting[0].shape[0]:
+            found.append(tuple([s[self.begun :] for s in self.waiting]))
+        return self.state if len(found) == 1 else tuple([np.concatenate(s) for s in zip(*found, strict=True)])
+
+
+def names(cell: Any, step: tuple[Any, ...], carried: int) -> list[str | None]:
+    """What the values that a step returned are called; None for what is not worth showing."""
+    fields = getattr(step, "_fields", None)
+    if fields is not None:
+        return list(fields)
+    states = getattr(cell, "states", None)
+    if states is None:
+        states = [f"s{k}" for k in range(carried)]
+    gates = list(getattr(cell, "gates", ()))
+    extra = len(step) - carried
+    gates += [f"gate{k}" for k in range(len(gates), extra)]
+    return [*states, *[None] * (carried - len(states)), *gates[:extra]]
+
+
+class Bidirectional(OverTime):
+    """Two layers (or cells) over the same input, one in each direction; their outputs side by side.
+
+    forward, backward  a Recurrent or a cell each; the second is run from the end. They may be of different kinds
+    state   a pair, of the forward and of the backward layer
+    output  (T, N, H_forward + H_backward)
+
+    Schuster & Paliwal 1997.
+    """
+
+    def __init__(self, forward: Any, backward: Any, *, batch_first: bool = False) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.forward_layer = forward if isinstance(forward, OverTime) else Recurrent(forward)
+        self.backward_layer = backward if isinstance(backward, OverTime) else Recurrent(backward, reverse=True)
+        if self.backward_layer is self.forward_layer or (
+            isinstance(backward, Module) and getattr(self.forward_layer, "cell", None) is backward
+        ):
+            raise ValueError("Bidirectional: the two directions need a cell each, not the same one twice")
+        if isinstance(self.backward_layer, Recurrent) and not self.backward_layer.reverse:
+            raise ValueError("Bidirectional: the backward layer must be made with reverse=True")
+        self.forward_layer._label, self.backward_layer._label = "forward", "backward"
+
+    @property
+    def input_size(self) -> int | None:
+        """The width of the input, where a cell says it."""
+        return self.forward_layer.input_size
+
+    def initial_state(self, batch: int) -> Any:
+        """A pair."""
+        return self.forward_layer.initial_state(batch), self.backward_layer.initial_state(batch)
+
+    def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
+        """See OverTime."""
+        there, back = parts_of(self._title(), state, 2, "directions")
+        outputs, finals = [], []
+        for layer, start in ((self.forward_layer, there), (self.backward_layer, back)):
+            with mg.scope(layer._label or "direction"):
+                output, final = layer.run(rows, packing, start, shown)
+            outputs.append(output)
+            finals.append(final)
+        return np.concatenate(outputs, axis=-1), tuple(finals)
+
+
+class Stacked(OverTime):
+    """Layers (or cells) one above the other, each over the outputs of the one below; widths may differ.
+
+    layers    cells, Recurrent, Bidirectional, Stacked; also modules that work on each step alone (nn.LayerNorm)
+    dropout   between the layers: a probability
+    residual  add a layer's input to its output wherever they have the same width
+    state     a tuple with each recurrent layer's state
+    """
+
+    def __init__(
+        self, layers: Iterable[Any], *, dropout: float = 0.0, residual: bool = False, batch_first: bool = False
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.batch_first = batch_first
+        self.residual = residual
+        self.dropout = Dropout(dropout)
+        for count, layer in enumerate(layers):
+            plain = isinstance(layer, OverTime) or not (hasattr(layer, "initial_state") and hasattr(layer, "step"))
+            if plain and not isinstance(layer, Module):
+                raise TypeError(f"Stacked: expected cells, layers or modules, got {type(layer).__name__}")
+            setattr(self, str(count), layer if plain else Recurrent(layer))
+            self._modules[-1]._label = f"[{count}]"
+        if not any(isinstance(layer, OverTime) for layer in self._modules):
+            raise ValueError("Stacked: there is no recurrent layer in it")
+
+    @property
+    def _modules(self) -> list[Any]:
+        return [value for name, value in vars(self).items() if name.isdigit()]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._modules[index]
+
+    @property
+    def input_size(self) -> int | None:
+        """The width of the input, where the first cell says it."""
+        return getattr(self._modules[0], "input_size", None)
+
+    def initial_state(self, batch: int) -> Any:
+        """A tuple, one state for each recurrent layer."""
+        return tuple([layer.initial_state(batch) for layer in self._modules if isinstance(layer, OverTime)])
+
+    def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
+        """See OverTime."""
+        layers = self._modules
+        recurrent = sum(isinstance(layer, OverTime) for layer in layers)
+        states = list(parts_of(self._title(), state, recurrent, "recurrent layers"))
+        finals = []
+        for k, layer in enumerate(layers):
+            if isinstance(layer, OverTime):
+                below = self.dropout(rows) if k else rows
+                with mg.scope(layer._label or f"[{k}]"):
+                    check_width(layer, below)
+                    output, final = layer.run(below, packing, states.pop(0), shown)
+                finals.append(final)
+                rows = output + rows if self.residual and output.shape == rows.shape else output
+            else:
+                rows = self._each_step(layer, rows, packing)
+        return rows, tuple(finals)
+
+    def _each_step(self, layer: Callable[[Any], Any], rows: Any, packing: Packing) -> Any:
+        """A module that knows nothing of rows: it gets the batch."""
+        batch = layer(self._batch(rows, packing))
+        if self.batch_first:
+            batch = np.swapaxes(batch, 0, 1)
+        return to_rows(batch, packing.places, packing.real)
+
+
+def check_width(layer: OverTime, rows: Any) -> None:
+    """Raise ValueError where a layer is put above one of another width."""
+    if layer.input_size is not None and rows.shape[-1] != layer.input_size:
+        raise ValueError(
+            f"Stacked: the layer below gives {rows.shape[-1]} features, but input_size is {layer.input_size}{here()}"
+        )
+
+
+def parts_of(title: str, state: Any, count: int, what: str) -> Sequence[Any]:
+    """A nested state as `count` parts; None for all of them stays None for each."""
+    if state is None:
+        return (None,) * count
+    if not isinstance(state, tuple | list) or len(state) != count:
+        got = f"{len(state)} parts" if isinstance(state, tuple | list) else f"a {type(state).__name__}"
+        raise ValueError(f"{title}: the state must be a tuple, one part for each of the {count} {what}, got {got}")
+    return state

@@ -1,0 +1,107 @@
+"""Truncated back-propagation through time: long streams in windows (Williams & Peng 1990)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend, trees
+from minigrad.scopes import here
+
+
+def detach(state: Any) -> Any:
+    """The same nested state (tuples, lists, dicts of tensors), cut off the tape; what is no tensor stays."""
+    leaves, rebuild = trees.flatten(state)
+    return rebuild([s.detach() if isinstance(s, mg.Tensor) else s for s in leaves])
+
+
+class TBPTT:
+    """A stream of windows, each going on where the one before it stopped: TBPTT(k1, k2).
+
+    k1  steps in a window: after each, there is a loss and a backward
+    k2  steps through which its gradient flows, a multiple of k1; k1 if None
+
+    >>> import minigrad as mg, nn
+    >>> layer, tbptt = nn.GRU(3, 5), nn.TBPTT(k1=4)
+    >>> for xs in [mg.randn(4, 2, 3), mg.randn(4, 2, 3)]:   # two windows of one stream
+    ...     output = tbptt(layer, xs)                        # (4, 2, 5)
+    ...     output.sum().backward()
+
+    The state is carried here, detached, so the memory does not grow with the stream. Where k2 > k1, the windows before
+    the present one are kept, too (inputs only), and run again, with the weights as they are now, from the state in
+    which they began; their outputs are not given out.
+    """
+
+    def __init__(self, k1: int, k2: int | None = None) -> None:
+        k2 = k1 if k2 is None else k2
+        if any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in (k1, k2)) or k2 % k1:
+            raise ValueError(f"TBPTT: k1 must be positive and k2 a multiple of it, got k1={k1!r} and k2={k2!r}")
+        self.k1, self.k2 = k1, k2
+        self.state: Any = None  # after the latest window
+        self._past: deque[tuple[Any, Any, Any]] = deque(maxlen=k2 // k1 - 1)  # (state before it, inputs, reset)
+
+    def __call__(
+        self, layer: Callable[..., tuple[Any, Any]], xs: Any, *, reset: Any = None, batch_axis: int | None = None
+    ) -> Any:  # fmt: skip
+        """The outputs of `layer(xs, state)` for the stream's next window.
+
+        layer       a layer over time, or any function (xs, state) -> (outputs, state)
+        xs          the window's input, k1 steps of it (fewer at a stream's end)
+        reset       (N,) booleans: rows where a new sequence begins here, whose state starts anew
+        batch_axis  where the rows are in the state's tensors; asked of the layer, or 0
+        """
+        xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
+        time = 1 if getattr(layer, "batch_first", False) else 0
+        if xs.shape[time] > self.k1:
+            raise ValueError(
+                f"TBPTT: the window {xs.shape} has {xs.shape[time]} steps (axis {time}), but k1 is {self.k1}{here()}"
+            )
+        axis = getattr(layer, "batch_axis", 0) if batch_axis is None else batch_axis
+        state = self._past[0][0] if self._past else self.state
+        for _, earlier, begun in self._past:
+            _, state = layer(earlier, _renewed(layer, state, begun, axis))
+        outputs, after = layer(xs, _renewed(layer, state, reset, axis))
+        if self._past.maxlen:
+            self._past.append((self.state, xs.detach(), reset))
+        self.state = detach(after)
+        return outputs
+
+    def restart(self) -> None:
+        """Forget the stream: the next window begins a new one."""
+        self.state = None
+        self._past.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs: the carried state and the kept windows."""
+        return {"state": self.state, "past": list(self._past)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.state = state["state"]
+        self._past.clear()
+        self._past.extend(tuple(window) for window in state["past"])  # type: ignore[misc]
+
+
+def _renewed(layer: Any, state: Any, reset: Any, axis: int) -> Any:
+    """The state with the initial one in the rows of `reset`."""
+    if state is None or reset is None:
+        return state
+    leaves, rebuild = trees.flatten(state)
+    fresh: list[Any] = [0.0] * len(leaves)
+    if hasattr(layer, "initial_state"):
+        fresh = trees.flatten(layer.initial_state(leaves[0].shape[axis]))[0]
+    mask = reset.data if isinstance(reset, mg.Tensor) else reset
+    mask = mask if backend.is_array(mask) else np.asarray(mask)
+    renewed = []
+    for s, start in zip(leaves, fresh, strict=True):
+        if mask.shape != (s.shape[axis],) or mask.dtype.kind != "b":
+            raise ValueError(
+                f"TBPTT: reset must be {s.shape[axis]} booleans, one a row, got {mask.dtype} {mask.shape}{here()}"
+            )
+        rows = backend.transfer(mask, s.device).reshape([-1 if a == axis else 1 for a in range(s.ndim)])
+        renewed.append(np.where(rows, start, s))
+    return rebuild(renewed)
