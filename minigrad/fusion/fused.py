@@ -107,7 +107,7 @@ class Kernel:
         number = {g: k for k, g in enumerate(results)}
         where = [None if g is None else number[g] for g in gradients]
         givens = [*self.kept, *[s for s, here in zip(seeds, present, strict=True) if here]]
-        return Plan(givens, results, self.order), where
+        return Plan(givens, results, self.order, quiet=True), where
 
     def replay(self, kept: tuple[Any, ...], parents: tuple[Any, ...], at: Node) -> list[Any]:
         """The trace's nodes again, on the tape below `parents` and with arrays for Symbols; the outputs' edges."""
@@ -224,7 +224,7 @@ class Fused(Primitive):
             leaves, rebuild = flatten((args, kwargs))  # type: ignore[assignment]
         mode = current_mode()
         tensors = [v for v in leaves if isinstance(v, Tensor)]
-        if not mode.fast or not tensors or any([type(t.data) is Symbol for t in tensors]):
+        if not mode.fast or not tensors or any(type(t.data) is Symbol for t in tensors):
             return self.plain(*args, **kwargs)  # inside another fused function, too
         kernel, operands, needs, arrays = self._kernel(leaves, rebuild)
         kinds = set(map(type, arrays))

@@ -95,6 +95,26 @@ def test_fused_gradients_equal_differences_to_second_order(f: Function, shapes: 
     assert mg.gradgradcheck(mg.fuse(f), tuple(xs))
 
 
+@pytest.mark.parametrize("needs", [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("used", [(0,), (1,), (2,), (3,), (2, 3), (0, 2, 3), (1, 2)])
+def test_some_outputs_and_some_inputs(needs: tuple[bool, bool], used: tuple[int, ...]) -> None:
+    """Parts without a gradient are zeros, each of them."""
+    gradients = []
+    for f in (mg.fuse(lstm), lstm):
+        xs = [mg.Tensor(x.data, need) for x, need in zip(inputs_for([(3, 8), (3, 2)], np.float64), needs, strict=True)]
+        outputs = flat(f(*xs))
+        rng = np.random.default_rng(2)
+        loss = sum((outputs[k] * rng.standard_normal((3, 2))).sum() for k in used)
+        assert isinstance(loss, mg.Tensor)
+        if loss.requires_grad:
+            loss.backward()
+        gradients.append([None if x.grad is None else x.grad.data for x in xs])
+    for ours, plain in zip(*gradients, strict=True):
+        assert (ours is None) == (plain is None)
+        if plain is not None:
+            np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-15)
+
+
 def test_on_every_backend(backend: Any) -> None:
     rng = np.random.default_rng(0)
     z, c = rng.standard_normal((3, 8)), rng.standard_normal((3, 2))
