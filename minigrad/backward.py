@@ -101,7 +101,7 @@ def walk(
                         g = g.dense()
                     elif type(g) is list:
                         g = [p.dense() if isinstance(p, Parts) else p for p in g]
-                if node.extra is not None and not (within and _is_wanted(node, wanted)):
+                if node.extra is not None and not node.extra.shared and not (within and _is_wanted(node, wanted)):
                     g = _call_hooks(node, g)
                 if needed is not None:
                     at_end = _note_wanted(node, g, wanted, found)
@@ -197,7 +197,9 @@ def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:
     parents = {p.operand: parent for parent, p, _ in node.edges}
     wrapped = []
     for name, value in zip(pull.names, kept, strict=True):
-        if name == "y":
+        if name == "stand":
+            value = node
+        elif name == "y":
             if type(value) is tuple or type(value) is list:
                 several = tuple(value)
                 value = [Tensor._of(v, Output(node, k, v.shape, v.dtype)) for k, v in enumerate(several)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -186,7 +186,7 @@ def record(
     t.data = y
     t.grad = t._name = t._hooks = t._origin = None
     if edges:
-        node = _node(primitive, edges, mode.scope, 3)
+        node = new_node(primitive, edges, mode.scope, 3)
         node.shape = y.shape
         node.dtype = y.dtype
         t.edge = node
@@ -211,7 +211,7 @@ def record_many(
     if not edges:
         outputs = tuple([Tensor._of(y) for y in ys])
     else:
-        node = _node(primitive, edges, mode.scope, 3)
+        node = new_node(primitive, edges, mode.scope, 3)
         node.shape = tuple([y.shape for y in ys])
         node.dtype = tuple([y.dtype for y in ys])
         remember_inputs(node, operands)
@@ -221,7 +221,7 @@ def record_many(
     return outputs
 
 
-def _node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: int) -> Node:
+def new_node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: int) -> Node:
     """A node without its outputs, made at the user's line, which is some frames up."""
     node = _new(Node)
     node.position = next_position()
@@ -237,7 +237,7 @@ def _node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: int) 
     return node
 
 
-def remember_inputs(node: Node, operands: tuple[Any, ...]) -> None:
+def remember_inputs(node: Node, operands: Sequence[Any]) -> None:
     """Let a node know the names of operands that are not on the tape, for pictures; never the operands themselves."""
     for index, operand in enumerate(operands):
         if isinstance(operand, Tensor) and not operand._requires_grad:

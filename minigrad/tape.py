@@ -33,12 +33,16 @@ next_position = itertools.count(1).__next__
 
 
 class Extra:
-    """What few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded inputs."""
+    """What few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded inputs.
 
-    __slots__ = ("hooks", "inputs", "labels", "retained")
+    A `shared` one has labels only, and belongs to all nodes of one kind.
+    """
 
-    def __init__(self) -> None:
-        self.labels: dict[int, str] = {}
+    __slots__ = ("hooks", "inputs", "labels", "retained", "shared")
+
+    def __init__(self, labels: dict[int, str] | None = None, shared: bool = False) -> None:
+        self.labels: dict[int, str] = dict(labels or {})
+        self.shared = shared
         self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
         self.retained: dict[int, weakref.ref[Tensor]] = {}
         self.inputs: dict[int, tuple[str, str, int]] = {}  # operand: ("input" or "detached", label, position)
@@ -70,8 +74,9 @@ class Node:
     extra: Extra | None
 
     def extras(self) -> Extra:
-        if self.extra is None:
-            self.extra = Extra()
+        """Its own `Extra`, to write into."""
+        if self.extra is None or self.extra.shared:
+            self.extra = Extra(self.extra.labels if self.extra is not None else None)
         return self.extra
 
     def __repr__(self) -> str:

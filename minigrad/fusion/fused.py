@@ -23,8 +23,8 @@ import numpy as np
 from .. import backend
 from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
-from ..primitives import Primitive, Pull, record_many
-from ..tape import Node, Output, next_position
+from ..primitives import Primitive, Pull, new_node, record_many, remember_inputs
+from ..tape import Extra, Node, Output, next_position
 from ..tensors import Tensor
 from ..trees import flatten
 from .plan import Plan
@@ -32,7 +32,7 @@ from .symbols import FusionError, Symbol, Trace, refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FLAT = frozenset([Tensor, np.ndarray, type(None), bool, int, float, str])
-_new = object.__new__
+_tensor = Tensor._of
 _ndarray = np.ndarray
 CACHE = 256  # traces kept for each function
 _TRACING = threading.RLock()
@@ -70,8 +70,13 @@ class Kernel:
         self.outputs: list[Tensor] = outputs
         self.results = [o.data for o in outputs]
         self.flat = type(returned) is tuple and len(returned) == len(outputs)  # a tuple of tensors, nothing nested
-        self.all_vary = all(o.requires_grad for o in outputs)
-        self.labels = {k: o.name for k, o in enumerate(outputs) if o.name is not None}
+        self.count = len(outputs)
+        self.counted = range(len(outputs))
+        self.shapes = tuple([o.shape for o in outputs])
+        self.dtypes = tuple([o.dtype for o in outputs])
+        self.vary = [o.requires_grad for o in outputs]
+        labels = {k: o.name for k, o in enumerate(outputs) if o.name is not None}
+        self.extra = Extra(labels, shared=True) if labels else None  # of all nodes that this kernel makes
         self.nodes = nodes_below([o.edge for o in outputs if o.edge is not None])
         named: dict[Symbol, None] = {}
         for node in self.nodes:
@@ -166,42 +171,66 @@ class Fused(Primitive):
     def kernel(self, *args: Any, **kwargs: Any) -> Kernel:
         """The traced call for arguments like these; traced now, if they are the first of their kind."""
         leaves, rebuild = flatten((args, kwargs))
-        return self._kernel(leaves, rebuild)[0]
+        found = self._prepared(leaves, rebuild, current_mode().grad)
+        if found is None:
+            raise TypeError(f"{self.name}: none of the arguments is a Tensor")
+        return found[0]
 
-    def _kernel(self, leaves: Any, rebuild: Any) -> tuple[Kernel, list[Any], list[bool], list[Any]]:
-        """The kernel for these leaves; those that are operands, which of them require grad, and their arrays."""
-        recording = current_mode().grad
-        places: list[int] = []
+    def _prepared(
+        self, leaves: Any, rebuild: Any, recording: bool
+    ) -> tuple[Kernel, list[Any], list[Any], list[Any], bool] | None:
+        """The kernel for these leaves; those that are operands, their arrays, their edges where they require grad, and
+        whether any does. None where the plain function runs: without a Tensor, or inside another fused function."""
         operands: list[Any] = []
-        needs: list[bool] = []
         arrays: list[Any] = []
+        parents: list[Any] = []
         key: list[Any] = []
-        by_row = by_column = False
-        for k, leaf in enumerate(leaves):
+        by_row = by_column = found = needed = mixed = False
+        kind: Any = None
+        for leaf in leaves:
+            need = False
             if isinstance(leaf, Tensor):
                 array = leaf.data
+                found = True
                 need = recording and leaf._requires_grad
             elif type(leaf) is _ndarray or backend.is_array(leaf):
                 array = leaf
-                need = False
             else:
                 key += (type(leaf), leaf)
                 continue
+            if type(array) is not kind:
+                mixed = kind is not None
+                kind = type(array)
+                if kind is Symbol:
+                    return None
             shape = array.shape
-            if len(shape) > 1 and (strides := getattr(array, "strides", None)) is not None:
+            if len(shape) > 1:
+                strides = array.strides
                 if strides[0] < strides[-1]:
                     by_column = by_column or shape[0] > 1
                 elif strides[0] > strides[-1]:
                     by_row = True
-            places.append(k)
             operands.append(leaf)
-            needs.append(need)
             arrays.append(array)
+            if need:
+                needed = True
+                parents.append(leaf.edge or leaf)
+            else:
+                parents.append(None)
             key += (shape, array.dtype, need)
-        order = "F" if by_column and not by_row else "C"
-        key.append(order)
-        if key == self._last[0]:
-            return self._last[1], operands, needs, arrays
+        if not found:
+            return None
+        if mixed:
+            names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
+            raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
+        key.append("F" if by_column and not by_row else "C")
+        last = self._last
+        if key == last[0]:
+            return last[1], operands, arrays, parents, needed
+        return self._looked_up(key, leaves, rebuild, parents), operands, arrays, parents, needed
+
+    def _looked_up(self, key: list[Any], leaves: Any, rebuild: Any, parents: list[Any]) -> Kernel:
+        """The kernel for a key; traced, if it is new."""
         try:
             whole = tuple(key)
             kernel = self._kernels.get(whole)
@@ -210,42 +239,41 @@ class Fused(Primitive):
                 f"an argument of {self.name} is not a tensor, an array or a plain constant ({error})"
             ) from None
         if kernel is None:
+            rebuild = rebuild or flatten((leaves, {}))[1]
+            places = [k for k, v in enumerate(leaves) if isinstance(v, Tensor) or backend.is_array(v)]
+            needs = [p is not None for p in parents]
             with _TRACING:
-                kernel = Kernel(self.plain, list(leaves), places, rebuild or flatten((leaves, {}))[1], needs, order)
-                self._kernels[whole] = kernel
+                kernel = self._kernels[whole] = Kernel(self.plain, list(leaves), places, rebuild, needs, key[-1])
                 if len(self._kernels) > CACHE:
                     self._kernels.popitem(last=False)
         self._last = (key, kernel)
-        return kernel, operands, needs, arrays
+        return kernel
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, rebuild = args, None
         if kwargs or not _FLAT.issuperset(map(type, args)):
             leaves, rebuild = flatten((args, kwargs))  # type: ignore[assignment]
         mode = current_mode()
-        tensors = [v for v in leaves if isinstance(v, Tensor)]
-        if not mode.fast or not tensors or any(type(t.data) is Symbol for t in tensors):
-            return self.plain(*args, **kwargs)  # inside another fused function, too
-        kernel, operands, needs, arrays = self._kernel(leaves, rebuild)
-        kinds = set(map(type, arrays))
-        if len(kinds) > 1:
-            names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
-            raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
+        prepared = self._prepared(leaves, rebuild, mode.grad) if mode.fast else None
+        if prepared is None:
+            return self.plain(*args, **kwargs)
+        kernel, operands, arrays, parents, needed = prepared
         computed = kernel.forward(arrays, arrays[0])
-        results = len(kernel.results)
-        ys = tuple(computed[:results])
-        if True not in needs:
+        if not needed:
+            ys = tuple(computed[: len(kernel.results)])
             return kernel.structure(list(record_many(self, ys, (), mode, tuple(operands))))
-        parents = tuple([(t.edge or t) if need else None for t, need in zip(operands, needs, strict=True)])
-        stand = _new(Node)  # where this call stands, for the nodes of a replay
-        kept = (kernel, tuple(computed[results:]), parents, stand)
-        outputs: Any = record_many(self, ys, ((parents, _PULL, kept),), mode, tuple(operands))
-        node = outputs[0].edge.node
-        stand.scope, stand.code, stand.instruction = node.scope, node.code, node.instruction
-        if kernel.labels:
-            node.extras().labels.update(kernel.labels)
-        if not kernel.all_vary:
-            outputs = [o if t.requires_grad else o.detach() for o, t in zip(outputs, kernel.outputs, strict=True)]
+        ys = tuple(computed[: kernel.count])
+        edges = tuple(parents)
+        kept = (kernel, tuple(computed[kernel.count :]), edges, None)
+        node = new_node(self, ((edges, _PULL, kept),), mode.scope, 2)
+        node.shape, node.dtype, node.extra = kernel.shapes, kernel.dtypes, kernel.extra
+        remember_inputs(node, operands)
+        outputs: Any = tuple([
+            _tensor(y, Output(node, k, shape, dtype)) if vary else _tensor(y)
+            for k, y, shape, dtype, vary in zip(kernel.counted, ys, kernel.shapes, kernel.dtypes, kernel.vary, strict=False)
+        ])  # fmt: skip
+        for observer in mode.observers:
+            observer.recorded(self, tuple(operands), ys, node)
         return outputs if kernel.flat else kernel.structure(list(outputs))
 
     def __repr__(self) -> str:

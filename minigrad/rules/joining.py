@@ -66,7 +66,7 @@ def concatenate(arrays: Any, axis: int | None = 0) -> Any:
         arrays, axis = tuple([np.ravel(a) for a in arrays]), 0
     if not arrays:
         raise ValueError("concatenate: no tensors given")
-    shapes = [np.shape(a) for a in arrays]
+    shapes = [a.shape if isinstance(a, Tensor) else np.shape(a) for a in arrays]
     return _concatenate(arrays, axes_of(axis, len(shapes[0]), "concatenate")[0], shapes)
 
 
