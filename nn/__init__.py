@@ -1,9 +1,18 @@
-"""nn: recurrent networks from cells, with PyTorch's names."""
+"""nn: recurrent networks from cells, with PyTorch's names.
+
+A cell is a step; a layer is a Python loop over any cell; stacks, directions, lengths and truncation work with every cell.
+"""
 
 from . import init
+from .attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell
+from .checkpoints import load_checkpoint, save_checkpoint
+from .clipping import clip_grad_norm_, clip_grad_value_
 from .containers import ModuleDict, ModuleList, Sequential
+from .crf import CRF
 from .dropout import Dropout, VariationalDropout, WeightDrop
+from .files import load, load_metadata, save
+from .history import History
 from .layers import (
     ELU,
     GELU,
@@ -22,55 +31,122 @@ from .layers import (
     Softplus,
     Tanh,
 )
+from .losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+)
 from .mappings import encode_decode, many_to_many, many_to_one, one_to_many
 from .modules import Module, Parameter
+from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from .recurrent import Bidirectional, OverTime, Recurrent, Stacked
 from .rnn import GRU, LSTM, RNN
+from .sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
+from .schedules import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+    WarmupLR,
+)
+from .trainer import Trainer
 from .truncation import TBPTT, detach
 
 __all__ = [
+    "CRF",
     "ELU",
     "GELU",
     "GRU",
     "LSTM",
     "RNN",
+    "SGD",
     "TBPTT",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "AdditiveAttention",
+    "Attention",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "Bidirectional",
     "Cell",
+    "ConcatAttention",
+    "CosineAnnealingLR",
+    "CrossEntropyLoss",
     "DeepTransitionCell",
+    "DotAttention",
     "Dropout",
     "ElmanCell",
     "Embedding",
+    "ExponentialLR",
     "GRUCell",
+    "GeneralAttention",
     "Hardsigmoid",
     "Hardtanh",
+    "HierarchicalSoftmaxLoss",
+    "History",
+    "HuberLoss",
     "Identity",
+    "KLDivLoss",
+    "L1Loss",
+    "LRScheduler",
     "LSTMCell",
+    "LambdaLR",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LinearLR",
     "LogSoftmax",
+    "MSELoss",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiStepLR",
+    "NLLLoss",
+    "NegativeSamplingLoss",
+    "OneCycleLR",
+    "Optimizer",
     "OverTime",
     "Parameter",
+    "RMSprop",
     "RNNCell",
     "ReLU",
     "Recurrent",
+    "ReduceLROnPlateau",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
     "Stacked",
+    "StepLR",
     "Tanh",
+    "Trainer",
     "VariationalDropout",
+    "WarmupLR",
     "WeightDrop",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "detach",
     "encode_decode",
     "init",
+    "load",
+    "load_checkpoint",
+    "load_metadata",
     "many_to_many",
     "many_to_one",
     "one_to_many",
+    "save",
+    "save_checkpoint",
 ]

@@ -105,3 +105,8 @@ class WeightDrop(Module):
 
     def extra_repr(self) -> str:
         return f"{', '.join(self.weights)}, p={self.p}"
+
+
+def undropped(layer: Any) -> Any:
+    """The layer inside a WeightDrop, which knows its layout and state; any other layer itself."""
+    return layer.module if isinstance(layer, WeightDrop) else layer

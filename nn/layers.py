@@ -43,11 +43,14 @@ class Linear(Module):
 
 
 def check_features(module: Module, x: Any, size: int, name: str) -> None:
-    """Raise ValueError unless the last axis of x has the size that a module was made for."""
+    """Raise ValueError unless the last axis of x has the size that a module was made for, TypeError for integers."""
     shape = np.shape(x)
     if not shape or shape[-1] != size:
         got = f"{shape[-1]} features (axis {len(shape) - 1} of {tuple(shape)})" if shape else "no axes"
         raise ValueError(f"{type(module).__name__}: the input has {got}, but {name} is {size}{here()}")
+    dtype = getattr(x, "dtype", None)
+    if dtype is not None and dtype.kind != "f":
+        raise TypeError(f"{type(module).__name__}: the input must be of floats, not {dtype}{here()}")
 
 
 class Embedding(Module):

@@ -15,6 +15,8 @@ import numpy as np
 
 import minigrad as mg
 
+from .dropout import undropped
+
 Function = Callable[[Any], Any]
 
 
@@ -31,6 +33,7 @@ def many_to_one(layer: Any, xs: Any, head: Function | None = None, *, lengths: A
 
 def last_state(layer: Any, state: Any) -> Any:
     """The h of the top layer, (N, H) or, of two directions, (N, 2H), in a state that a layer over time returned."""
+    layer = undropped(layer)
     if getattr(layer, "num_layers", None) is not None:  # RNN, LSTM, GRU: (layers · directions, N, H)
         h = state[0] if isinstance(state, tuple) else state
         return np.concatenate([h[-2], h[-1]], axis=-1) if layer.bidirectional else h[-1]

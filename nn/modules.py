@@ -84,7 +84,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with mg.scope(self._label or type(self).__name__):
             output = self.forward(*args, **kwargs)
-        for hook in self._hooks:
+        for hook in tuple(self._hooks):  # one may remove itself
             answer = hook(self, args, output)
             if answer is not None:
                 output = answer

@@ -10,6 +10,7 @@ them never sees the rows, and a cell does not know whether it runs forward, back
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -69,16 +70,17 @@ class OverTime(Module):
         if T == 0:
             raise ValueError(f"{title}: the input {xs.shape} has no steps{here()}")
         packing = packing_of(title, T, N, lengths, mask, xs.device)
-        shown: Shown = []
+        shown: Shown | None = [] if return_states else None
         rows, final = self.run(to_rows(xs, packing.places, packing.real), packing, state, shown)
         output = self._batch(rows, packing)
-        if not return_states:
-            return output, final
-        return output, final, self._named(shown, packing)
+        return (output, final) if shown is None else (output, final, self._named(shown, packing))
 
     def _batch(self, rows: Any, packing: Packing) -> Any:
-        """Rows as a batch in the caller's layout."""
-        batch = from_rows(rows, packing.T, packing.N, packing.places, packing.real)
+        """Rows (R, ...) as a batch in the caller's layout."""
+        rest = rows.shape[1:]
+        flat = rows if len(rest) == 1 else rows.reshape((rows.shape[0], math.prod(rest)))
+        batch = from_rows(flat, packing.T, packing.N, packing.places, packing.real)
+        batch = batch if len(rest) == 1 else batch.reshape((packing.T, packing.N, *rest))
         return np.swapaxes(batch, 0, 1) if self.batch_first else batch
 
     def _named(self, shown: Shown, packing: Packing) -> Any:
@@ -141,8 +143,12 @@ class Recurrent(OverTime):
 
     def initial_state(self, batch: int) -> Any:
         """The state before the first step, (N, ·) each."""
-        state = self._initial(batch)
+        state = self._without_mask(self._initial(batch))
         return state[0] if len(state) == 1 else state
+
+    def _without_mask(self, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The state without a mask of dropout, which is that of one sequence."""
+        return state[: len(getattr(self.cell, "states", state))]
 
     def _initial(self, batch: int) -> tuple[Any, ...]:
         """The cell's initial state, or the learned one in its place."""
@@ -176,7 +182,7 @@ class Recurrent(OverTime):
             output = cell.output(output)
         if shown is not None:
             shown.append({name: parts[::steps] for name, parts in loop.shown.items()})
-        final = final[: len(getattr(cell, "states", final))]  # a mask of dropout is of no use after the sequence
+        final = self._without_mask(final)
         return output, final[0] if len(final) == 1 else final
 
 
@@ -231,7 +237,7 @@ class _Loop:
                 )
         mask = self.held[t]
         if mask is not None:
-            state = tuple([np.where(mask, s, before) for s, before in zip(state, old, strict=True)])
+            state = tuple([np.where(along(mask, s), s, before) for s, before in zip(state, old, strict=True)])
         self.state = tuple(state)
         self.outputs.append(state[0])
         if self.show:
@@ -256,6 +262,11 @@ class _Loop:
         if self.begun < self.waiting[0].shape[0]:
             found.append(tuple([s[self.begun :] for s in self.waiting]))
         return self.state if len(found) == 1 else tuple([np.concatenate(s) for s in zip(*found, strict=True)])
+
+
+def along(mask: Any, s: Any) -> Any:
+    """A mask of rows (n, 1) with as many axes as s (n, ...)."""
+    return mask if s.ndim == 2 else mask.reshape((-1, *[1] * (s.ndim - 1)))
 
 
 def names(cell: Any, step: tuple[Any, ...], carried: int) -> list[str | None]:
@@ -291,8 +302,10 @@ class Bidirectional(OverTime):
             isinstance(backward, Module) and getattr(self.forward_layer, "cell", None) is backward
         ):
             raise ValueError("Bidirectional: the two directions need a cell each, not the same one twice")
-        if isinstance(self.backward_layer, Recurrent) and not self.backward_layer.reverse:
-            raise ValueError("Bidirectional: the backward layer must be made with reverse=True")
+        for layer, reverse in ((self.forward_layer, False), (self.backward_layer, True)):
+            if isinstance(layer, Recurrent) and layer.reverse != reverse:
+                which = "backward" if reverse else "forward"
+                raise ValueError(f"Bidirectional: the {which} layer must be made with reverse={reverse}")
         self.forward_layer._label, self.backward_layer._label = "forward", "backward"
 
     @property

@@ -50,6 +50,7 @@ class Layered(OverTime):
             one = [Recurrent(make(width), reverse=back, learn_state=learn_state) for back in directions]
             layers.append(Bidirectional(*one) if bidirectional else one[0])
             width = one[0].cell.sizes[0] * (1 + bidirectional)
+        self.hidden_size: int = one[0].cell.hidden_size
         self.layers = Stacked(layers, dropout=dropout)
 
     def __getattr__(self, name: str) -> Parameter:
@@ -136,7 +137,7 @@ class Layered(OverTime):
         return joined[0] if len(joined) == 1 else joined
 
     def extra_repr(self) -> str:
-        extras = f"{self.input_size}, {self.num_layers} layers"
+        extras = f"{self.input_size}, {self.hidden_size}" + f", num_layers={self.num_layers}" * (self.num_layers > 1)
         return extras + (", bidirectional" if self.bidirectional else "")
 
 
@@ -161,7 +162,6 @@ class RNN(Layered):
             )  # fmt: skip
 
         super().__init__(make, input_size, num_layers, dropout, bidirectional, batch_first, learn_state)
-        self.hidden_size = hidden_size
 
 
 class LSTM(Layered):
@@ -187,7 +187,6 @@ class LSTM(Layered):
             )  # fmt: skip
 
         super().__init__(make, input_size, num_layers, dropout, bidirectional, batch_first, learn_state)
-        self.hidden_size = hidden_size
         self.proj_size = proj_size
         self.coupled = coupled
 
@@ -213,4 +212,3 @@ class GRU(Layered):
             )  # fmt: skip
 
         super().__init__(make, input_size, num_layers, dropout, bidirectional, batch_first, learn_state)
-        self.hidden_size = hidden_size

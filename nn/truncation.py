@@ -12,6 +12,8 @@ import minigrad as mg
 from minigrad import backend, trees
 from minigrad.scopes import here
 
+from .dropout import undropped
+
 
 def detach(state: Any) -> Any:
     """The same nested state (tuples, lists, dicts of tensors), cut off the tape; what is no tensor stays."""
@@ -55,16 +57,17 @@ class TBPTT:
         batch_axis  where the rows are in the state's tensors; asked of the layer, or 0
         """
         xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
-        time = 1 if getattr(layer, "batch_first", False) else 0
+        inner = undropped(layer)
+        time = 1 if getattr(inner, "batch_first", False) else 0
         if xs.shape[time] > self.k1:
             raise ValueError(
                 f"TBPTT: the window {xs.shape} has {xs.shape[time]} steps (axis {time}), but k1 is {self.k1}{here()}"
             )
-        axis = getattr(layer, "batch_axis", 0) if batch_axis is None else batch_axis
+        axis = getattr(inner, "batch_axis", 0) if batch_axis is None else batch_axis
         state = self._past[0][0] if self._past else self.state
         for _, earlier, begun in self._past:
-            _, state = layer(earlier, _renewed(layer, state, begun, axis))
-        outputs, after = layer(xs, _renewed(layer, state, reset, axis))
+            _, state = layer(earlier, _renewed(inner, state, begun, axis))
+        outputs, after = layer(xs, _renewed(inner, state, reset, axis))
         if self._past.maxlen:
             self._past.append((self.state, xs.detach(), reset))
         self.state = detach(after)

@@ -260,15 +260,15 @@ class Fused(Primitive):
         kernel, operands, arrays, parents, needed = prepared
         computed = kernel.forward(arrays, arrays[0])
         if not needed:
-            ys = tuple(computed[: len(kernel.results)])
-            return kernel.structure(list(record_many(self, ys, (), mode, tuple(operands))))
+            outputs: Any = record_many(self, tuple(computed[: kernel.count]), (), mode, tuple(operands))
+            return outputs if kernel.flat else kernel.structure(list(outputs))
         ys = tuple(computed[: kernel.count])
         edges = tuple(parents)
         kept = (kernel, tuple(computed[kernel.count :]), edges, None)
         node = new_node(self, ((edges, _PULL, kept),), mode.scope, 2)
         node.shape, node.dtype, node.extra = kernel.shapes, kernel.dtypes, kernel.extra
         remember_inputs(node, operands)
-        outputs: Any = tuple([
+        outputs = tuple([
             _tensor(y, Output(node, k, shape, dtype)) if vary else _tensor(y)
             for k, y, shape, dtype, vary in zip(kernel.counted, ys, kernel.shapes, kernel.dtypes, kernel.vary, strict=False)
         ])  # fmt: skip

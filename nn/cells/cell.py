@@ -14,7 +14,7 @@ A cell is one step of a recurrent network. Anything with these methods is one:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Cell(Module):
 
     def initial_state(self, batch: int) -> State:
         """Zeros (N, size), feature by feature in memory; in training with recurrent dropout, also its mask."""
-        like = next(iter(self.parameters())).data
+        like = next(self._tensors(), mg.zeros(())).data
         zeros = tuple([mg.Tensor(np.zeros_like(like, shape=(batch, n), order="F")) for n in self.sizes])
         if self.training and self.recurrent_dropout:
             return (*zeros, dropout_mask(zeros[0].shape, self.recurrent_dropout, zeros[0]))
@@ -99,6 +99,10 @@ class Cell(Module):
     def inputs(self, xs: Any) -> Any:
         """What a step needs of its input, (..., D) to (..., anything), for all steps at once."""
         return xs
+
+    def _tensors(self) -> Iterator[mg.Tensor]:
+        """The weights; also those that stand in for Parameters while a `WeightDrop` is at work."""
+        return (v for module in self.modules() for v in vars(module).values() if isinstance(v, mg.Tensor))
 
     def _zoned(self, new: State, old: State) -> State:
         """Some units keep their old value."""
@@ -144,7 +148,7 @@ def complete(cell: Any, given: Sequence[Any], batch: int, title: str) -> State:
     initial = cell.initial_state(batch)
     if not isinstance(initial, tuple):
         raise TypeError(f"{title}: initial_state must return a tuple of tensors, got {type(initial).__name__}")
-    if len(given) > len(initial) or (given and len(given) < len(getattr(cell, "states", given))):
+    if len(given) > len(initial) or (given and len(given) < len(getattr(cell, "states", initial))):
         raise ValueError(f"{title}: the state has {len(initial)} tensors, {len(given)} were given{here()}")
     names = getattr(cell, "states", ())
     for k, (s, start) in enumerate(zip(given, initial, strict=False)):

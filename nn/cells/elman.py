@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad.primitives import Primitive
 
 from .cell import Cell, State, recurrent_parameters, uniform
 
@@ -17,10 +18,13 @@ _FUSED: dict[Function, Function] = {}
 
 
 def activated_sum(nonlinearity: str | Function, title: str) -> Function:
-    """f(x + r), fused if f can be; the same function for all cells that use the same f."""
+    """f(x + r), fused where f is an operation of the vocabulary. Any other function runs as it is, since what it
+    takes from outside may change; it may be fused itself."""
     f = NONLINEARITIES.get(nonlinearity) if isinstance(nonlinearity, str) else nonlinearity
     if f is None or not callable(f):
         raise ValueError(f"{title}: nonlinearity is {sorted(NONLINEARITIES)} or a function, not {nonlinearity!r}")
+    if not isinstance(f, np.ufunc | Primitive):
+        return lambda x, r: f(x + r)
     if f not in _FUSED:
         _FUSED[f] = _fused_sum(f)
     return _FUSED[f]
@@ -31,13 +35,11 @@ def _fused_sum(f: Function) -> Function:
         return f(x + r)
 
     fused = mg.fuse(plain)
-    if f in NONLINEARITIES.values():
-        return fused
 
     def either(x: Any, r: Any) -> Any:
         try:
             return fused(x, r)
-        except mg.FusionError:  # f is not element-wise: it runs as it is
+        except mg.FusionError:  # f is not element-wise
             return plain(x, r)
 
     return either

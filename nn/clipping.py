@@ -1,0 +1,232 @@
+"""Clipping gradients by their norm (Pascanu, Mikolov & Bengio 2013) or by value, and finding NaN and Inf in them.
+
+Nothing here looks at a number, and so waits for the device, unless it is asked to raise an error. Gradients may be
+shared, so none is written into: `.grad` gets a new tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+
+Array = Any
+Limits = float | tuple[float, float]
+
+
+@np.errstate(all="ignore")
+def clip_grad_norm_(
+    parameters: mg.Tensor | Iterable[Any],
+    max_norm: float,
+    norm_type: float | str = 2.0,
+    error_if_nonfinite: bool = False,
+) -> mg.Tensor:
+    """Multiply all gradients by min(1, max_norm / (‖g‖ₚ + 10⁻⁶)), where g are all of them as one vector.
+
+    parameters  Tensors or (name, Tensor) pairs, or one Tensor; one that comes twice counts once
+    norm_type   p: 1, 2, any positive number, or inf for the largest absolute value
+
+    Returns ‖g‖ₚ before clipping, a tensor without axes on the device of the gradients. Raises ValueError for a negative
+    max_norm or a norm_type that is not positive, RuntimeError for a norm of NaN or Inf if `error_if_nonfinite`.
+    """
+    found = gradients_of("clip_grad_norm_", named("clip_grad_norm_", parameters))
+    p, bound = norm_order("clip_grad_norm_", norm_type), norm_bound("clip_grad_norm_", max_norm)
+    norm = total_norm([g.values for g in found], p)
+    if error_if_nonfinite and not np.isfinite(norm):
+        where = "; ".join(nonfinite(found)) or "all gradients are finite, their norm is too large for its dtype"
+        raise RuntimeError(f"clip_grad_norm_: the total norm is {norm.item()}: {where}")
+    factor = clip_factor(norm, bound)
+    for g in found:
+        g.replace(scaled(g.values, factor))
+    return norm
+
+
+@np.errstate(all="ignore")
+def clip_grad_value_(parameters: mg.Tensor | Iterable[Any], clip_value: Limits) -> None:
+    """Limit each number of each gradient to [lo, hi].
+
+    parameters  as in `clip_grad_norm_`
+    clip_value  (lo, hi), or one number for ±
+
+    Raises ValueError for limits that are none, or for row-sparse gradients if they exclude 0.
+    """
+    limits = value_limits("clip_grad_value_", clip_value)
+    found = gradients_of("clip_grad_value_", named("clip_grad_value_", parameters))
+    refuse_zeros_outside("clip_grad_value_", found, limits)
+    for g in found:
+        g.replace(limited(g.values, limits))
+
+
+# ---- the steps, which optimizers share ---------------------------------------------------------------------------
+
+
+class Gradient(NamedTuple):
+    """The gradient of one parameter.
+
+    values  an array of the parameter's shape, or (K, ...) with only some of its rows
+    rows    (K,) sorted and distinct, which rows these are; None for all
+    """
+
+    name: str
+    parameter: mg.Tensor
+    values: Array
+    rows: Array | None
+
+    def replace(self, values: Array) -> None:
+        """Put new values in the place of `.grad`."""
+        if self.rows is None:
+            self.parameter.grad = mg.Tensor(values)
+        else:
+            self.parameter.grad = mg.RowSparse(self.rows, values, self.parameter.shape, check=False)
+
+
+def named(caller: str, parameters: Any, start: int = 0) -> list[tuple[str, mg.Tensor]]:
+    """(name, tensor) of Tensors or (name, Tensor) pairs, each tensor once; the others' name is their position."""
+    if isinstance(parameters, mg.Tensor):
+        parameters = [parameters]
+    if isinstance(parameters, str | dict) or not isinstance(parameters, Iterable):
+        kind = type(parameters).__name__
+        hint = "; pass module.parameters()" if hasattr(parameters, "parameters") else ""
+        raise TypeError(f"{caller}: expected Tensors or (name, Tensor) pairs, got a {kind}{hint}")
+    names: dict[mg.Tensor, str] = {}
+    for item in parameters:
+        pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+        tensor = item[1] if pair else item
+        if not isinstance(tensor, mg.Tensor):
+            raise TypeError(f"{caller}: expected Tensors or (name, Tensor) pairs, got {type(tensor).__name__} inside")
+        names.setdefault(tensor, item[0] if pair else str(start + len(names)))
+    return [(name, tensor) for tensor, name in names.items()]
+
+
+def gradients_of(caller: str, tensors: Iterable[tuple[str, mg.Tensor]]) -> list[Gradient]:
+    """The gradients that are there; row-sparse ones with their repeated rows added up."""
+    found = []
+    for name, tensor in tensors:
+        grad = tensor.grad
+        if grad is None:
+            continue
+        if not isinstance(grad, mg.Tensor | mg.RowSparse):
+            kind = type(grad).__name__
+            raise TypeError(f"{caller}: the gradient of {name} must be a Tensor or RowSparse, not {kind}")
+        if grad.shape != tensor.shape:
+            raise ValueError(f"{caller}: the gradient of {name} has shape {grad.shape}, expected {tensor.shape}")
+        if isinstance(grad, mg.RowSparse):
+            grad = grad.coalesce()
+            found.append(Gradient(name, tensor, grad.rows, grad.indices))
+        else:
+            found.append(Gradient(name, tensor, grad.data, None))
+    return found
+
+
+def total_norm(arrays: Sequence[Array], p: float) -> mg.Tensor:
+    """‖all arrays as one vector‖ₚ, as the norm of their norms, on the device of the first."""
+    norms = [_norm(_wide(a), p) for a in arrays if a.size]
+    return mg.Tensor(_norm(_joined(norms), p).reshape(())) if norms else mg.zeros(())
+
+
+def _norm(a: Array, p: float) -> Array:
+    """‖a‖ₚ with shape (1,)."""
+    norm: Any = np.linalg.norm  # whose stubs know no keepdims without an axis
+    if p == 2:
+        return norm(a, keepdims=True).reshape(1)  # one product, whatever the layout
+    return norm(a.reshape(-1), p, keepdims=True)
+
+
+def _wide(a: Array) -> Array:
+    """float16 as float32: the square of 256 would be infinite."""
+    return a.astype(np.float32) if a.dtype.itemsize < 4 else a
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """Arrays of one axis as one, on the device of the first."""
+    device = backend.device_of(parts[0])
+    return np.concatenate([backend.transfer(part, device) for part in parts])
+
+
+def clip_factor(norm: mg.Tensor, max_norm: float) -> mg.Tensor:
+    """min(1, max_norm / (norm + 10⁻⁶)), on the norm's device. It is always multiplied by: to ask whether it is 1 would
+    wait."""
+    return np.minimum(1.0, max_norm / (norm + 1e-6))  # type: ignore
+
+
+def like(factor: mg.Tensor, a: Array) -> Array:
+    """A factor on the device and of the dtype of an array."""
+    return factor.to(backend.device_of(a)).astype(a.dtype).data
+
+
+def scaled(a: Array, factor: mg.Tensor) -> Array:
+    """a · factor."""
+    return np.multiply(a, like(factor, a), out=np.empty_like(a))  # without out=, NumPy gives scalars for no axes
+
+
+def limited(a: Array, limits: tuple[float, float]) -> Array:
+    """Each number within [lo, hi]; NaN stays."""
+    a = np.maximum(a, limits[0], out=np.empty_like(a))
+    return np.minimum(a, limits[1], out=a)
+
+
+def nonfinite(found: Sequence[Gradient]) -> list[str]:
+    """What is NaN or Inf, as `weight has 3 NaN and 1 Inf among 12 values`; empty, if nothing is. Waits for the device.
+
+    A sum with NaN or Inf in it is NaN or Inf, so one look at all sums together is enough where all is well.
+    """
+    sums = [np.sum(g.values, keepdims=True).reshape(-1) for g in found]
+    if not sums or bool(np.isfinite(_joined(sums)).all()):
+        return []
+    texts = []
+    for g in found:
+        counts = {"NaN": int(np.isnan(g.values).sum()), "Inf": int(np.isinf(g.values).sum())}
+        if any(counts.values()):
+            kinds = " and ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+            texts.append(f"{g.name} has {kinds} among {g.values.size} values")
+    return texts
+
+
+# ---- checks ------------------------------------------------------------------------------------------------------
+
+
+def norm_order(caller: str, norm_type: float | str) -> float:
+    """p as a number; ValueError unless it is positive."""
+    try:
+        p = float(norm_type)
+    except (TypeError, ValueError):
+        p = math.nan
+    if not p > 0:
+        raise ValueError(f"{caller}: norm_type must be a positive number or inf, not {norm_type!r}")
+    return p
+
+
+def norm_bound(caller: str, max_norm: float, name: str = "max_norm") -> float:
+    """The largest norm, as a number; ValueError unless it is at least 0."""
+    if isinstance(max_norm, str | bool) or not float(max_norm) >= 0:
+        raise ValueError(f"{caller}: {name} must be a number and at least 0, not {max_norm!r}")
+    return float(max_norm)
+
+
+def value_limits(caller: str, clip_value: Limits) -> tuple[float, float]:
+    """(lo, hi) of a pair or of one number; ValueError for others."""
+    pair = clip_value if isinstance(clip_value, tuple | list) else (clip_value, clip_value)
+    try:
+        lo, hi = [float(limit) for limit in pair]
+    except (TypeError, ValueError):
+        raise ValueError(f"{caller}: clip_value must be a number or (lo, hi), not {clip_value!r}") from None
+    if pair is not clip_value:
+        lo = -hi
+    if not lo <= hi:
+        raise ValueError(
+            f"{caller}: clip_value must have lo <= hi, or be a number that is at least 0, not {clip_value!r}"
+        )
+    return lo, hi
+
+
+def refuse_zeros_outside(caller: str, found: Sequence[Gradient], limits: tuple[float, float]) -> None:
+    """Raise ValueError if limits would make the zeros of a row-sparse gradient others."""
+    lo, hi = limits
+    for g in found:
+        if g.rows is not None and not lo <= 0 <= hi:
+            raise ValueError(f"{caller}: the gradient of {g.name} is row-sparse, and {lo} to {hi} excludes 0")

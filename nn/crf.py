@@ -1,0 +1,210 @@
+"""A linear-chain conditional random field: tags that suit their places, and each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.scopes import here
+
+from . import init
+from .losses import array_beside, check_mask, check_reduction, reduced
+from .modules import Module, Parameter
+
+Array = Any
+
+
+class CRF(Module):
+    """The distribution p(y | e) = exp(s(y)) / Σ_y' exp(s(y')) over sequences of tags y (Lafferty et al. 2001), with
+
+        s(y) = start[y_1] + Σ_t e_t[y_t] + Σ_t transitions[y_t, y_t+1] + end[y_T]
+
+    num_tags     K
+    batch_first  emissions are (N, T, K), and tags and masks (N, T), instead of (T, N, K) and (T, N)
+    constraints  (K, K) booleans: whether a tag (row) may be followed by another (column); None: always. A given
+                 sequence that breaks them has the likelihood 0
+
+    transitions (K, K), start and end (K,) are U(−0.1, 0.1) at first. A call gives the loss. Sequences of unequal
+    lengths come with `lengths`, (N,) integers from 1 to T, or with a `mask`, True for the first steps of each sequence;
+    what stands in the other steps, of emissions and of tags, has no influence.
+
+    >>> import minigrad as mg, nn
+    >>> crf = nn.CRF(3)
+    >>> emissions = mg.randn(4, 2, 3)
+    >>> loss = crf(emissions, [[0, 1], [2, 2], [1, 0], [0, 0]], lengths=[4, 2])
+    >>> paths, scores = crf.viterbi(emissions, lengths=[4, 2])
+    >>> [len(path) for path in paths]
+    [4, 2]
+    """
+
+    constraints: mg.Tensor | None
+
+    def __init__(
+        self, num_tags: int, *, batch_first: bool = False, constraints: Any = None, device: str = "cpu",
+        dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if num_tags < 1:
+            raise ValueError(f"CRF: num_tags must be at least 1, not {num_tags}")
+        self.num_tags = num_tags
+        self.batch_first = batch_first
+        made = {"device": device, "dtype": dtype}
+        self.transitions = Parameter(init.uniform_(mg.zeros((num_tags, num_tags), **made), -0.1, 0.1))
+        self.start = Parameter(init.uniform_(mg.zeros(num_tags, **made), -0.1, 0.1))
+        self.end = Parameter(init.uniform_(mg.zeros(num_tags, **made), -0.1, 0.1))
+        if constraints is None:
+            self.constraints = None
+        else:
+            allowed = mg.tensor(constraints, device=device)
+            if allowed.shape != (num_tags, num_tags) or allowed.dtype != bool:
+                raise ValueError(
+                    f"CRF: constraints must be boolean, ({num_tags}, {num_tags}), not {allowed.dtype} {allowed.shape}"
+                )
+            self.register_buffer("constraints", allowed, persistent=False)
+
+    def forward(
+        self, emissions: Any, tags: Any, mask: Any = None, lengths: Any = None, *, reduction: str = "mean"
+    ) -> Any:
+        """−log p(tags | emissions), for emissions (T, N, K), tags (T, N), and mask (T, N) or lengths (N,).
+
+        reduction  over the sequences: "mean" or "sum", which give a scalar, or "none", which gives (N,)
+        """
+        check_reduction("CRF", reduction)
+        return reduced(-self.log_likelihood(emissions, tags, mask, lengths), reduction)
+
+    def log_likelihood(self, emissions: Any, tags: Any, mask: Any = None, lengths: Any = None) -> Any:
+        """log p(tags | emissions), (N,); arguments as of a call."""
+        e, m = self._steps(emissions, mask, lengths)
+        return self._score(e, self._tags(tags, e, m), m) - self._log_partition(e, m)
+
+    def log_partition(self, emissions: Any, mask: Any = None, lengths: Any = None) -> Any:
+        """log Σ_y exp(s(y)) over all sequences of tags, (N,). Its gradients are the marginal probabilities."""
+        return self._log_partition(*self._steps(emissions, mask, lengths))
+
+    def viterbi(self, emissions: Any, mask: Any = None, lengths: Any = None) -> tuple[list[list[int]], Any]:
+        """The most likely tags of each sequence, N lists of integers, and their scores s, (N,) (Viterbi 1967)."""
+        with mg.no_grad():
+            e, m = self._steps(emissions, mask, lengths)
+            transitions = self._allowed()
+            best = e[0] + self.start  # (N, K): the best score of all paths to a tag
+            origins = []  # for each step but the first, (N, K): the tag before, on that path
+            for t in range(1, e.shape[0]):
+                scores = np.expand_dims(best, -1) + transitions  # (N, K, K)
+                origin, reached = np.argmax(scores, axis=1), np.max(scores, axis=1) + e[t]
+                if m is not None:  # a sequence that has ended stays where it is
+                    goes_on = np.expand_dims(m[t], -1)
+                    origin = np.where(goes_on, origin, backend.module_of(origin).arange(self.num_tags))
+                    reached = np.where(goes_on, reached, best)
+                origins.append(origin)
+                best = reached
+            best = best + self.end
+            tag = np.argmax(best, axis=1)  # (N,)
+            path = [tag]
+            for origin in reversed(origins):
+                tag = np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)[:, 0]
+                path.append(tag)
+            paths = backend.to_numpy(np.stack(path[::-1], axis=1)).tolist()  # (N, T)
+            ends = [len(path)] * len(paths) if m is None else backend.to_numpy(np.sum(m, axis=0)).tolist()
+            return [tags[:end] for tags, end in zip(paths, ends, strict=True)], np.max(best, axis=1)
+
+    # ---- the parts -----------------------------------------------------------------------------------------------
+
+    def _allowed(self) -> Any:
+        """The transitions (K, K), −∞ where they are not allowed."""
+        return self.transitions if self.constraints is None else np.where(self.constraints, self.transitions, -np.inf)
+
+    def _score(self, e: Any, tags: Array, m: Array | None) -> Any:
+        """s(tags), (N,)."""
+        at_places = np.take_along_axis(e, np.expand_dims(tags, -1), axis=2)[..., 0]  # (T, N)
+        between = self._allowed()[tags[:-1], tags[1:]]  # (T − 1, N)
+        last = tags[-1]  # (N,)
+        if m is not None:
+            at_places, between = np.where(m, at_places, 0.0), np.where(m[1:], between, 0.0)
+            last = np.take_along_axis(tags, np.expand_dims(np.sum(m, axis=0) - 1, 0), axis=0)[0]
+        return self.start[tags[0]] + np.sum(at_places, axis=0) + np.sum(between, axis=0) + self.end[last]
+
+    def _log_partition(self, e: Any, m: Array | None) -> Any:
+        """The forward algorithm (Rabiner 1989): α_t[j] = log Σ_i exp(α_t−1[i] + transitions[i, j]) + e_t[j]."""
+        transitions = self._allowed()
+        alpha: Any = None
+        for t, e_t in mg.steps(e):
+            if t == 0:
+                alpha = self.start + e_t  # (N, K)
+                continue
+            reached = mg.logsumexp(np.expand_dims(alpha, -1) + transitions, axis=1) + e_t
+            alpha = reached if m is None else np.where(np.expand_dims(m[t], -1), reached, alpha)
+        return mg.logsumexp(alpha + self.end, axis=1)
+
+    # ---- what was given ------------------------------------------------------------------------------------------
+
+    def _steps(self, emissions: Any, mask: Any, lengths: Any) -> tuple[Any, Array | None]:
+        """Emissions (T, N, K), and the mask (T, N) or None; ValueError where they are not so."""
+        e: Any = emissions if isinstance(emissions, mg.Tensor) else mg.tensor(emissions)
+        if e.ndim != 3 or e.shape[2] != self.num_tags or not e.shape[int(self.batch_first)]:
+            layout = "(N, T, K)" if self.batch_first else "(T, N, K)"
+            raise ValueError(
+                f"CRF: emissions must be {layout} with T ≥ 1 and K = {self.num_tags}, not {e.shape}{here()}"
+            )
+        if mask is not None and lengths is not None:
+            raise ValueError(f"CRF: give mask= or lengths=, not both{here()}")
+        if mask is not None:
+            mask = check_mask(self, mask, e.shape[:2], e)
+        if self.batch_first:
+            e, mask = np.swapaxes(e, 0, 1), None if mask is None else mask.T
+        if lengths is not None:
+            mask = _mask_of(lengths, e)
+        elif mask is not None:
+            _check_prefixes(mask)
+        return e, mask
+
+    def _tags(self, tags: Any, e: Any, m: Array | None) -> Array:
+        """Tags (T, N), 0 where a sequence has ended; errors where they do not fit."""
+        tags = array_beside(tags, e)
+        expected = e.shape[1::-1] if self.batch_first else e.shape[:2]
+        if tags.shape != expected or tags.dtype.kind not in "iu":
+            layout = "(N, T)" if self.batch_first else "(T, N)"
+            raise ValueError(
+                f"CRF: tags must be integers, {layout} = {expected}, not {tags.dtype} {tags.shape}{here()}"
+            )
+        tags = tags.T if self.batch_first else tags
+        tags = tags if m is None else np.where(m, tags, 0)
+        try:
+            backend.check_indices("CRF", tags, self.num_tags)
+        except IndexError as error:
+            raise IndexError(f"{error}: tags must be in [0, {self.num_tags}){here()}") from None
+        return tags
+
+    def extra_repr(self) -> str:
+        return f"{self.num_tags}" + (", batch_first=True" if self.batch_first else "")
+
+
+def _mask_of(lengths: Any, e: Any) -> Array:
+    """(T, N): the first `lengths` steps of each sequence. Lengths may stay on the CPU: there they are checked."""
+    lengths = array_beside(lengths, e) if not isinstance(lengths, list | tuple) else np.asarray(lengths)
+    steps, n = e.shape[:2]
+    if lengths.shape != (n,) or lengths.dtype.kind not in "iu":
+        raise ValueError(
+            f"CRF: lengths must be {n} integers, one for each sequence, not {lengths.dtype} {lengths.shape}{here()}"
+        )
+    if n and backend.backend_of(lengths).synchronous:
+        for length in (int(lengths.min()), int(lengths.max())):
+            if not 1 <= length <= steps:
+                raise ValueError(f"CRF: lengths must be from 1 to T = {steps}, not {length}{here()}")
+    mask = np.expand_dims(backend.module_of(lengths).arange(steps), -1) < lengths
+    return backend.transfer(mask, e.device)
+
+
+def _check_prefixes(mask: Array) -> None:
+    """ValueError if a sequence of the mask (T, N) does not begin, or goes on after its end (not looked at on a GPU)."""
+    if not backend.backend_of(mask).synchronous:
+        return
+    if not np.all(mask[0]):
+        raise ValueError(f"CRF: the mask of sequence {int(np.argmin(mask[0]))} does not begin with True{here()}")
+    holes = np.any(mask[1:] & ~mask[:-1], axis=0)  # (N,)
+    if np.any(holes):
+        raise ValueError(
+            f"CRF: the mask of sequence {int(np.argmax(holes))} has a hole; only its last steps may be False{here()}"
+        )

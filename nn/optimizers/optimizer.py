@@ -1,0 +1,298 @@
+"""What all optimizers share: parameter groups, state by name, clipping, and how an update reaches the memory.
+
+An optimizer is its equations, `update`, and the names of its state (see `methods`). Here they are applied: on a CPU to
+one block of rows after the other, so that all temporaries of the equations stay in the cache; on a GPU to whole arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypedDict, Unpack
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend, tape
+
+from ..clipping import (
+    Gradient,
+    Limits,
+    clip_factor,
+    gradients_of,
+    like,
+    limited,
+    named,
+    nonfinite,
+    norm_bound,
+    norm_order,
+    refuse_zeros_outside,
+    total_norm,
+    value_limits,
+)  # fmt: skip
+from .state import plain, restore, saved
+
+Array = Any
+Slots = Mapping[str, float]  # the names of the arrays of a state, and what they start as
+Policy = Literal["pass", "skip", "raise"]
+BLOCK = 1 << 15  # numbers in a block: an optimizer's arrays of this size fit into a core's own cache
+
+
+class Clipping(TypedDict, total=False):
+    """The keyword arguments that every optimizer has.
+
+    clip_norm   limit the norm of all gradients as one vector, as `clip_grad_norm_` does; None: no limit
+    norm_type   which norm: 1, 2, any positive number, inf
+    clip_value  limit each number to (lo, hi), or to ± one number, after the norm; None: no limit
+    nonfinite   if a gradient is NaN or Inf: "pass" does not look, and so never waits for the device; "skip" leaves out
+                the step and counts it in `skipped`; "raise" raises FloatingPointError, which names the parameters
+    """
+
+    clip_norm: float | None
+    norm_type: float | str
+    clip_value: Limits | None
+    nonfinite: Policy
+
+
+class Optimizer:
+    """Base class of all optimizers.
+
+    params  Parameters, (name, Parameter) pairs as of `named_parameters()`, or a list of groups: dicts with "params" and
+            options of their own. A Parameter that comes twice in one group counts once.
+
+    param_groups  a dict for each group: "params", "param_names" and its options, which schedules may write
+    state         for each parameter's name (its position, where it has none) its numbers and Tensors
+    grad_norm     the last step's norm of all gradients before clipping, a Tensor on the device, if `clip_norm` is given
+    skipped       how many steps were left out for NaN or Inf
+
+    Neither `.grad` nor any array of a gradient is changed by a step. Raises TypeError or ValueError for parameters and
+    options that make no sense.
+    """
+
+    FLAGS: tuple[str, ...] = ("maximize", "nesterov", "amsgrad", "centered")  # the options that are True or False
+
+    def __init__(self, params: Any, defaults: Mapping[str, Any], **clipping: Unpack[Clipping]) -> None:
+        self.defaults = dict(defaults)
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[str, dict[str, Any]] = {}
+        self.grad_norm: mg.Tensor | None = None
+        self.skipped = 0
+        self._set_clipping(**clipping)
+        if not isinstance(params, dict | mg.Tensor | str) and hasattr(params, "__iter__"):
+            params = list(params)
+            if not params:
+                raise ValueError(f"{self._title}: got no parameters")
+            if isinstance(params[0], dict):
+                for group in params:
+                    self.add_param_group(group)
+                return
+        self.add_param_group({"params": params})
+
+    def _set_clipping(
+        self, *, clip_norm: float | None = None, norm_type: float | str = 2.0, clip_value: Limits | None = None,
+        nonfinite: Policy = "pass",
+    ) -> None:  # fmt: skip
+        title = self._title
+        self.clip_norm = None if clip_norm is None else norm_bound(title, clip_norm, "clip_norm")
+        self.norm_type = norm_order(title, norm_type)
+        self.clip_value = None if clip_value is None else value_limits(title, clip_value)
+        if nonfinite not in ("pass", "skip", "raise"):
+            raise ValueError(f'{title}: nonfinite must be "pass", "skip" or "raise", not {nonfinite!r}')
+        self.nonfinite = nonfinite
+
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
+
+    # ---- what an optimizer defines -------------------------------------------------------------------------------
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """One step, written into the weight w and the state s: `update(w, g, s, t, **options)`."""
+        raise NotImplementedError(f"{self._title} does not define update()")
+
+    def update_rows(self, *args: Any, **kwargs: Any) -> None:
+        """The same, for the rows of a row-sparse gradient."""
+        self.update(*args, **kwargs)
+
+    def slots(self, options: Mapping[str, Any]) -> Slots:
+        """The arrays of a parameter's state under these options, and what they start as."""
+        raise NotImplementedError(f"{self._title} does not define slots()")
+
+    def why_not_rows(self, options: Mapping[str, Any]) -> str | None:
+        """Why a row-sparse gradient is refused, if it is."""
+        return "only SGD, Adagrad and Adam update single rows"
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise for hyper-parameters that are no numbers, or outside of their range."""
+        for name, value in options.items():
+            if name in self.FLAGS:
+                if not isinstance(value, bool):
+                    raise TypeError(f"{self._title}: {name} must be True or False, not {value!r}")
+            elif name == "betas":
+                if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_number, value)):
+                    raise TypeError(f"{self._title}: betas must be two numbers, not {value!r}")
+                if not all(0 <= beta < 1 for beta in value):
+                    raise ValueError(f"{self._title}: betas must be at least 0 and less than 1, not {value!r}")
+            elif not _is_number(value):
+                raise TypeError(f"{self._title}: {name} must be a number, not {value!r}")
+            elif name in ("alpha", "rho") and not 0 <= value <= 1:
+                raise ValueError(f"{self._title}: {name} must be between 0 and 1, not {value!r}")
+            elif not math.isfinite(value) or (value < 0 and name != "dampening"):
+                raise ValueError(f"{self._title}: {name} must be finite and not negative, not {value!r}")
+
+    # ---- groups --------------------------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own: a dict with "params", and options by name."""
+        title = self._title
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise ValueError(f'{title}: a group is a dict with "params" and options, got {param_group!r:.100}')
+        if unknown := [str(key) for key in param_group if key != "params" and key not in self.defaults]:
+            raise ValueError(f"{title}: unknown options {', '.join(unknown)}; there are {', '.join(self.defaults)}")
+        options = self.defaults | {key: value for key, value in param_group.items() if key != "params"}
+        self.check(options)
+        options = {name: plain(value) for name, value in options.items()}
+        taken = {parameter: name for name, parameter in self.named_parameters()}
+        names = set(taken.values())
+        tensors = named(title, param_group["params"], start=len(taken))
+        for name, tensor in tensors:
+            if not tensor.is_leaf or tensor.dtype.kind != "f":
+                raise ValueError(f"{title}: {name} must be a leaf of floats, which is not the result of an operation")
+            if tensor in taken:
+                raise ValueError(f"{title}: {name} is in another group already, as {taken[tensor]}")
+            if name in names:
+                raise ValueError(f"{title}: two parameters are called {name}")
+            names.add(name)
+        group = {"params": [tensor for _, tensor in tensors], "param_names": [name for name, _ in tensors]}
+        self.param_groups.append(group | options)
+
+    def named_parameters(self) -> Iterator[tuple[str, mg.Tensor]]:
+        """All (name, parameter), group by group."""
+        for group in self.param_groups:
+            yield from zip(group["param_names"], group["params"], strict=True)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for _, parameter in self.named_parameters():
+            parameter.grad = None
+
+    # ---- a step --------------------------------------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all parameters that have a gradient, in place.
+
+        closure  called first, with recording on; what it returns is returned
+
+        Raises ValueError for gradients of a wrong shape and for row-sparse ones that cannot be used, FloatingPointError
+        for NaN and Inf under `nonfinite="raise"`; nothing has changed then.
+        """
+        loss = None
+        if closure is not None:
+            with mg.enable_grad():
+                loss = closure()
+        with mg.no_grad(), np.errstate(all="ignore"):
+            found = [(group, self._gradients(group)) for group in self.param_groups]
+            everything = [gradient for _, gradients in found for gradient in gradients]
+            factor = None
+            if self.clip_norm is not None:
+                self.grad_norm = total_norm([gradient.values for gradient in everything], self.norm_type)
+                factor = clip_factor(self.grad_norm, self.clip_norm)
+            if self.nonfinite != "pass" and (problems := nonfinite(everything)):
+                if self.nonfinite == "raise":
+                    raise FloatingPointError(f"{self._title}.step: {'; '.join(problems)}")
+                self.skipped += 1
+                return loss
+            for group, gradients in found:
+                options = {name: plain(group[name]) for name in self.defaults}
+                sign = -1.0 if options.pop("maximize") else 1.0
+                for gradient in gradients:
+                    self._apply(gradient, options, sign, factor)
+        return loss
+
+    def _gradients(self, group: Mapping[str, Any]) -> list[Gradient]:
+        """The gradients of a group; an error for those that cannot be used."""
+        found = gradients_of(self._title, zip(group["param_names"], group["params"], strict=True))
+        for gradient in found:
+            if gradient.rows is not None and (reason := self.why_not_rows(group)) is not None:
+                raise ValueError(f"{self._title}: the gradient of {gradient.name} is row-sparse, but {reason}")
+        if self.clip_value is not None:
+            refuse_zeros_outside(self._title, found, self.clip_value)
+        return found
+
+    def _apply(self, gradient: Gradient, options: dict[str, Any], sign: float, factor: mg.Tensor | None) -> None:
+        """Write the update of one parameter, and its state."""
+        scale = None if factor is None else like(factor, gradient.values)
+
+        def direction(g: Array) -> Array:
+            """The clipped gradient, or its opposite to go uphill."""
+            if scale is not None:
+                g = g * scale
+            if self.clip_value is not None:
+                g = limited(g, self.clip_value)
+            return g if sign > 0 else -g
+
+        weight, rows = gradient.parameter.data, gradient.rows
+        state, t = self._state_of(gradient, options)
+        tape.WRITES.mark(weight)
+        if rows is None:
+            for w, g, *slots in _blocks([weight, gradient.values, *state.values()]):
+                self.update(w, direction(g), dict(zip(state, slots, strict=True)), t, **options)
+        else:
+            w, s = weight[rows], {name: array[rows] for name, array in state.items()}  # copies
+            self.update_rows(w, direction(gradient.values), s, t, **options)
+            weight[rows] = w
+            for name, array in state.items():
+                array[rows] = s[name]
+
+    def _state_of(self, gradient: Gradient, options: Mapping[str, Any]) -> tuple[dict[str, Array], int]:
+        """The arrays of a parameter's state, made where there are none, and the number of this step."""
+        slots, weight = self.slots(options), gradient.parameter.data
+        if not slots:
+            return {}, 1
+        entry = self.state.setdefault(gradient.name, {"step": 0})
+        entry["step"] += 1
+        for name, start in slots.items():
+            if name not in entry:
+                entry[name] = mg.Tensor(np.full_like(weight, start))
+            slot = entry[name]  # follows its parameter, which may have moved
+            slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(weight.dtype, copy=False)
+        return {name: entry[name].data for name in slots}, entry["step"]
+
+    # ---- state ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all state, as nested dicts and lists of numbers, strings and Tensors.
+
+        {"state": {name: {"step": t, slot: Tensor, ...}}, "param_groups": [{"param_names": [...], option: ...}],
+        "skipped": n}
+        """
+        return saved(self)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, for an optimizer of the same parameters; arrays are copied.
+
+        Raises ValueError that lists all names, shapes and options which do not agree; nothing has been changed then.
+        """
+        restore(self, state_dict)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  {len(group['params'])} parameters: " + ", ".join(f"{name}={group[name]}" for name in self.defaults)
+            for group in self.param_groups
+        ]
+        return "\n".join([f"{self._title}(", *lines, ")"])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _blocks(arrays: Sequence[Array]) -> Iterator[Sequence[Array]]:
+    """The arrays in blocks of some rows on a CPU; as they are elsewhere, and if they are small."""
+    first = arrays[0]
+    if first.size <= BLOCK or not backend.backend_of(first).synchronous:
+        yield arrays
+        return
+    rows = max(1, BLOCK // (first.size // len(first)))
+    for start in range(0, len(first), rows):
+        yield [a[start : start + rows] for a in arrays]

@@ -1,0 +1,114 @@
+"""The state of an optimizer, as plain data and back. Before anything of it is written, everything is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+def saved(optimizer: Optimizer) -> dict[str, Any]:
+    """The state as nested dicts and lists of numbers, strings and Tensors, all of them copies."""
+    return {
+        "state": {
+            name: {key: value.copy() if isinstance(value, mg.Tensor) else value for key, value in entry.items()}
+            for name, entry in optimizer.state.items()
+        },
+        "param_groups": [
+            {
+                key: list(value) if isinstance(value, list | tuple) else value
+                for key, value in group.items()
+                if key != "params"
+            }
+            for group in optimizer.param_groups
+        ],
+        "skipped": optimizer.skipped,
+    }
+
+
+def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Give an optimizer the state that `saved` gave, or raise ValueError with all that does not agree."""
+    problems = [*_disagreements(optimizer, state)]
+    if problems:
+        raise ValueError(f"{type(optimizer).__name__}.load_state_dict: {'; '.join(problems)}")
+    for group, given in zip(optimizer.param_groups, state["param_groups"], strict=True):
+        group.update({key: plain(value) for key, value in given.items() if key != "param_names"})
+    entries = state["state"]
+    optimizer.state = {
+        name: {key: _copied(key, value, parameter) for key, value in entries[name].items()}
+        for name, parameter in optimizer.named_parameters()
+        if name in entries
+    }
+    optimizer.skipped = int(state.get("skipped", 0))
+
+
+def _disagreements(optimizer: Optimizer, state: Mapping[str, Any]) -> Iterator[str]:
+    """Everything in which a saved state does not fit an optimizer."""
+    groups, entries = state.get("param_groups"), state.get("state")
+    if not isinstance(groups, list | tuple) or not isinstance(entries, Mapping):
+        yield 'expected a dict with a dict "state" and a list "param_groups"'
+        return
+    if len(groups) != len(optimizer.param_groups):
+        yield f"expected {len(optimizer.param_groups)} groups, got {len(groups)}"
+        return
+    for k, (group, given) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
+        options = {key: value for key, value in given.items() if key not in ("param_names", "initial_lr")}
+        yield from _differences(f"parameters in group {k}", group["param_names"], given.get("param_names", ()))
+        wrong = [*_differences(f"options in group {k}", optimizer.defaults, options)]
+        if not wrong:
+            try:
+                optimizer.check(options | {"lr": given.get("initial_lr", options["lr"])})
+                optimizer.check(options)
+            except (TypeError, ValueError) as error:
+                wrong = [f"group {k}: {error}"]
+        yield from wrong
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            if name in entries:
+                slots = () if wrong else optimizer.slots(options)
+                yield from _wrong_entry(name, parameter, entries[name], slots)
+    yield from _unexpected("state of", [name for name, _ in optimizer.named_parameters()], entries)
+
+
+def _wrong_entry(name: str, parameter: mg.Tensor, entry: Mapping[str, Any], slots: Collection[str]) -> Iterator[str]:
+    """What is wrong with the state of one parameter."""
+    missing = [key for key in ("step", *slots) if key not in entry]
+    if missing:
+        yield f"the state of {name} has no {', '.join(missing)}"
+    for key, value in entry.items():
+        expected = () if key == "step" else parameter.shape
+        if np.shape(value) != expected:
+            yield f"{key} of {name} is {np.shape(value)}, expected {expected}"
+
+
+def _differences(what: str, own: Collection[str], given: Collection[str]) -> Iterator[str]:
+    """Which names are missing or unexpected."""
+    if missing := [name for name in own if name not in given]:
+        yield f"missing {what}: {', '.join(missing)}"
+    yield from _unexpected(what, own, given)
+
+
+def _unexpected(what: str, own: Collection[str], given: Collection[str]) -> Iterator[str]:
+    if names := [str(name) for name in given if name not in own]:
+        yield f"unexpected {what}: {', '.join(names)}"
+
+
+def _copied(key: str, value: Any, parameter: mg.Tensor) -> Any:
+    """The number of steps, or an array as a Tensor beside its parameter and of its dtype."""
+    if key == "step":
+        return int(value)
+    array = value.data if isinstance(value, mg.Tensor) else value
+    return mg.Tensor(backend.transfer(array, parameter.device).astype(parameter.dtype))
+
+
+def plain(value: Any) -> Any:
+    """An option with Python's own numbers, which never change the dtype of an array."""
+    if isinstance(value, list | tuple):
+        return tuple([plain(v) for v in value])
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,106 @@
+"""What schedules share: the groups whose rates they write, and their state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..optimizers import Optimizer
+
+
+class LRScheduler:
+    """Base class of all schedules.
+
+    optimizer  whose groups' "lr" is written
+    """
+
+    MEMORY: tuple[str, ...] = ()  # the attributes that are its state: numbers, or lists with one for each group
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{self._title}: expected an optimizer, got {type(optimizer).__name__}")
+        self.optimizer = optimizer
+        self.last_epoch = 0
+
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
+
+    def step(self) -> None:
+        """Go on by one step, and write the new rates into the optimizer."""
+        raise NotImplementedError(f"{self._title} does not define step()")
+
+    def get_last_lr(self) -> list[float]:
+        """The rates of the groups now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _write(self, rates: Sequence[float]) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self._for_groups("rates", rates), strict=True):
+            group["lr"] = rate
+
+    def _for_groups(self, name: str, value: Any) -> list[Any]:
+        """A list with one value for each group, of such a list or of one value for all."""
+        count = len(self.optimizer.param_groups)
+        values = list(value) if isinstance(value, list | tuple) else [value] * count
+        if len(values) != count:
+            raise ValueError(f"{self._title}: there are {len(values)} {name} for {count} groups of parameters")
+        return values
+
+    def _positive(self, name: str, value: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{self._title}: {name} must be a positive integer, not {value!r}")
+        return value
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rates and what it remembers, as plain numbers. What it was made with is not part of it."""
+        values = {name: getattr(self, name) for name in self.MEMORY} | {"lrs": self.get_last_lr()}
+        return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state, and write its rates into the optimizer.
+
+        Raises ValueError, and changes nothing, if the state is of another schedule or for another number of groups.
+        """
+        self._remember(self._checked_state(state_dict))
+
+    def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        own = LRScheduler.state_dict(self)
+        if own.keys() != state_dict.keys():
+            raise ValueError(f"{self._title}.load_state_dict: expected {', '.join(own)}, got {', '.join(state_dict)}")
+        return {
+            name: self._for_groups(name, value) if isinstance(value, list | tuple) else type(own[name])(value)
+            for name, value in state_dict.items()
+        }
+
+    def _remember(self, state: dict[str, Any]) -> None:
+        self._write(state["lrs"])
+        vars(self).update({name: state[name] for name in self.MEMORY})
+
+
+class Formula(LRScheduler):
+    """Base class of the schedules that are a formula of the step: define `lr`, and call `start` when it can be called.
+
+    The rates that the groups begin with are kept in each group's "initial_lr"; several schedules share them.
+    """
+
+    MEMORY = ("last_epoch", "base_lrs")
+
+    def start(self, last_epoch: int = -1) -> None:
+        """Write the first rates; those of the step after `last_epoch`, to go on from there with groups that have
+        "initial_lr"."""
+        for k, group in enumerate(self.optimizer.param_groups):
+            if last_epoch >= 0 and "initial_lr" not in group:
+                raise ValueError(f"{self._title}: group {k} has no initial_lr to go on from after step {last_epoch}")
+        self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
+        self._go_to(last_epoch + 1)
+
+    def _go_to(self, t: int) -> None:
+        self._write(self.lr(t))
+        self.last_epoch = t
+
+    def lr(self, t: int) -> list[float]:
+        """The learning rate of each group at step t."""
+        raise NotImplementedError(f"{self._title} does not define lr()")
+
+    def step(self) -> None:
+        self._go_to(self.last_epoch + 1)

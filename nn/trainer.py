@@ -1,0 +1,336 @@
+"""Trainer: the usual loop of training, with what a long run needs around it. Made of parts that all are public."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+import minigrad as mg
+from minigrad import backend
+
+from .checkpoints import load_checkpoint, save_checkpoint
+from .files import StrPath
+from .history import History
+from .modules import Module
+from .progress import Progress, uninterrupted
+from .schedules import ReduceLROnPlateau
+
+
+class Trainer:
+    """Fits a model to batches. At heart it is this loop:
+
+        for epoch in range(epochs):
+            for batch in batches:
+                optimizer.zero_grad()
+                loss = step(model, batch)
+                loss.backward()
+                optimizer.step()  # clips, if the optimizer is told to
+            with mg.no_grad():
+                model.eval()
+                value = mean(step(model, batch) for batch in validation)
+                model.train()
+            schedule.step()
+            nn.save_checkpoint(path, model=model, optimizer=optimizer, schedule=schedule, ...)
+
+    step            (model, batch) -> loss, a Tensor without axes
+    carried         what `step` carries from batch to batch, a `TBPTT` or any object with `state_dict` and
+                    `load_state_dict`. Validation begins in the state that it is given in here
+    items           (batch) -> how many items its loss is a mean of (words, sentences): they weigh the mean losses of
+                    epochs, and are shown as items/s. By default each batch counts as one
+    schedule        moves on after every "step" or "epoch" (`schedule_every`); `ReduceLROnPlateau` after each epoch,
+                    with the validation loss
+    patience        stop after so many epochs without a validation loss that is lower by more than `min_delta`
+    restore_best    leave `fit` with the weights of the lowest validation loss
+    checkpoint      a file to write after every `save_epochs` epochs and every `save_steps` steps, and on Ctrl-C
+    nonfinite       what to do if a loss is NaN or Inf: "raise" a FloatingPointError that says where it began (the step
+                    is run again under `mg.detect_anomaly`), "skip" the step, "pass". "skip" looks at each loss, "raise"
+                    too where that costs no wait (CPU), else when it logs. The optimizer's own `nonfinite` is about
+                    gradients; what it raises is explained in the same way
+    log_every       after so many steps the loss is read, shown and put into `history`; in between nothing waits for
+                    the device
+    progress        show a bar with the loss, learning rate, norm of the gradient (if the optimizer clips it), items/s
+
+    history         a `History`: what was measured
+    reached         a `Progress`: how far it has come
+
+    >>> import numpy as np, minigrad as mg, nn
+    >>> def step(model, batch):
+    ...     x, y = batch
+    ...     return np.mean((model(x) - y) ** 2)
+    >>> batches = [(mg.full((4, 1), v), mg.full((4, 1), 2 * v)) for v in (0.5, 1.0)]
+    >>> model = nn.Linear(1, 1)
+    >>> trainer = nn.Trainer(model, nn.SGD(model.parameters(), lr=0.3), step, progress=False)
+    >>> trainer.fit(batches, epochs=100)[-1]["mean_loss"] < 1e-6
+    True
+    """
+
+    def __init__(
+        self, model: Module, optimizer: Any, step: Callable[[Any, Any], mg.Tensor], *,
+        carried: Any = None, items: Callable[[Any], int] = lambda batch: 1,
+        schedule: Any = None, schedule_every: Literal["step", "epoch"] = "epoch",
+        patience: int | None = None, min_delta: float = 0.0, restore_best: bool = False,
+        checkpoint: StrPath | None = None, save_steps: int | None = None, save_epochs: int | None = 1,
+        nonfinite: Literal["pass", "skip", "raise"] = "raise", log_every: int = 10, progress: bool = True,
+    ) -> None:  # fmt: skip
+        numbers = {"patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every}
+        if wrong := [f"{name}={value}" for name, value in numbers.items() if value is not None and value < 1]:
+            raise ValueError(f"Trainer: {', '.join(wrong)}; expected at least 1")
+        if schedule_every not in ("step", "epoch"):
+            raise ValueError(f'Trainer: schedule_every must be "step" or "epoch", not {schedule_every!r}')
+        if nonfinite not in ("pass", "skip", "raise"):
+            raise ValueError(f'Trainer: nonfinite must be "pass", "skip" or "raise", not {nonfinite!r}')
+        self.model, self.optimizer, self.step, self.items = model, optimizer, step, items
+        self.carried = carried
+        self._fresh = None if carried is None else carried.state_dict()
+        self.schedule, self.schedule_every = schedule, schedule_every
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self.checkpoint, self.save_steps, self.save_epochs = checkpoint, save_steps, save_epochs
+        self.nonfinite, self.log_every, self.progress = nonfinite, log_every, progress
+        self.history = History()
+        self.reached = Progress()
+        self._displaced = False  # whether random numbers and data are elsewhere than `reached` says
+        self._clock = (0.0, 0)  # time and items when last logged
+
+    # ---- the loop ------------------------------------------------------------------------------------------------
+
+    def fit(self, batches: Iterable[Any], epochs: int, *, validation: Iterable[Any] | None = None) -> History:
+        """Train until `epochs` epochs are complete, those before a `resume` or in an earlier `fit` included.
+
+        batches     gives an epoch's batches each time it is iterated over. With `state_dict` and `load_state_dict` (a
+                    copy of) its position is part of checkpoints, and an iteration goes on from there. Else the batches
+                    of a begun epoch are gone through again; so their order must be the same each time, or be drawn
+                    from minigrad's random numbers when an iteration begins
+        validation  batches whose mean loss is taken after each epoch
+
+        Ctrl-C ends it after the last complete step, with a KeyboardInterrupt that says how to go on. After an early
+        stop nothing more is trained. Returns `history`. Raises ValueError for data that gives no batches, or only once.
+        """
+        reached = self.reached
+        self._check(batches, validation, epochs - reached.epoch)
+        self.model.train()
+        if self._displaced:
+            reached.go_back(batches, self.carried)
+        else:
+            reached.mark(batches, self.carried)
+        self._displaced = True  # until all went well
+        try:
+            while reached.epoch < epochs and not reached.stopped:
+                self._epoch(batches, validation, f"epoch {reached.epoch + 1}/{epochs}")
+        except KeyboardInterrupt:
+            if self.checkpoint is None:
+                raise
+            self.save(self.checkpoint)
+            raise KeyboardInterrupt(
+                f"stopped after step {reached.steps}. To go on exactly from there, now or in a new process: "
+                f"trainer.resume({os.fspath(self.checkpoint)!r}), then trainer.fit with the same data"
+            ) from None
+        self._displaced = False
+        if self.restore_best and reached.best_weights is not None:
+            self.model.load_state_dict(reached.best_weights)
+        return self.history
+
+    def _epoch(self, batches: Any, validation: Iterable[Any] | None, title: str) -> None:
+        """What is left of the current epoch."""
+        reached = self.reached
+        total = len(batches) if hasattr(batches, "__len__") else None
+        self._clock = (time.perf_counter(), reached.items)
+        with tqdm(desc=title, total=total, initial=reached.batch, leave=False, disable=not self.progress) as bar:
+            for batch in reached.remaining(batches):
+                self._train(batch, batches, bar)
+                self._save_every(self.save_steps, reached.steps)
+        if not reached.batch:
+            raise ValueError("Trainer.fit: there are no batches")
+        value = None if validation is None else self.evaluate(validation)
+        with uninterrupted():
+            self._end_epoch(value)
+            reached.mark(batches, self.carried)
+        self._save_every(self.save_epochs, reached.epoch)
+
+    def _train(self, batch: Any, batches: Any, bar: Any) -> None:
+        """One step; without an update, if the loss is not finite and such steps are to be skipped."""
+        reached = self.reached
+        random = mg.get_random_state()
+        logged = (reached.steps + 1) % self.log_every == 0
+        size = self.items(batch)
+        self.optimizer.zero_grad()
+        loss = self._loss(batch)
+        looked = self.nonfinite == "skip" or logged or backend.backend_of(loss.data).synchronous
+        finite = self.nonfinite == "pass" or not looked or math.isfinite(loss.item())
+        if finite:
+            loss.backward()
+        elif self.nonfinite == "raise":
+            self._explain(batch, random, f"the loss is {loss.item()}")
+        try:
+            with uninterrupted():
+                if finite:
+                    self.optimizer.step()
+                    reached.loss = reached.loss + loss.detach().astype(np.float64) * size
+                    reached.items += size
+                elif self.carried is not None:  # a skipped step has spoilt it, too
+                    self.carried.load_state_dict(reached.carried)
+                reached.batch += 1
+                reached.steps += 1
+                if logged:
+                    self._log(loss, bar)
+                if finite:
+                    self._schedule_after("step")
+                reached.mark(batches, self.carried)
+        except FloatingPointError as error:  # of the optimizer, about gradients
+            if self.nonfinite != "raise":
+                raise
+            self._explain(batch, random, str(error))
+        bar.update()
+
+    def _end_epoch(self, value: float | None) -> None:
+        """Record, schedule and early stopping; `value` is the validation loss."""
+        reached = self.reached
+        mean = float(reached.loss) / reached.items if reached.items else math.nan
+        record = {"epoch": reached.epoch + 1, "step": reached.steps, "mean_loss": mean, "lr": self._lr}
+        self.history.append(record if value is None else record | {"validation": value})
+        self._schedule_after("epoch", value)
+        if value is not None and value < reached.best - self.min_delta:
+            reached.best, reached.waited = value, 0
+            if self.restore_best:
+                reached.best_weights = {name: w.copy() for name, w in self.model.state_dict().items()}
+        elif value is not None:
+            reached.waited += 1
+            reached.stopped = self.patience is not None and reached.waited >= self.patience
+        reached.epoch += 1
+        reached.batch, reached.items, reached.loss = 0, 0, 0.0
+
+    def evaluate(self, batches: Iterable[Any]) -> float:
+        """The mean loss over batches, in evaluation mode and without recording. Afterwards the modules' modes and
+        `carried` are as they were. Raises ValueError if there are no batches."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        carried = None if self.carried is None else self.carried.state_dict()
+        total: Any = 0.0
+        items = 0
+        self.model.eval()
+        if self.carried is not None:
+            self.carried.load_state_dict(self._fresh)
+        try:
+            with mg.no_grad():
+                for batch in batches:
+                    size = self.items(batch)
+                    total = total + self._loss(batch).astype(np.float64) * size
+                    items += size
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            if self.carried is not None:
+                self.carried.load_state_dict(carried)
+        if not items:
+            raise ValueError("Trainer.evaluate: there are no batches")
+        return float(total) / items
+
+    def _loss(self, batch: Any) -> mg.Tensor:
+        loss = self.step(self.model, batch)
+        if not isinstance(loss, mg.Tensor) or loss.shape != ():
+            got = f"one of shape {loss.shape}" if isinstance(loss, mg.Tensor) else f"a {type(loss).__name__}"
+            raise TypeError(f"Trainer: step(model, batch) must return the loss, a Tensor without axes, not {got}")
+        return loss
+
+    def _schedule_after(self, what: str, value: float | None = None) -> None:
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            if what == "epoch":
+                self.schedule.step(value)
+        elif self.schedule is not None and self.schedule_every == what:
+            self.schedule.step()
+
+    # ---- saving and going on -------------------------------------------------------------------------------------
+
+    def save(self, path: StrPath) -> None:
+        """Write a checkpoint of all that the run is after its last complete step, atomically."""
+        if self.reached.random is None:
+            self.reached.mark(None, self.carried)
+        save_checkpoint(path, **self._parts())
+
+    def resume(self, path: StrPath) -> Trainer:
+        """Go on from a checkpoint: the next `fit` with the same data gives, bit for bit, what the run would have given
+        uninterrupted. Returns this trainer. Raises ValueError or OSError, and changes nothing, if it cannot.
+
+        Exact as far as `mg.set_random_state` is: it sets the CPU's random numbers back, while those that are drawn on
+        another device (dropout on a GPU) start anew from the seed.
+        """
+        device = next((weight.device for weight in self.model.parameters()), "cpu")
+        load_checkpoint(path, device=device, **self._parts())
+        return self
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "trainer": self}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _names(self) -> list[str]:
+        """What the run is made of."""
+        return [*self._parts(), *(["carried"] if self.carried is not None else [])]
+
+    def _save_every(self, every: int | None, count: int) -> None:
+        if self.checkpoint is not None and every is not None and count % every == 0:
+            self.save(self.checkpoint)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history, and how far the run has come; the model, optimizer and schedule are parts of their own."""
+        return {"of": self._names(), "history": list(self.history), "reached": vars(self.reached)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        if state["of"] != (own := self._names()):
+            raise ValueError(f"it was saved with {', '.join(state['of'])}; this Trainer has {', '.join(own)}")
+        self.reached, self.history = Progress(**state["reached"]), History(state["history"])
+        self._displaced = self.reached.random is not None
+
+    # ---- looking at it -------------------------------------------------------------------------------------------
+
+    @property
+    def _lr(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _log(self, loss: mg.Tensor, bar: Any) -> None:
+        """Put a record of the step into the history, and show it."""
+        reached = self.reached
+        measured = {"loss": loss.item(), "lr": self._lr}
+        if self.optimizer.grad_norm is not None:
+            measured["grad_norm"] = self.optimizer.grad_norm.item()
+        self.history.append({"epoch": reached.epoch + 1, "step": reached.steps, **measured})
+        (then, items), now = self._clock, time.perf_counter()
+        self._clock = (now, reached.items)
+        measured["items/s"] = (reached.items - items) / max(now - then, 1e-9)
+        bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
+
+    def _explain(self, batch: Any, random: Any, what: str) -> NoReturn:
+        """Run a step again, and raise an error that says where its first NaN or Inf arose."""
+        reached = self.reached
+        text = f"in step {reached.steps + 1} (epoch {reached.epoch + 1}, batch {reached.batch + 1}) {what}"
+        weights = self.model.named_parameters()
+        if spoilt := [name for name, weight in weights if not bool(np.isfinite(weight.data).all())]:
+            text += f"; an earlier step had spoilt {', '.join(spoilt)}"
+        mg.set_random_state(random)
+        if self.carried is not None:
+            self.carried.load_state_dict(reached.carried)
+        self.optimizer.zero_grad()
+        try:
+            with mg.detect_anomaly():
+                self._loss(batch).backward()
+        except mg.AnomalyError as error:
+            raise FloatingPointError(f"{text}. It began here: {error}") from error
+        finally:
+            self.optimizer.zero_grad()
+        raise FloatingPointError(f"{text}. Run again on the same batch, the step was finite.")
+
+    def _check(self, batches: Any, validation: Any, epochs: int) -> None:
+        """Raise ValueError for data that cannot serve so many epochs."""
+        for name, data in (("batches", batches), ("validation", validation)):
+            if epochs > 1 and isinstance(data, Iterator):
+                raise ValueError(
+                    f"Trainer.fit: {name} is a {type(data).__name__}, which can be gone through only once, but "
+                    f"{epochs} epochs are asked for; give a list, or an object whose __iter__ starts anew"
+                )
+        plateau = isinstance(self.schedule, ReduceLROnPlateau)
+        if validation is None and (self.patience is not None or self.restore_best or plateau):
+            raise ValueError("Trainer.fit: patience, restore_best and ReduceLROnPlateau need validation batches")

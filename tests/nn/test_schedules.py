@@ -1,0 +1,264 @@
+"""Schedules: their formulas, warm-up before any of them, state, and bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nn.modules import Parameter
+from nn.optimizers import SGD, Adagrad, Adam
+from nn.schedules import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    Formula,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+    WarmupLR,
+)  # fmt: skip
+
+
+def optimizer(*rates: float) -> SGD:
+    return SGD([{"params": [Parameter(np.ones(1))], "lr": lr} for lr in rates or (1.0, 0.5)], momentum=0.9)
+
+
+FORMULAS: list[Callable[[Any], Any]] = [
+    lambda o: LambdaLR(o, [lambda t: 1 / (t + 1), lambda t: 2.0**-t]),
+    lambda o: StepLR(o, 3),
+    lambda o: MultiStepLR(o, [2, 5]),
+    lambda o: ExponentialLR(o, 0.9),
+    lambda o: CosineAnnealingLR(o, 20),
+    lambda o: LinearLR(o, total_iters=8),
+    lambda o: OneCycleLR(o, [1.0, 2.0], 25),
+]
+MAKERS: list[Callable[[Any], Any]] = [
+    *FORMULAS,
+    lambda o: ReduceLROnPlateau(o, patience=1, cooldown=1, factor=0.5),
+    lambda o: WarmupLR(o, 4),
+    lambda o: WarmupLR(o, 4, after=ExponentialLR(o, 0.9)),
+    lambda o: WarmupLR(o, 2, after=ReduceLROnPlateau(o, patience=0, factor=0.5)),
+    lambda o: WarmupLR(o, 2, after=WarmupLR(o, 3, after=StepLR(o, 2))),
+]
+
+
+def names(makers: list[Any]) -> list[str]:
+    return [type(make(optimizer())).__name__ + str(k) for k, make in enumerate(makers)]
+
+
+def wants_metric(schedule: Any) -> bool:
+    return isinstance(schedule, ReduceLROnPlateau) or (isinstance(schedule, WarmupLR) and wants_metric(schedule.after))
+
+
+def rates(schedule: Any, steps: range) -> list[list[float]]:
+    """The rates at each of the steps; a metric, where one is wanted, that gets worse in the middle."""
+    seen = []
+    for t in steps:
+        seen.append(schedule.get_last_lr())
+        assert [group["lr"] for group in schedule.optimizer.param_groups] == seen[-1]
+        schedule.step(*[abs(t - 9)] * wants_metric(schedule))
+    return seen
+
+
+# ---- values ------------------------------------------------------------------------------------------------------
+
+
+def test_formulas_at_single_steps() -> None:
+    assert StepLR(optimizer(), 3).lr(7) == pytest.approx([0.01, 0.005])
+    assert MultiStepLR(optimizer(), [5, 2]).lr(5) == pytest.approx([0.01, 0.005])
+    assert ExponentialLR(optimizer(), 0.5).lr(3) == [0.125, 0.0625]
+    assert CosineAnnealingLR(optimizer(), 10, eta_min=0.1).lr(5) == pytest.approx([0.55, 0.3])
+    assert LinearLR(optimizer(), 0.5, 1.0, 4).lr(1) == [0.625, 0.3125]
+    assert LambdaLR(optimizer(), lambda t: t).lr(7) == [7.0, 3.5]
+    cycle = OneCycleLR(optimizer(), 1.0, 11, pct_start=0.5)
+    assert cycle.lr(0) == pytest.approx([0.04] * 2)
+    assert max(range(11), key=lambda t: cycle.lr(t)[0]) in (4, 5)
+    assert cycle.lr(10) == pytest.approx([4e-6] * 2)
+    assert (cycle.momentum(0), cycle.momentum(10)) == ([0.95] * 2, pytest.approx([0.95] * 2))
+
+
+@pytest.mark.parametrize("make", FORMULAS, ids=names(FORMULAS))
+def test_a_formula_needs_no_steps(make: Any) -> None:
+    schedule = make(optimizer())
+    plotted = [schedule.lr(t) for t in range(20)]
+    assert schedule.last_epoch == 0
+    assert rates(schedule, range(20)) == plotted
+
+
+@pytest.mark.parametrize("make", FORMULAS, ids=names(FORMULAS))
+def test_going_on_by_last_epoch(make: Any) -> None:
+    """What PyTorch's scripts do: a new schedule for an optimizer whose groups know their initial_lr."""
+    first = make(optimizer())
+    expected = rates(first, range(8))[-1]
+    o = optimizer()
+    for group, initial in zip(o.param_groups, first.base_lrs, strict=True):
+        group["initial_lr"] = initial
+    again = type(first).__new__(type(first))
+    vars(again).update(vars(first) | {"optimizer": o})
+    again.start(last_epoch=6)
+    assert again.last_epoch == 7
+    assert again.get_last_lr() == expected
+    with pytest.raises(ValueError, match="group 0 has no initial_lr to go on from after step 3"):
+        StepLR(optimizer(), 2, last_epoch=3)
+
+
+def test_a_cycle_of_one_phase() -> None:
+    """A peak at the very first step, where a naive formula divides by zero."""
+    o = optimizer()
+    schedule = OneCycleLR(o, 1.0, 10, pct_start=0.1, cycle_momentum=False)
+    assert schedule.get_last_lr() == [1.0, 1.0]
+    assert np.all(np.diff([schedule.lr(t)[0] for t in range(10)]) < 0)
+    assert o.param_groups[0]["momentum"] == 0.9
+
+
+def test_a_cycle_moves_the_momentum() -> None:
+    adam = Adam([Parameter(np.ones(1))], betas=(0.5, 0.7))
+    schedule = OneCycleLR(adam, 1.0, 10, base_momentum=0.2, max_momentum=0.8, anneal_strategy="linear")
+    seen = []
+    for _ in range(10):
+        seen.append(adam.param_groups[0]["betas"])
+        schedule.step()
+    assert [second for _, second in seen] == [0.7] * 10
+    np.testing.assert_allclose([first for first, _ in seen[:5]], [0.8, 0.5, 0.2, 0.2 + 0.6 / 7, 0.2 + 1.2 / 7])
+
+
+# ---- warm-up -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 12), st.integers(0, len(FORMULAS) - 1))
+def test_warm_up_rises_to_where_the_other_begins_and_follows_it(steps: int, which: int) -> None:
+    expected = [FORMULAS[which](optimizer()).lr(t) for t in range(10)]
+    o = optimizer()
+    seen = rates(WarmupLR(o, steps, after=FORMULAS[which](o)), range(steps + 10))
+    np.testing.assert_array_equal(seen[steps:], expected)
+    full = np.array(expected[0])
+    np.testing.assert_allclose(seen[:steps], [full * (t + 1) / (steps + 1) for t in range(steps)], rtol=1e-12)
+
+
+def test_warm_up_alone_and_before_a_plateau() -> None:
+    seen = rates(WarmupLR(optimizer(1.0), 3), range(6))
+    assert seen == [[0.25], [0.5], [0.75], [1.0], [1.0], [1.0]]
+    o = optimizer(1.0)
+    schedule = WarmupLR(o, 1, after=ReduceLROnPlateau(o, patience=0, factor=0.5))
+    seen = []
+    for metric in (9.0, 5.0, 5.0, 5.0, 1.0):
+        seen += schedule.get_last_lr()
+        schedule.step(metric)
+    assert seen == [0.5, 1.0, 1.0, 0.5, 0.25]
+
+
+# ---- plateaus ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plateau_waits_reduces_and_cools_down() -> None:
+    schedule = ReduceLROnPlateau(optimizer(1.0), patience=1, factor=0.5, cooldown=2, min_lr=0.2)
+    seen = []
+    for metric in [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]:
+        schedule.step(metric)
+        seen += schedule.get_last_lr()
+    # one good, two bad: reduced; two cool, two bad: reduced; and again, to the least
+    assert seen == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.2, 0.2]
+
+
+def test_a_plateau_of_nan_is_one() -> None:
+    schedule = ReduceLROnPlateau(optimizer(1.0), patience=0, factor=0.5)
+    for _ in range(3):
+        schedule.step(math.nan)
+    assert schedule.get_last_lr() == [0.125]
+
+
+# ---- state -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=names(MAKERS))
+def test_going_on_from_a_saved_state(make: Any) -> None:
+    whole = rates(make(optimizer()), range(20))
+    schedule = make(optimizer())
+    assert rates(schedule, range(11)) == whole[:11]
+    saved = json.loads(json.dumps(schedule.state_dict()))  # plain data
+    again = make(optimizer())
+    again.load_state_dict(saved)
+    assert again.state_dict() == saved
+    assert rates(again, range(11, 20)) == whole[11:]
+    if isinstance(schedule, OneCycleLR):
+        assert again.optimizer.param_groups[0]["momentum"] != 0.9
+
+
+def test_the_optimizer_keeps_the_initial_rate() -> None:
+    first = optimizer()
+    schedule = ExponentialLR(first, 0.5)
+    schedule.step()
+    second = optimizer()
+    second.load_state_dict(first.state_dict())
+    assert ExponentialLR(second, 0.5, last_epoch=0).get_last_lr() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=names(MAKERS))
+def test_a_wrong_state_changes_nothing(make: Any) -> None:
+    schedule = make(optimizer())
+    before = schedule.state_dict()
+    other = make(optimizer(1.0, 0.5, 0.25)) if make is not MAKERS[0] and make is not MAKERS[6] else None
+    wrong = [{}, before | {"more": 1}, before | {"last_epoch": "soon"}]
+    wrong += [other.state_dict()] if other is not None else []
+    for state in wrong:
+        with pytest.raises(ValueError, match=r"load_state_dict: |for 2 groups|invalid literal"):
+            schedule.load_state_dict(state)
+        assert schedule.state_dict() == before
+
+
+def test_a_state_without_the_schedule_after() -> None:
+    o = optimizer()
+    alone, pair = WarmupLR(optimizer(), 3), WarmupLR(o, 3, after=StepLR(o, 2))
+    for a, b in ((alone, pair), (pair, alone)):
+        with pytest.raises(ValueError, match=r"WarmupLR.load_state_dict: .*`after`"):
+            a.load_state_dict(b.state_dict())
+
+
+# ---- bad input ---------------------------------------------------------------------------------------------------
+
+BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: StepLR(Parameter(np.ones(1)), 2), TypeError, "StepLR: expected an optimizer, got Parameter"),  # type: ignore[arg-type]
+    (lambda: StepLR(optimizer(), 0), ValueError, "StepLR: step_size must be a positive integer, not 0"),
+    (lambda: CosineAnnealingLR(optimizer(), 1.5), ValueError, "T_max must be a positive integer"),  # type: ignore[arg-type]
+    (lambda: LinearLR(optimizer(), start_factor=0.0), ValueError, "start_factor must be above 0"),
+    (lambda: LinearLR(optimizer(), end_factor=1.1), ValueError, "end_factor must be between 0 and 1"),
+    (lambda: LambdaLR(optimizer(), [float]), ValueError, "LambdaLR: there are 1 functions for 2 groups"),
+    (lambda: OneCycleLR(optimizer(), 1.0), ValueError, "needs total_steps, or epochs and steps_per_epoch"),
+    (lambda: OneCycleLR(optimizer(), [1.0], 5), ValueError, "there are 1 max_lr for 2 groups"),
+    (lambda: OneCycleLR(optimizer(), 1.0, 5, pct_start=2.0), ValueError, "pct_start must be between 0 and 1"),
+    (lambda: OneCycleLR(optimizer(), 1.0, 5, anneal_strategy="exp"), ValueError, "anneal_strategy must be"),
+    (lambda: OneCycleLR(Adagrad([Parameter(np.ones(1))]), 1.0, 5), ValueError, "Adagrad has no momentum"),
+    (lambda: ReduceLROnPlateau(optimizer(), factor=1.0), ValueError, "factor must be at least 0 and less than 1"),
+    (lambda: ReduceLROnPlateau(optimizer(), mode="best"), ValueError, "mode must be"),
+    (lambda: ReduceLROnPlateau(optimizer(), threshold_mode="x"), ValueError, "threshold_mode must be"),
+    (lambda: ReduceLROnPlateau(optimizer(), min_lr=[0, 0, 0]), ValueError, "there are 3 min_lr for 2 groups"),
+    (lambda: WarmupLR(optimizer(), 0), ValueError, "steps must be a positive integer"),
+    (lambda: WarmupLR(optimizer(), 2, StepLR(optimizer(), 1)), ValueError, "a schedule of the same optimizer"),
+    (lambda: LRScheduler(optimizer()).step(), NotImplementedError, r"does not define step\(\)"),
+    (lambda: Formula(optimizer()).start(), NotImplementedError, r"does not define lr\(\)"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BAD, ids=[message[:30] for *_, message in BAD])
+def test_bad_input(make: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_group_added_later() -> None:
+    o = optimizer()
+    schedule = StepLR(o, 2)
+    o.add_param_group({"params": [Parameter(np.ones(1))]})
+    with pytest.raises(ValueError, match="StepLR: there are 2 rates for 3 groups"):
+        schedule.step()
+    assert schedule.last_epoch == 0
