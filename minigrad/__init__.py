@@ -9,6 +9,7 @@
 """
 
 from . import rules as rules  # fills the table and binds the operators
+from .allocation import keep_freed_memory
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import DeviceError
 from .backward import walk
@@ -64,6 +65,7 @@ from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .vocabulary import primitive
 
 __version__ = "0.1.0"
+keep_freed_memory()
 
 __all__ = [
     "AnomalyError",

@@ -2,6 +2,9 @@
 
 The same seed on the same machine and backend gives the same numbers, bit for bit. The state can be read and restored,
 as plain numbers and strings that JSON holds.
+
+The CPU's generator tells its state. Those of other devices do not, so reading the state begins a new stream there,
+and the state says which: who goes on and who comes back later draw the same numbers.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from . import backend
 
 _seed: int = secrets.randbits(64)
 _generators: dict[str, Any] = {}
+_streams: dict[str, int] = {}  # of other devices: the number of the present stream
 
 
 def manual_seed(seed: int) -> None:
@@ -22,22 +26,32 @@ def manual_seed(seed: int) -> None:
         raise ValueError(f"manual_seed: the seed must be an integer that is not negative, not {seed!r}")
     _seed = seed
     _generators.clear()
+    _streams.clear()
 
 
 def generator(device: str = "cpu") -> Any:
     """The device's generator, a `numpy.random.Generator` or CuPy's."""
+    if device != "cpu" and ":" not in device:
+        device += ":0"
     if device not in _generators:
-        number = int(device.partition(":")[2] or 0)
-        _generators[device] = backend.backend_for(device).default_rng([_seed, number] if number else _seed, device)
+        if device == "cpu":
+            seed: Any = _seed
+        else:
+            seed = [_seed, int(device.partition(":")[2]), _streams.setdefault(device, 0)]
+        _generators[device] = backend.backend_for(device).default_rng(seed, device)
     return _generators[device]
 
 
 def get_random_state() -> dict[str, Any]:
-    """The state of all random numbers: the seed, and how far the CPU's generator has come."""
-    return {"seed": _seed, "cpu": generator("cpu").bit_generator.state}
+    """The state of all random numbers: the seed, how far the CPU's generator has come, the streams of other devices."""
+    for device in _streams:
+        if _generators.pop(device, None) is not None:  # something was drawn: what follows is a new stream
+            _streams[device] += 1
+    return {"seed": _seed, "cpu": generator("cpu").bit_generator.state, "streams": dict(_streams)}
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go on from a state that `get_random_state` gave. Generators of other devices start anew from its seed."""
+    """Go on from a state that `get_random_state` gave."""
     manual_seed(state["seed"])
     generator("cpu").bit_generator.state = state["cpu"]
+    _streams.update(state.get("streams", {}))

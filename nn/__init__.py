@@ -1,12 +1,14 @@
 """nn: recurrent networks from cells, with PyTorch's names.
 
-A cell is a step; a layer is a Python loop over any cell; stacks, directions, lengths and truncation work with every cell.
+A cell is a step; a layer is a Python loop over any cell; stacks, directions, lengths and truncation work with all of
+them.
 """
 
 from . import init
 from .attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell
 from .checkpoints import load_checkpoint, save_checkpoint
+from .classes import CrossEntropyLoss, NLLLoss
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .containers import ModuleDict, ModuleList, Sequential
 from .crf import CRF
@@ -34,12 +36,10 @@ from .layers import (
 from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
-    CrossEntropyLoss,
     HuberLoss,
     KLDivLoss,
     L1Loss,
     MSELoss,
-    NLLLoss,
 )
 from .mappings import encode_decode, many_to_many, many_to_one, one_to_many
 from .modules import Module, Parameter

@@ -63,13 +63,18 @@ class Packing:
 # ---- from a batch to rows, and back ------------------------------------------------------------------------------
 
 
+def in_order(array: Array, order: str) -> Array:
+    """The array in the memory order "C" or "F", copied if it is in another. (np.ascontiguousarray is NumPy's alone.)"""
+    return array.astype(array.dtype, order=order, copy=False)
+
+
 def _rows(x: Array, places: Array | None, real: Array | None) -> Array:
     """(T, N, D) to (R, D), feature by feature; zeros where a row is not real."""
     T, N, D = x.shape
     if places is None:
-        return np.ascontiguousarray(x.transpose(2, 0, 1)).reshape((D, T * N)).T
+        return in_order(x.transpose(2, 0, 1), "C").reshape((D, T * N)).T
     rows = x.reshape((T * N, D))[places]
-    return np.asfortranarray(rows if real is None else np.where(real, rows, 0))
+    return in_order(rows if real is None else np.where(real, rows, 0), "F")
 
 
 def _batch(rows: Array, T: int, N: int, places: Array | None, real: Array | None) -> Array:

@@ -24,7 +24,7 @@ from .cells.cell import complete
 from .dropout import Dropout
 from .layers import check_features
 from .modules import Module, Parameter
-from .packing import Packing, from_rows, packing_of, to_rows
+from .packing import Packing, from_rows, in_order, packing_of, to_rows
 
 Shown = list[dict[str, list[mg.Tensor]]]
 
@@ -187,7 +187,7 @@ class Recurrent(OverTime):
 
 
 def _columns(s: Any) -> Any:
-    return np.asfortranarray(s)
+    return in_order(s, "F")
 
 
 _recorded_columns: Any = mg.primitive(_columns, s=lambda g: g)

@@ -19,7 +19,6 @@ from .files import StrPath
 from .history import History
 from .modules import Module
 from .progress import Progress, uninterrupted
-from .schedules import ReduceLROnPlateau
 
 
 class Trainer:
@@ -237,11 +236,12 @@ class Trainer:
         return loss
 
     def _schedule_after(self, what: str, value: float | None = None) -> None:
-        if isinstance(self.schedule, ReduceLROnPlateau):
+        schedule: Any = self.schedule
+        if getattr(schedule, "wants_metric", False):
             if what == "epoch":
-                self.schedule.step(value)
-        elif self.schedule is not None and self.schedule_every == what:
-            self.schedule.step()
+                schedule.step(value)
+        elif schedule is not None and self.schedule_every == what:
+            schedule.step()
 
     # ---- saving and going on -------------------------------------------------------------------------------------
 
@@ -254,9 +254,6 @@ class Trainer:
     def resume(self, path: StrPath) -> Trainer:
         """Go on from a checkpoint: the next `fit` with the same data gives, bit for bit, what the run would have given
         uninterrupted. Returns this trainer. Raises ValueError or OSError, and changes nothing, if it cannot.
-
-        Exact as far as `mg.set_random_state` is: it sets the CPU's random numbers back, while those that are drawn on
-        another device (dropout on a GPU) start anew from the seed.
         """
         device = next((weight.device for weight in self.model.parameters()), "cpu")
         load_checkpoint(path, device=device, **self._parts())
@@ -331,6 +328,6 @@ class Trainer:
                     f"Trainer.fit: {name} is a {type(data).__name__}, which can be gone through only once, but "
                     f"{epochs} epochs are asked for; give a list, or an object whose __iter__ starts anew"
                 )
-        plateau = isinstance(self.schedule, ReduceLROnPlateau)
+        plateau = getattr(self.schedule, "wants_metric", False)
         if validation is None and (self.patience is not None or self.restore_best or plateau):
             raise ValueError("Trainer.fit: patience, restore_best and ReduceLROnPlateau need validation batches")

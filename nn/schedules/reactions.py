@@ -20,6 +20,7 @@ class ReduceLROnPlateau(LRScheduler):
     eps                        a smaller change than this is not made
     """
 
+    wants_metric = True
     MEMORY = ("last_epoch", "best", "num_bad_epochs", "cooldown_counter")
 
     def __init__(
@@ -94,6 +95,7 @@ class WarmupLR(LRScheduler):
         if after is not None and (not isinstance(after, LRScheduler) or after.optimizer is not optimizer):
             raise ValueError(f"WarmupLR: after must be a schedule of the same optimizer, not {after!r:.100}")
         self.after = after
+        self.wants_metric = after is not None and after.wants_metric
         self.full_lrs = self.get_last_lr()
         self._rise()
 

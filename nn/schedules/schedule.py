@@ -14,6 +14,7 @@ class LRScheduler:
     optimizer  whose groups' "lr" is written
     """
 
+    wants_metric = False  # whether `step` is given one: then it is called once an epoch, after validation
     MEMORY: tuple[str, ...] = ()  # the attributes that are its state: numbers, or lists with one for each group
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -23,7 +23,7 @@ from nn.checkpoints import load_checkpoint
 from nn.history import History
 from nn.optimizers import SGD, Adam
 from nn.progress import uninterrupted
-from nn.schedules import CosineAnnealingLR, ReduceLROnPlateau, StepLR
+from nn.schedules import CosineAnnealingLR, ReduceLROnPlateau, StepLR, WarmupLR
 from nn.trainer import Trainer
 from nn.truncation import TBPTT
 
@@ -97,7 +97,9 @@ def make(schedule: str = "step", seed: int = 5, **options: Any) -> Trainer:
     else:
         optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
         made = ReduceLROnPlateau(optimizer, patience=0, threshold=0.5)
-    options = {"schedule": made, "schedule_every": "epoch" if schedule == "plateau" else schedule} | options
+        if schedule == "warm plateau":
+            made = WarmupLR(optimizer, 1, after=made)
+    options = {"schedule": made, "schedule_every": "epoch" if "plateau" in schedule else schedule} | options
     return Trainer(model, optimizer, options.pop("step", squared_error), progress=False, log_every=3, **options)
 
 
@@ -116,7 +118,7 @@ class Stop(Exception):
     """Ends a run from within, as a crash would."""
 
 
-@pytest.mark.parametrize("schedule", ["step", "epoch", "plateau"])
+@pytest.mark.parametrize("schedule", ["step", "epoch", "plateau", "warm plateau"])
 @pytest.mark.parametrize("data", [list, Shuffled, Stateful])
 @pytest.mark.parametrize("after", [1, 3, N, N + 1, 2 * N - 1, 2 * N])
 def test_resumed_run_is_the_uninterrupted_run(tmp_path: Path, schedule: str, data: Any, after: int) -> None:

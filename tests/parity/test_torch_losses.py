@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import minigrad as mg
-from nn import losses
+import nn
 
 pytestmark = pytest.mark.parity
 
@@ -86,7 +86,7 @@ def test_elementwise(case: Any, reduction: str, dtype: Any) -> None:
         if key in options:
             mine[key] = rng.uniform(0.5, 2, 5).astype(dtype)
             their[key] = torch.tensor(mine[key])
-    ours = getattr(losses, name)(reduction=reduction, **mine)
+    ours = getattr(nn, name)(reduction=reduction, **mine)
     theirs = getattr(torch.nn, name)(reduction=reduction, **their)
     agree(lambda x: ours(x, y), lambda x: theirs(x, torch.tensor(y)), x, TOLERANCE[dtype], second)
     agree(lambda y: ours(mg.Tensor(x), y), lambda y: theirs(torch.tensor(x), y), y, TOLERANCE[dtype], False)
@@ -96,14 +96,14 @@ def test_batchmean() -> None:
     rng = np.random.default_rng(7)
     x, y = rng.standard_normal((4, 5)), rng.random((4, 5))
     y[0, 0] = 0
-    ours, theirs = losses.KLDivLoss(reduction="batchmean"), torch.nn.KLDivLoss(reduction="batchmean")
+    ours, theirs = nn.KLDivLoss(reduction="batchmean"), torch.nn.KLDivLoss(reduction="batchmean")
     agree(lambda x: ours(x, y), lambda x: theirs(x, torch.tensor(y)), x, 1e-12)
 
 
 @every_dtype
 def test_two_classes_at_zero_and_one(dtype: Any) -> None:
     p, y = np.array([0, 1, 0, 1, 1e-30, 0.5], dtype), np.array([0, 1, 1, 0, 0.3, 0.4], dtype)
-    ours, theirs = losses.BCELoss(reduction="none"), torch.nn.BCELoss(reduction="none")
+    ours, theirs = nn.BCELoss(reduction="none"), torch.nn.BCELoss(reduction="none")
     agree(lambda p: ours(p, y), lambda p: theirs(p, torch.tensor(y)), p, 5e-6, second=False)
 
 
@@ -122,12 +122,12 @@ def test_cross_entropy(shape: Any, smoothing: float, weighted: bool, reduction: 
     if t.ndim:
         t[::2] = np.where(rng.random(t[::2].shape) < 0.5, 3, t[::2])
     options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": 3}
-    ours = losses.CrossEntropyLoss(weight if weighted else None, **options)
+    ours = nn.CrossEntropyLoss(weight if weighted else None, **options)
     theirs = torch.nn.CrossEntropyLoss(torch.tensor(weight) if weighted else None, **options)
     agree(lambda x: ours(x, t), lambda x: theirs(classes_first(x), torch.tensor(t)), x, TOLERANCE[dtype])
     if not smoothing:
         del options["label_smoothing"]
-        nll = losses.NLLLoss(weight if weighted else None, **options)
+        nll = nn.NLLLoss(weight if weighted else None, **options)
         torch_nll = torch.nn.NLLLoss(torch.tensor(weight) if weighted else None, **options)
         agree(lambda x: nll(x, t), lambda x: torch_nll(classes_first(x), torch.tensor(t)), x, TOLERANCE[dtype])
 
@@ -141,7 +141,7 @@ def test_cross_entropy_of_distributions(smoothing: float, weighted: bool, reduct
     x, weight = rng.standard_normal((3, 4, 7)).astype(dtype), rng.uniform(0.5, 2, 7).astype(dtype)
     q = rng.dirichlet(np.ones(7), (3, 4)).astype(dtype)
     options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing}
-    ours = losses.CrossEntropyLoss(weight if weighted else None, **options)
+    ours = nn.CrossEntropyLoss(weight if weighted else None, **options)
     theirs = torch.nn.CrossEntropyLoss(torch.tensor(weight) if weighted else None, **options)
     theirs_of = classes_first(torch.tensor(q))
     agree(lambda x: ours(x, q), lambda x: theirs(classes_first(x), theirs_of), x, TOLERANCE[dtype])
@@ -156,6 +156,6 @@ def test_cross_entropy_of_distributions(smoothing: float, weighted: bool, reduct
 def test_large_vocabulary_in_both_memory_orders(dtype: Any) -> None:
     rng = np.random.default_rng(17)
     x, t = (5 * rng.standard_normal((20, 1000))).astype(dtype), rng.integers(0, 1000, 20)
-    ours, theirs = losses.CrossEntropyLoss(), torch.nn.CrossEntropyLoss()
+    ours, theirs = nn.CrossEntropyLoss(), torch.nn.CrossEntropyLoss()
     for array in (x, np.asfortranarray(x)):
         agree(lambda x: ours(x, t), lambda x: theirs(x, torch.tensor(t)), array, TOLERANCE[dtype])

@@ -1,0 +1,38 @@
+"""Freed memory is kept for the next pass, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, numpy as np, minigrad as mg
+W = mg.randn(64, 64, requires_grad=True)
+def once():
+    h = mg.zeros((32, 64))
+    for _ in range(200):
+        h = np.tanh(h @ W)
+    h.sum().backward()
+once(); once()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    once()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(**environment: str) -> int:
+    """Page faults of five passes, of about 800 pages each, after two to warm up."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told to keep freed memory")
+def test_a_second_pass_finds_its_memory() -> None:
+    assert faults() < 200
+    assert faults(MINIGRAD_KEEP_MEMORY="0") > 1000
