@@ -1,0 +1,132 @@
+"""The layers of `nn` beside PyTorch's: forward and backward, to the input and all weights.
+
+`torch.nn.LSTM`, `GRU` and `RNN` are the fused layers; "cell loop" is a Python loop over PyTorch's own cell. Ragged
+batches are given to minigrad as lengths, and to PyTorch packed; "padded" is the same batch without lengths.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..compare import WHOLE_CALL, Call, Case, Setup
+from ..peers import normals, start_of, take_grads
+
+SIZES = (
+    (1, 50, 64, 64),
+    (16, 50, 64, 64),
+    (32, 50, 128, 128),
+    (20, 20, 200, 200),
+    (64, 50, 256, 256),
+)  # N sequences, T steps, D inputs, H states
+KINDS = {"LSTM": 4, "GRU": 3, "RNN": 1}  # and how many gates
+RAGGED = (64, 100, 128, 128)
+
+
+def weights(kind: str, D: int, H: int) -> dict[str, Any]:
+    """The same small weights for every side, by PyTorch's names."""
+    rows = KINDS[kind] * H
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    return dict(zip(names, normals((rows, D), (rows, H), (rows,), (rows,), seed=2), strict=True))
+
+
+def on_minigrad(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None) -> Setup:
+    """The layer of `nn`."""
+
+    def setup() -> Call:
+        import minigrad as mg
+        import nn
+
+        layer = getattr(nn, kind)(D, H)
+        layer.load_state_dict(weights(kind, D, H))
+        xs = mg.tensor(normals((T, N, D))[0], requires_grad=True)
+        start = start_of((T, N, H))
+
+        def call() -> list[Any]:
+            layer(xs, lengths=lengths)[0].backward(start)
+            return take_grads([xs, *layer.parameters()])
+
+        return call
+
+    return setup
+
+
+def on_torch(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None) -> Setup:
+    """PyTorch's fused layer."""
+
+    def setup() -> Call:
+        import torch
+        from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+        layer = getattr(torch.nn, kind)(D, H)
+        layer.load_state_dict({name: torch.tensor(w) for name, w in weights(kind, D, H).items()})
+        xs = torch.tensor(normals((T, N, D))[0], requires_grad=True)
+        start = torch.tensor(start_of((T, N, H)))
+
+        def call() -> list[Any]:
+            if lengths is None:
+                output = layer(xs)[0]
+            else:
+                packed = layer(pack_padded_sequence(xs, torch.tensor(lengths), enforce_sorted=False))[0]
+                output = pad_packed_sequence(packed, total_length=T)[0]
+            output.backward(start)
+            return take_grads([xs, *layer.parameters()])
+
+        return call
+
+    return setup
+
+
+def on_torch_cell(kind: str, N: int, T: int, D: int, H: int) -> Setup:
+    """A loop over PyTorch's cell."""
+
+    def setup() -> Call:
+        import torch
+
+        cell = getattr(torch.nn, kind + "Cell")(D, H)
+        cell.load_state_dict({name.removesuffix("_l0"): torch.tensor(w) for name, w in weights(kind, D, H).items()})
+        xs = torch.tensor(normals((T, N, D))[0], requires_grad=True)
+        start = torch.tensor(start_of((T, N, H)))
+
+        def call() -> list[Any]:
+            state, outputs = None, []
+            for x in xs.unbind():
+                state = cell(x, state)
+                outputs.append(state[0] if kind == "LSTM" else state)
+            torch.stack(outputs).backward(start)
+            return take_grads([xs, *cell.parameters()])
+
+        return call
+
+    return setup
+
+
+def sides(kind: str, size: tuple[int, int, int, int]) -> dict[str, Setup]:
+    return {
+        "minigrad": on_minigrad(kind, *size),
+        f"torch.nn.{kind}": on_torch(kind, *size),
+        "torch, cell loop": on_torch_cell(kind, *size),
+    }
+
+
+def ragged() -> list[Case]:
+    """Random lengths between 1 and T, one of them T; and the same batch without lengths."""
+    N, T, _, _ = RAGGED
+    lengths = np.random.default_rng(0).integers(1, T + 1, N)
+    lengths[0] = T
+    return [
+        Case(f"layers: LSTM, random lengths, N T D H = {RAGGED}", {
+            "minigrad": on_minigrad("LSTM", *RAGGED, lengths=lengths.tolist()),
+            "torch, packed": on_torch("LSTM", *RAGGED, lengths=lengths.tolist()),
+        }),
+        Case(f"layers: LSTM, padded, N T D H = {RAGGED}", {
+            "minigrad": on_minigrad("LSTM", *RAGGED),
+            "torch": on_torch("LSTM", *RAGGED),
+        }),
+    ]  # fmt: skip
+
+
+CASES = [
+    Case(f"layers: {kind}, N T D H = {size}", sides(kind, size), memory=WHOLE_CALL) for kind in KINDS for size in SIZES
+] + ragged()
