@@ -30,6 +30,7 @@ bench: $(VENV)/dev
 # Pages that are made from the code.
 docs: $(VENV)/test
 	$(BIN)/python docs/make_vocabulary.py
+	$(BIN)/python docs/make_figures.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

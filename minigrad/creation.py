@@ -71,6 +71,8 @@ def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_
 
 
 def _filled(shape: Any, function: str, dtype: Any, device: str | None, requires_grad: bool, *fill: Any) -> Tensor:
+    if isinstance(dtype, int) and not isinstance(shape, tuple | list):
+        raise TypeError(f"{function}: the shape is one argument, as in NumPy: mg.{function}(({shape}, {dtype}), ...)")
     array = getattr(np, function)(shape, *fill, dtype=_default if dtype is None else dtype)
     return _made(array, device, requires_grad)
 

@@ -44,7 +44,7 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class GraphEdge:
-    """kind: "" for an ordinary edge, "state" from one time step to a later one, "detached"."""
+    """kind: "" for an ordinary edge, "state" from one time step to another, "detached"."""
 
     source: str
     target: str
@@ -207,7 +207,7 @@ class _Builder:
             tuple(_label(s) for s in _path(node.scope)),
         ))  # fmt: skip
         for source, from_scope in sources:
-            carried = from_scope is not None and _is_later(node.scope, from_scope)
+            carried = from_scope is not None and _other_step(node.scope, from_scope)
             self.edges.append(GraphEdge(source, name, "state" if carried else ""))
         if node.extra is not None:
             for kind, label, position in node.extra.inputs.values():
@@ -243,7 +243,7 @@ def _label(scope: Scope) -> str:
     return scope.label if scope.step is None else f"{scope.label} = {scope.step}"
 
 
-def _is_later(scope: Scope | None, earlier: Scope) -> bool:
-    """Whether a scope lies in a later step of the loop in which `earlier` lies."""
-    before = {s.label: s.step for s in _path(earlier) if s.step is not None}
-    return any(s.step is not None and s.label in before and s.step > (before[s.label] or 0) for s in _path(scope))
+def _other_step(scope: Scope | None, source: Scope) -> bool:
+    """Whether a scope lies in another step of the loop in which `source` lies: the way of a state."""
+    before = {s.label: s.step for s in _path(source) if s.step is not None}
+    return any(s.step is not None and before.get(s.label, s.step) != s.step for s in _path(scope))

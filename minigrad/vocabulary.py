@@ -115,7 +115,7 @@ def primitive(
             raise TypeError(f"primitive: {forward.__name__} needs formulas for {names}, got {tuple(formulas)}")
         made: Primitive = Elementwise(forward.__name__, forward, *[formulas[n] for n in names])
     else:
-        made = Primitive(forward.__name__, forward, formulas, joint=joint)
+        made = Primitive(forward.__name__.strip("_"), forward, formulas, joint=joint)
     for function in functions:
         if isinstance(function, np.ufunc) and not isinstance(made, Elementwise):
             raise TypeError(f"primitive: pass {function.__name__} itself as the forward, to stand for it")

@@ -272,3 +272,8 @@ def test_dlpack_from_a_device_that_is_not_known() -> None:
 
     with pytest.raises(mg.DeviceError, match="device type 8"):
         mg.from_dlpack(Elsewhere())
+
+
+def test_a_shape_given_as_two_arguments_is_explained() -> None:
+    with pytest.raises(TypeError, match=r"zeros: the shape is one argument, as in NumPy: mg.zeros\(\(2, 4\), ...\)"):
+        mg.zeros(2, 4)

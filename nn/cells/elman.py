@@ -31,16 +31,16 @@ def activated_sum(nonlinearity: str | Function, title: str) -> Function:
 
 
 def _fused_sum(f: Function) -> Function:
-    def plain(x: Any, r: Any) -> Any:
+    def rnn(x: Any, r: Any) -> Any:
         return f(x + r)
 
-    fused = mg.fuse(plain)
+    fused = mg.fuse(rnn)
 
     def either(x: Any, r: Any) -> Any:
         try:
             return fused(x, r)
         except mg.FusionError:  # f is not element-wise
-            return plain(x, r)
+            return rnn(x, r)
 
     return either
 
