@@ -9,15 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import minigrad
+import nn
 from minigrad import dispatch
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
-    m.name for m in pkgutil.walk_packages(minigrad.__path__, "minigrad.") if not m.name.endswith("__main__")
+    module.name
+    for package in (minigrad, nn)
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+    if not module.name.endswith("__main__")
 )
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -33,7 +38,7 @@ def own_tables() -> Iterator[None]:
         table.update(before)
 
 
-@pytest.mark.parametrize("name", ["minigrad", *MODULES])
+@pytest.mark.parametrize("name", ["minigrad", "nn", *MODULES])
 def test_docstrings(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert result.failed == 0
@@ -55,9 +60,10 @@ def test_the_vocabulary_page_is_the_table() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_public_name_is_documented() -> None:
+@pytest.mark.parametrize("package", [minigrad, nn], ids=lambda package: package.__name__)
+def test_every_public_name_is_documented(package: ModuleType) -> None:
     undocumented = [
-        name for name in dir(minigrad)
-        if not name.startswith("_") and callable(getattr(minigrad, name)) and not getattr(minigrad, name).__doc__
+        name for name in dir(package)
+        if not name.startswith("_") and callable(getattr(package, name)) and not getattr(package, name).__doc__
     ]  # fmt: skip
     assert undocumented == []
