@@ -36,13 +36,16 @@ def _register(name: str, entry: Any, functions: tuple[Any, ...], table: dict[str
         NUMPY_NAMES.setdefault(name, []).append(f"{path.replace('numpy', 'np', 1)}.{function.__name__}")
 
 
-def elementwise(forward: Any, *formulas: Formula, name: str | None = None) -> Elementwise:
+def elementwise(
+    forward: Any, *formulas: Formula, name: str | None = None, ufunc: np.ufunc | None = None
+) -> Elementwise:
     """An element-wise operation: a ufunc, or a function of our own, and a formula for each of its operands.
 
-    Formulas name the operands `x`, or `a` and `b`.
+    Formulas name the operands `x`, or `a` and `b`. `ufunc` is NumPy's name for a function of our own.
     """
     primitive = Elementwise(name or forward.__name__, forward, *formulas)
-    _register(primitive.name, primitive, (forward,) if isinstance(forward, np.ufunc) else (), PRIMITIVES)
+    numpys = forward if isinstance(forward, np.ufunc) else ufunc
+    _register(primitive.name, primitive, () if numpys is None else (numpys,), PRIMITIVES)
     return primitive
 
 

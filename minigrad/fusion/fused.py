@@ -268,10 +268,10 @@ class Fused(Primitive):
         node = new_node(self, ((edges, _PULL, kept),), mode.scope, 2)
         node.shape, node.dtype, node.extra = kernel.shapes, kernel.dtypes, kernel.extra
         remember_inputs(node, operands)
-        outputs = tuple([
-            _tensor(y, Output(node, k, shape, dtype)) if vary else _tensor(y)
-            for k, y, shape, dtype, vary in zip(kernel.counted, ys, kernel.shapes, kernel.dtypes, kernel.vary, strict=False)
-        ])  # fmt: skip
+        each = zip(kernel.counted, ys, kernel.shapes, kernel.dtypes, kernel.vary, strict=False)
+        outputs = tuple(
+            [_tensor(y, Output(node, k, shape, t)) if vary else _tensor(y) for k, y, shape, t, vary in each]
+        )
         for observer in mode.observers:
             observer.recorded(self, tuple(operands), ys, node)
         return outputs if kernel.flat else kernel.structure(list(outputs))

@@ -35,38 +35,6 @@ def columns(x: Any) -> Any:
     return np.swapaxes(x, -1, -2)
 
 
-def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
-    """g bᵀ."""
-    if len(b.shape) == 1:
-        return np.expand_dims(g, -1) * b
-    if len(a_shape) == 1:
-        return (np.expand_dims(g, -2) @ columns(b))[..., 0, :]
-    if len(a_shape) == 2 and len(b.shape) == 2:
-        return gathered(g.T, b.T)
-    return g @ columns(b)
-
-
-def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
-    """aᵀ g; for one matrix against a stack of rows, over all rows at once."""
-    if len(a.shape) == 1:
-        return a * g if len(b_shape) == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
-    if len(b_shape) == 1:
-        return (columns(a) @ np.expand_dims(g, -1))[..., 0]
-    if len(b_shape) == 2:
-        if len(a.shape) > 2:
-            n = math.prod(a.shape[:-1])
-            a, g = a.reshape((n, a.shape[-1])), g.reshape((n, g.shape[-1]))
-        return gathered(a, g)
-    return columns(a) @ g
-
-
-matmul: Elementwise = elementwise(np.matmul, matmul_left, matmul_right)
-multiply = dispatch.UFUNCS[np.multiply]
-
-
-# ---- a linear map of rows ----------------------------------------------------------------------------------------
-
-
 def by_feature(rows: Array) -> bool:
     """Whether a matrix lies in memory column by column: each feature's numbers, of all rows, side by side."""
     return rows.strides[0] < rows.strides[1] and rows.shape[0] > 1  # type: ignore[no-any-return]
@@ -79,7 +47,43 @@ def times(rows: Array, matrix: Array) -> Array:
 
 def flat(x: Any) -> Any:
     """All rows of (..., D) as one matrix."""
-    return x if len(x.shape) == 2 else x.reshape((-1, x.shape[-1]))
+    return x if len(x.shape) == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
+    """g bᵀ."""
+    if len(b.shape) == 1:
+        return np.expand_dims(g, -1) * b
+    if len(a_shape) == 1:
+        return (np.expand_dims(g, -2) @ columns(b))[..., 0, :]
+    if len(a_shape) == 2 and len(b.shape) == 2:
+        return times(g, b.T) if not isinstance(g, Tensor) and by_feature(g) else gathered(g.T, b.T)
+    return g @ columns(b)
+
+
+def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
+    """aᵀ g; for one matrix against a stack of rows, over all rows at once."""
+    if len(a.shape) == 1:
+        return a * g if len(b_shape) == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
+    if len(b_shape) == 1:
+        return (columns(a) @ np.expand_dims(g, -1))[..., 0]
+    if len(b_shape) == 2:
+        return gathered(flat(a), flat(g))
+    return columns(a) @ g
+
+
+def product(a: Array, b: Array) -> Array:
+    """a b. A stack of rows against one matrix is one product; NumPy would make one for each matrix of the stack."""
+    if len(getattr(b, "shape", ())) != 2 or len(getattr(a, "shape", ())) < 2 or a.shape[-1] != b.shape[0]:
+        return np.matmul(a, b)
+    return times(flat(a), b).reshape((*a.shape[:-1], b.shape[1]))
+
+
+matmul: Elementwise = elementwise(product, matmul_left, matmul_right, name="matmul", ufunc=np.matmul)
+multiply = dispatch.UFUNCS[np.multiply]
+
+
+# ---- a linear map of rows ----------------------------------------------------------------------------------------
 
 
 def linear_input(g: Any, weight: Any) -> Any:
