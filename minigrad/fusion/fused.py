@@ -269,9 +269,7 @@ class Fused(Primitive):
         node.shape, node.dtype, node.extra = kernel.shapes, kernel.dtypes, kernel.extra
         remember_inputs(node, operands)
         each = zip(kernel.counted, ys, kernel.shapes, kernel.dtypes, kernel.vary, strict=False)
-        outputs = tuple(
-            [_tensor(y, Output(node, k, shape, t)) if vary else _tensor(y) for k, y, shape, t, vary in each]
-        )
+        outputs = tuple([_tensor(y, Output(node, k, s, t)) if vary else _tensor(y) for k, y, s, t, vary in each])
         for observer in mode.observers:
             observer.recorded(self, tuple(operands), ys, node)
         return outputs if kernel.flat else kernel.structure(list(outputs))

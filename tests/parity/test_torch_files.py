@@ -21,6 +21,10 @@ MODULES = {
     "linear without bias": (lambda n: n.Linear(4, 3, bias=False), (2, 5, 4)),
     "layer norm": (lambda n: n.LayerNorm((3, 4)), (2, 3, 4)),
     "embedding": (lambda n: n.Embedding(7, 3, padding_idx=1), None),
+    "rnn": (lambda n: n.RNN(4, 3, 2, nonlinearity="relu"), (5, 2, 4)),
+    "lstm": (lambda n: n.LSTM(4, 3, 2, bidirectional=True, batch_first=True), (2, 5, 4)),
+    "lstm with a projection": (lambda n: n.LSTM(4, 3, proj_size=2, bias=False), (5, 2, 4)),
+    "gru": (lambda n: n.GRU(4, 3, 3, bidirectional=True), (5, 2, 4)),
     "nested": (lambda n: n.Sequential(n.Linear(4, 6), n.Tanh(), n.Sequential(n.LayerNorm(6), n.Linear(6, 2))), (5, 4)),
 }
 
@@ -36,7 +40,9 @@ def randomized(module: Any, rng: np.random.Generator) -> Any:
 
 def outputs(ours: Any, theirs: Any, shape: tuple[int, ...] | None, rng: np.random.Generator) -> tuple[Any, Any]:
     x = rng.integers(0, 7, (2, 5)) if shape is None else rng.standard_normal(shape).astype(np.float32)
-    return ours(x if shape is None else mg.tensor(x)).numpy(), theirs(torch.tensor(x)).detach().numpy()
+    results = ours(x if shape is None else mg.tensor(x)), theirs(torch.tensor(x))
+    mine, other = [r[0] if isinstance(r, tuple) else r for r in results]
+    return mine.numpy(), other.detach().numpy()
 
 
 @pytest.mark.parametrize(("make", "shape"), MODULES.values(), ids=MODULES)
