@@ -22,13 +22,14 @@ Hook = Callable[[Any, tuple[Any, ...], Any], Any]
 class Parameter(mg.Tensor):
     """A Tensor that is a weight of the module it is an attribute of. It requires grad unless told otherwise.
 
-    data  a Tensor or an array of floats; the Parameter shares its memory
+    data  a Tensor or an array of floats, whose memory the Parameter shares; or numbers in lists
     """
 
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, mg.Tensor) else mg.tensor(data).data, requires_grad)
+        shared = isinstance(data, mg.Tensor) or backend.is_array(data)
+        super().__init__(data if shared else mg.tensor(data), requires_grad)
 
 
 class LoadResult(NamedTuple):

@@ -74,11 +74,15 @@ class Cell(Module):
 
     def initial_state(self, batch: int) -> State:
         """Zeros (N, size), feature by feature in memory; in training with recurrent dropout, also its mask."""
-        like = next(self._tensors(), mg.zeros(())).data
-        zeros = tuple([mg.Tensor(np.zeros_like(like, shape=(batch, n), order="F")) for n in self.sizes])
-        if self.training and self.recurrent_dropout:
-            return (*zeros, dropout_mask(zeros[0].shape, self.recurrent_dropout, zeros[0]))
-        return zeros
+        like = next(self._tensors(), mg.zeros(()))
+        shapes, n = self.shapes(batch), len(self.sizes)
+        zeros = [mg.Tensor(np.zeros_like(like.data, shape=shape, order="F")) for shape in shapes[:n]]
+        return (*zeros, *[dropout_mask(shape, self.recurrent_dropout, like) for shape in shapes[n:]])
+
+    def shapes(self, batch: int) -> list[tuple[int, int]]:
+        """Those of the initial state's tensors, known without drawing a mask."""
+        masked = self.training and self.recurrent_dropout > 0
+        return [(batch, size) for size in (*self.sizes, *self.sizes[:masked])]
 
     def step(self, x: mg.Tensor, state: State) -> State:
         """One step: what `inputs` gave (N, ...), and the state, to the next state and the gates."""
@@ -145,19 +149,23 @@ def complete(cell: Any, given: Sequence[Any], batch: int, title: str) -> State:
 
     Raises ValueError where a shape is not the initial state's.
     """
-    initial = cell.initial_state(batch)
-    if not isinstance(initial, tuple):
-        raise TypeError(f"{title}: initial_state must return a tuple of tensors, got {type(initial).__name__}")
-    if len(given) > len(initial) or (given and len(given) < len(getattr(cell, "states", initial))):
-        raise ValueError(f"{title}: the state has {len(initial)} tensors, {len(given)} were given{here()}")
+    initial: Any = ()
+    expected = cell.shapes(batch) if isinstance(cell, Cell) else None
+    if expected is None or len(given) < len(expected):
+        initial = cell.initial_state(batch)
+        if not isinstance(initial, tuple):
+            raise TypeError(f"{title}: initial_state must return a tuple of tensors, got {type(initial).__name__}")
+        expected = [s.shape for s in initial]
+    if len(given) > len(expected) or (given and len(given) < len(getattr(cell, "states", expected))):
+        raise ValueError(f"{title}: the state has {len(expected)} tensors, {len(given)} were given{here()}")
     names = getattr(cell, "states", ())
-    for k, (s, start) in enumerate(zip(given, initial, strict=False)):
-        if tuple(np.shape(s)) != start.shape:
+    for k, (s, wanted) in enumerate(zip(given, expected, strict=False)):
+        shape = tuple(np.shape(s))
+        if shape != wanted:
             name = names[k] if k < len(names) else str(k)
-            shape = tuple(np.shape(s))
-            axis = next((a for a, (m, n) in enumerate(zip(shape, start.shape, strict=False)) if m != n), None)
-            which = "" if axis is None or len(shape) != len(start.shape) else f": axis {axis} differs"
-            raise ValueError(f"{title}: state {name!r} has shape {shape}, expected {start.shape}{which}{here()}")
+            axis = next((a for a, (m, n) in enumerate(zip(shape, wanted, strict=False)) if m != n), None)
+            which = "" if axis is None or len(shape) != len(wanted) else f": axis {axis} differs"
+            raise ValueError(f"{title}: state {name!r} has shape {shape}, expected {wanted}{which}{here()}")
     return (*[s if isinstance(s, mg.Tensor) else mg.tensor(s) for s in given], *initial[len(given) :])
 
 

@@ -280,23 +280,63 @@ def test_zoneout_in_training_is_a_mixture_also_for_gradients(rng: Rng) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: nn.LSTMCell(3, 4)(mg.zeros((2, 5))), ValueError, r"LSTMCell: the input has 5 features \(axis 1 of \(2, 5\)\), but input_size is 3"),
-        (lambda: nn.GRUCell(3, 4)(mg.zeros((2, 2, 3))), ValueError, r"GRUCell: expected an input \(N, D\) or \(D,\), got \(2, 2, 3\)"),
+        (
+            lambda: nn.LSTMCell(3, 4)(mg.zeros((2, 5))),
+            ValueError,
+            r"LSTMCell: the input has 5 features \(axis 1 of \(2, 5\)\), but input_size is 3",
+        ),
+        (
+            lambda: nn.GRUCell(3, 4)(mg.zeros((2, 2, 3))),
+            ValueError,
+            r"GRUCell: expected an input \(N, D\) or \(D,\), got \(2, 2, 3\)",
+        ),
         (lambda: nn.GRUCell(3, 4)(np.ones((2, 3), int)), TypeError, "GRUCell: the input must be of floats, not int64"),
-        (lambda: nn.GRUCell(3, 4)(mg.zeros((2, 3)), mg.zeros((2, 5))), ValueError, r"GRUCell: state 'h' has shape \(2, 5\), expected \(2, 4\): axis 1 differs"),
-        (lambda: nn.LSTMCell(3, 4)(mg.zeros((2, 3)), (mg.zeros((2, 4)), mg.zeros((1, 4)))), ValueError, r"LSTMCell: state 'c' has shape \(1, 4\), expected \(2, 4\): axis 0 differs"),
-        (lambda: nn.LSTMCell(3, 4)(mg.zeros((2, 3)), mg.zeros((2, 4))), ValueError, "LSTMCell: the state has 2 tensors, 1 were given"),
-        (lambda: nn.RNNCell(3, 4)(mg.zeros((2, 3)), (mg.zeros((2, 4)),) * 2), ValueError, "RNNCell: the state has 1 tensors, 2 were given"),
+        (
+            lambda: nn.GRUCell(3, 4)(mg.zeros((2, 3)), mg.zeros((2, 5))),
+            ValueError,
+            r"GRUCell: state 'h' has shape \(2, 5\), expected \(2, 4\): axis 1 differs",
+        ),
+        (
+            lambda: nn.LSTMCell(3, 4)(mg.zeros((2, 3)), (mg.zeros((2, 4)), mg.zeros((1, 4)))),
+            ValueError,
+            r"LSTMCell: state 'c' has shape \(1, 4\), expected \(2, 4\): axis 0 differs",
+        ),
+        (
+            lambda: nn.LSTMCell(3, 4)(mg.zeros((2, 3)), mg.zeros((2, 4))),
+            ValueError,
+            "LSTMCell: the state has 2 tensors, 1 were given",
+        ),
+        (
+            lambda: nn.RNNCell(3, 4)(mg.zeros((2, 3)), (mg.zeros((2, 4)),) * 2),
+            ValueError,
+            "RNNCell: the state has 1 tensors, 2 were given",
+        ),
         (lambda: nn.RNNCell(3, 0), ValueError, "RNNCell: sizes must be positive integers, got 0"),
         (lambda: nn.RNNCell(3.0, 2), ValueError, r"RNNCell: sizes must be positive integers, got 3\.0"),  # type: ignore[arg-type]
-        (lambda: nn.RNNCell(3, 2, nonlinearity="cosine"), ValueError, r"RNNCell: nonlinearity is \['relu', 'tanh'\] or a function, not 'cosine'"),
+        (
+            lambda: nn.RNNCell(3, 2, nonlinearity="cosine"),
+            ValueError,
+            r"RNNCell: nonlinearity is \['relu', 'tanh'\] or a function, not 'cosine'",
+        ),
         (lambda: nn.LSTMCell(3, 2, proj_size=2), ValueError, "LSTMCell: proj_size must be below hidden_size 2, got 2"),
-        (lambda: nn.LSTMCell(3, 2, zoneout=(0.1, 0.1, 0.1)), ValueError, "LSTMCell: zoneout must be one number, or one for each of"),
-        (lambda: nn.LSTMCell(3, 2, zoneout=1.5), ValueError, r"LSTMCell: a probability must be between 0 and 1, not 1\.5"),
-        (lambda: nn.GRUCell(3, 2, recurrent_dropout=-0.1), ValueError, r"GRUCell: a probability must be between 0 and 1, not -0\.1"),
+        (
+            lambda: nn.LSTMCell(3, 2, zoneout=(0.1, 0.1, 0.1)),
+            ValueError,
+            "LSTMCell: zoneout must be one number, or one for each of",
+        ),
+        (
+            lambda: nn.LSTMCell(3, 2, zoneout=1.5),
+            ValueError,
+            r"LSTMCell: a probability must be between 0 and 1, not 1\.5",
+        ),
+        (
+            lambda: nn.GRUCell(3, 2, recurrent_dropout=-0.1),
+            ValueError,
+            r"GRUCell: a probability must be between 0 and 1, not -0\.1",
+        ),
         (lambda: nn.DeepTransitionCell(3, 2, transition_layers=0), ValueError, "transition_layers must be at least 1"),
     ],
-)  # fmt: skip
+)
 def test_bad_input(call: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         call()

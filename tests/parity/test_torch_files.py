@@ -14,7 +14,12 @@ import minigrad as mg
 import nn
 from nn.files import load, load_metadata, save
 
-pytestmark = pytest.mark.parity
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings(
+        "ignore:LSTM with projections is not supported with oneDNN"
+    ),  # PyTorch says how it computes
+]
 
 MODULES = {
     "linear": (lambda n: n.Linear(4, 3), (5, 4)),
