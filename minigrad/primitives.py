@@ -169,6 +169,9 @@ class Primitive:
             return record_many(self, tuple(y), edges, mode, values)
         return record(self, y, edges, mode, values, True)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Primitive:
+        return self  # an operation has no state of anybody's
+
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 

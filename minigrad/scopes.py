@@ -37,12 +37,13 @@ class Scope:
         return tuple(reversed(chain))
 
     def __str__(self) -> str:
-        text = ""
+        text, joint = "", ""
         for part in self.path():
             if part.step is not None:
-                text += f" {part.label}={part.step}"
+                text, joint = f"{text} {part.label}={part.step}", " "
             else:
-                text += ("." if text and not part.label.startswith("[") else "") + part.label
+                text += ("" if part.label.startswith("[") else joint) + part.label
+                joint = "."
         return text.strip()
 
 

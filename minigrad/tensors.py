@@ -7,6 +7,7 @@ the same primitives, without the detour, in `rules/__init__.py`.
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -179,7 +180,7 @@ class Tensor:
         memo[id(self)] = twin
         twin.data = self.data.copy()
         twin.edge = twin._hooks = twin._origin = None
-        twin.grad = None if self.grad is None else Tensor._of(self.grad.data.copy())
+        twin.grad = copy.deepcopy(self.grad, memo)
         twin._requires_grad, twin._name = self._requires_grad, self._name
         return twin
 

@@ -137,8 +137,8 @@ class Plan:
     def _reserve_results(self, schedule: list[Symbol]) -> None:
         """Names for the results; the parts of a joined one are views of it, computed in place where possible."""
         computed = set(schedule)
-        for symbol in dict.fromkeys(self.results):
-            if symbol in self._names or symbol.op in VIEWS:
+        for symbol in dict.fromkeys(self._bases([s])[-1] for s in self.results):  # a view's memory is the caller's, too
+            if symbol in self._names:
                 continue
             name = self._names[symbol] = f"r{len(self._lines)}"
             self._lines.append(f"{name} = empty({symbol.shape}, {self._constant(symbol.dtype)}, {self.order!r})")

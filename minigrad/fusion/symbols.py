@@ -121,8 +121,6 @@ class Symbol(NDArrayOperatorsMixin):
             return value
         if isinstance(value, bool | int | float | np.generic):
             return value
-        if backend.is_array(value) and value.ndim == 0 and backend.backend_of(value).synchronous:
-            return value[()]
         raise refuse(f"a {type(value).__name__} from outside is used; pass it as an argument")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,31 @@ def test_some_outputs_and_some_inputs(needs: tuple[bool, bool], used: tuple[int,
         assert (ours is None) == (plain is None)
         if plain is not None:
             np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-15)
+
+
+def test_gradients_of_several_calls_have_memory_of_their_own() -> None:
+    """A gradient that is a view, such as that of an operand that was broadcast, outlives the next call."""
+    for shape in [(4,), (1, 4), (3, 1), ()]:
+        f = mg.fuse(lambda x, p: np.tanh(x * p))
+        gradients = []
+        for g in (f, f.plain):
+            x, p = inputs_for([(3, 4), shape], np.float64)
+            (g(g(x, p), p) * g(2 * x, p)).sum().backward()
+            gradients.append([x.grad.data, p.grad.data])
+        for ours, plain in zip(*gradients, strict=True):
+            np.testing.assert_allclose(ours, plain, rtol=1e-12)
+
+
+def test_a_number_from_outside_is_refused_since_its_gradient_would_be_lost() -> None:
+    scale = mg.tensor(2.0, requires_grad=True)
+    with pytest.raises(mg.FusionError, match="pass it as an argument"):
+        mg.fuse(lambda x: x * scale)(mg.ones(3))
+
+
+def test_a_fused_function_that_ran_can_be_copied_with_its_owner() -> None:
+    f = mg.fuse(np.tanh)
+    f(mg.ones(3, requires_grad=True))
+    assert copy.deepcopy({"f": f})["f"] is f
 
 
 def test_on_every_backend(backend: Any) -> None:

@@ -126,7 +126,7 @@ def test_a_steps_iterator_that_is_closed_late_disturbs_nobody() -> None:
         next(loop)
         with mg.scope("inner"):
             loop.close()
-            assert str(current_mode().scope) == "outer t=0.inner"
+            assert str(current_mode().scope) == "outer t=0 inner"
     assert current_mode().scope is None
 
 
