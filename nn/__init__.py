@@ -44,7 +44,7 @@ from .losses import (
 from .mappings import encode_decode, many_to_many, many_to_one, one_to_many
 from .modules import Module, Parameter
 from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from .recurrent import Bidirectional, OverTime, Recurrent, Stacked
+from .recurrent import OverTime, Recurrent
 from .rnn import GRU, LSTM, RNN
 from .sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
 from .schedules import (
@@ -59,6 +59,7 @@ from .schedules import (
     StepLR,
     WarmupLR,
 )
+from .stacking import Bidirectional, Stacked
 from .trainer import Trainer
 from .truncation import TBPTT, detach
 

@@ -1,4 +1,4 @@
-"""Losses over classes: negative log-likelihood and cross-entropy, the class axis being the last one (PyTorch: the second).
+"""Losses over classes: negative log-likelihood and cross-entropy, the class axis being the last one.
 
 What is said in `losses` of masks and means holds here, too.
 """

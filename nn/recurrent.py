@@ -1,7 +1,7 @@
 """Layers over time, made of any cell: a Python loop over its steps.
 
     Recurrent(cell)                   one direction
-    Bidirectional(forward, backward)  two, side by side
+    Bidirectional(forward, backward)  two, side by side (in `stacking`, as is the next)
     Stacked([...])                    one above the other
 
 All of them are called alike, `output, state = layer(xs, state)`, and compute on rows (see `packing`); what is above
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ import minigrad as mg
 from minigrad.scopes import here
 
 from .cells.cell import complete
-from .dropout import Dropout
 from .layers import check_features
 from .modules import Module, Parameter
 from .packing import Packing, from_rows, in_order, packing_of, to_rows
@@ -281,137 +280,3 @@ def names(cell: Any, step: tuple[Any, ...], carried: int) -> list[str | None]:
     extra = len(step) - carried
     gates += [f"gate{k}" for k in range(len(gates), extra)]
     return [*states, *[None] * (carried - len(states)), *gates[:extra]]
-
-
-class Bidirectional(OverTime):
-    """Two layers (or cells) over the same input, one in each direction; their outputs side by side.
-
-    forward, backward  a Recurrent or a cell each; the second is run from the end. They may be of different kinds
-    state   a pair, of the forward and of the backward layer
-    output  (T, N, H_forward + H_backward)
-
-    Schuster & Paliwal 1997.
-    """
-
-    def __init__(self, forward: Any, backward: Any, *, batch_first: bool = False) -> None:
-        super().__init__()
-        self.batch_first = batch_first
-        self.forward_layer = forward if isinstance(forward, OverTime) else Recurrent(forward)
-        self.backward_layer = backward if isinstance(backward, OverTime) else Recurrent(backward, reverse=True)
-        if self.backward_layer is self.forward_layer or (
-            isinstance(backward, Module) and getattr(self.forward_layer, "cell", None) is backward
-        ):
-            raise ValueError("Bidirectional: the two directions need a cell each, not the same one twice")
-        for layer, reverse in ((self.forward_layer, False), (self.backward_layer, True)):
-            if isinstance(layer, Recurrent) and layer.reverse != reverse:
-                which = "backward" if reverse else "forward"
-                raise ValueError(f"Bidirectional: the {which} layer must be made with reverse={reverse}")
-        self.forward_layer._label, self.backward_layer._label = "forward", "backward"
-
-    @property
-    def input_size(self) -> int | None:
-        """The width of the input, where a cell says it."""
-        return self.forward_layer.input_size
-
-    def initial_state(self, batch: int) -> Any:
-        """A pair."""
-        return self.forward_layer.initial_state(batch), self.backward_layer.initial_state(batch)
-
-    def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
-        """See OverTime."""
-        there, back = parts_of(self._title(), state, 2, "directions")
-        outputs, finals = [], []
-        for layer, start in ((self.forward_layer, there), (self.backward_layer, back)):
-            with mg.scope(layer._label or "direction"):
-                output, final = layer.run(rows, packing, start, shown)
-            outputs.append(output)
-            finals.append(final)
-        return np.concatenate(outputs, axis=-1), tuple(finals)
-
-
-class Stacked(OverTime):
-    """Layers (or cells) one above the other, each over the outputs of the one below; widths may differ.
-
-    layers    cells, Recurrent, Bidirectional, Stacked; also modules that work on each step alone (nn.LayerNorm)
-    dropout   between the layers: a probability
-    residual  add a layer's input to its output wherever they have the same width
-    state     a tuple with each recurrent layer's state
-    """
-
-    def __init__(
-        self, layers: Iterable[Any], *, dropout: float = 0.0, residual: bool = False, batch_first: bool = False
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.batch_first = batch_first
-        self.residual = residual
-        self.dropout = Dropout(dropout)
-        for count, layer in enumerate(layers):
-            plain = isinstance(layer, OverTime) or not (hasattr(layer, "initial_state") and hasattr(layer, "step"))
-            if plain and not isinstance(layer, Module):
-                raise TypeError(f"Stacked: expected cells, layers or modules, got {type(layer).__name__}")
-            setattr(self, str(count), layer if plain else Recurrent(layer))
-            self._modules[-1]._label = f"[{count}]"
-        if not any(isinstance(layer, OverTime) for layer in self._modules):
-            raise ValueError("Stacked: there is no recurrent layer in it")
-
-    @property
-    def _modules(self) -> list[Any]:
-        return [value for name, value in vars(self).items() if name.isdigit()]
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._modules[index]
-
-    @property
-    def input_size(self) -> int | None:
-        """The width of the input, where the first cell says it."""
-        return getattr(self._modules[0], "input_size", None)
-
-    def initial_state(self, batch: int) -> Any:
-        """A tuple, one state for each recurrent layer."""
-        return tuple([layer.initial_state(batch) for layer in self._modules if isinstance(layer, OverTime)])
-
-    def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
-        """See OverTime."""
-        layers = self._modules
-        recurrent = sum(isinstance(layer, OverTime) for layer in layers)
-        states = list(parts_of(self._title(), state, recurrent, "recurrent layers"))
-        finals = []
-        for k, layer in enumerate(layers):
-            if isinstance(layer, OverTime):
-                below = self.dropout(rows) if k else rows
-                with mg.scope(layer._label or f"[{k}]"):
-                    check_width(layer, below)
-                    output, final = layer.run(below, packing, states.pop(0), shown)
-                finals.append(final)
-                rows = output + rows if self.residual and output.shape == rows.shape else output
-            else:
-                rows = self._each_step(layer, rows, packing)
-        return rows, tuple(finals)
-
-    def _each_step(self, layer: Callable[[Any], Any], rows: Any, packing: Packing) -> Any:
-        """A module that knows nothing of rows: it gets the batch."""
-        batch = layer(self._batch(rows, packing))
-        if self.batch_first:
-            batch = np.swapaxes(batch, 0, 1)
-        return to_rows(batch, packing.places, packing.real)
-
-
-def check_width(layer: OverTime, rows: Any) -> None:
-    """Raise ValueError where a layer is put above one of another width."""
-    if layer.input_size is not None and rows.shape[-1] != layer.input_size:
-        raise ValueError(
-            f"Stacked: the layer below gives {rows.shape[-1]} features, but input_size is {layer.input_size}{here()}"
-        )
-
-
-def parts_of(title: str, state: Any, count: int, what: str) -> Sequence[Any]:
-    """A nested state as `count` parts; None for all of them stays None for each."""
-    if state is None:
-        return (None,) * count
-    if not isinstance(state, tuple | list) or len(state) != count:
-        got = f"{len(state)} parts" if isinstance(state, tuple | list) else f"a {type(state).__name__}"
-        raise ValueError(f"{title}: the state must be a tuple, one part for each of the {count} {what}, got {got}")
-    return state

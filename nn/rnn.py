@@ -15,7 +15,8 @@ from .cells import GRUCell, LSTMCell, RNNCell
 from .dropout import check_probability
 from .modules import Parameter
 from .packing import Packing
-from .recurrent import Bidirectional, OverTime, Recurrent, Shown, Stacked
+from .recurrent import OverTime, Recurrent, Shown
+from .stacking import Bidirectional, Stacked
 
 
 class Layered(OverTime):
