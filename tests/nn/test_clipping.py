@@ -51,7 +51,7 @@ def test_clipping_keeps_the_direction_and_the_limit(values: list[float], limit: 
     p.grad = mg.Tensor(np.array(values))
     clip_grad_norm_(p, limit, order)
     clipped = p.grad.numpy()
-    assert np.linalg.norm(clipped, order) <= limit * (1 + 1e-12)
+    assert np.linalg.norm(clipped, order) <= limit * (1 + 1e-12) + 1e-300  # numbers this small have few digits
     np.testing.assert_allclose(clipped * np.linalg.norm(values), np.array(values) * np.linalg.norm(clipped), atol=1e-6)
 
 
