@@ -149,6 +149,12 @@ def walk(
                             and old.shape == pulled.shape
                         ):  # the third and later at a leaf
                             old += pulled
+                        elif (
+                            type(pulled) is Products
+                            and pulled.dtype is parent.dtype
+                            and type(old := gradients.get(parent)) is Products
+                        ):  # another step's part of a weight's gradient
+                            gradients[parent] = old.plus(pulled)
                         else:
                             deliver(parent, pulled, g, kept)
                     else:

@@ -93,11 +93,14 @@ def linear_input(g: Any, weight: Any) -> Any:
     return times(flat(g), weight).reshape((*g.shape[:-1], weight.shape[1]))
 
 
-@operation(
-    x=linear_input,
-    weight=lambda g, x: gathered(flat(g), flat(x)),
-    bias=lambda g: np.sum(g, axis=tuple(range(len(g.shape) - 1))),
-)
+def linear_bias(g: Any) -> Any:
+    """g, summed over all rows. Where they lie feature by feature, a product with ones is many times faster."""
+    if isinstance(g, Tensor) or not by_feature(rows := flat(g)):
+        return np.sum(g, axis=tuple(range(len(g.shape) - 1)))
+    return rows.T @ np.ones_like(rows, shape=rows.shape[:1])
+
+
+@operation(x=linear_input, weight=lambda g, x: gathered(flat(g), flat(x)), bias=linear_bias)
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x Wᵀ + b: rows (..., D) and a weight (H, D), PyTorch's layout, give (..., H), in one product for all rows.
 
