@@ -138,8 +138,17 @@ class Layered(OverTime):
         return joined[0] if len(joined) == 1 else joined
 
     def extra_repr(self) -> str:
-        extras = f"{self.input_size}, {self.hidden_size}" + f", num_layers={self.num_layers}" * (self.num_layers > 1)
-        return extras + (", bidirectional" if self.bidirectional else "")
+        options = {
+            "num_layers": self.num_layers if self.num_layers > 1 else None,
+            "dropout": self.dropout,
+            "bidirectional": self.bidirectional,
+            "batch_first": self.batch_first,
+        }
+        shown = [f"{name}={value}" for name, value in options.items() if value]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"  # in one line: what it is made of has no names of its own
 
 
 class RNN(Layered):
