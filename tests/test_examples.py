@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+
+import nn
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -38,4 +45,108 @@ def test_char_rnn_refuses_a_bad_file(tmp_path: Path, problem: str) -> None:
     done = run("char_rnn_from_primitives.py", "--data", text, "--out", tmp_path)
     assert done.returncode != 0
     assert "text.txt" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_adding_problem_goes_on_exactly(tmp_path: Path) -> None:
+    """A run in one go, and the same in two."""
+    settings = ("--length", 12, "--hidden", 8, "--every", 20, "--lr", 0.01, "--cells", "gru,rnn,lstm,irnn")
+    whole = run("adding_problem.py", *settings, "--steps", 60, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    first = run("adding_problem.py", *settings, "--steps", 20, "--out", tmp_path / "parts")
+    assert first.returncode == 0, first.stderr
+    second = run("adding_problem.py", *settings, "--steps", 60, "--out", tmp_path / "parts", "--resume")
+    assert second.returncode == 0, second.stderr
+    assert measured(first.stdout).keys() == {"GRU", "tanh RNN", "LSTM", "IRNN"}
+    assert measured(first.stdout) != measured(whole.stdout)
+    for cell in ("gru", "rnn", "lstm", "irnn"):
+        ends = [nn.load_checkpoint(tmp_path / folder / f"adding-{cell}.ckpt") for folder in ("whole", "parts")]
+        assert [end["step"] for end in ends] == [60, 60]
+        assert [step for step, _ in ends[0]["tests"]] == [20, 40, 60]
+        assert ends[0]["tests"] == ends[1]["tests"]
+        assert ends[0]["random"] == ends[1]["random"]
+        for name, weight in ends[0]["model"].items():
+            np.testing.assert_array_equal(weight.numpy(), ends[1]["model"][name].numpy(), name)
+    assert (tmp_path / "parts" / "adding.png").read_bytes().startswith(b"\x89PNG")
+
+    other = run("adding_problem.py", *settings, "--steps", 60, "--out", tmp_path / "parts", "--resume", "--seed", 1)
+    assert other.returncode != 0
+    assert "--seed 0, not 1" in other.stderr
+    assert "Traceback" not in other.stderr
+
+
+def test_adding_problem_learns(tmp_path: Path) -> None:
+    """A short memory takes seconds."""
+    done = run("adding_problem.py", "--length", 8, "--hidden", 24, "--steps", 400, "--lr", 0.01, "--cells", "gru",
+               "--out", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert measured(done.stdout)["GRU"] < 0.02
+    assert "without memory: 0.1667" in done.stdout
+
+
+def test_copy_memory_learns(tmp_path: Path) -> None:
+    done = run("copy_memory.py", "--length", 1, "--hidden", 48, "--steps", 250, "--cells", "gru", "--format", "svg",
+               "--out", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    baseline = 10 * math.log(8) / 21
+    assert f"without memory: {baseline:.4f}" in done.stdout
+    assert measured(done.stdout)["GRU"] < 0.95 * baseline
+    assert ET.parse(tmp_path / "copy.svg").getroot().tag.endswith("svg")
+
+
+def measured(stdout: str) -> dict[str, float]:
+    """The last test loss of each cell in the printed table."""
+    lines = stdout.split("ms/step\n")[1].split("without memory")[0].splitlines()
+    return {line[:8].strip(): float(line[8:].split()[0]) for line in lines}
+
+
+def test_batches_of_the_adding_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_batch = example("adding_problem", monkeypatch).make_batch
+    inputs, targets = make_batch(np.random.default_rng(0), 7, 500)
+    assert inputs.shape == (7, 500, 2)
+    assert targets.shape == (500, 1)
+    assert inputs.dtype == targets.dtype == np.float32
+    numbers, marks = inputs[..., 0], inputs[..., 1]
+    for part, chances in ((slice(0, 3), 3), (slice(3, 7), 4)):
+        where = marks[part].argmax(axis=0)
+        np.testing.assert_array_equal(marks[part].sum(axis=0), 1)
+        assert set(where) == set(range(chances))
+    for n in range(500):
+        one, two = numbers[marks[:, n] == 1, n]
+        assert targets[n, 0] == pytest.approx(float(one) + float(two), rel=1e-6)
+    assert np.mean((targets - 1) ** 2) == pytest.approx(1 / 6, rel=0.2)
+
+
+def test_batches_of_copy_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = example("copy_memory", monkeypatch)
+    inputs, targets = module.make_batch(np.random.default_rng(0), 4, 300)
+    assert inputs.shape == (24, 300, 10)
+    assert targets.shape == (24, 300)
+    np.testing.assert_array_equal(inputs.sum(axis=-1), 1)
+    ids = inputs.argmax(axis=-1)
+    assert set(ids[:10].ravel()) == set(range(8))
+    for n in range(300):
+        symbols = list(ids[:10, n])
+        assert list(ids[10:, n]) == [8] * 3 + [9] + [8] * 10
+        assert list(targets[:, n]) == [8] * 14 + symbols
+
+
+def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """An example as a module, found as Python finds it when it runs as a program."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--cells", "gru,gate"), "gate is none of gru, lstm, rnn, irnn"),
+        (("--hidden", 0), "--hidden must be at least 1"),
+        (("--length", 1), "two marks need at least 2 steps"),
+    ],
+)
+def test_adding_problem_refuses(tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
+    done = run("adding_problem.py", *arguments, "--out", tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
