@@ -4,7 +4,7 @@ A cell is a step; a layer is a Python loop over any cell; stacks, directions, le
 them.
 """
 
-from . import init
+from . import diagnose, init
 from .attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell
 from .checkpoints import load_checkpoint, save_checkpoint
@@ -140,6 +140,7 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "detach",
+    "diagnose",
     "encode_decode",
     "init",
     "load",

@@ -25,7 +25,7 @@ class Packing:
     """Which rows of a (T, N) batch are computed.
 
     sizes   n_t for each step
-    order   the sequences, longest first; None if they stay as they are
+    order   the sequences, longest first, and `inverse`, where each stands there; None if they stay as they are
     places  (R,) for each row, its place t·N + n in the batch; None if all of them are there in order
     held    for each step, None, or a (n_t, 1) mask of the rows that are real; the others keep their state
     real    (R, 1) all of these masks; None if every row is real
@@ -35,6 +35,7 @@ class Packing:
         self.T, self.N = T, N
         self.sizes = [N] * T
         self.order: np.ndarray[Any, Any] | None = None
+        self.inverse: np.ndarray[Any, Any] | None = None
         self.places: np.ndarray[Any, Any] | None = None
         self.held: list[Array | None] = [None] * T
         self.real: np.ndarray[Any, Any] | None = None
@@ -48,7 +49,7 @@ class Packing:
         lengths = np.where(real.any(axis=0), T - np.argmax(real[::-1], axis=0), 0)  # up to the last real step
         order = np.argsort(-lengths, kind="stable")
         if (order != np.arange(N)).any():
-            self.order = order
+            self.order, self.inverse = order, np.argsort(order)
         alive = (lengths > np.arange(T)[:, None]).sum(axis=1)  # n_t, (T,)
         grain = -(-N // DISTINCT)
         self.sizes = [int(n) for n in np.minimum(-(-alive // grain) * grain, N)]
@@ -113,10 +114,10 @@ def packing_of(title: str, T: int, N: int, lengths: Any, mask: Any, device: str)
             raise TypeError(f"{title}: the mask must be of booleans, not {real.dtype}{here()}")
     packing = Packing(T, N, real)
     if device != "cpu":
-        packing.places, packing.real = [
-            None if a is None else backend.from_numpy(a, device) for a in (packing.places, packing.real)
-        ]
-        packing.held = [None if a is None else backend.from_numpy(a, device) for a in packing.held]
+        for name in ("order", "inverse", "places", "real"):
+            array = getattr(packing, name)
+            setattr(packing, name, None if array is None else backend.from_numpy(array, device))
+        packing.held = [None if mask is None else backend.from_numpy(mask, device) for mask in packing.held]
     return packing
 
 

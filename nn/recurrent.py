@@ -173,8 +173,8 @@ class Recurrent(OverTime):
         if not loop.outputs:  # nothing at all is real
             loop.step(0, parts[0])
         final = loop.final()
-        if packing.order is not None:
-            final = tuple([s[np.argsort(packing.order)] for s in final])
+        if packing.inverse is not None:
+            final = tuple([s[packing.inverse] for s in final])
         steps = -1 if self.reverse else 1
         output = np.concatenate(loop.outputs[::steps])  # (R, H)
         if hasattr(cell, "output"):

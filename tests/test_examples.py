@@ -150,3 +150,27 @@ def test_adding_problem_refuses(tmp_path: Path, arguments: tuple[object, ...], m
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_vanishing_gradients(tmp_path: Path) -> None:
+    done = run("vanishing_gradients.py", "--length", 40, "--hidden", 16, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    flows = done.stdout.split("terms of W_s")[0]
+    for network, verdict in {
+        "tanh, W_s of size 0.6": "vanishes",
+        "tanh, W_s of size 1.5": "explodes",
+        "ReLU, W_s of size 1": "vanishes",
+        "LSTM, forget gate open": "is carried",
+    }.items():
+        assert any(line.split(network)[1].strip().startswith(verdict) for line in flows.splitlines() if network in line)
+    for name in ("flow.png", "terms.png", "lyapunov.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_vanishing_gradients_refuses(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for arguments, message in ((("--length", 1), "--length must be"), (("--out", tmp_path / "file"), "--out: ")):
+        done = run("vanishing_gradients.py", *arguments)
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr

@@ -297,3 +297,22 @@ def test_rows_and_back(mask: Any, distinct: int) -> None:
     if rows.size:
         leaf = tensors(rng.standard_normal(rows.shape))
         assert mg.gradcheck(lambda r: packing.from_rows(r, steps, count, plan.places, plan.real), leaf)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_lengths_in_any_order_on_every_backend(backend: Any, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    layer = getattr(nn, kind)(3, 4, bidirectional=True)
+    xs, lengths = rng.standard_normal((5, 3, 3)).astype(np.float32), [2, 5, 3]
+    start = rng.standard_normal((5, 3, 8)).astype(np.float32)
+    results = []
+    for device in ("cpu", backend.device):
+        layer.to(device)
+        layer.zero_grad()
+        x = mg.tensor(xs, device=device, requires_grad=True)
+        output, state = layer(x, lengths=lengths, return_states=True)[:2]
+        (output * mg.tensor(start, device=device)).sum().backward()
+        h = state[0] if isinstance(state, tuple) else state
+        results.append([output, h, x.grad, *[p.grad for p in layer.parameters()]])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,36 @@
+"""nn.diagnose: where the gradient of a recurrent network goes, and what its states and gates do.
+
+    gradient_flow(loss, states)       ‖∂L/∂s_t‖ for each step
+    gradient_horizon(loss, states)    within how many steps the gradient arrives
+    bptt_terms(loss, parameter)       the summands of ∂L/∂W, one for each step
+    state_jacobians(layer, xs)        ∂s_{t+1}/∂s_t, their products, Lyapunov exponents
+    truncation_report(layer, xs, f)   what truncated back-propagation leaves of the gradient
+    gate_statistics(layer, xs)        how saturated each gate is over time
+
+They work for any cell and for loops written by hand, with no change to the model's code: what is needed is read from
+the tape. Each returns a small result with numbers (NumPy arrays), a `verdict` in one line of words, and `plot()`.
+Nobody's `.grad` is touched, no graph is released, and nothing is kept once the result is dropped.
+"""
+
+from .flow import GradientFlow, GradientHorizon, gradient_flow, gradient_horizon
+from .gates import Gate, GateStatistics, gate_statistics
+from .jacobians import StateJacobians, state_jacobians
+from .terms import Terms, TermsByLoss, bptt_terms
+from .truncation import TruncationReport, truncation_report
+
+__all__ = [
+    "Gate",
+    "GateStatistics",
+    "GradientFlow",
+    "GradientHorizon",
+    "StateJacobians",
+    "Terms",
+    "TermsByLoss",
+    "TruncationReport",
+    "bptt_terms",
+    "gate_statistics",
+    "gradient_flow",
+    "gradient_horizon",
+    "state_jacobians",
+    "truncation_report",
+]

@@ -1,0 +1,191 @@
+"""How large the gradient is at each state, and from how far back it comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.backward import key_of
+from minigrad.tape import Output
+
+from ..files import StrPath
+from .norms import arrived, horizon_of, not_finite
+from .result import BLUE, GREY, Array, Result, drawing, positive, share, whole_steps
+from .states import States
+from .tape import Tape, outputs_of
+
+VANISHED = 1e-2  # of the last step's gradient; below it, training sees next to nothing of the first step
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class GradientFlow(Result):
+    """‖∂L/∂s_t‖ over t.
+
+    norms      (T,): over all sequences of the batch together
+    row_norms  (T, N): of each sequence, NaN where it has no step; None if the states differ in shape
+    """
+
+    norms: Array
+    row_norms: Array | None = field(repr=False)
+
+    @property
+    def ratio(self) -> float:
+        """The gradient of the first state, in units of that of the last that has one."""
+        last = np.flatnonzero(self.norms)
+        return float(self.norms[0] / self.norms[last[-1]]) if last.size else 0.0
+
+    @property
+    def verdict(self) -> str:
+        """Whether the gradient vanishes, explodes or is carried."""
+        if (wrong := not_finite(self.norms)) is not None:
+            return f"is not finite at step {wrong}"
+        last = np.flatnonzero(self.norms)
+        if not last.size:
+            return "is zero: no gradient arrives at any state"
+        steps = int(last[-1])
+        if not steps:
+            return "arrives at the first step only"
+        size = f"the gradient is {self.ratio:.1g} of its last-step size after {steps} steps"
+        if self.ratio < VANISHED:
+            return f"vanishes: {size}"
+        return f"explodes: {size}" if self.ratio > 1 / VANISHED else f"is carried: {size}"
+
+    def _table(self) -> tuple[list[str], list[list[Any]]]:
+        return ["step t", "‖∂L/∂s_t‖"], [[t, n] for t, n in enumerate(self.norms)]
+
+    def plot(self, path: StrPath | None = None) -> Any:
+        """The norms over t, each sequence in grey. Returns the matplotlib Figure, and writes it to `path`."""
+        with drawing("GradientFlow", path) as figure:
+            ax = figure.subplots()
+            if self.row_norms is not None and self.row_norms.shape[1] > 1:
+                ax.plot(positive(self.row_norms[:, :50]), color=GREY, linewidth=0.6, alpha=0.6)
+            ax.plot(positive(self.norms), color=BLUE, marker="." if len(self.norms) < 60 else None)
+            ax.set_yscale("log")
+            ax.set(xlabel="step t", ylabel="‖∂L/∂s_t‖")
+            ax.set_title(self.verdict, loc="left")
+            whole_steps(ax.xaxis)
+        return figure
+
+
+def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
+    """‖∂L/∂s_t‖ for each step t: whether the gradient vanishes or explodes on its way back.
+
+    loss    a scalar tensor, before `backward`
+    states  the states: a list of tensors, or one tensor (T, N, H), also (N, T, H) of a layer with batch_first: a field
+            of `return_states=True`, the output of a layer without an output map, or `np.stack` of a list
+
+    The gradient is the whole one, through all later steps, whatever the states have been stacked into since.
+
+    >>> import minigrad as mg, nn
+    >>> layer = nn.RNN(3, 5)
+    >>> output, h = layer(mg.randn(20, 2, 3))
+    >>> nn.diagnose.gradient_flow((output[-1] ** 2).sum(), output).norms.shape
+    (20,)
+
+    Raises TypeError, ValueError or RuntimeError for a loss that is no scalar on the tape or whose graph was released,
+    for states that are not on the tape, and for those on which the loss does not depend.
+    """
+    tape = Tape("gradient_flow", loss)
+    places = States(tape, states)
+    found = tape.gradients([tape.root], places.sources)
+    if not found:
+        raise ValueError("gradient_flow: the loss does not depend on any of these states")
+    gradient, known = places.gather(found)
+    return GradientFlow(places.norms(gradient), places.row_norms(gradient, known))
+
+
+# ---- the horizon -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class GradientHorizon(Result):
+    """From how far back the gradient comes.
+
+    steps    the smallest d so that states at most d steps before the loss receive the wanted share of the gradient
+    share    the share that was asked for
+    norms    (T, T): ‖∂L_t/∂s_k‖, where L_t is the part of the loss that enters at step t
+    """
+
+    steps: int
+    share: float
+    norms: Array = field(repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """The horizon in words."""
+        if not np.isfinite(self.norms).all():
+            return "the gradient is not finite"
+        if not self.norms.any():
+            return "is zero: no gradient arrives at any state"
+        return f"{share(self.share)} of the gradient arrives within {self.steps} of {len(self.norms) - 1} steps back"
+
+    @property
+    def cumulative(self) -> Array:
+        """(T,): the share that has arrived within d = 0, 1, ... steps back."""
+        return arrived(self.norms)
+
+    def _table(self) -> tuple[list[str], list[list[Any]]]:
+        return ["steps back", "share up to here"], [[d, share(c)] for d, c in enumerate(self.cumulative)]
+
+    def plot(self, path: StrPath | None = None) -> Any:
+        """The share that has arrived, over the steps back. Returns the matplotlib Figure, and writes it to `path`."""
+        with drawing("GradientHorizon", path) as figure:
+            ax = figure.subplots()
+            ax.plot(self.cumulative, color=BLUE)
+            ax.axvline(self.steps, color=GREY, linewidth=1, linestyle="--")
+            ax.axhline(self.share, color=GREY, linewidth=1, linestyle="--")
+            ax.set(xlabel="steps back from the loss", ylabel="share of the gradient", ylim=(0, 1.03))
+            ax.set_title(self.verdict, loc="left")
+            whole_steps(ax.xaxis)
+        return figure
+
+
+def gradient_horizon(loss: mg.Tensor, states: Any, share: float = 0.9) -> GradientHorizon:
+    """Within how many steps back from where the loss enters a share of the gradient arrives.
+
+    loss, states  as for `gradient_flow`
+    share         above 0, at most 1
+
+    For each step t at which the loss enters the states, its gradient is followed back alone, which costs a walk of the
+    tape for each: one for a loss at the end, T for a loss at every step. The share is of Σ_t Σ_k ‖∂L_t/∂s_k‖. Raises as
+    `gradient_flow` does.
+    """
+    tape = Tape("gradient_horizon", loss)
+    places = States(tape, states)
+    siblings = {key_of(o): o for edge, _ in places.sources.values() for o in _siblings(edge)}
+    seeds = tape.gradients([tape.root], siblings, stop=True)
+    if not seeds:
+        raise ValueError("gradient_horizon: the loss does not depend on any of these states")
+    entering: dict[int, list[tuple[Any, Any]]] = {}
+    for key, gradient in seeds.items():
+        edge = siblings[key]
+        times = _times(places, edge)
+        for t in np.unique(times[times >= 0]):
+            mask = backend.from_numpy(times == t, backend.device_of(gradient))
+            entering.setdefault(int(t), []).append((edge, np.where(mask, gradient, 0)))
+    norms = np.zeros((places.T, places.T))
+    for t, roots in sorted(entering.items()):
+        if any(bool(np.any(gradient != 0)) for _, gradient in roots):
+            norms[t] = places.norms(places.gather(tape.gradients(roots, places.sources))[0])
+    return GradientHorizon(horizon_of(norms, share), share, norms)
+
+
+def _siblings(edge: Any) -> list[Any]:
+    """All outputs of the operation that made a state: an LSTM's loss may enter through h, c or a gate."""
+    return [edge] if isinstance(edge, mg.Tensor) else outputs_of(edge.node if type(edge) is Output else edge)
+
+
+def _times(places: States, edge: Any) -> Array:
+    """The step of each number of an edge; of a sibling, that of its state's row."""
+    if key_of(edge) in places.sources:
+        return places.times(places.sources[key_of(edge)][1])
+    source = next(places.sources[key_of(o)][1] for o in _siblings(edge) if key_of(o) in places.sources)
+    times = places.times(source)
+    rows = times.reshape((times.shape[0], -1)).max(axis=1) if times.ndim else times.reshape(1)
+    if edge.shape[:1] != times.shape[:1] or len(edge.shape) == 1:
+        return np.full(edge.shape, times.max())
+    return np.broadcast_to(rows.reshape((-1, *[1] * (len(edge.shape) - 1))), edge.shape)

@@ -1,0 +1,123 @@
+"""What all results share: a verdict in words, a readable text, and how their pictures look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..files import StrPath
+
+Array = np.ndarray[Any, Any]
+
+# P. Tol's colours, in an order that colour-blind readers can tell apart; the course's figures have the same
+BLUE, RED, GOLD, GREEN, GREY, INK = "#4477AA", "#BB5566", "#CC9922", "#228833", "#9A9A9A", "#333333"
+COLORS = (BLUE, RED, GOLD, GREEN, "#66CCEE", "#AA3377")
+_STYLE: dict[str, Any] = {
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": "#E8E8E8",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Result:
+    """Numbers, and what they say."""
+
+    @property
+    def verdict(self) -> str:
+        """One line of words."""
+        raise NotImplementedError
+
+    def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """The columns' titles, and rows."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.verdict}>"
+
+    def __str__(self) -> str:
+        titles, rows = self._table()
+        return "\n".join([self.verdict, *table(titles, rows)])
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[Any]], most: int = 12) -> list[str]:
+    """Lines of aligned columns; of many rows, the first and the last."""
+    texts = [[number(value) for value in row] for row in rows]
+    if len(texts) > most:
+        texts = [*texts[: most // 2], ["…"] * len(titles), *texts[-most // 2 :]]
+    widths = [max(map(len, column)) for column in zip(titles, *texts, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [titles, *texts]]
+
+
+def number(value: Any) -> str:
+    """Integers and words as they are, other numbers with three digits."""
+    return str(value) if isinstance(value, str | int | np.integer) else f"{value:.3g}"
+
+
+def share(part: float) -> str:
+    """A share in percent; less than all is never shown as 100 %."""
+    return f"{min(100 * part, 100 if part > 1 - 1e-9 else 99.9):.3g} %"
+
+
+# ---- pictures ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def drawing(what: str, path: StrPath | None, width: float = 6.4, height: float = 3.2) -> Iterator[Any]:
+    """A matplotlib Figure to draw in, without a window; written to `path`, if there is one, in the end."""
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"{what}.plot needs matplotlib: pip install 'minigrad[viz]'") from error
+    style: Any = _STYLE
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        if path is not None:
+            figure.savefig(path, dpi=200)
+
+
+def positive(values: Array) -> Array:
+    """The values with NaN for what has no logarithm."""
+    return np.where(values > 0, values, np.nan)
+
+
+def whole_steps(axis: Any) -> None:
+    """Ticks at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
+
+
+def heat_map(figure: Any, ax: Any, values: Array, label: str) -> None:
+    """Positive values as colours on a logarithmic scale, at most twelve powers of ten; others stay white."""
+    from matplotlib.colors import LogNorm
+
+    shown = positive(values)
+    if np.isfinite(shown).any():
+        high = np.nanmax(np.where(np.isfinite(shown), shown, np.nan))
+        low = max(np.nanmin(shown), high * 1e-12)
+        norm = LogNorm(low, high if high > low else low * 10)
+        image = ax.imshow(shown, norm=norm, cmap="cividis", origin="lower", aspect="auto", interpolation="nearest")
+        figure.colorbar(image, ax=ax, label=label, extend="min")
+    ax.grid(visible=False)
+    whole_steps(ax.xaxis)
+    whole_steps(ax.yaxis)
