@@ -13,15 +13,16 @@ demo: $(VENV)/examples
 
 # The tests that need nothing beyond the packages' own extras.
 test: $(VENV)/test
-	$(BIN)/python -m pytest tests --ignore=tests/parity -q
+	$(BIN)/python -m pytest tests --ignore=tests/parity --ignore=tests/browser -q
 
-# Lint, types, and all that compares with PyTorch.
+# Lint, types, all that compares with PyTorch, the compiled kernels, and the viewer in a browser (skipped where there is
+# none).
 check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/make_vocabulary.py --check
-	$(BIN)/python -m pytest tests/parity -q
+	$(BIN)/python -m pytest tests/parity tests/browser tests/engine/test_compiled.py tests/engine/test_fusion.py -q
 
 # Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
 bench: $(VENV)/dev
@@ -31,6 +32,7 @@ bench: $(VENV)/dev
 docs: $(VENV)/test
 	$(BIN)/python docs/make_vocabulary.py
 	$(BIN)/python docs/make_figures.py
+	$(BIN)/python docs/make_gallery.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -14,7 +14,7 @@ import numpy as np
 from .backend import CUPY
 
 EXTRAS = {
-    "numba": ("fast", "compiled kernels for fused functions"),
+    "llvmlite": ("fast", "compiled kernels for fused functions"),
     "matplotlib": ("viz", "plots"),
     "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
     "sacrebleu": ("nlp", "BLEU"),

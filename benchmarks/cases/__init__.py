@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..compare import Case
 
-SUBJECTS = ("overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers")
+SUBJECTS = ("overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "fusion")
 
 
 def all_cases() -> list[Case]:

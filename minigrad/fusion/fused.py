@@ -27,6 +27,7 @@ from ..primitives import Primitive, Pull, new_node, record_many, remember_inputs
 from ..tape import Extra, Node, Output, next_position
 from ..tensors import Tensor
 from ..trees import flatten
+from .compiled import accelerated
 from .plan import Plan
 from .symbols import FusionError, Symbol, Trace, refuse
 
@@ -84,7 +85,8 @@ class Kernel:
                 del pull
                 named.update(dict.fromkeys(v for v in kept if isinstance(v, Symbol)))
         self.kept = list(named)
-        self.forward = Plan(self.inputs, [*self.results, *self.kept] if any(needs) else self.results, order)
+        results = [*self.results, *self.kept] if any(needs) else self.results
+        self.forward = accelerated(Plan(self.inputs, results, order))
         self._backward: dict[tuple[bool, ...], tuple[Plan, list[int | None]]] = {}
 
     def backward(self, present: tuple[bool, ...]) -> tuple[Plan, list[int | None]]:
@@ -112,7 +114,7 @@ class Kernel:
         number = {g: k for k, g in enumerate(results)}
         where = [None if g is None else number[g] for g in gradients]
         givens = [*self.kept, *[s for s, here in zip(seeds, present, strict=True) if here]]
-        return Plan(givens, results, self.order, quiet=True), where
+        return accelerated(Plan(givens, results, self.order, quiet=True)), where
 
     def replay(self, kept: tuple[Any, ...], parents: tuple[Any, ...], at: Node) -> list[Any]:
         """The trace's nodes again, on the tape below `parents` and with arrays for Symbols; the outputs' edges."""

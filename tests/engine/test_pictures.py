@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.pictures import quoted
+from minigrad.pictures import draw, quoted
+from minigrad.pictures.labels import printable
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -90,13 +92,63 @@ def test_bad_input() -> None:
     y = (x * 2).sum()
     with pytest.raises(ValueError, match=r"must be .svg, .png, .pdf or .dot"):
         mg.graph(y).render("g.gif")
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(OSError, match="no folder /nowhere/at/all; make it first"):
         mg.graph(y).render("/nowhere/at/all/g.svg")
+    with pytest.raises(ValueError, match="view must be one of auto, full, elided, rolled, got 'short'"):
+        mg.graph(y, view="short")
+    with pytest.raises(ValueError, match="color must be 'grad'"):
+        mg.graph(y, color="value")
+    with pytest.raises(ValueError, match="direction must be"):
+        mg.graph(y, direction="LR")
+    with pytest.raises(ValueError, match="depth must be a number of scopes"):
+        mg.graph(y, depth=-1)
+    with pytest.raises(ValueError, match=r"collapse='encoder' is no scope of this graph; its scopes are: none"):
+        mg.graph(y, collapse="encoder")
+    with pytest.raises(ValueError, match=r"does not keep values; pass the function"):
+        mg.graph(y, values=True)
+    with pytest.raises(TypeError, match="arguments are for a function"):
+        mg.graph(y, x)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        mg.graph(lambda x: x + 1, mg.ones(2))
     y.backward()
     with pytest.raises(ValueError, match="released by backward"):
         mg.graph(y)
     with pytest.raises(TypeError, match="expected a Tensor"):
         mg.graph(3)  # type: ignore[arg-type]
+
+
+def test_without_a_renderer_the_text_is_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import graphviz
+
+    def missing(*_: object, **__: object) -> bytes:
+        raise graphviz.ExecutableNotFound(["dot"])
+
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    monkeypatch.setattr(graphviz.Source, "pipe", missing)
+    graph = mg.graph(rnn(2))
+    with pytest.raises(ImportError, match=r"pip install 'minigrad\[viz\]'"):
+        graph.render(tmp_path / "g.svg")
+    assert list(tmp_path.iterdir()) == []
+    assert list(graph._repr_mimebundle_()) == ["text/plain"]
+    assert graph.render(tmp_path / "g.dot").read_text("utf-8") == graph.dot()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "g.dot"
+    target.mkdir()
+    with pytest.raises(OSError, match=r"g\.dot"):
+        mg.graph(rnn(1)).render(target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_too_many_nodes_are_not_laid_out(tmp_path: Path) -> None:
+    x = mg.tensor(np.ones(1), requires_grad=True)
+    y = x
+    for _ in range(4000):
+        y = y + 1.0
+    with pytest.raises(ValueError, match=r"4,001 nodes are more than can be laid out .* view='auto'"):
+        mg.graph(y, view="full").render(tmp_path / "g.svg")
+    mg.graph(y).render(tmp_path / "g.svg")
 
 
 def test_drawing_touches_nobodys_grad() -> None:
@@ -112,7 +164,25 @@ def test_a_very_long_graph_is_built() -> None:
     y = x
     for _ in range(100_000):
         y = y + 1.0
-    assert len(mg.graph(y).nodes) == 100_001
+    assert len(mg.graph(y, view="full").nodes) == 100_001
+    short = mg.graph(y)
+    assert len(short.nodes) < 50
+    assert sum(node.count for node in short.nodes) == 100_001
+    assert "elided automatically: 100,001 nodes" in short.dot()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=30))
+def test_any_label_is_drawn(text: str) -> None:
+    """Whatever it is, the file is XML, and holds what can be held: as a plain label and beside small lines."""
+    x = mg.tensor(np.ones(1), requires_grad=True)
+    x.name = text
+    for shapes in (False, True):
+        graph = mg.graph(mg.name(x * 2, text), shapes=shapes)
+        found = [t.text for t in ElementTree.fromstring(draw(graph.dot(), "svg")).iter(f"{SVG}text")]
+        for line in printable(text).split("\n"):
+            if line.strip():
+                assert line.strip() in [(t or "").strip() for t in found]
 
 
 @settings(max_examples=200, deadline=None)

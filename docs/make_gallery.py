@@ -1,0 +1,204 @@
+"""Make the gallery of pictures: `python docs/make_gallery.py [folder]`, docs/gallery.md and docs/gallery/ without one.
+
+Each function below makes the picture of its name; its source and its docstring stand beside the picture on the page.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+import nn
+
+DOCS = Path(__file__).parent
+PICTURES: dict[str, tuple[str, Callable[[], mg.Graph]]] = {}
+INTRODUCTION = """# A gallery of graphs
+
+Pictures of what the engine recorded, made by `mg.graph` in `docs/make_gallery.py`. All of them speak one language:
+
+* **The shape says what a thing is.** An ellipse is a parameter, a rounded box an operation, a circle one that has a
+  sign, a box with sharp corners a fused operation, a solid box a scope that was collapsed. What the graph was asked for
+  is gold. Values from outside have no frame; a dashed frame is a state that was detached, a dotted one stands for
+  steps that are left out.
+* **Columns are time, lanes are layers.** Computation goes up, time to the right. Red is the way of a state from one
+  step to another, and nothing else is red. A parameter stands there once, and a blue line leads to every step that
+  uses it.
+* **Colour is one quantity**, where one is asked for: the norm of the gradient, on a log scale.
+
+`picture.render("picture.svg")` draws such a picture (.png and .pdf, too), `picture.html("picture.html")` makes a page
+to step through it, `picture.data()` gives all of it as plain data.
+"""
+
+
+def picture(title: str) -> Callable[[Callable[[], mg.Graph]], Callable[[], mg.Graph]]:
+    """Register a picture under its function's name: lstm_cell makes lstm-cell.svg."""
+
+    def register(make: Callable[[], mg.Graph]) -> Callable[[], mg.Graph]:
+        PICTURES[make.__name__.replace("_", "-")] = (title, make)
+        return make
+
+    return register
+
+
+def make(name: str) -> mg.Graph:
+    """One of the pictures; always the same."""
+    mg.manual_seed(0)
+    return PICTURES[name][1]()
+
+
+def make_all(folder: Path) -> list[Path]:
+    """Write all pictures; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [make(name).render(folder / f"{name}.svg") for name in PICTURES]
+
+
+def page() -> str:
+    """The page with all pictures."""
+    parts = [INTRODUCTION]
+    for name, (title, function) in PICTURES.items():
+        source = inspect.getsource(function).split("\n", 1)[1]  # without the decorator
+        text = textwrap.dedent(function.__doc__ or "").strip()
+        before, _, after = source.partition('"""')
+        body = before.rstrip() + "\n" + after.partition('"""\n')[2]
+        alternative = f"{title}, drawn by the code above"
+        parts.append(
+            f"## {title}\n\n{text}\n\n```python\n{body.strip()}\n```\n\n![{alternative}](gallery/{name}.svg)\n"
+        )
+    return "\n".join(parts)
+
+
+# ---- the pictures ------------------------------------------------------------------------------------------------
+
+
+@picture("A neuron")
+def neuron() -> mg.Graph:
+    """`mg.graph(f, x)` runs f, so that the values are known, and the gradients of what it returns."""
+    w = mg.tensor([0.5, -1.0], requires_grad=True)
+    b = mg.tensor(0.25, requires_grad=True)
+
+    def f(x: Any) -> Any:
+        a = mg.name(x @ w + b, "a")
+        return mg.name(np.tanh(a), "y")
+
+    return mg.graph(f, mg.tensor([1.0, 0.5]), params={"w": w, "b": b}, values=True, grads=True)
+
+
+def vanilla(steps: int) -> tuple[list[Any], dict[str, Any]]:
+    """The outputs of a vanilla network, and its parameters."""
+    shapes = {"W_in": (3, 5), "W_s": (5, 5), "b": (5,), "W_out": (5, 2)}
+    p: dict[str, Any] = {name: mg.randn(*shape, requires_grad=True) for name, shape in shapes.items()}
+    s: Any = mg.zeros((4, 5))
+    outputs = []
+    for _, x in mg.steps(mg.randn(steps, 4, 3)):
+        s = mg.name(np.tanh(mg.name(x, "x") @ p["W_in"] + s @ p["W_s"] + p["b"]), "s")
+        outputs.append(mg.name(s @ p["W_out"], "y"))
+    return outputs, p
+
+
+@picture("A recurrent network of three steps")
+def rnn_full() -> mg.Graph:
+    """s = tanh(x W_in + s W_s + b), y = s W_out: the loop as it ran, one column for each step. (`vanilla` is that loop;
+    it names x, s and y by `mg.name`, and `mg.steps` marks the steps.)"""
+    outputs, params = vanilla(steps=3)
+    return mg.graph(outputs, params=params)
+
+
+@picture("A hundred steps, elided")
+def rnn_elided() -> mg.Graph:
+    """The first steps and the last; the others stand together in one frame. A graph that is too large to lay out is
+    elided without being asked, and its picture says so."""
+    outputs, params = vanilla(steps=100)
+    return mg.graph(outputs, params=params, view="elided")
+
+
+@picture("A hundred steps, rolled up")
+def rnn_rolled() -> mg.Graph:
+    """One step, and its state as a loop: the network as textbooks define it."""
+    outputs, params = vanilla(steps=100)
+    return mg.graph(outputs, params=params, view="rolled")
+
+
+@picture("Inside an LSTM")
+def lstm_cell() -> mg.Graph:
+    """The element-wise part of an LSTM's step is one fused operation; `expand=True` opens it. Of a step's two states, c
+    goes straight to the next step's c, through one product with the forget gate: no matrix on its way."""
+    layer = nn.LSTM(3, 5, bias=False)
+    output, _ = layer(mg.randn(2, 4, 3))
+    return mg.graph(output, params=layer.named_parameters(), expand=True)
+
+
+@picture("Inside a GRU")
+def gru_cell() -> mg.Graph:
+    """The same for a GRU. Its one state is both what is given out and what is remembered: h = n + z (h − n)."""
+    layer = nn.GRU(3, 5, bias=False)
+    output, _ = layer(mg.randn(2, 4, 3))
+    return mg.graph(output, params=layer.named_parameters(), expand=True)
+
+
+@picture("Two layers, both directions")
+def bidirectional() -> mg.Graph:
+    """Each layer and direction is a lane. In the backward lanes, the state goes to the left. The inputs of all steps
+    are mapped at once, before each loop; `split` hands every step its part."""
+    layer = nn.RNN(3, 5, num_layers=2, bidirectional=True, bias=False)
+    output, _ = layer(mg.randn(3, 4, 3))
+    return mg.graph(output, params=layer.named_parameters())
+
+
+@picture("Sequence to sequence, with attention")
+def attention() -> mg.Graph:
+    """The encoder's states are stacked, and every step of the decoder looks at all of them. The cells are
+    collapsed to one box each."""
+    encoder, decoder = nn.GRUCell(3, 4), nn.GRUCell(2, 4)
+    look, output = nn.DotAttention(), nn.Linear(8, 5)
+    h: Any = mg.zeros((1, 4))
+    memory, outputs = [], []
+    with mg.scope("encoder"):
+        for _, x in mg.steps(mg.randn(4, 1, 3)):
+            h = encoder(mg.name(x, "x"), h)
+            memory.append(h)
+    states = np.stack(memory, axis=1)
+    with mg.scope("decoder"):
+        for _, y in mg.steps(mg.randn(3, 1, 2)):
+            h = decoder(mg.name(y, "y"), h)
+            context, _ = look(h, states)
+            outputs.append(output(np.concatenate([h, context], axis=-1)))
+    modules = {"encoder": encoder, "decoder": decoder, "output": output}
+    params = {f"{name}.{p}": w for name, module in modules.items() for p, w in module.named_parameters()}
+    return mg.graph(outputs, params=params, collapse="GRUCell")
+
+
+@picture("Where the gradient goes")
+def vanishing() -> mg.Graph:
+    """A tanh network below an LSTM, with the same inputs and a loss of the last step, coloured by the norm of the
+    gradient that arrives. In the tanh network it shrinks at every step on its way back to t = 0; the LSTM, whose forget
+    gates start open, keeps it."""
+    rnn, lstm = nn.RNN(3, 16, bias=False), nn.LSTM(3, 16)
+    rnn.weight_hh_l0.data *= 0.7
+    nn.init.forget_gate_bias_(lstm, 4.0)
+
+    def loss(x: Any) -> Any:
+        last = np.concatenate([rnn(x)[0][-1], lstm(x)[0][-1]], axis=-1)
+        return mg.name((last**2).sum(), "loss")
+
+    params = {f"{name}.{p}": w for name, m in (("rnn", rnn), ("lstm", lstm)) for p, w in m.named_parameters()}
+    return mg.graph(loss, mg.randn(8, 4, 3), params=params, color="grad")
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Write the page and the pictures; the paths."""
+    yield from make_all(folder / "gallery")
+    path = folder / "gallery.md"
+    path.write_text(page(), encoding="utf-8")
+    yield path
+
+
+if __name__ == "__main__":
+    for written in files(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS):
+        print(f"{written} ({written.stat().st_size / 1000:.0f} kB)")

@@ -1,0 +1,219 @@
+"""The inside of a loop: what is done once for a row of it, and the values of its lanes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .functions import FORMULAS, LOGIC
+from .lanes import KINDS, Lanes
+from .structure import Unsuited, bounds_of, matrix
+from .symbols import Symbol
+
+if TYPE_CHECKING:
+    from .loops import Loops
+
+BYTES = {"float": 4, "double": 8, "i1": 1}  # in memory
+_STORED = {"float": "float", "double": "double", "i1": "i8"}
+_SHORT = {"float": "f32", "double": "f64", "i8": "i8"}
+Place = tuple[Symbol, int, bool]  # a value from a column on; or that column alone, wherever the loop is
+
+
+def columns_of(size: int) -> str:
+    """A number of columns in the source; it becomes one of the sizes."""
+    return str(size) if size in (0, 1) else f"%size.{size}"
+
+
+class Row:
+    """What is done once for each turn of the outer loop: addresses, and values that do not vary along the inner one."""
+
+    def __init__(self, loops: Loops, outer: str) -> None:
+        self.loops, self.outer = loops, outer + ".n"
+        self.block = loops.block()
+        self.sums: dict[tuple[Symbol, int], str] = {}
+
+    def varies(self, symbol: Symbol, alone: bool = False) -> bool:
+        """Whether an array, or its one column, varies along the inner loop."""
+        rows, columns = matrix(symbol)
+        return rows != 1 if self.loops.by_column else columns != 1 and not alone
+
+    def address(self, symbol: Symbol, start: int, alone: bool = False) -> str:
+        """Of an array's first number here."""
+        number = self.loops.number[symbol]
+        (rows, columns), by_column, emit = matrix(symbol), self.loops.by_column, self.block.emit
+        found = f"%data{number}"
+        moves = []
+        if columns != 1:
+            index = columns_of(start)
+            if by_column and not alone:
+                index = emit(f"add i64 {index}, {self.outer}")
+            moves.append((index, f"%stride{number}.{symbol.ndim - 1}"))
+        if rows != 1 and not by_column:
+            moves.append((self.outer, f"%stride{number}.0"))
+        for index, stride in moves:
+            found = emit(f"getelementptr i8, ptr {found}, i64 {emit(f'mul i64 {index}, {stride}')}")
+        return found
+
+    def spread(self, symbol: Symbol, start: int, alone: bool) -> Lanes:
+        """A number of an array that does not vary along the inner loop, in all lanes."""
+        kind, emit, vector = self.loops.kinds[symbol], self.block.emit, self.block.vector
+        number = emit(f"load {_STORED[kind]}, ptr {self.address(symbol, start, alone)}")
+        if kind == "i1":
+            number = emit(f"icmp ne i8 {number}, 0")
+        one = emit(f"insertelement {vector(kind)} poison, {kind} {number}, i64 0")
+        zeros = f"{vector('i32')} zeroinitializer"
+        return Lanes(self.block, emit(f"shufflevector {vector(kind)} {one}, {vector(kind)} poison, {zeros}"), kind)
+
+    def sum(self, symbol: Symbol, start: int) -> str:
+        """Where the lanes of a sum along the inner loop are added up."""
+        found = self.sums.get((symbol, start))
+        if found is None:
+            vector = self.block.vector(self.loops.kinds[symbol])
+            found = self.sums[symbol, start] = f"%sum{next(self.loops.counter)}"
+            self.loops.reserved.append(f"{found} = alloca {vector}")
+            self.block.do(f"store {vector} zeroinitializer, ptr {found}")
+        return found
+
+    def totals(self) -> list[str]:
+        """After the inner loop: its sums, added to the results."""
+        block = self.loops.block()
+        for (symbol, start), found in self.sums.items():
+            kind = self.loops.kinds[symbol]
+            at = self.address(symbol, start)
+            lanes = block.emit(f"load {block.vector(kind)}, ptr {found}")
+            name = f"llvm.vector.reduce.fadd.v{self.loops.width}{_SHORT[kind]}"
+            arguments = (kind, "0.0"), (block.vector(kind), lanes)
+            total = block.emit(block.call(name, kind, *arguments, flags="reassoc "))
+            before = block.emit(f"load {kind}, ptr {at}, align {BYTES[kind]}")
+            block.do(f"store {kind} {block.emit(f'fadd {kind} {before}, {total}')}, ptr {at}, align {BYTES[kind]}")
+        return block.lines
+
+
+class Lanewise:
+    """The inner loop's body, for all lanes or under a mask."""
+
+    def __init__(self, loops: Loops, row: Row, index: str, mask: str | None) -> None:
+        self.loops, self.row, self.index, self.mask = loops, row, index, mask
+        self.block = loops.block()
+        self.known: dict[Place, Lanes] = {}
+
+    # ---- memory --------------------------------------------------------------------------------------------------
+
+    def _at(self, symbol: Symbol, start: int, alone: bool = False) -> str:
+        step = self.block.emit(f"mul i64 {self.index}, {BYTES[self.loops.kinds[symbol]]}")
+        return self.block.emit(f"getelementptr i8, ptr {self.row.address(symbol, start, alone)}, i64 {step}")
+
+    def _given(self, symbol: Symbol, start: int, alone: bool) -> Lanes:
+        """Of an array that is only read."""
+        if self.row.varies(symbol, alone):
+            return self._loaded(symbol, self._at(symbol, start, alone))
+        return Lanes(self.block, self.row.spread(symbol, start, alone).name, self.loops.kinds[symbol])
+
+    def _loaded(self, symbol: Symbol, at: str) -> Lanes:
+        block, kind = self.block, self.loops.kinds[symbol]
+        stored = _STORED[kind]
+        vector = block.vector(stored)
+        if self.mask is None:
+            name = block.fresh(f"load {vector}, ptr {at}, align {BYTES[kind]}")
+        else:
+            function = f"llvm.masked.load.v{block.width}{_SHORT[stored]}.p0"
+            mask = (block.vector("i1"), self.mask)
+            rest = (("ptr", at), ("i32", str(BYTES[kind])), mask, (vector, "zeroinitializer"))
+            name = block.fresh(block.call(function, vector, *rest))
+        if kind == "i1":
+            name = block.emit(f"icmp ne {vector} {name}, zeroinitializer")
+        return Lanes(block, name, kind)
+
+    def store(self, symbol: Symbol, start: int) -> None:
+        """Compute a piece of a result and write it; a sum, add it to what is there."""
+        if symbol.op != "sum":
+            self._written(self.value(symbol, start), symbol, start)
+            return
+        block, value = self.block, self.value(symbol.args[0], start)
+        target = start if matrix(symbol)[1] != 1 else 0
+        if self.row.varies(symbol):
+            self._written(self._loaded(symbol, self._at(symbol, target)) + value, symbol, target)
+            return
+        if self.mask is not None:
+            value = Lanes(block, self.mask, "i1").where(value, value.like(0.0))
+        at, vector = self.row.sum(symbol, target), value.type
+        before = block.fresh(f"load {vector}, ptr {at}")
+        block.do(f"store {vector} {block.emit(f'fadd {vector} {before}, {value.name}')}, ptr {at}")
+
+    def _written(self, value: Lanes, symbol: Symbol, start: int) -> None:
+        block, name, stored = self.block, value.name, _STORED[value.kind]
+        at, vector, size = self._at(symbol, start), block.vector(stored), BYTES[value.kind]
+        if value.kind == "i1":
+            name = block.emit(f"zext {value.type} {name} to {vector}")
+        if self.mask is None:
+            block.do(f"store {vector} {name}, ptr {at}, align {size}")
+        else:
+            function = f"llvm.masked.store.v{block.width}{_SHORT[stored]}.p0"
+            mask = (block.vector("i1"), self.mask)
+            block.do(block.call(function, "void", (vector, name), ("ptr", at), ("i32", str(size)), mask))
+
+    # ---- values --------------------------------------------------------------------------------------------------
+
+    def value(self, symbol: Symbol, start: int) -> Lanes:
+        """A value from a column on; its operands first."""
+        wanted = _placed(symbol, start, False)
+        stack = [wanted]
+        while stack:
+            place = stack[-1]
+            missing = [] if place in self.known else [p for p in self._operands(place) if p not in self.known]
+            if missing:
+                stack += missing
+            else:
+                stack.pop()
+                if place not in self.known:
+                    self.known[place] = self._computed(place)
+        return self.known[wanted]
+
+    def _operands(self, place: Place) -> list[Place]:
+        symbol, start, alone = place
+        if symbol in self.loops.givens:
+            return []
+        if symbol.op == "part":
+            return [_placed(symbol.args[0], start + bounds_of(symbol)[0], alone)]
+        if symbol.op == "join":
+            before = 0
+            for part in symbol.args:
+                if before <= start < before + matrix(part)[1]:
+                    return [_placed(part, start - before, alone)]
+                before += matrix(part)[1]
+        if symbol.op == "sum":
+            raise Unsuited("something computed from a sum")
+        return [_placed(a, start, alone) for a in symbol.args if isinstance(a, Symbol)]
+
+    def _computed(self, place: Place) -> Lanes:
+        symbol, start, alone = place
+        if symbol in self.loops.givens:
+            return self._given(symbol, start, alone)
+        op, kind = symbol.op, self.loops.kinds[symbol]
+        if op == "fill":
+            return self.block.number(symbol.args[0], kind)
+        if op in ("part", "join", "cast", "reshape"):
+            return self.known[self._operands(place)[0]].to(kind)
+
+        def operand(value: Any, kind: str | None) -> Lanes:
+            if isinstance(value, Symbol):
+                return self.known[_placed(value, start, alone)].to(str(kind))
+            return self.block.number(value, str(kind))
+
+        if op == "where":
+            condition, a, b = map(operand, symbol.args, ("i1", kind, kind))
+            return condition.where(a, b)
+        kinds = [v.dtype if isinstance(v, Symbol | np.generic) else type(v) for v in symbol.args]
+        loop = [KINDS.get(t) for t in op.resolve_dtypes((*kinds, None))[:-1]]
+        if op.__name__.startswith("logical_"):
+            loop = ["i1"] * len(loop)
+        formula = (LOGIC if loop[0] == "i1" else FORMULAS).get(op)
+        if formula is None or None in loop:
+            raise Unsuited(f"np.{op.__name__}")
+        return formula(*map(operand, symbol.args, loop))
+
+
+def _placed(symbol: Symbol, start: int, alone: bool) -> Place:
+    """A place as it is remembered: what has one column has it everywhere."""
+    return (symbol, 0, True) if matrix(symbol)[1] == 1 else (symbol, start, alone)

@@ -1,0 +1,149 @@
+"""A plan as a native kernel: results allocated by NumPy, computed by one call (`loops`).
+
+What follows a sum (the gradient of a broadcast operand that was itself computed) is small, and left to a Plan. Whatever
+a kernel cannot express is computed by the plan alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import native
+from .loops import Loops
+from .plan import VIEWS, Plan
+from .structure import Unsuited, schedule_of
+from .symbols import Symbol
+
+Array = Any
+
+
+def accelerated(plan: Plan) -> Any:
+    """The plan, or the same computation as a kernel where there can be one."""
+    if native.switched_off() or not native.available() or not plan.results:
+        return plan
+    try:
+        return Compiled(plan)
+    except Unsuited:
+        return plan
+
+
+class Compiled:
+    """Computes what a plan computes; called like it. The plan runs for arrays that are not NumPy's.
+
+    source  the kernel in LLVM's language
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        results, givens = list(dict.fromkeys(plan.results)), set(plan.givens)
+        schedule = schedule_of(plan.givens, results)
+        after = _after_sums(schedule)
+        base = {s: _base(s) for s in results}
+        bases = {s for s in results if s.op not in VIEWS} | {s for s in schedule if s.op == "sum"} | givens
+        operands = [a for s in after for a in s.args if isinstance(a, Symbol)]
+        needed = [_base(a) if _base(a).op == "sum" else a for a in operands]
+        direct = [base[s] if base[s] in bases else s for s in results if s not in after and base[s] not in after]
+        self.outputs = [s for s in dict.fromkeys([*direct, *needed]) if s not in givens and s not in after]
+        if not self.outputs:
+            raise Unsuited("nothing is computed")
+        self._kernel: Callable[..., int] | None = None
+        code = Loops(plan.givens, self.outputs, plan.order)
+        self.source = sys.intern(code.source)  # that of other sizes, mostly
+        self._sizes = np.array(code.sizes, np.int64)
+        self._copied: set[int] = set()  # givens that are usually laid out otherwise
+        tail = [s for s in results if s in after or base[s] in after]
+        self._tail = Plan([*plan.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
+        self._run = self._function(base)
+
+    def _function(self, base: dict[Symbol, Symbol]) -> Callable[..., Any]:
+        """A function of (kernel, arrays for it, arrays as given) that returns the results, or the kernel's answer."""
+        plan = self.plan
+        space: dict[str, Any] = {"sizes": self._sizes, "empty": np.empty, "zeros": np.zeros, "tail": self._tail}
+        names = {s: f"g{k}" for k, s in enumerate(plan.givens)}
+        inputs = "".join(f"a{k}, " for k in range(len(plan.givens)))
+        lines = [f"{inputs}= arrays", f"{inputs.replace('a', 'g')}= given"]
+        for k, symbol in enumerate(self.outputs):
+            names[symbol] = f"r{k}"
+            space[f"t{k}"] = np.dtype(symbol.dtype.str)
+            make = "zeros" if symbol.op == "sum" else "empty"
+            lines.append(f"r{k} = {make}({symbol.shape}, t{k}, {plan.order!r})")
+        outputs = "".join(f"r{k}, " for k in range(len(self.outputs)))
+        lines += [f"answer = kernel(sizes, {inputs}{outputs})", "if answer:", "    return answer"]
+        if self._tail is not None:
+            lines.append(f"rest = tail([{inputs.replace('a', 'g')}{outputs}], r0)")
+            names.update({s: f"rest[{k}]" for k, s in enumerate(self._tail.results)})
+        for k, symbol in enumerate(dict.fromkeys(plan.results)):
+            if symbol not in names:
+                lines.append(f"v{k} = {_viewed(symbol, names)}")
+                names[symbol] = f"v{k}"
+        lines.append(f"return [{', '.join(names[s] for s in plan.results)}]")
+        exec(compile("\n    ".join(["def run(kernel, arrays, given):", *lines]), "<compiled>", "exec"), space)
+        return space["run"]  # type: ignore[no-any-return]
+
+    def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
+        """The results' arrays."""
+        if type(like) is not np.ndarray:
+            return self.plan(arrays, like)
+        kernel = self._kernel
+        if kernel is None:
+            kernel = self._kernel = native.compiled(self.source)
+        if self._copied:
+            results = self._run(kernel, self._laid_out(arrays), arrays)
+        else:
+            results = self._run(kernel, arrays, arrays)
+        if type(results) is int:
+            return self._mended(kernel, arrays, results, like)
+        return results  # type: ignore[no-any-return]
+
+    def _laid_out(self, arrays: Sequence[Array]) -> list[Array]:
+        order: Any = self.plan.order
+        return [np.asarray(a, order=order) if k in self._copied else a for k, a in enumerate(arrays)]
+
+    def _mended(self, kernel: Any, arrays: Sequence[Array], answer: int, like: Array) -> list[Array]:
+        """After the kernel's refusal: with copies of the arrays whose bits are set; or, below 0, the plan."""
+        if answer > 0:
+            self._copied = self._copied | {k for k in range(len(arrays)) if answer >> k & 1}
+            results = self._run(kernel, self._laid_out(arrays), arrays)
+            if type(results) is list:
+                return results
+        return self.plan(arrays, like)
+
+    def __str__(self) -> str:
+        return self.source
+
+
+def _base(symbol: Symbol) -> Symbol:
+    """What a view is a view of."""
+    while symbol.op in VIEWS:
+        symbol = symbol.args[0]
+    return symbol
+
+
+def _viewed(symbol: Symbol, names: dict[Symbol, str]) -> str:
+    """A view in Python."""
+    if symbol in names:
+        return names[symbol]
+    of = _viewed(symbol.args[0], names)
+    if symbol.op == "reshape":
+        return f"{of}.reshape({symbol.params})"
+    return f"{of}[{', '.join(f'{start}:{stop}' for start, stop in symbol.params)}]"
+
+
+def _after_sums(schedule: Sequence[Symbol]) -> set[Symbol]:
+    """What is computed from sums; views of a sum are not counted."""
+    of_sum: set[Symbol] = set()
+    after: set[Symbol] = set()
+    for symbol in schedule:
+        args = [a for a in symbol.args if isinstance(a, Symbol)]
+        if symbol.op in VIEWS and args[0] in of_sum and args[0] not in after:
+            of_sum.add(symbol)
+        elif any(a in of_sum for a in args):
+            of_sum.add(symbol)
+            after.add(symbol)
+        elif symbol.op == "sum":
+            of_sum.add(symbol)
+    return after

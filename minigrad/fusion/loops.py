@@ -1,0 +1,200 @@
+"""Symbols as the source of a native loop, in LLVM's language.
+
+The arrays of a fused call are matrices (rows, columns), with an axis of size 1 where they are broadcast. The inner loop
+runs along the axis that lies contiguous in memory, in vectors of as many numbers as the processor has lanes; what is
+left over at its end is done by the same code under a mask.
+
+Every value is asked for at a first column. A part moves it, a join looks up the part; so what is split and joined costs
+nothing. Where joins and parts cut a value, it is computed piece by piece. Pieces of equal width share one loop, in
+which everything is computed once, and what is not a result never leaves the registers.
+
+    order "F"   rows lie side by side: for each column of the pieces, along the rows
+    order "C"   columns lie side by side: for each row, along the columns of the pieces
+
+Sizes are read when it is called: for other sizes of the same structure, the source is the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from . import native
+from .body import BYTES, Lanewise, Row, columns_of
+from .lanes import KINDS, Block
+from .structure import Unsuited, cuts_of, matrix, schedule_of
+from .symbols import Symbol
+
+ARGUMENTS = 60  # arrays: a kernel answers with one bit for each that it wants a copy of
+
+
+class Loops:
+    """A kernel's source, and the numbers that it is called with (`sizes`): those of the rows and of columns."""
+
+    def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str) -> None:
+        self.givens, self.arrays, self.by_column = set(givens), [*givens, *outputs], order == "F"
+        if len(self.arrays) > ARGUMENTS:
+            raise Unsuited("too many arrays")
+        self.number = {s: k for k, s in enumerate(self.arrays)}
+        self.schedule = schedule_of(givens, outputs)
+        symbols = [*self.schedule, *givens]
+        for symbol in symbols:
+            if symbol.dtype not in KINDS:
+                raise Unsuited(f"numbers of type {symbol.dtype}")
+        rows = {matrix(s)[0] for s in symbols} - {1}
+        if len(rows) > 1:
+            raise Unsuited("different numbers of rows")
+        self.rows = max(rows, default=1)
+        self.kinds = {s: KINDS[s.dtype] for s in symbols}
+        self.width = native.vector_bytes() // min([BYTES[k] for k in self.kinds.values() if k != "i1"], default=4)
+        self.cuts = cuts_of(self.schedule)
+        self.counter: Iterator[int] = itertools.count()
+        self.declared: dict[str, None] = {}
+        self.reserved: list[str] = []  # memory for sums
+        body = self._body(outputs)
+        used = sorted({int(n) for n in re.findall(r"%size\.(\d+)", body)})
+        self.sizes = [self.rows, *used]
+        place = {n: k for k, n in enumerate(self.sizes) if k}
+        body = re.sub(r"%size\.(\d+)", lambda found: f"%n{place[int(found[1])]}", body)
+        sizes = ["%sizes.object = load ptr, ptr %arguments", _field("%sizes.field", "%sizes.object", native.DATA),
+                 "%sizes = load ptr, ptr %sizes.field"]  # fmt: skip
+        for k in range(len(self.sizes)):
+            sizes += [f"%n{k}.at = getelementptr i64, ptr %sizes, i64 {k}", f"%n{k} = load i64, ptr %n{k}.at"]
+        self.source = "\n".join([
+            *self.declared, "declare ptr @PyLong_FromLongLong(i64)", "",
+            "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {", *self.reserved, *sizes, body, "}", "",
+        ])  # fmt: skip
+
+    def block(self) -> Block:
+        return Block(self.width, self.counter, self.declared)
+
+    # ---- the arguments -------------------------------------------------------------------------------------------
+
+    def _body(self, outputs: Sequence[Symbol]) -> str:
+        pieces: dict[tuple[bool, int], list[tuple[Symbol, int]]] = {}  # of a loop: (whether along all rows, width)
+        for symbol in outputs:
+            over = symbol.args[0] if symbol.op == "sum" else symbol
+            rows, columns = matrix(over)
+            for start, stop in itertools.pairwise(sorted({0, columns, *self.cuts.get(over, ())})):
+                pieces.setdefault((rows != 1, stop - start), []).append((symbol, start))
+        loops = [self._loop(k, *key, found) for k, (key, found) in enumerate(pieces.items())]
+        end = [f"loop{len(pieces)}:", "ret ptr %answer"]
+        return "\n".join([*self._checks(), *itertools.chain(*loops), *end])
+
+    def _checks(self) -> list[str]:
+        """Reading and checking the arrays: −1 is returned where one is not as expected, or which ones to copy."""
+        lines: list[str] = []
+
+        def stage(name: str, tests: list[str]) -> None:
+            """Go on if all of the tests are true."""
+            for k, test in enumerate(tests):
+                before = f"%{name}.all{k - 1}" if k else "true"
+                lines.extend([f"%{name}.is{k} = icmp eq {test}", f"%{name}.all{k} = and i1 {before}, %{name}.is{k}"])
+            lines.extend([f"br i1 %{name}.all{len(tests) - 1}, label %after.{name}, label %refuse", f"after.{name}:"])
+
+        def load(name: str, kind: str, of: str, offset: int) -> None:
+            lines.extend([_field(f"{name}.at", of, offset), f"{name} = load {kind}, ptr {name}.at"])
+
+        numbered = list(enumerate(self.arrays))
+        for k, _ in numbered:
+            load(f"%o{k}", "ptr", "%arguments", 8 * (k + 1))
+            load(f"%type{k}", "i64", f"%o{k}", native.TYPE)
+        stage("type", [f"i64 %type{k}, {id(np.ndarray)}" for k, _ in numbered])
+        tests = []
+        for k, s in numbered:
+            load(f"%dtype{k}", "i64", f"%o{k}", native.DTYPE)
+            load(f"%flags{k}", "i32", f"%o{k}", native.FLAGS)
+            lines.append(f"%aligned{k} = and i32 %flags{k}, {native.ALIGNED}")
+            load(f"%ndim{k}", "i32", f"%o{k}", native.NDIM)
+            load(f"%data{k}", "ptr", f"%o{k}", native.DATA)
+            load(f"%shape{k}", "ptr", f"%o{k}", native.SHAPE)
+            load(f"%strides{k}", "ptr", f"%o{k}", native.STRIDES)
+            tests += [
+                f"i64 %dtype{k}, {id(np.dtype(s.dtype.str))}",
+                f"i32 %aligned{k}, {native.ALIGNED}",
+                f"i32 %ndim{k}, {s.ndim}",
+            ]
+        stage("kind", tests)
+        tests, wanted = [], ["0"]
+        for k, s in numbered:
+            for axis in range(s.ndim):
+                load(f"%shape{k}.{axis}", "i64", f"%shape{k}", 8 * axis)
+                load(f"%stride{k}.{axis}", "i64", f"%strides{k}", 8 * axis)
+                size = matrix(s)[axis - s.ndim]
+                tests.append(f"i64 %shape{k}.{axis}, {self._rows(size) if axis < s.ndim - 1 else columns_of(size)}")
+            inner = s.ndim - 2 if self.by_column else s.ndim - 1
+            if inner >= 0 and s.shape[inner] != 1:
+                lines += [f"%strided{k} = icmp ne i64 %stride{k}.{inner}, {BYTES[self.kinds[s]]}",
+                          f"%bit{k} = select i1 %strided{k}, i64 {1 << k}, i64 0",
+                          f"%copy{k} = or i64 {wanted[-1]}, %bit{k}"]  # fmt: skip
+                wanted.append(f"%copy{k}")
+        stage("size", tests or ["i64 0, 0"])
+        return [
+            *lines,
+            f"%answer = call ptr @PyLong_FromLongLong(i64 {wanted[-1]})",
+            f"%some = icmp ne i64 {wanted[-1]}, 0",
+            "br i1 %some, label %copy, label %loop0",
+            "copy:",
+            "ret ptr %answer",
+            "refuse:",
+            "%no = call ptr @PyLong_FromLongLong(i64 -1)",
+            "ret ptr %no",
+        ]
+
+    def _rows(self, size: int) -> str:
+        return "1" if size == 1 else "%n0"
+
+    # ---- a loop --------------------------------------------------------------------------------------------------
+
+    def _loop(self, k: int, along_rows: bool, width: int, pieces: Sequence[tuple[Symbol, int]]) -> list[str]:
+        """The loop over pieces of one width."""
+        rows, columns = "%n0" if along_rows else "1", columns_of(width)
+        outer, inner = (columns, rows) if self.by_column else (rows, columns)
+        W = self.width
+        row = Row(self, f"%outer{k}")
+        whole, rest = Lanewise(self, row, f"%i{k}", None), Lanewise(self, row, f"%i{k}", f"%mask{k}")
+        for lanes in (whole, rest):
+            for symbol, start in pieces:
+                lanes.store(symbol, start)
+        after = row.totals()
+        ramp = f"<{', '.join(f'i64 {n}' for n in range(W))}>"
+        return [
+            f"loop{k}:",
+            f"br label %outer{k}",
+            f"outer{k}:",
+            f"%outer{k}.n = phi i64 [ 0, %loop{k} ], [ %outer{k}.next, %after{k} ]",
+            f"%outer{k}.more = icmp slt i64 %outer{k}.n, {outer}",
+            f"br i1 %outer{k}.more, label %row{k}, label %loop{k + 1}",
+            f"row{k}:",
+            *row.block.lines,
+            f"br label %inner{k}",
+            f"inner{k}:",
+            f"%i{k} = phi i64 [ 0, %row{k} ], [ %i{k}.next, %whole{k} ]",
+            f"%i{k}.next = add i64 %i{k}, {W}",
+            f"%i{k}.more = icmp sle i64 %i{k}.next, {inner}",
+            f"br i1 %i{k}.more, label %whole{k}, label %left{k}",
+            f"whole{k}:",
+            *whole.block.lines,
+            f"br label %inner{k}",
+            f"left{k}:",
+            f"%left{k}.n = sub i64 {inner}, %i{k}",
+            f"%left{k}.some = icmp sgt i64 %left{k}.n, 0",
+            f"br i1 %left{k}.some, label %rest{k}, label %after{k}",
+            f"rest{k}:",
+            f"%left{k}.one = insertelement <{W} x i64> poison, i64 %left{k}.n, i64 0",
+            f"%left{k}.all = shufflevector <{W} x i64> %left{k}.one, <{W} x i64> poison, <{W} x i32> zeroinitializer",
+            f"%mask{k} = icmp slt <{W} x i64> {ramp}, %left{k}.all",
+            *rest.block.lines,
+            f"br label %after{k}",
+            f"after{k}:",
+            *after,
+            f"%outer{k}.next = add i64 %outer{k}.n, 1",
+            f"br label %outer{k}",
+        ]
+
+
+def _field(name: str, of: str, offset: int) -> str:
+    return f"{name} = getelementptr i8, ptr {of}, i64 {offset}"

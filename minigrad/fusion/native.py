@@ -1,0 +1,125 @@
+"""LLVM IR as a function that Python calls, by llvmlite (Numba's code generator, which comes with the extra `fast`).
+
+A kernel is called with arrays and nothing else. It is a built-in function of CPython's "fast call" convention, and
+reads an array's address, shape and strides where NumPy's public C structure `PyArrayObject` has them, as every
+extension module does. So a call costs less than the creation of one of its results. The places are compared with what
+NumPy says before the first kernel is made; where they do not agree, or llvmlite is missing, there are no kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+# Offsets in bytes: PyObject.ob_type, and the fields of PyArrayObject.
+TYPE, DATA, NDIM, SHAPE, STRIDES, DTYPE, FLAGS = 8, 16, 24, 32, 40, 56, 64
+ALIGNED = 0x100  # a flag
+_FASTCALL = 0x80  # METH_FASTCALL: function(self, arguments, their number)
+KERNELS = 1024  # compiled functions kept
+_COMPILING = threading.Lock()  # nothing of anyone else's runs while it is held
+_compiled: dict[str, Callable[..., int]] = {}
+_announced = False
+
+
+class _Method(ctypes.Structure):
+    """PyMethodDef."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int),
+                ("doc", ctypes.c_char_p))  # fmt: skip
+
+
+def switched_off() -> bool:
+    """Whether the environment says MINIGRAD_COMPILE=0: fused functions then run as NumPy calls."""
+    return os.environ.get("MINIGRAD_COMPILE") == "0"
+
+
+@functools.cache
+def available() -> bool:
+    """Whether kernels can be made here."""
+    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8 or not _as_expected():
+        return False
+    try:
+        from llvmlite import binding as llvm
+    except ImportError:
+        return False
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return True
+
+
+def _as_expected() -> bool:
+    """Whether an array's fields lie where they are looked for."""
+    if object.__basicsize__ != DATA:  # as in a build without the global lock
+        return False
+    array = np.empty((3, 5), np.float32)[1:, ::2]
+    start = id(array)
+    word = ctypes.c_int64.from_address
+    shape, strides = word(start + SHAPE).value, word(start + STRIDES).value
+    return (
+        word(start + TYPE).value == id(np.ndarray)
+        and word(start + DATA).value == array.ctypes.data
+        and ctypes.c_int.from_address(start + NDIM).value == 2
+        and [word(shape + 8 * k).value for k in range(2)] == list(array.shape)
+        and [word(strides + 8 * k).value for k in range(2)] == list(array.strides)
+        and word(start + DTYPE).value == id(array.dtype)
+        and bool(ctypes.c_int.from_address(start + FLAGS).value & ALIGNED)
+    )
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """The width of this processor's vector registers."""
+    from llvmlite import binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+def compiled(source: str) -> Callable[..., int]:
+    """The function @kernel of a source; compiled once for each source."""
+    found = _compiled.get(source)
+    if found is None:
+        with _COMPILING:
+            found = _compiled.get(source)
+            if found is None:
+                if len(_compiled) >= KERNELS:
+                    _compiled.pop(next(iter(_compiled)))
+                start = time.perf_counter()
+                found = _compiled[source] = _compile(source)
+                _announce(time.perf_counter() - start)
+    return found
+
+
+def _announce(seconds: float) -> None:
+    """Say once that kernels are being compiled, if it takes long."""
+    global _announced
+    if seconds > 1 and not _announced:
+        _announced = True
+        print(f"minigrad: compiling a fused function took {seconds:.1f} s (MINIGRAD_COMPILE=0: never)", file=sys.stderr)
+
+
+def _compile(source: str) -> Callable[..., int]:
+    from llvmlite import binding as llvm
+
+    target = llvm.Target.from_default_triple()
+    features = llvm.get_host_cpu_features().flatten()
+    machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2, jit=True)
+    module = llvm.parse_assembly(source)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False  # as written
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    engine = llvm.create_mcjit_compiler(module, machine)  # owns the two from now on
+    engine.finalize_object()
+    method = _Method(b"kernel", engine.get_function_address("kernel"), _FASTCALL, None)
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Method), ctypes.py_object, ctypes.c_void_p)
+    alive = (engine, method)  # as long as the function is: its `self` (PyCFunction_NewEx)
+    return make(("PyCFunction_NewEx", ctypes.pythonapi))(ctypes.byref(method), alive, None)  # type: ignore[no-any-return]

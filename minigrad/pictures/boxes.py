@@ -1,0 +1,228 @@
+"""Boxes around boxes: what a layout is made of, and how each box arranges what is in it.
+
+A box is laid out alone, from the innermost out: its items stand in bands, each above what it uses; in a band, they
+stand below and above what they are connected with. An edge that passes a band, or leaves a box, has a place there of
+its own, so that no edge runs through a node.
+
+The method is that of K. Sugiyama, S. Tagawa & M. Toda, Methods for visual understanding of hierarchical system
+structures, 1981.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .bands import in_order, mean, ranks, settle
+from .items import GAP, Item, Leaf, Passing, place_satellites
+from .labels import SIZE, text_width
+
+RISE = 24.0  # between bands
+MARGIN = 9.0  # inside of a box
+TITLE = 13.0  # the height of its title
+SWEEPS = 7  # odd: the last goes upwards
+
+
+class Box(Item):
+    """A scope, a step, or the whole picture: items, and links between them."""
+
+    def __init__(self, name: str, step: bool = False) -> None:
+        super().__init__(-1)
+        self.name = name
+        self.step = step
+        self.lines = 0.0  # the height of the parameters' lines above a step's title
+        self.items: list[Item] = []
+        self.links: list[tuple[Item, Item, Leaf]] = []  # from, to, and the leaf whose edge it is
+        self.leaving: dict[Leaf, Item] = {}  # leaf: the item that it is in
+        self.entering: dict[Leaf, list[Item]] = {}  # a leaf outside: the items that it goes to
+        self.passing: dict[tuple[Any, int], Passing] = {}
+        self.level: dict[Item, int] = {}
+        self.bottoms: list[float] = []  # of the bands
+        self.tops: list[float] = []
+        self.crossings: list[float] = []  # the x of edges across the border where the title stands
+
+    def child_with(self, leaf: Item) -> Item:
+        """The item in this box that the leaf is in, or is."""
+        item = leaf
+        while item.box is not self:
+            assert item.box is not None
+            item = item.box
+        return item
+
+    def add(self, item: Item) -> None:
+        """Put an item in."""
+        item.box = self
+        self.items.append(item)
+        if self.order < 0:
+            self.order = item.order
+
+    def arrange(self) -> None:
+        """Lay out what is inside, then the box itself."""
+        for item in self.items:
+            if isinstance(item, Box):
+                item.arrange()
+            elif isinstance(item, Leaf):
+                item.attach()  # the second time, it changes nothing
+        self._place()
+
+    def _place(self) -> None:
+        for old in (self.passing, self.level, self.bottoms, self.tops):
+            old.clear()
+        for item in self.items:
+            item.x = 0.0
+        links = {(a, b) for a, b, _ in self.links} | set(lanes(self.items))
+        held = {item for items in self.entering.values() for item in items}
+        self.level = ranks(self.items, links, held)
+        self._pass_lanes(links)
+        top = max(self.level.values(), default=0)
+        bands: list[list[Item]] = [[] for _ in range(top + 1)]
+        for item in self.items:
+            bands[self.level[item]].append(item)
+        near = self._neighbours(bands, top)
+        above: dict[Item, Item] = {}  # lanes stand exactly above the first of them
+        for a, b in lanes(self.items):
+            above[b] = above.get(a, a)
+            above[b].weight, b.weight = 100.0, 1e6
+        for band in bands:
+            band[:] = in_order(sorted(band, key=lambda item: item.order), dict.fromkeys(band, 0.0))
+            settle(band, [0.0] * len(band), GAP)
+        for sweep in range(SWEEPS):
+            side = -1 if sweep % 2 == 0 else 1
+            levels = range(top + 1) if side < 0 else range(top, -1, -1)
+            for level in levels:
+                wanted = {item: mean(item, [n for n in near.get(item, ()) if n[0] == side or sweep >= SWEEPS - 2])
+                          for item in bands[level]}  # fmt: skip
+                for item in bands[level]:
+                    if item in above:
+                        wanted[item] = above[item].x + above[item].axis() - item.axis()
+                if sweep < SWEEPS - 2:
+                    bands[level] = in_order(bands[level], wanted)
+                settle(bands[level], [wanted[item] for item in bands[level]], GAP)
+        self._measure(bands)
+
+    def _pass_lanes(self, links: set[tuple[Item, Item]]) -> None:
+        """A node beside a loop that it has nothing to do with goes above it, to make room."""
+        loops = {self.level[item] for item in self.items if item.steps()}
+        after: dict[Item, list[Item]] = {}
+        for a, b in links:
+            after.setdefault(a, []).append(b)
+        for item in sorted(after, key=lambda item: (-self.level[item], item.order)):
+            if self.level[item] in loops and not item.steps():
+                self.level[item] = max(self.level[item], min(self.level[b] for b in after[item]) - 1)
+
+    def _neighbours(self, bands: list[list[Item]], top: int) -> dict[Item, list[Any]]:
+        """For each item, what it is connected with: (side, other item, where on that, where on this)."""
+        near: dict[Item, list[Any]] = {}
+
+        def join(lower: Item, at: float, upper: Item, to: float) -> None:
+            near.setdefault(upper, []).append((-1, lower, at, to))
+            near.setdefault(lower, []).append((1, upper, to, at))
+
+        def chain(key: Any, order: int, start: Any, at: float, first: int, last: int) -> tuple[Any, float]:
+            """Through the bands from `first` to `last`, places of which are shared by all edges of this key."""
+            for level in range(first, last + 1):
+                place = self.passing.get((key, level))
+                if place is None:
+                    place = self.passing[key, level] = Passing(order)
+                    place.box = self
+                    bands[level].append(place)
+                    self.level[place] = level
+                    if start is not None:
+                        join(start, at, place, 0.0)
+                start, at = place, 0.0
+            return start, at
+
+        for a, b, leaf in self.links:
+            if self.level[b] > self.level[a]:
+                end, at = chain(leaf, leaf.order, a, a.way_out(leaf), self.level[a] + 1, self.level[b] - 1)
+                join(end, at, b, b.way_in(leaf))
+        for leaf, items in self.entering.items():
+            for b in items:
+                if leaf.pull:  # it will come from that side
+                    aside = Passing(leaf.order)
+                    aside.x = 10 * GAP * leaf.pull
+                    near.setdefault(b, []).append((-1, aside, 0.0, 0.0))
+                end, at = chain(("in", leaf), leaf.order, None, 0.0, 0, self.level[b] - 1)
+                if end is not None:
+                    join(end, at, b, b.way_in(leaf))
+        for leaf, a in self.leaving.items():
+            chain(leaf, leaf.order, a, a.way_out(leaf), self.level[a] + 1, top)
+        return near
+
+    def _measure(self, bands: list[list[Item]]) -> None:
+        """Heights of the bands; then x from the box's middle, and its size."""
+        y = MARGIN + (TITLE + self.lines if self.step else 0.0)
+        for band in bands:
+            height = max([item.height for item in band], default=0.0)
+            for item in band:
+                item.y = y + (height - item.height) / 2
+            self.bottoms.append(y)
+            y += height
+            self.tops.append(y)
+            y += RISE
+        self.height = y - RISE + MARGIN + (0.0 if self.step or not self.name else TITLE)
+        low = min([item.x - item.left for band in bands for item in band], default=0.0)
+        high = max([item.x + item.right for band in bands for item in band], default=0.0)
+        room = text_width(self.name, SIZE) + 2 * MARGIN
+        width = max(high - low + 2 * MARGIN, room)
+        middle = (low + high) / 2
+        for band in bands:
+            for item in band:
+                item.x -= middle
+        self.left = self.right = width / 2
+
+    def way_out(self, leaf: Leaf) -> float:
+        item = self.leaving.get(leaf)
+        if item is None:
+            return 0.0
+        place = self.passing.get((leaf, len(self.tops) - 1))
+        return place.x if place is not None else item.x + item.way_out(leaf)
+
+    def way_in(self, leaf: Leaf) -> float:
+        place = self.passing.get((("in", leaf), 0))
+        if place is not None:
+            return place.x
+        items = self.entering.get(leaf, [])
+        return sum(item.x + item.way_in(leaf) for item in items) / len(items) if items else 0.0
+
+    def steps(self) -> tuple[int, ...]:
+        return next((steps for item in self.items if (steps := item.steps())), ())
+
+    def axis(self) -> float:
+        return next((item.x + item.axis() for item in self.items if item.steps()), 0.0)
+
+    def fix(self, x: float, y: float) -> None:
+        """From relative to absolute places; `x` is the box's middle, `y` its lower edge."""
+        ways = map(self.way_in, self.entering) if self.step else map(self.way_out, self.leaving)
+        self.crossings = [x + way for way in ways]
+        self.x, self.y = x, y
+        self.bottoms, self.tops = [b + y for b in self.bottoms], [t + y for t in self.tops]
+        for item in [*self.items, *self.passing.values()]:
+            if isinstance(item, Box):
+                item.fix(x + item.x, y + item.y)
+            else:
+                item.x += x
+                item.y += y
+            if isinstance(item, Leaf):
+                place_satellites(item)
+
+
+def leaves_of(item: Item) -> Iterator[Leaf]:
+    """All leaves inside, with the parameters beside them."""
+    if isinstance(item, Leaf):
+        yield item
+        yield from item.satellites
+    elif isinstance(item, Box):
+        for one in item.items:
+            yield from leaves_of(one)
+
+
+def lanes(items: Iterable[Item]) -> Iterator[tuple[Item, Item]]:
+    """Pairs of items to be put above each other: loops over the same steps."""
+    before: dict[Any, Item] = {}
+    for item in items:
+        steps = item.steps()
+        if len(steps) > 1:
+            if steps in before:
+                yield before[steps], item
+            before[steps] = item

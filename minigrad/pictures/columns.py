@@ -1,0 +1,100 @@
+"""Time: the steps of a loop as columns, side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from .boxes import Box, leaves_of
+from .items import GAP, LANE, Item, Leaf, stacked_height
+from .loops import likeness
+
+
+class Row(Box):
+    """A loop: its steps side by side, and to their left the parameters that they share."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.columns: dict[int, Item] = {}
+        self.satellites: list[Leaf] = []
+        self.stack = 0.0  # the width of the satellites
+        self.room = 0.0  # that each column takes to either side, at least
+        self.between = 0  # how many edges of states run between two columns
+
+    def put(self, step: int, item: Item) -> None:
+        """A column."""
+        self.columns[step] = item
+        self.add(item)
+
+    def arrange(self) -> None:
+        """See Box."""
+        for item in self.items:
+            if isinstance(item, Box):
+                item.arrange()
+        ordered = [self.columns[step] for step in sorted(self.columns)]
+        gap = GAP + LANE * self.between
+        self._level(ordered)
+        self.height = max([*[item.y + item.height for item in ordered], stacked_height(self.satellites)])
+        self.stack = max(self.stack, self.room_for_satellites())
+        ends = GAP * (1 + (self.between > 0 and len(ordered) == 1))
+        sides = [(max(item.left, self.room), max(item.right, self.room)) for item in ordered]
+        width = self.stack + sum(left + right for left, right in sides) + gap * (len(ordered) - 1) + ends
+        x = -width / 2 + self.stack
+        for item, (left, right) in zip(ordered, sides, strict=True):
+            item.x = x + left
+            x += left + right + gap
+        self.left = self.right = width / 2
+
+    def room_for_satellites(self) -> float:
+        """The width of their stack, with room for their lines to turn."""
+        return max(s.width for s in self.satellites) + 2 * GAP + 4 * len(self.satellites) if self.satellites else 0.0
+
+    def _level(self, ordered: Sequence[Item]) -> None:
+        """Heights at which the columns' like nodes stand side by side."""
+        known: dict[Any, float] = {}
+        for item in ordered:
+            if not isinstance(item, Leaf):
+                inside = {key: height_in(leaf, item) for key, leaf in alike(item).items()}
+                lifts = Counter([round(known[key] - height, 1) for key, height in inside.items() if key in known])
+                item.y = lifts.most_common(1)[0][0] if lifts else 0.0
+                known = {key: item.y + height for key, height in inside.items()} | known
+        lowest = min([item.y for item in ordered if not isinstance(item, Leaf)], default=0.0)
+        highest = max([item.y + item.height for item in ordered if not isinstance(item, Leaf)], default=0.0)
+        for item in ordered:
+            item.y = (highest - lowest - item.height) / 2 if isinstance(item, Leaf) else item.y - lowest
+
+    def steps(self) -> tuple[int, ...]:
+        return tuple(sorted(self.columns))
+
+    def axis(self) -> float:
+        first, last = (self.columns[pick(self.columns)] for pick in (min, max))
+        return (first.x - first.left + last.x + last.right) / 2
+
+    def way_out(self, leaf: Leaf) -> float:
+        column = self.leaving.get(leaf)
+        return column.x + column.way_out(leaf) if column is not None else 0.0
+
+    def way_in(self, leaf: Leaf) -> float:
+        columns = self.entering.get(leaf, [])
+        return sum(c.x + c.way_in(leaf) for c in columns) / len(columns) if columns else 0.0
+
+
+def height_in(leaf: Leaf, box: Item) -> float:
+    """The middle of a leaf above the lower edge of a box around it, while places are relative."""
+    y, item = leaf.middle, leaf.box
+    while item is not None and item is not box:
+        y += item.y
+        item = item.box
+    return y
+
+
+def alike(column: Item) -> dict[Any, Leaf]:
+    """The leaves of a column by what makes them the same in another one: operation, name, depth, and place."""
+    seen: dict[Any, int] = {}
+    found = {}
+    for leaf in leaves_of(column):
+        kind = (likeness(leaf.node), len(list(leaf.around())))
+        nth = seen[kind] = seen.get(kind, -1) + 1
+        found[kind, nth] = leaf
+    return found

@@ -1,0 +1,79 @@
+"""Files: a graph's text, laid out and drawn by pygraphviz or the system's Graphviz, and written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from .graph import Graph
+
+ENDINGS = ("svg", "png", "pdf", "dot")
+MOST = 3000  # nodes: beyond that, Graphviz takes minutes
+
+
+def render(graph: Graph, path: str | os.PathLike[str]) -> Path:
+    """See `Graph.render`."""
+    path = Path(path)
+    ending = path.suffix.lstrip(".").lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"render: cannot draw {path.name!r}; the ending must be .svg, .png, .pdf or .dot")
+    if ending == "dot":
+        return write(path, graph.dot().encode())
+    if len(graph.nodes) > MOST:
+        raise ValueError(
+            f"render: {len(graph.nodes):,} nodes are more than can be laid out in reason; draw less of the graph, with "
+            "view='auto' or 'elided', depth= or collapse=, or look at it with .html()"
+        )
+    return write(path, draw(graph.dot(), ending))
+
+
+def write(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file so that it is there as a whole or not at all, whatever happens. Raises OSError with its path."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path.name}: there is no folder {path.parent}; make it first")
+    try:
+        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot write {path.name}: {error.strerror}", str(path.parent)) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(unfinished).chmod(0o666 & ~umask)
+        Path(unfinished).replace(path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def draw(dot: str, ending: str) -> bytes:
+    """Lay out and draw: by pygraphviz, which carries Graphviz, else by the system's `dot`."""
+    try:
+        import pygraphviz
+    except ImportError:
+        import graphviz
+
+        try:
+            piped: bytes = graphviz.Source(dot).pipe(format=ending)
+            return piped
+        except graphviz.ExecutableNotFound:
+            raise ImportError(
+                "to draw graphs, install pip install 'minigrad[viz]' (or a system Graphviz); .dot() works without"
+            ) from None
+    agraph = pygraphviz.AGraph(string=dot)
+    drawn: bytes = agraph.draw(format=ending, prog="dot")
+    return drawn
+
+
+def mimebundle(graph: Graph) -> dict[str, str]:
+    """What notebooks display."""
+    bundle = {"text/plain": graph.dot()}
+    if len(graph.nodes) <= MOST:
+        with contextlib.suppress(ImportError):  # without a renderer, the text is still there
+            bundle["image/svg+xml"] = draw(bundle["text/plain"], "svg").decode()
+    return bundle

@@ -1,0 +1,103 @@
+"""A page to look at a graph and to step through it: one file, with its script, its style and the data inside.
+
+The page is made of the files in `viewer/`, one subject each. Nothing in it comes from elsewhere, and the page forbids
+itself to load anything. Whatever the data says is put in as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from . import palette
+from .drawing import write
+from .graph import KINDS, Graph
+
+# In the order in which they need each other.
+SCRIPTS = (
+    "colours", "model", "layers", "blocks", "groups", "lanes", "strips", "rows", "clusters", "layout", "routes",
+    "sizes", "drawing", "callouts", "playback", "search", "panel", "input", "camera", "viewer", "main",
+)  # fmt: skip
+
+
+def html(graph: Graph, path: str | os.PathLike[str], title: str | None = None) -> Path:
+    """See `Graph.html`: write the page; the path. All of it is written, or nothing. The title is the file's name.
+
+    Raises ValueError for an ending other than .html and .htm, OSError where the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"html: {path.name!r} must end in .html; .render() draws to other files")
+    text = page(graph.data(), path.stem if title is None else title)
+    return write(path, text.encode(errors="replace"))  # a file's name may hold what is no text
+
+
+def page(data: dict[str, Any], title: str = "Graph") -> str:
+    """The page for a graph as plain data."""
+    style = "\n" + _part("style.css")
+    script = "\n" + "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    filled = {
+        "title": escape(title),
+        "style-hash": _hash(style),
+        "script-hash": _hash(script),
+        "style": style,
+        "script": script,
+        "palette": harmless(_palette()),
+        "graph": harmless(data),
+    }
+    first, *rest = _part("page.html").split("{{")
+    pieces = [first]
+    for piece in rest:
+        name, _, text = piece.partition("}}")
+        pieces += [filled[name], text]
+    return "".join(pieces)
+
+
+def harmless(data: Any) -> str:
+    """JSON that can stand in a page: nothing in it ends a script or begins a tag."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII: other letters are escaped
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _palette() -> dict[str, Any]:
+    """The colours and signs of all pictures, as the viewer needs them."""
+    kinds = {}
+    for kind in KINDS:
+        style = palette.STYLES[kind]
+        lines = style.get("style", "")
+        drawn = style["shape"] != "plaintext"
+        kinds[kind] = {
+            "fill": style.get("fillcolor", "#FFFFFF") if drawn else None,
+            "border": style.get("color") if drawn else None,
+            "width": float(style.get("penwidth", 1)),
+            "dash": [4, 3] if "dashed" in lines else [1.5, 2.5] if "dotted" in lines else None,
+        }
+    return {
+        "kinds": kinds,
+        "signs": palette.SIGNS,
+        "scale": palette.SCALE,
+        "decades": palette.DECADES,
+        "nothing": palette.NOTHING,
+        "notFinite": palette.NOT_FINITE,
+        "ink": palette.INK,
+        "grey": palette.GREY,
+        "red": palette.RED,
+        "blue": palette.BLUE,
+    }
+
+
+@cache
+def _part(name: str) -> str:
+    return (files(__package__) / "viewer" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """What the page's Content-Security-Policy allows: this text, and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,103 @@
+"""What has a place in a layout: nodes, and edges where they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from .graph import GraphNode
+from .labels import Text
+
+if TYPE_CHECKING:
+    from .boxes import Box
+
+GAP = 14.0  # between neighbours in a band
+LANE = 8.0  # between edges that run side by side
+
+
+class Item:
+    """Something with a place: `left` and `right` are its extents from its middle x, y is its lower edge.
+
+    Places are relative to the box around it until all is laid out.
+    """
+
+    thin = False  # it may touch its like
+
+    def __init__(self, order: int) -> None:
+        self.order = order
+        self.box: Box | None = None
+        self.x = self.y = 0.0
+        self.left = self.right = self.height = 0.0
+        self.weight = 1.0  # how much it insists on its place in a band
+        self.pull = 0  # to the left (-1) or to the right of its band: where a state comes from, and where it goes
+
+    def around(self) -> Iterator[Box]:
+        """The boxes around it, from the innermost out."""
+        box = self.box
+        while box is not None:
+            yield box
+            box = box.box
+
+    def steps(self) -> tuple[int, ...]:
+        """The steps of its first loop."""
+        return ()
+
+    def axis(self) -> float:
+        """Where, from its middle, the middle of its first loop's columns is."""
+        return 0.0
+
+    def way_out(self, leaf: Leaf) -> float:
+        """Where, from its middle, an edge of `leaf` leaves it at the top."""
+        return 0.0
+
+    def way_in(self, leaf: Leaf) -> float:
+        """Where, from its middle, edges that come from `leaf` enter it at the bottom."""
+        return 0.0
+
+
+class Leaf(Item):
+    """A node, with the parameters that only it uses to its left."""
+
+    def __init__(self, node: GraphNode, text: Text) -> None:
+        super().__init__(node.order)
+        self.node = node
+        self.text = text
+        self.width, self.tall = text.size()
+        self.satellites: list[Leaf] = []
+        self.left = self.right = self.width / 2
+        self.height = self.tall
+
+    def attach(self) -> None:
+        """Make room for the satellites."""
+        if self.satellites:
+            self.left = self.width / 2 + 2 * GAP + max(s.width for s in self.satellites)
+            self.height = max(self.tall, stacked_height(self.satellites))
+
+    @property
+    def middle(self) -> float:
+        """Of its height, where it is placed."""
+        return self.y + self.height / 2
+
+
+class Passing(Item):
+    """The place of an edge in a band."""
+
+    thin = True
+
+    def __init__(self, order: int) -> None:
+        super().__init__(order)
+        self.left = self.right = LANE / 2
+
+
+def stacked_height(leaves: Sequence[Leaf]) -> float:
+    """Of leaves above each other."""
+    return sum(leaf.tall for leaf in leaves) + 5 * (len(leaves) - 1)
+
+
+def place_satellites(leaf: Leaf) -> None:
+    """The parameters of one node, in a stack to its left."""
+    y = leaf.middle + stacked_height(leaf.satellites) / 2
+    for one in leaf.satellites:
+        y -= one.tall
+        one.x, one.y = leaf.x - leaf.width / 2 - 2 * GAP - one.width / 2, y
+        y -= 5

@@ -1,0 +1,212 @@
+"""A layout for networks through time: computation goes up, time to the right.
+
+Every step of a loop is a column, every loop over the same steps a lane; scopes are boxes around what is in them. What a
+state or a parameter needs is left to `routes`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from .boxes import Box
+from .columns import Row, alike
+from .graph import Graph, GraphEdge, GraphNode
+from .items import Item, Leaf
+from .labels import text_of
+from .loops import elided_steps, rolled_steps, title
+
+
+class Layout:
+    """Boxes and leaves with their places: `root`, `leaves` by a node's id, and what routes need to know.
+
+    states    edges from one step to another, or of a rolled step into itself
+    supplies  edges from a parameter that stands beside what uses it
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.root = Box("")
+        self.boxes: dict[Any, Box] = {(): self.root}
+        self.leaves: dict[str, Leaf] = {}
+        self.states: list[GraphEdge] = []
+        self.supplies: list[GraphEdge] = []
+        self.others: list[GraphEdge] = []
+        self.asides: list[tuple[Leaf, Row, int]] = []  # ends of states' edges, and the side to which they point
+        texts = {node.id: text_of(node, graph.options) for node in graph.nodes}
+        for node in graph.nodes:
+            self.leaves[node.id] = Leaf(node, texts[node.id])
+            if node.kind != "parameter":
+                self._put(node)
+        self._put_parameters(graph)
+        for edge in graph.edges:
+            self._connect(edge)
+        self._draw_aside()
+        self._level_stacks()
+        self.root.arrange()
+        if self._widen():
+            self.root.arrange()
+        self.root.fix(0.0, 0.0)
+        for row in self.rows():
+            self._stack(row)
+
+    def rows(self) -> list[Row]:
+        """All loops."""
+        return [box for box in self.boxes.values() if isinstance(box, Row)]
+
+    def _put(self, node: GraphNode) -> None:
+        leaf = self.leaves[node.id]
+        of = elided_steps(node)
+        if of is not None:
+            self._row(node.scope, of[0][1]).put(of[1], leaf)
+        else:
+            self._box(node.scope).add(leaf)
+
+    def _box(self, scope: Any) -> Box:
+        found = self.boxes.get(scope)
+        if found is None:
+            label, step = scope[-1]
+            rolled = rolled_steps(label) if step is None else None
+            found = self.boxes[scope] = Box(title(label, step), step=step is not None or rolled is not None)
+            if step is not None:
+                self._row(scope[:-1], label).put(step, found)
+            elif rolled is not None:
+                self._row(scope[:-1], rolled).put(0, found)
+            else:
+                self._box(scope[:-1]).add(found)
+        return found
+
+    def _row(self, scope: Any, label: str) -> Row:
+        key = (scope, "row", label)
+        found = self.boxes.get(key)
+        if found is None:
+            found = self.boxes[key] = Row()
+            self._box(scope).add(found)
+        assert isinstance(found, Row)
+        return found
+
+    def _put_parameters(self, graph: Graph) -> None:
+        """Each beside the only node, or the only loop, that uses it; else where a node would stand."""
+        users: dict[str, dict[Leaf, None]] = {}
+        for edge in graph.edges:
+            users.setdefault(edge.source, {})[self.leaves[edge.target]] = None
+        for node in graph.nodes:
+            if node.kind != "parameter":
+                continue
+            leaf, using = self.leaves[node.id], list(users.get(node.id, ()))
+            around = [list(u.around()) for u in using if u.box is not None]
+            if not around:
+                self.root.add(leaf)
+                continue
+            shared = [box for box in around[0] if all(box in boxes for boxes in around)]
+            row: Row | None = None
+            for box in shared:
+                if isinstance(box, Row):
+                    if box is not shared[0] and len(box.columns) > 1:  # it belongs to one step of several
+                        break
+                    row = box
+            if row is not None:
+                row.satellites.append(leaf)
+            elif len(using) == 1:
+                using[0].satellites.append(leaf)
+            else:
+                shared[0].add(leaf)
+
+    def _connect(self, edge: GraphEdge) -> None:
+        source, target = self.leaves[edge.source], self.leaves[edge.target]
+        if source.box is None:
+            self.supplies.append(edge)
+            return
+        out, into = list(source.around()), list(target.around())
+        common = next(box for box in out if box in into)
+        a = out[out.index(common) - 1] if out[0] is not common else source
+        b = into[into.index(common) - 1] if into[0] is not common else target
+        if isinstance(common, Row) or edge.kind == "state":
+            self.states.append(edge)
+            row = common if isinstance(common, Row) else next(x for x in out if isinstance(x, Row))
+            sideways = self._sideways(row, a, b)
+            self.asides.append((source, row, sideways))
+            self.asides.append((target, row, -sideways if a is not b and common is row else sideways))
+            return
+        self.others.append(edge)
+        common.links.append((a, b, source))
+        for chain, end, going in ((out, source, True), (into, target, False)):
+            item: Item = end
+            for box in chain[: chain.index(common)]:
+                if going:
+                    box.leaving[source] = item
+                elif item not in box.entering.setdefault(source, []):
+                    box.entering[source].append(item)
+                item = box
+
+    def _sideways(self, row: Row, a: Item, b: Item) -> int:
+        steps = {item: step for step, item in row.columns.items()}
+        return -1 if a in steps and b in steps and steps[b] < steps[a] else 1
+
+    def _draw_aside(self) -> None:
+        """Let the ends of states' edges stand at that side of their bands, in every box up to the column; and in all
+        columns what does so in one, so that they look alike."""
+        sides: dict[tuple[Row, Any], set[int]] = {}
+        keys = {leaf: (row, key) for row in self.rows() for column in row.items for key, leaf in alike(column).items()}
+        for leaf, row, side in self.asides:
+            sides.setdefault(keys.get(leaf, (row, leaf)), set()).add(side)
+        asked: dict[Item, set[int]] = {}
+        for leaf, (row, key) in keys.items():
+            item: Item | None = leaf
+            while item is not None and item is not row:
+                asked.setdefault(item, set()).update(sides.get((row, key), ()))
+                item = item.box
+        for item, found in asked.items():
+            item.pull = min(found) if len(found) == 1 else 0
+
+    def _level_stacks(self) -> None:
+        """Room for edges between columns; and loops over the same steps get the same room for their parameters."""
+        for row in self.rows():
+            counts: Counter[Item] = Counter()
+            for leaf, of, _ in self.asides[::2]:  # the sources
+                if of is row:
+                    counts[row.child_with(leaf)] += 1
+            row.between = max(counts.values(), default=0)
+            for column in row.items:
+                if isinstance(column, Box):
+                    column.lines = 3.0 * min(len(row.satellites), 6)
+        for rows in self._lanes():
+            widest, between = max(row.room_for_satellites() for row in rows), max(row.between for row in rows)
+            for row in rows:
+                row.stack, row.between = widest, between
+
+    def _lanes(self) -> list[list[Row]]:
+        """Loops over the same steps."""
+        same: dict[Any, list[Row]] = {}
+        for row in self.rows():
+            if len(row.columns) > 1:
+                same.setdefault(row.steps(), []).append(row)
+        return [rows for rows in same.values() if len(rows) > 1]
+
+    def _widen(self) -> bool:
+        """Give the columns of loops over the same steps the same width, so that time runs alike in all of them."""
+        lanes = self._lanes()
+        for rows in lanes:
+            widest = max(max(item.left, item.right) for row in rows for item in row.items)
+            for row in rows:
+                row.room = widest
+        return bool(lanes)
+
+    def _stack(self, row: Row) -> None:
+        """The parameters of a loop, each about as high as where it is used, in that order."""
+        use: dict[Leaf, float] = {}
+        for edge in self.supplies:
+            source, target = self.leaves[edge.source], self.leaves[edge.target]
+            if target.node.kind != "elided" and source in row.satellites:
+                use[source] = min(use.get(source, target.y), target.y)
+        for one in row.satellites:
+            use.setdefault(one, row.y)
+        row.satellites.sort(key=lambda s: (use[s], s.order))
+        x = row.x - row.left + max(s.width for s in row.satellites) / 2 if row.satellites else 0.0
+        floor = row.y
+        for one in row.satellites:
+            one.x, one.y = x, max(floor, use[one] - 7 - one.tall / 2)
+            floor = one.y + one.tall + 5
+        ceiling = row.y + row.height
+        for one in reversed(row.satellites):
+            one.y = min(one.y, ceiling - one.tall)
+            ceiling = one.y - 5

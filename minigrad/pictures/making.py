@@ -1,0 +1,124 @@
+"""`mg.graph`: from a result, or a function, to the graph in the view that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from ..backward import nodes_below
+from ..tensors import Tensor
+from ..trees import flatten
+from . import views
+from .builder import build
+from .graph import Graph, Options
+from .numbers import Record
+from .running import follow_gradients, run
+
+VIEWS = ("auto", "full", "elided", "rolled")
+DIRECTIONS = (None, "time", "right", "down")
+
+
+def graph(
+    what: Tensor | Iterable[Tensor] | Callable[..., Any],
+    *args: Any,
+    params: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None = None,
+    view: str = "auto",
+    depth: int | None = None,
+    collapse: str | Collection[str] = (),
+    expand: bool | str | Collection[str] = False,
+    shapes: bool = False,
+    dtypes: bool = False,
+    values: bool = False,
+    grads: bool = False,
+    bytes: bool = False,
+    lines: bool = False,
+    color: str | None = None,
+    direction: str | None = None,
+) -> Graph:
+    """The graph below a tensor (or several), as far as it has not been released; or that of a function, which is run.
+
+    what, args  tensors, or a function (a module) and its arguments: it is run, and the numbers of every value and
+                gradient are kept. Gradients are those of the sum of all it returns
+    params      names for the leaves, a mapping or pairs such as `named_parameters()`; others go by `.name`
+    view        "full"; "elided", the steps 0, 1, 2 … T−1 of each loop; "rolled", one step with its state as a loop;
+                "auto", full unless that is too large to lay out
+    depth       scopes deeper than this are one node each
+    collapse    so are the scopes of these names: "encoder", "t" (every step), "t = 3"
+    expand      show what is inside fused operations: all of them, or those of these names
+    shapes, dtypes, values, grads, bytes, lines
+                show of each node: its value's shape, dtype and range, its gradient's norm, the bytes it keeps for
+                backward, the line that made it. `values` needs a function to run
+    color       "grad": by the norm of the gradient, on a log scale, with a legend
+    direction   "right" or "down": where the computation goes. "time": up, while time goes to the right, one column a
+                step. None: "time" where there are steps whose columns can be drawn so, else "right"
+
+    Nobody's `.grad` is touched. Raises ValueError if there is no graph: nothing was computed from a tensor that
+    requires grad, or backward released it.
+    """
+    options = _options(locals())
+    collapse = (collapse,) if isinstance(collapse, str) else tuple(collapse)
+    names = {leaf: name for name, leaf in dict(params.items() if isinstance(params, Mapping) else params or ()).items()}
+    needs_gradients = grads or color is not None
+    if callable(what) and not isinstance(what, Tensor):
+        if not names and hasattr(what, "named_parameters"):
+            names = {leaf: name for name, leaf in what.named_parameters()}
+        returned, record = run(what, args, names, plain=expand is True)
+        roots = [t for t in returned if isinstance(t, Tensor)]
+        needs_gradients = True
+    else:
+        if args:
+            raise TypeError("graph: arguments are for a function; to draw several tensors, pass a list of them")
+        roots, record = _tensors(what), Record()
+        if values:
+            raise ValueError(
+                "graph: a tensor's graph does not keep values; pass the function, as in mg.graph(f, x, values=True)"
+            )
+    below = _below(roots)
+    if needs_gradients:
+        follow_gradients(roots, record)
+    found = build(below, [t.edge for t in roots if t.edge is not None], names, record)
+    found = found.replace(options=options)
+    if expand:
+        chosen = None if expand is True else (expand,) if isinstance(expand, str) else tuple(expand)
+        found = views.expanded(found, lambda node: chosen is None or node.op in chosen)
+    if view == "elided":
+        found = views.elided(found)
+    elif view == "rolled":
+        found = views.rolled(found)
+    if depth is not None or collapse:
+        found = views.collapsed(found, depth, collapse)
+    return views.fitting(found) if view == "auto" else found
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """What is shown, checked."""
+    if given["view"] not in VIEWS:
+        raise ValueError(f"graph: view must be one of {', '.join(VIEWS)}, got {given['view']!r}")
+    if given["color"] not in (None, "grad"):
+        raise ValueError(f"graph: color must be 'grad' or None, got {given['color']!r}")
+    if given["direction"] not in DIRECTIONS:
+        raise ValueError(f"graph: direction must be 'right', 'down', 'time' or None, got {given['direction']!r}")
+    return Options(**{f.name: given[f.name] for f in fields(Options) if f.name in given and f.name != "view"})
+
+
+def _tensors(what: Any) -> list[Tensor]:
+    """One tensor, or several, as a list."""
+    found, _ = flatten(what) if isinstance(what, Tensor | list | tuple | dict) else flatten(
+        list(what) if isinstance(what, Iterable) else [what]
+    )  # fmt: skip
+    if not found or not all(isinstance(t, Tensor) for t in found):
+        raise TypeError("graph: expected a Tensor, or several, or a function and its arguments")
+    return found
+
+
+def _below(roots: list[Tensor]) -> list[Any]:
+    """The nodes that the roots were computed by."""
+    below = nodes_below([t.edge for t in roots if t.edge is not None])
+    if not below:
+        raise ValueError(
+            "graph: there is nothing to draw: no result here was computed from a tensor that requires grad"
+        )
+    if all(node.edges is None for node in below):
+        raise ValueError("graph: the graph was released by backward; draw before it, or use retain_graph=True")
+    return below

@@ -1,0 +1,62 @@
+"""What a picture knows of the numbers behind it: norms and ranges of values and gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..gradients import Parts
+from ..tape import Node
+from ..tensors import Tensor
+from .graph import Numbers
+
+SMALL = 64  # numbers: an array of no more is kept as a whole
+
+
+@dataclass
+class Record:
+    """What was seen of a computation.
+
+    values, grads  by node (a list with one for each output) or leaf
+    inputs         by node: (operand, label, array) of what came in from outside of the graph
+    run            whether the function was run for the picture, so that values are known
+    """
+
+    values: dict[Node, list[Numbers | None]] = field(default_factory=dict)
+    grads: dict[Node | Tensor, list[Numbers | None]] = field(default_factory=dict)
+    inputs: dict[Node, list[tuple[int, str, Any]]] = field(default_factory=dict)
+    run: bool = False
+
+
+def numbers(value: Any) -> Numbers | None:
+    """Norm, mean, range and, of a small array, the numbers themselves; from any device. None for None."""
+    if value is None:
+        return None
+    if isinstance(value, Tensor):
+        value = value.data
+    if isinstance(value, Parts):
+        value = value.dense()
+    array = np.asarray(backend.to_numpy(value) if backend.is_array(value) else value)
+    wide = array.astype(np.float64)
+    finite = wide[np.isfinite(wide)]
+    largest = float(np.max(np.abs(finite))) if finite.size else 0.0
+    scale = largest or 1.0  # a norm that neither overflows nor vanishes
+    norm = scale * math.sqrt(float(np.sum(np.square(finite / scale))))
+    return Numbers(
+        norm=norm if finite.size == wide.size else math.nan,
+        mean=float(np.mean(finite)) if finite.size else 0.0,
+        min=float(finite.min()) if finite.size else 0.0,
+        max=float(finite.max()) if finite.size else 0.0,
+        nonfinite=int(wide.size - finite.size),
+        array=_nested(array.tolist()) if array.size <= SMALL else None,
+    )
+
+
+def _nested(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_nested(v) for v in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)

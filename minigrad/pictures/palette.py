@@ -1,0 +1,101 @@
+"""The one visual language of all pictures of graphs: shape = kind of thing, colour = one quantity.
+
+Colours after P. Tol's palettes for colour-blind readers. The red of a state's way through time is used for nothing
+else; parameters are blue, what was asked for is gold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from .graph import GraphNode
+
+INK, GREY, PALE = "#333333", "#8C8C8C", "#F5F5F5"
+RED, BLUE, GOLD = "#BB5566", "#4477AA", "#997700"
+FONT = "Helvetica,Arial,sans-serif"
+
+# The attributes of each kind of node in Graphviz. Its shape alone says what it is, so that colour is free.
+STYLES = {
+    "operation": {"shape": "box", "style": "rounded,filled", "fillcolor": PALE, "color": GREY},
+    "fused": {"shape": "box", "style": "filled", "fillcolor": PALE, "color": INK},
+    "output": {"shape": "box", "style": "rounded,filled", "fillcolor": "#EECC66", "color": GOLD, "penwidth": "1.8"},
+    "parameter": {
+        "shape": "ellipse",
+        "style": "filled",
+        "fillcolor": "#D5E3F0",
+        "color": BLUE,
+        "margin": "0",
+        "fixedsize": "true",
+    },
+    "input": {"shape": "plaintext", "fontcolor": INK},
+    "detached": {"shape": "box", "style": "rounded,dashed", "color": GREY, "fontcolor": "#666666"},
+    "elided": {"shape": "box", "style": "rounded,dotted", "color": GREY, "fontcolor": "#666666"},
+    "collapsed": {"shape": "box3d", "style": "filled", "fillcolor": PALE, "color": GREY},
+}
+EDGES = {
+    "": {},
+    "parameter": {"color": "#A9C1DA", "penwidth": "0.8", "arrowsize": "0.45"},
+    "state": {"color": RED, "penwidth": "2.2"},
+    "detached": {"style": "dashed"},
+}
+
+# Operations that have a sign are drawn as the sign, in a circle.
+SIGNS = {
+    "add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "matmul": "@", "negative": "−", "sigmoid": "σ",
+    "sum": "Σ", "exp": "exp", "square": "x²", "sqrt": "√",
+}  # fmt: skip
+
+# ---- a gradient's norm, on a log scale ---------------------------------------------------------------------------
+
+# From little to much: P. Tol's "YlOrBr", which stays in order in print and for colour-blind readers.
+SCALE = ("#FFFFE5", "#FFF7BC", "#FEE391", "#FEC44F", "#FB9A29", "#EC7014", "#CC4C02", "#993404")
+NOTHING, NOT_FINITE = "#FFFFFF", "#DDDDDD"
+DECADES = 12  # below the largest; what is smaller has the palest colour
+
+
+class Scale:
+    """Colours for positive numbers between the smallest and the largest of those given."""
+
+    def __init__(self, norms: Iterable[float]) -> None:
+        logs = [math.log10(n) for n in norms if n > 0 and math.isfinite(n)]
+        self.high = math.ceil(max(logs, default=0.0))
+        self.low = max(math.floor(min(logs, default=-1.0)), self.high - DECADES)
+        if self.low == self.high:
+            self.low -= 1
+
+    def color(self, norm: float) -> str:
+        """The fill for a norm."""
+        if not math.isfinite(norm):
+            return NOT_FINITE
+        if norm == 0:
+            return NOTHING
+        at = (math.log10(norm) - self.low) / (self.high - self.low) * (len(SCALE) - 1)
+        return mixed(min(max(at, 0.0), len(SCALE) - 1))
+
+    def legend(self) -> list[tuple[str, str]]:
+        """(text, colour) for round numbers, from little to much."""
+        stride = max(1, math.ceil((self.high - self.low) / 6))
+        powers = range(self.high, self.low - 1, -stride)
+        return [(f"{10.0**power:g}", self.color(10.0**power)) for power in reversed(powers)]
+
+
+def mixed(at: float) -> str:
+    """The colour at a place between 0 and the last of SCALE."""
+    k = min(int(at), len(SCALE) - 2)
+    parts = [(int(c[j : j + 2], 16) for j in (1, 3, 5)) for c in SCALE[k : k + 2]]
+    return "#" + "".join(f"{round(a + (at - k) * (b - a)):02X}" for a, b in zip(*parts, strict=True))
+
+
+def ink_on(color: str) -> str:
+    """Dark or light text, whichever can be read on a fill."""
+    red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
+    return "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 120 else INK
+
+
+def norm_of(node: GraphNode) -> float | None:
+    """The norm of a node's gradient; of several outputs', all together; None where it is not known."""
+    if node.grad is not None:
+        return node.grad.norm
+    several = [o.grad.norm for o in node.outputs if o.grad is not None]
+    return math.hypot(*several) if several else None

@@ -1,0 +1,258 @@
+"""The ways of edges through a `Layout`, as splines.
+
+An ordinary edge rises through the places that its bands keep for it. A state leaves its step sideways, and turns in the
+gap between two columns; a parameter's edges run along a line below what they lead to, across all columns, and branch
+off upwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from .boxes import Box, leaves_of
+from .columns import Row
+from .graph import GraphEdge
+from .items import GAP, LANE, Item, Leaf
+from .layout import Layout
+
+Point = tuple[float, float]
+CORNER = 7.0  # radius
+TIP = 6.0  # length of an arrow's head
+
+
+def routes(layout: Layout) -> dict[GraphEdge, list[Point]]:
+    """For each edge the control points of its spline, a multiple of three and one."""
+    ends: dict[str, list[tuple[list[Point], GraphEdge]]] = {}
+    for edge in layout.others:
+        ends.setdefault(edge.target, []).append((_rising(layout, edge), edge))
+    found: dict[GraphEdge, list[Point]] = {}
+    for target, ways in ends.items():  # side by side where they arrive
+        ways.sort(key=lambda way: (way[0][-2][0], way[0][0][0]))
+        room = min(9.0, 0.7 * layout.leaves[target].width / len(ways))
+        for k, (points, edge) in enumerate(ways):
+            x, y = points[-1]
+            found[edge] = _curve([*points[:-1], (x + (k - (len(ways) - 1) / 2) * room, y)])
+    found |= _states(layout)
+    found |= _supplies(layout)
+    return found
+
+
+# ---- ordinary edges ----------------------------------------------------------------------------------------------
+
+
+def _rising(layout: Layout, edge: GraphEdge) -> list[Point]:
+    """The places that an edge passes, from the top of its source to the bottom of its target."""
+    source, target = layout.leaves[edge.source], layout.leaves[edge.target]
+    start, end = (source.x, source.middle + source.tall / 2), (target.x, target.middle - target.tall / 2)
+    if end[1] <= start[1]:  # back to what was computed before: around it
+        return [(source.x, source.middle - source.tall / 2), (target.x, target.middle + target.tall / 2)]
+    points = [start]
+    out, into = list(source.around()), list(target.around())
+    common = next(box for box in out if box in into)
+    for box in out[: out.index(common)]:
+        points += _places(box, source, box.level.get(box.child_with(source), 0) + 1, len(box.tops))
+        if box.step:
+            points.append((points[-1][0], box.y + box.height))
+    a, b = common.level[common.child_with(source)], common.level[common.child_with(target)]
+    points += _places(common, source, a + 1, b)
+    for box in reversed(into[: into.index(common)]):
+        passed = _places(box, ("in", source), 0, box.level.get(box.child_with(target), 0))
+        if box.step:
+            points.append((passed[0][0] if passed else _entrance(box, source, target), box.y))
+        points += passed
+    return [*points, end]
+
+
+def _entrance(box: Box, source: Leaf, target: Leaf) -> float:
+    """The x at which an edge enters a box, on its way from outside."""
+    place = box.passing.get((("in", source), 0))
+    inside = box.child_with(target)
+    return place.x if place is not None else _entrance(inside, source, target) if isinstance(inside, Box) else inside.x
+
+
+def _places(box: Box, key: object, first: int, end: int) -> list[Point]:
+    """Where an edge passes the bands of a box: at the lower and at the upper edge of each."""
+    points: list[Point] = []
+    for level in range(first, end):
+        place = box.passing.get((key, level))
+        if place is not None:
+            high = box.tops[level]
+            low = box.bottoms[level]
+            points += [(place.x, low), (place.x, high)] if high - low > 1 else [(place.x, high)]
+    return points
+
+
+def _curve(points: Sequence[Point]) -> list[Point]:
+    """A smooth spline through the points, upright at each; straight pieces stay straight."""
+    spline = [points[0]]
+    for (x, y), (to_x, to_y) in pairwise(points):
+        bend = (to_y - y) / 2 if len(points) > 2 or abs(to_x - x) > 60 else (to_y - y) / 3
+        if len(points) == 2 and abs(to_x - x) <= 60:  # short: nearly straight
+            spline += [(x + (to_x - x) * 0.2, y + bend), (to_x - (to_x - x) * 0.2, to_y - bend), (to_x, to_y)]
+        else:
+            spline += [(x, y + bend), (to_x, to_y - bend), (to_x, to_y)]
+    return spline
+
+
+# ---- states ------------------------------------------------------------------------------------------------------
+
+
+def _states(layout: Layout) -> dict[GraphEdge, list[Point]]:
+    """From one side of a step, through the gap, to the side of the next that faces it."""
+    found: dict[GraphEdge, list[Point]] = {}
+    lane: dict[tuple[int, Item], int] = {}
+    ports = _ports(layout)
+    for edge in layout.states:
+        source, target = layout.leaves[edge.source], layout.leaves[edge.target]
+        row, a, b = _crossed(source, target)
+        ordered = [row.columns[step] for step in sorted(row.columns)]
+        forth = ordered.index(b) >= ordered.index(a)
+        side = 1 if forth else -1
+        leave, enter = ports[edge, "out"], ports[edge, "in"]
+        start = _side(source, a, side, leave)
+        end = _side(target, b, side if a is b else -side, enter)
+        border = a.x + (a.right if forth else -a.left)
+        near = ordered[ordered.index(a) + side] if a is not b else None
+        if near is None:  # back into the same step: a loop at its right
+            k = lane[id(row), a] = lane.get((id(row), a), -1) + 1
+            bend = border + GAP * 0.7 + LANE * k
+            found[edge] = _rounded([*start, (bend, start[-1][1]), (bend, end[-1][1]), *reversed(end)])
+            continue
+        facing = near.x - near.left if forth else near.x + near.right
+        level = abs(start[-1][1] - end[-1][1]) < 1 and near is b
+        k = 0
+        if not level:
+            k = lane[id(row), a] = lane.get((id(row), a), -1) + 1
+        bend = (border + facing) / 2 + side * LANE * (k - (row.between - 1) / 2)
+        if near is b:
+            middle = [] if level else [(bend, start[-1][1]), (bend, end[-1][1])]
+        else:  # a longer way: above the steps between
+            before = ordered[ordered.index(b) - side]
+            ends = (b.x - b.left, before.x + before.right) if forth else (b.x + b.right, before.x - before.left)
+            last = sum(ends) / 2
+            over = row.y + row.height + 6 + LANE * k
+            middle = [(bend, start[-1][1]), (bend, over), (last, over), (last, end[-1][1])]
+        found[edge] = _rounded([*start, *middle, *reversed(end)])
+    return found
+
+
+def _crossed(source: Leaf, target: Leaf) -> tuple[Row, Item, Item]:
+    """The loop in which an edge leads from one column to another, or back into the same one, and the columns."""
+    into = list(target.around())
+    rows = [box for box in source.around() if isinstance(box, Row) and box in into]
+    columns = [(row, row.child_with(source), row.child_with(target)) for row in rows]
+    return next((found for found in columns if found[1] is not found[2]), columns[0])
+
+
+def _ports(layout: Layout) -> dict[tuple[GraphEdge, str], float]:
+    """How far above or below the middle of a node each of its states' edges ends: the higher, the higher it goes."""
+    ends: dict[tuple[str, str], list[GraphEdge]] = {}
+    for edge in layout.states:
+        ends.setdefault((edge.source, "out"), []).append(edge)
+        ends.setdefault((edge.target, "in"), []).append(edge)
+    ports = {}
+    for (_, which), edges in ends.items():
+        other = [layout.leaves[e.target if which == "out" else e.source] for e in edges]
+        ranked = sorted(range(len(edges)), key=lambda k: (other[k].middle, k))
+        for place, k in enumerate(ranked):
+            ports[edges[k], which] = (place - (len(edges) - 1) / 2) * min(LANE, 14 / len(edges))
+    for edge in layout.states:
+        if edge.source == edge.target:
+            ports[edge, "out"], ports[edge, "in"] = 5.0, -5.0
+    return ports
+
+
+def _side(leaf: Leaf, column: Item, side: int, port: float) -> list[Point]:
+    """From a node to the border of its column: sideways, or where others stand there, around them below or above."""
+    y = leaf.middle + port
+    edge = leaf.x + side * leaf.width / 2
+    border = column.x + (column.right if side > 0 else -column.left)
+    others = [one for one in leaves_of(column) if one is not leaf and (one.x - leaf.x) * side > 0]
+    blocked = [one for one in others if abs(one.middle - y) < one.tall / 2 + 3]
+    if not blocked:
+        return [(edge, y), (border, y)]
+    low = min(one.middle - one.tall / 2 for one in [*blocked, leaf]) - 9
+    x = leaf.x + side * min(5.0, leaf.width / 4)
+    return [(x, leaf.middle - leaf.tall / 2), (x, low), (border, low)]
+
+
+def _rounded(points: Sequence[Point]) -> list[Point]:
+    """Straight lines with round corners."""
+    clean = [points[0]]
+    for p in points[1:]:
+        if abs(p[0] - clean[-1][0]) + abs(p[1] - clean[-1][1]) > 0.5:
+            clean.append(p)
+    if len(clean) < 2:
+        clean.append((clean[0][0] + 1, clean[0][1]))
+    spline = [clean[0]]
+
+    def line(end: Point) -> None:
+        start = spline[-1]
+        spline.extend([_between(start, end, 1 / 3), _between(start, end, 2 / 3), end])
+
+    for before, corner, after in zip(clean, clean[1:], clean[2:], strict=False):
+        into = min(CORNER, _distance(before, corner) / 2)
+        out = min(CORNER, _distance(corner, after) / 2)
+        enter = _between(corner, before, into / _distance(corner, before))
+        leave = _between(corner, after, out / _distance(corner, after))
+        line(enter)
+        spline.extend([_between(enter, corner, 0.55), _between(leave, corner, 0.55), leave])
+    line(clean[-1])
+    return spline
+
+
+def _between(a: Point, b: Point, at: float) -> Point:
+    return a[0] + (b[0] - a[0]) * at, a[1] + (b[1] - a[1]) * at
+
+
+def _distance(a: Point, b: Point) -> float:
+    return abs(a[0] - b[0]) + abs(a[1] - b[1])  # along one axis
+
+
+# ---- parameters --------------------------------------------------------------------------------------------------
+
+
+def _supplies(layout: Layout) -> dict[GraphEdge, list[Point]]:
+    """From a parameter straight to its one node, or along a line below the nodes of a loop that use it."""
+    found: dict[GraphEdge, list[Point]] = {}
+    of_loop = {one: row for row in layout.rows() for one in row.satellites}
+    heights = _lines(layout, of_loop)
+    for edge in layout.supplies:
+        source, target = layout.leaves[edge.source], layout.leaves[edge.target]
+        start = (source.x + source.width / 2, source.middle)
+        row = of_loop.get(source)
+        if row is None:
+            end = (target.x - target.width / 2, target.middle)
+            apart = (end[0] - start[0]) * 0.45
+            found[edge] = [start, (start[0] + apart, start[1]), (end[0] - apart, end[1]), end]
+            continue
+        bottom = target.middle - target.tall / 2
+        place, y = heights.get((source, round(bottom))) or _first_line(heights, source)
+        trunk = row.x - row.left + row.stack - GAP - 4 * place
+        x = target.x - min(5.0, target.width / 4) + 2.5 * (place % 3)
+        top, left = target.middle + target.tall / 2, target.x - target.width / 2
+        last = [(x, y), (x, bottom)] if y < bottom else [(x, y), (x, top)] if y > top else [(left, y)]
+        found[edge] = _rounded([start, (trunk, start[1]), (trunk, y), *last])
+    return found
+
+
+def _first_line(heights: dict[tuple[Leaf, int], tuple[int, float]], leaf: Leaf) -> tuple[int, float]:
+    """A parameter's line, from which one can also branch off to what stands for other steps."""
+    return next((line for (one, _), line in heights.items() if one is leaf), (0, leaf.middle))
+
+
+def _lines(layout: Layout, of_loop: dict[Leaf, Row]) -> dict[tuple[Leaf, int], tuple[int, float]]:
+    """For each parameter of a loop and each height at which it is used: its place among those, and its line's y."""
+    users: dict[tuple[int, int], list[Leaf]] = {}
+    for edge in layout.supplies:
+        source, target = layout.leaves[edge.source], layout.leaves[edge.target]
+        if source in of_loop and target.node.kind != "elided":
+            at = users.setdefault((id(of_loop[source]), round(target.middle - target.tall / 2)), [])
+            if source not in at:
+                at.append(source)
+    return {
+        (leaf, height): (k, height - 8.0 - 3.0 * k)
+        for (_, height), leaves in users.items()
+        for k, leaf in enumerate(sorted(leaves, key=lambda one: -one.middle))
+    }

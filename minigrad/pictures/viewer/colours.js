@@ -1,0 +1,85 @@
+// The one visual language: shape = kind of thing, colour = one quantity. The scale of gradients and the colours of
+// kinds come with the page, from the same palette as all other pictures.
+
+const PALETTE = JSON.parse(document.getElementById("palette").textContent);
+const INK = PALETTE.ink;
+const RED = PALETTE.red;
+const BLUE = PALETTE.blue;
+const GREY = PALETTE.grey;
+const FORWARD = "#225577"; // what is being computed
+const FOUND = "#AA3377"; // what was searched for
+
+const parts = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+const mixed = (a, b, share) => {
+  const [from, to] = [parts(a), parts(b)];
+  return (
+    "#" +
+    from
+      .map((c, i) =>
+        Math.round(c + share * (to[i] - c))
+          .toString(16)
+          .padStart(2, "0"),
+      )
+      .join("")
+  );
+};
+
+function inkOn(colour) {
+  const [red, green, blue] = parts(colour);
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 120 ? "#FFFFFF" : INK;
+}
+
+// Norms from the smallest to the largest, on a log scale.
+class GradientScale {
+  constructor(norms) {
+    const logs = norms.filter((norm) => norm > 0).map(Math.log10);
+    this.known = logs.length > 0;
+    this.high = this.known ? Math.ceil(Math.max(...logs)) : 0;
+    this.low = this.known ? Math.max(Math.floor(Math.min(...logs)), this.high - PALETTE.decades) : -1;
+    if (this.low === this.high) this.low--;
+  }
+
+  colour(norm) {
+    if (norm === null) return null;
+    if (!Number.isFinite(norm)) return PALETTE.notFinite;
+    if (norm === 0) return PALETTE.nothing;
+    return this.at((Math.log10(norm) - this.low) / (this.high - this.low));
+  }
+
+  at(share) {
+    const place = Math.min(Math.max(share, 0), 1) * (PALETTE.scale.length - 1);
+    const k = Math.min(Math.floor(place), PALETTE.scale.length - 2);
+    return mixed(PALETTE.scale[k], PALETTE.scale[k + 1], place - k);
+  }
+
+  // [[share, text]] for round numbers
+  ticks() {
+    const stride = Math.max(1, Math.ceil((this.high - this.low) / 5));
+    const ticks = [];
+    for (let power = this.high; power >= this.low; power -= stride) {
+      ticks.push([(power - this.low) / (this.high - this.low), power === 0 ? "1" : `10${superscript(power)}`]);
+    }
+    return ticks;
+  }
+}
+
+const superscript = (number) =>
+  [...String(number)].map((digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])).join("");
+
+// A number of a matrix: blue below zero, red above, white at zero.
+function signedColour(number, largest) {
+  if (!Number.isFinite(number)) return PALETTE.notFinite;
+  const share = largest > 0 ? Math.min(Math.abs(number) / largest, 1) : 0;
+  return mixed("#FFFFFF", number < 0 ? "#2166AC" : "#B2182B", 0.85 * share);
+}
+
+// With so many digits; small and large ones with an exponent.
+function numberText(number, digits = 3) {
+  if (number === null || number === undefined) return "";
+  const value = Number(number);
+  if (!Number.isFinite(value)) return String(number);
+  const size = Math.abs(value);
+  const plain = value === 0 || (size >= 10 ** -digits && size < 1e4);
+  const text = plain ? String(Number(value.toPrecision(digits))) : value.toExponential(digits - 1);
+  return text.replace("e+", "e").replaceAll("-", "−");
+}

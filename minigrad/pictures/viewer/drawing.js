@@ -1,0 +1,296 @@
+// Drawing on a canvas: only what is in sight, and no text that is too small to read.
+
+class Drawing {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+  }
+
+  // scene: {layout, routes, view, colour(node), state(node), focus, found, hover, selected, lit(edge)}
+  draw(scene) {
+    const { canvas, context: c } = this;
+    const ratio = window.devicePixelRatio || 1;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
+    const { x, y, zoom } = scene.view;
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.fillStyle = "#FFFFFF";
+    c.fillRect(0, 0, width, height);
+    c.setTransform(ratio * zoom, 0, 0, ratio * zoom, -x * zoom * ratio, -y * zoom * ratio);
+    this.zoom = zoom;
+    this.window = { x, y, w: width / zoom, h: height / zoom };
+    this.scene = scene;
+    for (const cluster of scene.layout.clusters) if (this.inSight(cluster)) this.cluster(cluster);
+    const top = [];
+    for (const route of scene.routes) {
+      if (!this.inSight(route.box)) continue;
+      if (scene.lit(route.edge)) top.push(route);
+      else this.route(route, "");
+    }
+    for (const route of top) this.route(route, scene.lit(route.edge));
+    for (const node of scene.layout.nodes) {
+      const box = scene.layout.boxes.get(node.id);
+      if (box && this.inSight(box)) this.node(node, box);
+    }
+    for (const node of scene.callouts) {
+      const box = scene.layout.boxes.get(node.id);
+      if (box && this.inSight(box)) drawCallout(this, node, box);
+    }
+  }
+
+  inSight(box) {
+    const { x, y, w, h } = this.window;
+    return box.x <= x + w + 20 && box.x + box.w >= x - 20 && box.y <= y + h + 20 && box.y + box.h >= y - 20;
+  }
+
+  cluster({ key, label, x, y, w, h, fused }) {
+    const c = this.context;
+    roundRect(c, x, y, w, h, 7);
+    c.fillStyle = fused ? "#FFFFFF" : "rgba(60, 90, 120, 0.045)";
+    c.fill();
+    c.lineWidth = 1;
+    c.strokeStyle = this.scene.hover === `cluster:${key}` ? BLUE : "#C4CBD2";
+    c.stroke();
+    if (this.zoom < 0.3) return;
+    c.font = SMALL;
+    c.textAlign = "left";
+    c.textBaseline = "middle";
+    c.fillStyle = this.scene.hover === `cluster:${key}` ? BLUE : "#59626B";
+    this.marker(x + 12, y + 10, false);
+    const left = Math.max(x, Math.min(this.window.x, x + w - 120)); // stays in sight
+    c.fillText(shortened(label, SMALL, Math.max(w - 26, 20)), left > x ? left + 6 : x + 22, y + 10.5);
+  }
+
+  // The sign that something opens (+) or closes (−).
+  marker(x, y, opens) {
+    const c = this.context;
+    c.save();
+    c.strokeStyle = c.fillStyle;
+    c.lineWidth = 1.1;
+    c.strokeRect(x - 4.5, y - 4.5, 9, 9);
+    c.beginPath();
+    c.moveTo(x - 2.5, y);
+    c.lineTo(x + 2.5, y);
+    if (opens) {
+      c.moveTo(x, y - 2.5);
+      c.lineTo(x, y + 2.5);
+    }
+    c.stroke();
+    c.restore();
+  }
+
+  route({ edge, points, style }, lit) {
+    const c = this.context;
+    const dimmed = this.scene.dimmed(edge);
+    const parameter = this.scene.layout.byId.get(edge.source).kind === "parameter";
+    c.strokeStyle = lit || (edge.kind === "state" ? RED : parameter ? "#A9C1DA" : "#7F8790");
+    c.lineWidth = (edge.kind === "state" ? 2.2 : parameter ? 1 : 1.2) + (lit ? 1.2 : 0);
+    c.globalAlpha = dimmed && !lit ? 0.22 : 1;
+    c.setLineDash(edge.kind === "detached" ? [5, 4] : []);
+    c.beginPath();
+    c.moveTo(...points[0]);
+    if (style === "rail") {
+      for (let i = 1; i < points.length - 1; i++) c.arcTo(...points[i], ...points[i + 1], 6);
+      c.lineTo(...points[points.length - 1]);
+    } else {
+      for (let i = 1; i < points.length; i++) curve(c, points[i - 1], points[i], style);
+    }
+    c.stroke();
+    c.setLineDash([]);
+    const ways = lit && this.scene.phase === "backward" ? [...points].reverse() : points; // gradients flow back
+    if (this.zoom > 0.25) this.arrow(ways, style, parameter ? 4 : 6);
+    if (edge.kind === "state" && this.zoom > 0.5) this.edgeLabel(edge, points);
+    c.globalAlpha = 1;
+  }
+
+  arrow(points, style, size) {
+    const c = this.context;
+    const [[px, py], [x, y]] = points.slice(-2);
+    const angle =
+      style === "h"
+        ? x >= px
+          ? 0
+          : Math.PI
+        : style === "v"
+          ? y >= py
+            ? Math.PI / 2
+            : -Math.PI / 2
+          : Math.atan2(y - py, x - px);
+    c.save();
+    c.translate(x, y);
+    c.rotate(angle);
+    c.fillStyle = c.strokeStyle;
+    c.beginPath();
+    c.moveTo(0, 0);
+    c.lineTo(-size, -size / 2);
+    c.lineTo(-size, size / 2);
+    c.fill();
+    c.restore();
+  }
+
+  // Which state it is, and for how many steps it stands, in the gap before the next step.
+  edgeLabel(edge, points) {
+    const text = (edge.label || "") + (edge.times > 1 ? ` ×${edge.times}` : "");
+    if (!text) return;
+    const c = this.context;
+    let [best, at] = [0, 0];
+    for (let i = 1; i < points.length; i++) {
+      const span = Math.abs(points[i][0] - points[i - 1][0]);
+      if (span > best) [best, at] = [span, i];
+    }
+    const [[ax, ay], [bx, by]] = [points[at - 1], points[at]];
+    c.font = `italic ${SMALL}`;
+    const width = c.measureText(text).width;
+    const [x, y] = [(ax + bx) / 2, (ay + by) / 2 - 8];
+    c.fillStyle = "rgba(255, 255, 255, 0.85)";
+    c.fillRect(x - width / 2 - 2, y - 6, width + 4, 12);
+    c.fillStyle = RED;
+    c.textAlign = "center";
+    c.textBaseline = "middle";
+    c.fillText(text, x, y);
+  }
+
+  node(node, box) {
+    const c = this.context;
+    const { scene } = this;
+    const state = scene.state(node); // "", "todo", "done", "now"
+    const style = PALETTE.kinds[node.kind] || PALETTE.kinds.operation;
+    const fill = scene.colour(node) || style.fill;
+    c.globalAlpha = state === "todo" ? 0.32 : 1;
+    if (state === "now" || scene.selected === node.id || scene.found.has(node.id)) this.glow(node, box, state);
+    this.shape(node, box);
+    if (fill) {
+      c.fillStyle = fill;
+      c.fill();
+    }
+    if (style.border) {
+      c.strokeStyle = scene.hover === node.id ? BLUE : style.border;
+      c.lineWidth = style.width || 1;
+      c.setLineDash(style.dash || []);
+      c.stroke();
+      c.setLineDash([]);
+    }
+    if (node.kind === "fused") {
+      roundRect(c, box.x + 3, box.y + 3, box.w - 6, box.h - 6, 1.5);
+      c.lineWidth = 0.6;
+      c.stroke();
+    }
+    if (scene.arrived(node) !== null) this.progress(box, scene.arrived(node));
+    if (this.zoom * 13 > 3.5) this.text(node, box, fill ? inkOn(fill) : INK);
+    c.globalAlpha = 1;
+  }
+
+  shape(node, box) {
+    const c = this.context;
+    const { x, y, w, h } = box;
+    if (box.circle) {
+      c.beginPath();
+      c.arc(x + w / 2, y + h / 2, w / 2, 0, 2 * Math.PI);
+    } else if (node.kind === "parameter") roundRect(c, x, y, w, h, h / 2);
+    else if (node.kind === "fused") roundRect(c, x, y, w, h, 3);
+    else {
+      if (node.kind === "collapsed") this.pages(box);
+      roundRect(c, x, y, w, h, box.bar ? 5 : 8);
+    }
+  }
+
+  pages({ x, y, w, h }) {
+    const c = this.context;
+    roundRect(c, x + 4, y - 4, w, h, 8);
+    c.fillStyle = "#FFFFFF";
+    c.fill();
+    c.strokeStyle = GREY;
+    c.lineWidth = 1;
+    c.stroke();
+  }
+
+  glow(node, box, state) {
+    const c = this.context;
+    const colour =
+      state === "now"
+        ? this.scene.phase === "backward"
+          ? PALETTE.scale[6]
+          : FORWARD
+        : this.scene.selected === node.id
+          ? BLUE
+          : FOUND;
+    const grow = state === "now" ? 5 : 4;
+    const around = { ...box, x: box.x - grow, y: box.y - grow, w: box.w + 2 * grow, h: box.h + 2 * grow };
+    if (box.circle) this.shape(node, around);
+    else roundRect(c, around.x, around.y, around.w, around.h, node.kind === "parameter" ? around.h / 2 : 10);
+    c.fillStyle = "#FFFFFF";
+    c.fill();
+    c.strokeStyle = colour;
+    c.lineWidth = Math.max(2.4, 1.6 / this.zoom);
+    c.setLineDash(state !== "now" && this.scene.selected !== node.id ? [4, 2] : []);
+    c.stroke();
+    c.setLineDash([]);
+  }
+
+  // The share of a parameter's gradient that has arrived: the sum over the steps so far.
+  progress(box, share) {
+    const c = this.context;
+    c.save();
+    roundRect(c, box.x, box.y, box.w, box.h, box.h / 2);
+    c.clip();
+    c.fillStyle = PALETTE.scale[5];
+    c.fillRect(box.x, box.y + box.h - 4, box.w * share, 4);
+    c.restore();
+  }
+
+  text(node, box, ink) {
+    const c = this.context;
+    const sign = signOf(node);
+    c.fillStyle = ink;
+    c.textAlign = "center";
+    c.textBaseline = "middle";
+    const left = box.bar ? Math.max(box.x, this.window.x) : box.x;
+    const right = box.bar ? Math.min(box.x + box.w, this.window.x + this.window.w) : box.x + box.w;
+    const opens = node.inner || node.kind === "collapsed";
+    const x = (left + right) / 2 - (opens && !box.bar ? 9 : 0);
+    const y = box.y + box.h / 2;
+    if (sign) {
+      c.font = `15px ${FONT}`;
+      c.fillText(sign, x, y + 0.5);
+      return;
+    }
+    const inline = box.bar || node.kind === "parameter";
+    const room = box.bar ? right - left : box.w - (node.kind === "input" ? 2 : 14) - (opens ? 22 : 0);
+    const title = shortened(nodeTitle(node), TITLE, room);
+    const small = this.zoom * 10.5 > 4.5 ? shortened(nodeSubtitle(node), SMALL, room) : "";
+    c.font = node.kind === "output" ? `bold ${TITLE}` : TITLE;
+    if (inline && small) {
+      const titleWidth = c.measureText(title).width + 8;
+      c.textAlign = "left";
+      ruler.font = SMALL;
+      const start = x - (titleWidth + ruler.measureText(small).width) / 2;
+      c.fillText(title, start, y + 0.5);
+      c.font = SMALL;
+      c.fillText(small, start + titleWidth, y + 1);
+    } else {
+      c.fillText(title, x, small ? y - 6.5 : y + 0.5);
+      c.font = SMALL;
+      c.globalAlpha *= 0.85;
+      if (small) c.fillText(small, x, y + 9);
+    }
+    if (opens) this.marker(box.x + box.w - 13, y, true);
+  }
+}
+
+function curve(c, [ax, ay], [bx, by], style) {
+  if (style === "h") {
+    const pull = (bx - ax) / 2;
+    c.bezierCurveTo(ax + pull, ay, bx - pull, by, bx, by);
+  } else {
+    const pull = (by - ay) / 2;
+    c.bezierCurveTo(ax, ay + pull, bx, by - pull, bx, by);
+  }
+}
+
+function roundRect(c, x, y, w, h, radius) {
+  c.beginPath();
+  c.roundRect(x, y, w, h, Math.min(radius, w / 2, h / 2));
+}

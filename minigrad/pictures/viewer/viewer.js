@@ -1,0 +1,308 @@
+// What the reader does: looks around, opens and closes, searches, steps through time.
+
+const byId = (id) => document.getElementById(id);
+const between = (low, value, high) => Math.min(Math.max(value, low), high);
+
+class Viewer {
+  constructor(data) {
+    this.model = new Model(data);
+    this.canvas = byId("canvas");
+    this.drawing = new Drawing(this.canvas);
+    this.playback = new Playback(this.model);
+    this.search = new Search(this.model);
+    this.scale = new GradientScale(this.model.nodes.map(gradientNorm).filter((norm) => norm !== null));
+    this.panel = new Panel(byId("panel"), this.model, {
+      select: (id) => this.select(id, true),
+      toggle: (id) => this.toggle(id),
+    });
+    this.view = new Camera(this.canvas, this);
+    this.selected = null;
+    this.hover = null;
+    this.coloured = this.model.options.color === "grad" && this.scale.known;
+    this.timer = null;
+    this.relayout();
+    this.start();
+    this.refresh();
+    this.showPanel();
+  }
+
+  // ---- layout and drawing -------------------------------------------------------------------------------------------
+
+  relayout() {
+    const began = performance.now();
+    this.layout = new Layout(this.model.visible(), sizeOf);
+    this.routes = routeAll(this.layout);
+    this.layoutTime = performance.now() - began;
+  }
+
+  // Lay out anew, and keep what was clicked where it was.
+  relayoutAround(id) {
+    const before = this.placeOf(id);
+    this.relayout();
+    const after = this.placeOf(id) || this.placeOf(this.model.representative(this.model.byId.has(id) ? id : "") || id);
+    this.view.fitted = null;
+    if (before && after) {
+      this.view.x += after.x - before.x;
+      this.view.y += after.y - before.y;
+    }
+    if (this.selected && !this.layout.byId.has(this.selected)) this.selected = null;
+    this.refresh();
+    this.showPanel();
+  }
+
+  // The corner of a node or a cluster.
+  placeOf(id) {
+    const key = id.startsWith("cluster:") ? id.slice("cluster:".length) : null;
+    const box = this.layout.boxes.get(id) || this.layout.clusters.find((cluster) => cluster.key === key);
+    if (box) return box;
+    const inner = this.layout.nodes.find((node) => node.owner === id);
+    return inner && this.layout.boxes.get(inner.id);
+  }
+
+  refresh() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const began = performance.now();
+    const { playback, model } = this;
+    const phase = playback.phase;
+    const current = playback.current();
+    const now = new Set(current.map((node) => model.representative(node.id)));
+    const found = new Set(this.search.matches.map((id) => model.representative(id)));
+    this.drawing.draw({
+      layout: this.layout,
+      routes: this.routes,
+      view: this.view,
+      phase,
+      found,
+      selected: this.selected,
+      hover: this.hover,
+      state: (node) => playback.state(node),
+      colour: (node) => this.colourOf(node),
+      arrived: (node) => (phase === "backward" && node.kind === "parameter" ? playback.arrived(node.id) : null),
+      dimmed: (edge) => playback.position !== null && phase !== "backward" && !this.reached(edge, now),
+      lit: (edge) => {
+        if (phase === "forward" && now.has(edge.target)) return edge.kind === "state" ? RED : FORWARD;
+        if (phase === "backward" && now.has(edge.source)) return edge.kind === "state" ? RED : PALETTE.scale[6];
+        const centre = this.selected || this.hover;
+        return centre && (edge.source === centre || edge.target === centre) ? (edge.kind === "state" ? RED : BLUE) : "";
+      },
+      callouts: phase && current.length === 1 && now.has(current[0].id) ? current : [],
+    });
+    this.drawTime = performance.now() - began;
+  }
+
+  reached(edge, now) {
+    const target = this.layout.byId.get(edge.target);
+    return now.has(edge.target) || this.playback.state(target) === "done";
+  }
+
+  // null: the colour of its kind
+  colourOf(node) {
+    const { playback } = this;
+    if (playback.phase === "backward") {
+      const arrived = ["now", "done"].includes(playback.state(node));
+      return arrived ? this.scale.colour(gradientNorm(node)) : null;
+    }
+    return this.coloured && playback.position === null ? this.scale.colour(gradientNorm(node)) : null;
+  }
+
+  // ---- what lies where ----------------------------------------------------------------------------------------------
+
+  // What lies at a point of the canvas: {id, marker} of a node, or of a cluster's label.
+  at(px, py) {
+    const [x, y] = [px / this.view.zoom + this.view.x, py / this.view.zoom + this.view.y];
+    const inside = (box, h = box.h) => x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + h;
+    for (const node of [...this.layout.nodes].reverse()) {
+      const box = this.layout.boxes.get(node.id);
+      if (box && inside(box))
+        return { id: node.id, node, marker: x > box.x + box.w - 24 && !!(node.inner || node.members) };
+    }
+    for (const cluster of [...this.layout.clusters].reverse()) {
+      if (inside(cluster, HEADER)) return { id: this.idOf(cluster), marker: true };
+    }
+    return null;
+  }
+
+  // A cluster's id; that of an open fused node is the node's.
+  idOf(cluster) {
+    if (!cluster.fused) return `cluster:${cluster.key}`;
+    return this.layout.nodes.find(
+      (node) => node.owner && scopeKey(node.scope.slice(0, cluster.scope.length)) === cluster.key,
+    ).owner;
+  }
+
+  // ---- what is chosen -----------------------------------------------------------------------------------------------
+
+  toggle(id) {
+    if (!this.model.toggle(id)) return;
+    if (id.startsWith("cluster:") && this.layout.byId.has(id)) this.selected = null;
+    this.relayoutAround(id);
+    this.say(`${this.layout.nodes.length} nodes shown`);
+  }
+
+  change(action) {
+    action();
+    this.relayout();
+    this.selected = null;
+    this.view.fit(READABLE);
+    this.showPanel();
+  }
+
+  select(id, show = false) {
+    if (id !== null && !this.layout.byId.has(id)) {
+      this.model.reveal(id);
+      this.relayout();
+    }
+    this.selected = id;
+    if (id !== null && show) this.view.show(id);
+    this.refresh();
+    this.showPanel();
+    if (id !== null) {
+      const node = this.layout.byId.get(id);
+      this.say(`${nodeTitle(node)} ${nodeSubtitle(node)} ${scopeText(node.scope)}`);
+    }
+  }
+
+  showPanel() {
+    const { playback } = this;
+    const current = playback.current();
+    if (this.selected !== null) this.panel.details(this.layout.byId.get(this.selected), playback.phase);
+    else if (current.length === 1) this.panel.details(current[0], playback.phase);
+    else if (current.length)
+      this.panel.several(current, playback.phase, scopeText(current[0].scope) || "outside of steps");
+    else this.panel.overview(this.scale);
+    byId("legend").hidden = !(this.scale.known && (this.coloured || playback.phase === "backward"));
+  }
+
+  say(text) {
+    byId("live").textContent = text;
+  }
+
+  // ---- search -------------------------------------------------------------------------------------------------------
+
+  find(query) {
+    this.search.find(query);
+    byId("found").textContent = query.trim() ? this.search.describe() : "";
+    this.refresh();
+  }
+
+  findNext(direction) {
+    const id = this.search.move(direction);
+    byId("found").textContent = this.search.describe();
+    if (id !== null) this.select(id, true);
+  }
+
+  // ---- time ---------------------------------------------------------------------------------------------------------
+
+  goTo(position) {
+    this.playback.go(position);
+    this.moved();
+  }
+
+  stride(direction) {
+    this.playback.stride(direction);
+    this.moved();
+  }
+
+  moved() {
+    const { playback } = this;
+    this.selected = null;
+    const text = playback.describe();
+    byId("slider").value = playback.position ?? 0;
+    byId("slider").setAttribute("aria-valuetext", text);
+    byId("readout").textContent = text;
+    document.querySelector("footer").dataset.phase = playback.phase;
+    byId("leave").disabled = playback.position === null;
+    const now = playback.current().map((node) => this.model.representative(node.id));
+    if (now.length) this.view.show(now[0]);
+    this.showPanel();
+    this.refresh();
+  }
+
+  play() {
+    if (this.timer !== null) return this.pause();
+    if (this.playback.atEnd) this.playback.go(0);
+    const button = byId("play");
+    button.textContent = "❚❚";
+    button.setAttribute("aria-label", "Pause");
+    const pause = this.playback.byStep ? 900 : between(80, 16000 / this.playback.count, 600);
+    this.timer = setInterval(() => {
+      this.stride(1);
+      if (this.playback.atEnd) this.pause();
+    }, pause);
+    return this.stride(1);
+  }
+
+  pause() {
+    clearInterval(this.timer);
+    this.timer = null;
+    byId("play").textContent = "▶";
+    byId("play").setAttribute("aria-label", "Play");
+  }
+
+  // ---- wiring -------------------------------------------------------------------------------------------------------
+
+  start() {
+    const { canvas, playback } = this;
+    const on = (id, event, action) => byId(id).addEventListener(event, action);
+    byId("slider").max = 2 * playback.count;
+    on("slider", "input", (event) => this.goTo(Number(event.target.value)));
+    on("play", "click", () => this.play());
+    on("back", "click", () => this.stride(-1));
+    on("on", "click", () => this.stride(1));
+    on("leave", "click", () => this.leave());
+    on("stride", "change", (event) => {
+      playback.byStep = event.target.value === "time";
+      if (playback.position !== null) this.goTo(playback.position);
+      if (this.timer !== null) this.pause();
+    });
+    on("query", "input", (event) => this.find(event.target.value));
+    on("query", "keydown", (event) => {
+      if (event.key === "Enter") this.findNext(event.shiftKey ? -1 : 1);
+      if (event.key === "Escape") canvas.focus();
+    });
+    on("previous", "click", () => this.findNext(-1));
+    on("next", "click", () => this.findNext(1));
+    on("steps", "click", () => this.change(() => this.model.collapseAll(true)));
+    on("modules", "click", () => this.change(() => this.model.collapseAll(false)));
+    on("all", "click", () => this.change(() => this.model.expandAll()));
+    on("closer", "click", () => this.view.zoomAt(1.25));
+    on("farther", "click", () => this.view.zoomAt(0.8));
+    on("fit", "click", () => this.view.fit());
+    on("colour", "change", (event) => {
+      this.coloured = event.target.value === "grad";
+      this.showPanel();
+      this.refresh();
+    });
+    byId("colour").value = this.coloured ? "grad" : "kind";
+    byId("colour").disabled = !this.scale.known;
+    byId("readout").textContent = playback.describe();
+    byId("note").textContent = this.model.options.note || "";
+    byId("note").hidden = !this.model.options.note;
+    this.showScale();
+    new Pointer(canvas, this);
+    new Keys(this);
+    this.view.fit(READABLE);
+    new ResizeObserver(() => this.view.resized()).observe(canvas);
+  }
+
+  leave() {
+    this.pause();
+    this.goTo(null);
+  }
+
+  showScale() {
+    const stops = Array.from({ length: 9 }, (_, i) => this.scale.at(i / 8));
+    byId("scale").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+    for (const [share, text] of this.scale.ticks()) {
+      byId("ticks").append(element("span", { style: { left: `${100 * share}%` } }, text));
+    }
+  }
+}

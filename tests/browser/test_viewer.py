@@ -1,0 +1,533 @@
+"""The viewer of graphs, as its reader sees and uses it, in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import nn
+
+State = dict[str, Any]
+View = Callable[..., State]
+
+
+# ---- graphs ----------------------------------------------------------------------------------------------------------
+
+
+def random(*shape: int) -> mg.Tensor:
+    return mg.tensor(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+
+
+def parameter(name: str, *shape: int) -> mg.Tensor:
+    made = random(*shape)
+    made.requires_grad = True
+    made.name = name
+    return made
+
+
+@cache
+def rnn(steps: int = 3, truncate_at: int | None = None) -> State:
+    w, b = parameter("W_s", 2, 2), parameter("b", 2)
+
+    def f(xs: mg.Tensor) -> mg.Tensor:
+        s = mg.zeros((1, 2))
+        with mg.scope("rnn"):
+            for t, x in mg.steps(xs):
+                if t == truncate_at:
+                    s = s.detach()
+                s = mg.name(np.tanh(mg.name(x, "x") + s @ w + b), "s")
+        return mg.name(s.sum(), "loss")
+
+    return mg.graph(f, random(steps, 1, 2), view="full").data()
+
+
+@cache
+def layer(kind: str, steps: int, shown: str = "full", **options: Any) -> State:
+    made = getattr(nn, kind)(3, 4, **options)
+    return mg.graph(lambda xs: mg.name((made(xs)[0] ** 2).sum(), "loss"), random(steps, 2, 3), view=shown,
+                    params=dict(made.named_parameters())).data()  # fmt: skip
+
+
+@cache
+def seq2seq() -> State:
+    encode, decode, attend = parameter("W_enc", 6, 4), parameter("W_dec", 6, 4), parameter("W_att", 8, 5)
+
+    def f(xs: mg.Tensor, ys: mg.Tensor) -> Any:
+        s, states, loss = mg.zeros((1, 4)), [], 0.0
+        with mg.scope("encoder"):
+            for _, x in mg.steps(xs):
+                s = np.tanh(np.concatenate([x, s], axis=1) @ encode)
+                states.append(s)
+            h = mg.name(np.concatenate(states), "H")
+        with mg.scope("decoder"):
+            for _, y in mg.steps(ys):
+                with mg.scope("cell"):
+                    s = np.tanh(np.concatenate([y, s], axis=1) @ decode)
+                with mg.scope("attention"):
+                    context = mg.softmax(s @ h.T) @ h
+                loss = loss + mg.logsumexp(np.concatenate([s, context], axis=1) @ attend).sum()
+        return loss
+
+    return mg.graph(f, random(4, 1, 2), random(3, 1, 2), view="full").data()
+
+
+def lstm_cell(steps: int) -> State:
+    """An LSTM of plain operations: 15 nodes a step."""
+    gates = {name: parameter(f"W_{name}", 6, 4) for name in "fiog"}
+
+    def f(xs: mg.Tensor) -> mg.Tensor:
+        h, c = mg.zeros((1, 4)), mg.zeros((1, 4))
+        with mg.scope("lstm"):
+            for _, x in mg.steps(xs):
+                z = np.concatenate([mg.name(x, "x"), h], axis=1)
+                f, i, o = (mg.name(mg.sigmoid(z @ gates[name]), name) for name in "fio")
+                c = mg.name(f * c + i * np.tanh(z @ gates["g"]), "C")
+                h = mg.name(o * np.tanh(c), "h")
+        return mg.name((h * h).sum(), "loss")
+
+    return mg.graph(f, random(steps, 1, 2), view="full").data()
+
+
+def mlp() -> State:
+    first, second = parameter("W_1", 3, 4), parameter("W_2", 4, 2)
+
+    def f(x: mg.Tensor) -> mg.Tensor:
+        with mg.scope("hidden"):
+            h = np.tanh(x @ first)
+        with mg.scope("out"):
+            return (h @ second).sum()
+
+    return mg.graph(f, random(2, 3)).data()
+
+
+GRAPHS = {
+    "rnn": rnn,
+    "truncated": lambda: rnn(4, truncate_at=2),
+    "lstm": lambda: layer("LSTM", 5),
+    "bidirectional": lambda: layer("GRU", 4, num_layers=2, bidirectional=True),
+    "elided": lambda: layer("GRU", 12, "elided", num_layers=2, bidirectional=True),
+    "rolled": lambda: layer("LSTM", 12, "rolled"),
+    "seq2seq": seq2seq,
+    "mlp": mlp,
+}
+
+
+def named(data: State, label: str) -> list[State]:
+    return [node for node in data["nodes"] if label in (node["label"], node["op"])]
+
+
+def step_of(node: State) -> int | None:
+    return next((step for _, step in node["scope"] if step is not None), None)
+
+
+def overlap(a: State, b: State) -> bool:
+    return bool(
+        a["x"] < b["x"] + b["w"] and b["x"] < a["x"] + a["w"] and a["y"] < b["y"] + b["h"] and b["y"] < a["y"] + a["h"]
+    )
+
+
+def within(a: State, b: State) -> bool:
+    return bool(a["x"] >= b["x"] and a["y"] >= b["y"] and a["x"] + a["w"] <= b["x"] + b["w"] + 1e-6
+                and a["y"] + a["h"] <= b["y"] + b["h"] + 1e-6)  # fmt: skip
+
+
+# ---- layout ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("commands", [(), ("press:steps",), ("press:modules",)], ids=["open", "steps", "modules"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_nothing_lies_on_something_else(view: View, name: str, commands: tuple[str, ...]) -> None:
+    data = GRAPHS[name]()
+    state = view(data, *commands)
+    if not commands:
+        assert set(state["nodes"]) == {node["id"] for node in data["nodes"]}
+    assert state["routes"] == state["edges"]
+    for a, b in combinations(state["boxes"], 2):
+        assert not overlap(state["boxes"][a], state["boxes"][b]), (a, b)
+    for a, b in combinations(state["clusters"], 2):
+        assert within(a, b) or within(b, a) or not overlap(a, b), (a["label"], b["label"])
+
+
+def test_columns_are_steps_and_rows_are_modules(view: View) -> None:
+    data = layer("GRU", 4, num_layers=2, bidirectional=True)
+    state = view(data)
+    columns: dict[int, list[State]] = {}
+    rows: dict[str, list[State]] = {}
+    for node in data["nodes"]:
+        step = step_of(node)
+        if step is not None:
+            columns.setdefault(step, []).append(state["boxes"][node["id"]])
+            rows.setdefault(str(node["scope"][:-1]), []).append(state["boxes"][node["id"]])
+    assert len(columns) == 4
+    assert len(rows) == 4
+    for step in range(3):  # in both directions, and in both layers, time goes to the right
+        assert max(box["x"] + box["w"] for box in columns[step]) < min(box["x"] for box in columns[step + 1])
+    bands = sorted((min(box["y"] for box in row), max(box["y"] + box["h"] for box in row)) for row in rows.values())
+    assert all(above[1] < below[0] for above, below in pairwise(bands))
+    assert [cluster["label"] for cluster in state["clusters"]].count("t = 2") == 4
+
+
+def test_parameters_stand_once_in_a_lane_at_the_left(view: View) -> None:
+    data = layer("LSTM", 5)
+    state = view(data)
+    parameters = [node["id"] for node in data["nodes"] if node["kind"] == "parameter"]
+    assert len(parameters) == 4
+    right = max(state["boxes"][id]["x"] + state["boxes"][id]["w"] for id in parameters)
+    assert all(right < box["x"] for id, box in state["boxes"].items() if id not in parameters)
+
+
+def test_what_is_computed_for_all_steps_at_once_spans_them(view: View) -> None:
+    data = layer("RNN", 3)
+    state = view(data)
+    steps = [state["boxes"][node["id"]] for node in data["nodes"] if step_of(node) is not None]
+    for op in ("split", "concatenate"):
+        (node,) = named(data, op)
+        box = state["boxes"][node["id"]]
+        assert box["bar"]
+        assert box["x"] <= min(one["x"] for one in steps)
+        assert box["x"] + box["w"] >= max(one["x"] + one["w"] for one in steps)
+
+
+def test_a_decoder_stands_to_the_right_of_its_encoder(view: View) -> None:
+    data = seq2seq()
+    state = view(data)
+
+    def boxes(module: str) -> list[State]:
+        return [
+            state["boxes"][n["id"]]
+            for n in data["nodes"]
+            if n["scope"][:1] == [[module, None]] and n["kind"] != "parameter"
+        ]
+
+    assert max(box["x"] + box["w"] for box in boxes("encoder")) < min(box["x"] for box in boxes("decoder"))
+
+
+# ---- opening and closing ---------------------------------------------------------------------------------------------
+
+
+def test_a_click_closes_a_step_and_another_opens_it(view: View) -> None:
+    data = layer("LSTM", 3)
+    inside = [node["id"] for node in data["nodes"] if step_of(node) == 1]
+    closed = view(data, "close:t = 1")
+    (key,) = set(closed["nodes"]) - {node["id"] for node in data["nodes"]}
+    assert not set(inside) & set(closed["nodes"])
+    assert closed["titles"].count("t = 1") == 1
+    opened = view(data, "close:t = 1", "open:t = 1")
+    assert opened["nodes"] == view(data)["nodes"]
+    assert f"{len(inside)} nodes" in view(data, "close:t = 1", f"select:{key}")["panel"]
+
+
+def test_a_fused_node_opens_and_shows_its_gates(view: View) -> None:
+    data = layer("LSTM", 3)
+    fused = named(data, "lstm")[1]
+    inner = {node["id"] for node in fused["inner"]["nodes"]}
+    state = view(data, f"open:{fused['id']}")
+    assert inner <= set(state["nodes"])
+    assert fused["id"] not in state["nodes"]
+    (cluster,) = [cluster for cluster in state["clusters"] if cluster["label"] == "lstm"]
+    assert all(within(state["boxes"][id], cluster) for id in inner)
+    assert {"i", "f", "g", "o", "c", "h"} <= set(state["titles"])
+    assert set(view(data, f"open:{fused['id']}", "close:lstm")["nodes"]) == {node["id"] for node in data["nodes"]}
+
+
+def test_all_steps_all_modules_and_back(view: View) -> None:
+    data = layer("GRU", 4, num_layers=2, bidirectional=True)
+    assert view(data, "press:steps")["titles"].count("t = 0") == 4
+    assert "GRU" in view(data, "press:modules")["titles"]
+    assert view(data, "press:steps", "press:modules", "press:all")["nodes"] == view(data)["nodes"]
+
+
+# ---- search ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("matmul", lambda node: node["op"] == "matmul"),
+        ("W_S", lambda node: node["label"] == "W_s"),
+        ("t=2", lambda node: step_of(node) == 2),
+        ("t = 1 matmul", lambda node: step_of(node) == 1 and node["op"] == "matmul"),
+        ("test_viewer.py s.sum()", lambda node: node["label"] == "loss"),
+        ("nothing of the sort", lambda node: False),
+    ],
+)
+def test_search_finds_labels_operations_scopes_and_lines(
+    view: View, query: str, expected: Callable[[State], bool]
+) -> None:
+    data = rnn()
+    assert view(data, f"search:{query}")["matches"] == [node["id"] for node in data["nodes"] if expected(node)]
+
+
+def test_search_goes_round_and_opens_what_hides_a_match(view: View) -> None:
+    data = rnn()
+    matches = [node["id"] for node in named(data, "matmul")]
+    state = view(data, "press:steps", "search:matmul", "press:next", "press:next")
+    assert state["selected"] == matches[1]
+    assert state["selected"] in state["nodes"]
+    assert state["found"] == "2 / 3"
+    assert view(data, "search:matmul", "press:previous")["selected"] == matches[2]
+    assert view(data, "search:matmul", *["press:next"] * 4)["selected"] == matches[0]
+
+
+def test_a_gate_inside_a_fused_node_is_found(view: View) -> None:
+    data = layer("LSTM", 3)
+    inner = [node["id"] for fused in named(data, "lstm") for node in fused["inner"]["nodes"] if node["label"] == "f"]
+    state = view(data, "search:f sigmoid", "press:next")
+    assert state["matches"] == inner
+    assert state["selected"] == inner[0]
+
+
+# ---- the panel -------------------------------------------------------------------------------------------------------
+
+
+def test_the_panel_tells_all_that_is_known(view: View) -> None:
+    data = layer("LSTM", 3)
+    fused = named(data, "lstm")[2]
+    panel = view(data, f"select:{fused['id']}")["panel"]
+    for text in (
+        "lstm",
+        "LSTM[0] t=2",
+        "2×4",
+        "float32",
+        "test_viewer.py",
+        f"{fused['bytes']} bytes",
+        "Computed from",
+        "state",
+    ):
+        assert text in panel, text
+    for gate in "hcifgo":
+        assert f"\n{gate} ‖value‖" in panel.replace("\n\n", "\n"), gate
+    (linear,) = [node for node in named(data, "linear") if step_of(node) == 2]
+    assert "weight_hh_l0" in view(data, f"select:{linear['id']}")["panel"]
+
+
+def test_small_arrays_are_shown_number_by_number(view: View) -> None:
+    data = rnn()
+    (w,) = named(data, "W_s")
+    panel = view(data, f"click:{w['id']}")["panel"]
+    numbers = [n for which in ("value", "grad") for row in w[which]["array"] for n in row]
+    assert len(numbers) == 8
+    for number in numbers:
+        if abs(number) > 0.01:  # smaller ones have an exponent
+            assert f"{number:.2g}".replace("-", "−") in panel
+
+
+# ---- time ------------------------------------------------------------------------------------------------------------
+
+
+def computed(data: State) -> list[State]:
+    nodes = [node for node in data["nodes"] if node["kind"] not in ("parameter", "input", "detached")]
+    return sorted(nodes, key=lambda node: node["order"])
+
+
+def test_nodes_light_up_in_the_order_of_the_tape(view: View) -> None:
+    data = rnn()
+    nodes = computed(data)
+    for position in (1, 4, len(nodes)):
+        state = view(data, f"step:{position}")
+        assert state["phase"] == "forward"
+        assert state["now"] == [nodes[position - 1]["id"]]
+        lit = [id for id in state["done"] if id in {node["id"] for node in nodes}]
+        assert sorted(lit) == sorted(node["id"] for node in nodes[: position - 1])
+        assert "Value" in state["panel"]
+        assert "Gradient" not in state["panel"]  # not known yet
+
+
+def test_then_gradients_arrive_in_reverse(view: View) -> None:
+    data = rnn()
+    nodes = computed(data)
+    for back in (1, 3, len(nodes)):
+        state = view(data, f"step:{len(nodes) + back}")
+        assert state["phase"] == "backward"
+        assert state["now"] == [nodes[-back]["id"]]
+        arrived = {node["id"] for node in nodes[len(nodes) - back :]}
+        assert {node["id"] for node in nodes if state["colours"][node["id"]]} == arrived
+        assert "Gradient" in state["panel"]
+        assert state["legend"]
+
+
+def test_the_gradient_of_a_shared_parameter_is_a_sum_over_time(view: View) -> None:
+    data = rnn()
+    w, = named(data, "W_s")  # fmt: skip
+    b, = named(data, "b")  # fmt: skip
+    nodes = computed(data)
+    order = {node["id"]: node["order"] for node in nodes}
+    uses = sorted((order[edge["target"]] for edge in data["edges"] if edge["source"] == b["id"]), reverse=True)
+    assert len(uses) == 3
+    positions = {node["order"]: 2 * len(nodes) - i for i, node in enumerate(nodes)}
+    for k, use in enumerate(uses):
+        state = view(data, f"step:{positions[use]}")
+        assert state["arrived"][b["id"]] == pytest.approx((k + 1) / 3)
+        assert bool(state["colours"][b["id"]]) == (k == 2)  # the colour comes with the last summand
+    end = view(data, f"step:{2 * len(nodes)}")
+    assert end["arrived"] == {w["id"]: 1, b["id"]: 1}
+
+
+def test_time_step_by_time_step(view: View) -> None:
+    data = rnn()
+    nodes = computed(data)
+    positions, now = [], []
+    for strides in range(1, 9):
+        state = view(data, "by:time", *["press:on"] * strides)
+        positions.append(state["position"])
+        now.append(set(state["now"]))
+    steps = [{n["id"] for n in nodes if step_of(n) == t} for t in (0, 1, 2, None)]
+    assert now == [*steps, *steps[::-1]]  # forward through time, and back through time
+    assert positions[-1] == 2 * len(nodes)
+    assert (
+        view(data, "by:time", *["press:on"] * 5, "press:back")["now"] == view(data, "by:time", *["press:on"] * 4)["now"]
+    )
+
+
+def test_play_runs_to_the_end_and_pause_stops(view: View) -> None:
+    data = rnn()
+    count = len(computed(data))
+    playing = view(data, "press:play", "wait:1300")
+    assert playing["playing"]
+    assert 1 <= playing["position"] <= 4
+    assert not view(data, "press:play", "wait:700", "press:play")["playing"]
+    end = view(data, f"step:{2 * count - 2}", "press:play", "wait:2500")
+    assert not end["playing"]
+    assert end["position"] == 2 * count
+    assert view(data, "step:4", "press:leave")["position"] is None
+
+
+def test_a_closed_step_lights_up_as_a_whole(view: View) -> None:
+    data = rnn()
+    first = next(i for i, node in enumerate(computed(data)) if step_of(node) == 1)
+    state = view(data, "press:steps", f"step:{first + 1}")
+    (now,) = state["now"]
+    assert '"t",1' in now
+
+
+# ---- colour ----------------------------------------------------------------------------------------------------------
+
+
+def test_colour_is_the_gradient_on_a_log_scale(view: View) -> None:
+    data = rnn(12)
+    state = view(data, "colour:grad")
+    assert state["legend"]
+    states = sorted(named(data, "s"), key=lambda node: node["order"])
+    norms = [node["grad"]["norm"] for node in states]
+    assert norms[0] < norms[-1] / 10  # it vanishes
+    shades = [sum(int(state["colours"][node["id"]][k : k + 2], 16) for k in (1, 3, 5)) for node in states]
+    ordered = [shade for _, shade in sorted(zip(norms, shades, strict=True))]
+    assert ordered == sorted(shades, reverse=True)  # the more gradient, the darker
+    assert ordered[0] > ordered[-1] + 100
+    assert not view(data)["legend"]
+
+
+# ---- hands -----------------------------------------------------------------------------------------------------------
+
+
+def test_wheel_drag_pinch_and_keys_move_the_view(view: View) -> None:
+    data = rnn()
+    before = view(data)["view"]
+    assert view(data, "wheel:-100")["view"]["zoom"] > before["zoom"]
+    assert view(data, "wheel:100")["view"]["zoom"] < before["zoom"]
+    dragged = view(data, "drag:60")["view"]
+    assert dragged["x"] == pytest.approx(before["x"] - 60 / before["zoom"])
+    assert dragged["zoom"] == before["zoom"]
+    assert view(data, "pinch:2")["view"]["zoom"] == pytest.approx(2 * before["zoom"])
+    assert view(data, "key:+")["view"]["zoom"] == pytest.approx(1.25 * before["zoom"])
+    assert view(data, "wheel:-100", "drag:300", "key:0")["view"] == pytest.approx(before)
+
+
+def test_the_keyboard_is_enough(view: View) -> None:
+    data = rnn()
+    first = view(data, "key:ArrowRight")["selected"]
+    assert first == data["nodes"][0]["id"]
+    start = named(data, "tanh")[0]["id"]
+    right = view(data, f"select:{start}", "key:ArrowRight")
+    assert right["boxes"][right["selected"]]["x"] > right["boxes"][start]["x"]
+    assert view(data, f"select:{start}", "key:ArrowRight", "key:ArrowLeft")["selected"] == start
+    fused = named(layer("LSTM", 3), "lstm")[1]["id"]
+    assert fused not in view(layer("LSTM", 3), f"select:{fused}", "key:Enter")["nodes"]
+    assert view(data, "key:.", "key:.", "key:,")["position"] == 1
+    assert view(data, "key: ")["playing"]
+    assert view(data, "key:.", "key:Escape")["position"] is None
+
+
+# ---- anything in the data --------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "</script><script>document.title = 'taken'</script>", "<img src=x onerror=\"document.title = 'taken'\">",
+    "\"'`${1}\\",
+    "a\nb", "&lt;&amp;", "漢字 𝄞 ü", "__proto__", "constructor", "x" * 3000, "", "#", "%s", "t = 3 … 8",
+]  # fmt: skip
+
+
+def test_labels_are_text_whatever_they_say(view: View) -> None:
+    data = rnn()
+    nodes = [dict(node) for node in data["nodes"]]
+    for node, label in zip(nodes, HOSTILE, strict=False):
+        node.update(label=label, line=label, dtype=label, scope=[[label, None], *node["scope"]])
+    assert len(nodes) >= len(HOSTILE)
+    state = view({**data, "nodes": nodes, "options": {**data["options"], "note": HOSTILE[1]}}, title=HOSTILE[0])
+    for label in HOSTILE:
+        shown = " ".join(label.split("\n")) or nodes[HOSTILE.index(label)]["op"] or "input"
+        assert shown in state["titles"], label
+    assert state["note"] == HOSTILE[1]
+    assert state["documentTitle"] == HOSTILE[0]
+    odd = view({**data, "nodes": nodes}, f"select:{nodes[0]['id']}")
+    assert HOSTILE[0] in odd["panel"]
+
+
+def test_numbers_that_are_not_finite_are_named(view: View) -> None:
+    w = mg.tensor(np.array([1.0, 0.0]), requires_grad=True)
+    w.name = "w"
+    with np.errstate(all="ignore"):
+        data = mg.graph(lambda: mg.name(np.array([0.0, 1.0]) / w, "ratio").sum()).data()
+    (ratio,) = named(data, "ratio")
+    panel = view(data, f"select:{ratio['id']}", "colour:grad")["panel"]
+    assert "inf" in panel
+    assert "not finite" in panel
+
+
+@pytest.mark.parametrize(
+    "change", [{"value": None, "grad": None, "outputs": []}, {"scope": []}, {"shape": None, "dtype": ""}]
+)
+def test_what_is_not_known_is_left_out(view: View, change: State) -> None:
+    data = rnn()
+    bare = {**data, "nodes": [{**node, **change} for node in data["nodes"]]}
+    for commands in (
+        (),
+        ("step:3",),
+        (f"step:{len(computed(data)) + 2}",),
+        ("colour:grad", f"select:{data['nodes'][-1]['id']}"),
+    ):
+        assert len(view(bare, *commands)["nodes"]) == len(data["nodes"])
+
+
+# ---- size ------------------------------------------------------------------------------------------------------------
+
+
+def test_three_thousand_nodes_stay_quick(view: View) -> None:
+    data = lstm_cell(200)
+    assert len(data["nodes"]) > 3000
+    for commands in ((), ("press:fit",), (f"step:{len(computed(data)) + 500}",)):
+        state = view(data, *commands)
+        assert len(state["boxes"]) == len(data["nodes"])
+        assert state["layoutTime"] < 5000  # milliseconds; a tenth of it on a quiet machine
+        assert state["drawTime"] < 300
+
+
+def test_the_picture_has_its_colours(view: View, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    view(rnn(), picture=tmp_path / "g.png")
+    pixels = np.round(imread(tmp_path / "g.png")[..., :3] * 255).astype(int)
+
+    def count(colour: str) -> int:
+        return int((np.abs(pixels - [int(colour[k : k + 2], 16) for k in (1, 3, 5)]).max(axis=-1) <= 3).sum())
+
+    assert count("#BB5566") > 100  # states, from step to step
+    assert count("#EECC66") > 1000  # the result
+    assert count("#FFFFFF") > pixels.shape[0] * pixels.shape[1] / 3

@@ -1,0 +1,265 @@
+"""The layout of networks through time: nothing overlaps, columns are in the order of time, lanes are aligned, and every
+edge leads from one of its nodes to the other without running through a third."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+import nn
+from minigrad.pictures import draw
+from minigrad.pictures.bands import ranks, settle
+from minigrad.pictures.boxes import Box
+from minigrad.pictures.items import Item, Leaf
+from minigrad.pictures.layout import Layout
+from minigrad.pictures.routes import Point, routes
+
+SVG = "{http://www.w3.org/2000/svg}"
+Frame = tuple[float, float, float, float]
+
+
+def frame(item: Item) -> Frame:
+    if isinstance(item, Leaf):
+        return (
+            item.x - item.width / 2,
+            item.middle - item.tall / 2,
+            item.x + item.width / 2,
+            item.middle + item.tall / 2,
+        )
+    return item.x - item.left, item.y, item.x + item.right, item.y + item.height
+
+
+def overlap(a: Frame, b: Frame) -> bool:
+    return a[0] < b[2] - 0.01 and b[0] < a[2] - 0.01 and a[1] < b[3] - 0.01 and b[1] < a[3] - 0.01
+
+
+def boxes_in(box: Box) -> Iterator[Box]:
+    yield box
+    for item in box.items:
+        if isinstance(item, Box):
+            yield from boxes_in(item)
+
+
+def layered(cls: Any, steps: int = 4, **options: Any) -> mg.Graph:
+    mg.manual_seed(0)
+    layer = cls(3, 4, **options)
+    return mg.graph(layer(mg.randn(steps, 2, 3))[0], params=layer.named_parameters(), view="full")
+
+
+GRAPHS = {
+    "rnn": lambda: layered(nn.RNN),
+    "lstm of two layers": lambda: layered(nn.LSTM, num_layers=2),
+    "bidirectional gru": lambda: layered(nn.GRU, num_layers=2, bidirectional=True, bias=False),
+    "expanded": lambda: mg.graph(nn.LSTM(3, 4)(mg.randn(3, 2, 3))[0], expand=True),
+    "elided": lambda: mg.graph(nn.LSTM(3, 4)(mg.randn(30, 2, 3))[0], view="elided"),
+    "rolled": lambda: mg.graph(nn.LSTM(3, 4)(mg.randn(30, 2, 3))[0], view="rolled"),
+    "ragged": lambda: mg.graph(nn.GRU(3, 4)(mg.randn(4, 3, 3), lengths=[4, 2, 1])[0]),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_nothing_overlaps(name: str) -> None:
+    layout = Layout(GRAPHS[name]())
+    leaves = list(layout.leaves.values())
+    for k, a in enumerate(leaves):
+        for b in leaves[:k]:
+            assert not overlap(frame(a), frame(b)), (a.node.label or a.node.op, b.node.label or b.node.op)
+    for box in boxes_in(layout.root):
+        for item in box.items:
+            inner, outer = frame(item), frame(box)
+            assert outer[0] <= inner[0] + 0.01
+            assert inner[2] <= outer[2] + 0.01
+            assert outer[1] <= inner[1] + 0.01
+            assert inner[3] <= outer[3] + 0.01
+        found = [frame(item) for item in box.items if isinstance(item, Box)]
+        assert not any(overlap(a, b) for k, a in enumerate(found) for b in found[:k])
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_edge_joins_its_nodes(name: str) -> None:
+    graph = GRAPHS[name]()
+    layout = Layout(graph)
+    ways = routes(layout)
+    assert set(ways) == set(graph.edges)
+    for edge, way in ways.items():
+        assert len(way) % 3 == 1
+        for point, end in ((way[0], edge.source), (way[-1], edge.target)):
+            x0, y0, x1, y1 = frame(layout.leaves[end])
+            assert x0 - 0.1 <= point[0] <= x1 + 0.1
+            assert y0 - 0.1 <= point[1] <= y1 + 0.1
+
+
+def along(way: list[Point]) -> Iterator[Point]:
+    """Points of a spline."""
+    for k in range(0, len(way) - 1, 3):
+        p = np.array(way[k : k + 4])
+        for t in np.linspace(0, 1, 12):
+            weights = np.array([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3])
+            x, y = weights @ p
+            yield float(x), float(y)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm of two layers", "bidirectional gru", "expanded", "elided", "rolled"])
+def test_no_edge_runs_through_a_node(name: str) -> None:
+    layout = Layout(GRAPHS[name]())
+    for edge, way in routes(layout).items():
+        points = list(along(way))
+        for leaf in layout.leaves.values():
+            if leaf.node.id in (edge.source, edge.target):
+                continue
+            x0, y0, x1, y1 = frame(leaf)
+            hit = [p for p in points if x0 + 1 < p[0] < x1 - 1 and y0 + 1 < p[1] < y1 - 1]
+            assert not hit, (edge, leaf.node.op, leaf.node.label)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_time_goes_to_the_right_and_computation_up(name: str) -> None:
+    graph = GRAPHS[name]()
+    layout = Layout(graph)
+    for row in layout.rows():
+        middles = [row.columns[step].x for step in sorted(row.columns)]
+        assert middles == sorted(middles)
+    for edge in graph.edges:
+        if edge.kind == "" and layout.leaves[edge.source].node.kind != "parameter":
+            assert frame(layout.leaves[edge.source])[3] <= frame(layout.leaves[edge.target])[1]
+
+
+def test_the_same_step_is_the_same_column_in_all_lanes() -> None:
+    layout = Layout(GRAPHS["bidirectional gru"]())
+    rows = layout.rows()
+    assert len(rows) == 4
+    for step in range(4):
+        assert np.ptp([row.columns[step].x for row in rows]) < 0.01
+    heights = sorted(frame(row)[1] for row in rows)
+    assert all(low < high for low, high in pairwise(heights))
+
+
+def test_like_nodes_of_all_steps_stand_side_by_side() -> None:
+    layout = Layout(GRAPHS["lstm of two layers"]())
+    for op in ("linear", "lstm"):
+        for prefix in ("[0]", "[1]"):
+            found = [leaf.middle for leaf in layout.leaves.values()
+                     if leaf.node.op == op and leaf.node.steps and leaf.node.scope[1][0] == prefix]  # fmt: skip
+            assert len(found) == 4
+            assert np.ptp(found) < 0.01
+
+
+def test_where_steps_are_not_independent_graphviz_lays_out() -> None:
+    """The input of a step is made from the step before, outside of any step."""
+    w, y = mg.randn(3, 3, requires_grad=True), mg.zeros((2, 3))
+    for t in range(3):
+        x = np.cos(y)
+        with mg.scope("net"):
+            for k, one in mg.steps([x] * (t + 1)):
+                if k == t:
+                    y = np.tanh(one @ w)  # type: ignore[assignment]
+    dot = mg.graph(y).dot()
+    assert "rankdir=LR" in dot
+    assert "nop2" not in dot
+    draw(mg.graph(y, direction="time").dot(), "svg")
+
+
+def test_directions() -> None:
+    x = mg.ones(2, requires_grad=True)
+    y = np.tanh(x)
+    assert "rankdir=LR" in mg.graph(y).dot()
+    assert "rankdir=TB" in mg.graph(y, direction="down").dot()
+    assert "nop2" in mg.graph(y, direction="time").dot()
+    assert "rankdir=LR" in mg.graph(nn.RNN(3, 4)(mg.randn(3, 2, 3))[0], direction="right").dot()
+
+
+class Thing:
+    """An item of a band, for the two tests below."""
+
+    thin, weight = False, 1.0
+
+    def __init__(self, order: int, left: float = 5.0, right: float = 5.0) -> None:
+        self.order, self.left, self.right, self.x = order, left, right, 0.0
+
+
+@given(st.lists(st.tuples(st.floats(-100, 100), st.floats(1, 20), st.floats(1, 20)), min_size=1, max_size=8))
+def test_settling_keeps_order_and_room_and_cannot_be_improved(given_items: Any) -> None:
+    band = [Thing(k, left, right) for k, (_, left, right) in enumerate(given_items)]
+    wanted = [want for want, _, _ in given_items]
+    settle(band, wanted, 3.0)
+    xs = np.array([item.x for item in band])
+    room = np.array([a.right + b.left + 3.0 for a, b in pairwise(band)])
+    assert np.all(np.diff(xs) >= room - 1e-6)
+    cost = np.sum((xs - wanted) ** 2)
+    for k in range(len(band)):  # no group that may move would gain by it
+        for step in (-0.01, 0.01):
+            for moved in (xs + step * (np.arange(len(xs)) >= k), xs + step * (np.arange(len(xs)) <= k)):
+                if np.all(np.diff(moved) >= room):
+                    assert np.sum((moved - wanted) ** 2) >= cost - 1e-6
+
+
+@given(st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=25))
+def test_ranks_rise_along_links_and_survive_rings(pairs: set[tuple[int, int]]) -> None:
+    things = [Thing(k) for k in range(10)]
+    forward = {(things[a], things[b]) for a, b in pairs if a < b}
+    level = ranks(things, forward, set())
+    assert all(level[a] < level[b] for a, b in forward)
+    assert set(ranks(things, {(things[a], things[b]) for a, b in pairs}, set())) == set(things)
+
+
+# ---- any program -------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def programs(draw: Any) -> mg.Tensor:
+    """Random programs with scopes, loops in loops, shared parameters, detached states and feedback."""
+    weights = [mg.full((2, 2), 0.3, requires_grad=True) for _ in range(3)]
+    values: list[Any] = [weights[0] * 1.0]
+
+    def block(depth: int) -> None:
+        for _ in range(draw(st.integers(1, 4))):
+            kind = draw(st.sampled_from(["tanh", "matmul", "add", "stack", "scope", "steps", "detach"]))
+            x = values[draw(st.integers(0, len(values) - 1))]
+            if kind == "tanh":
+                values.append(mg.name(np.tanh(x), draw(st.sampled_from(["s", "y", 'a "b" <c>']))))
+            elif kind == "matmul":
+                values.append(x @ weights[draw(st.integers(0, 2))])
+            elif kind == "add":
+                values.append(x + values[-1])
+            elif kind == "stack":
+                values.append(np.stack(values[-3:]).sum(axis=0))
+            elif kind == "detach":
+                values.append(np.tanh(x.detach() @ weights[0]))
+            elif depth < 3 and kind == "scope":
+                with mg.scope(draw(st.sampled_from(["a", "b"]))):
+                    block(depth + 1)
+            elif depth < 3:
+                for _ in mg.steps(range(draw(st.integers(1, 6))), draw(st.sampled_from("tk")),
+                                  reverse=draw(st.booleans())):  # fmt: skip
+                    block(depth + 1)
+
+    block(0)
+    return sum(values[1:], values[0])
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"view": "full", "direction": "time"}, {"view": "elided"}, {"view": "rolled"}, {"depth": 1},
+    {"color": "grad", "shapes": True, "bytes": True}, {"direction": "down", "collapse": ()},
+]  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(programs(), st.sampled_from(OPTIONS))
+def test_any_program_can_be_drawn(y: mg.Tensor, options: dict[str, Any]) -> None:
+    graph = mg.graph(y, **options)
+    if len(graph.nodes) > 300:
+        return
+    root = ElementTree.fromstring(draw(graph.dot(), "svg"))
+    groups = [g.get("class") for g in root.iter(f"{SVG}g")]
+    assert groups.count("node") == len(graph.nodes)
+    assert groups.count("edge") == len(graph.edges)
+    scopes = {node.scope[: k + 1] for node in graph.nodes for k in range(len(node.scope))}
+    assert groups.count("cluster") == len(scopes)
