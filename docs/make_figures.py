@@ -11,7 +11,7 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,44 +21,19 @@ from matplotlib.ticker import LogLocator
 
 import minigrad as mg
 import nn
-from minigrad.pictures import draw
+from nn.diagnose.result import BLUE, GOLD, GREEN, GREY, INK, PLOT_STYLE, RED
 
 FOLDER = Path(__file__).parent / "course" / "figures"
 FLOAT: Any = {"dtype": np.float64}
 
-# P. Tol's colours, which the pictures of graphs use, too
-BLUE, RED, GOLD, GREEN, GREY, INK = "#4477AA", "#BB5566", "#CC9922", "#228833", "#9A9A9A", "#333333"
 FAINT = {BLUE: "#CCDDEE", GREY: "#F4F4F4", GOLD: "#F6E3AE"}
-STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = PLOT_STYLE | {
     "svg.hashsalt": "course",
-    "svg.fonttype": "none",  # text stays text: small files, sharp in any size
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.grid": True,
-    "grid.color": "#E8E8E8",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "lines.linewidth": 1.8,
-    "figure.facecolor": "white",
 }
 
-
-class Downward(NamedTuple):
-    """A graph that would be too wide for a page from left to right."""
-
-    graph: mg.Graph
-
-
-Made = Figure | mg.Graph | Downward
+Made = Figure | mg.Graph
 FIGURES: dict[str, Callable[[], Made]] = {}
 
 
@@ -78,8 +53,6 @@ def make_all(folder: Path = FOLDER) -> list[Path]:
             made, path = make(), folder / name
             if isinstance(made, Figure):
                 made.savefig(path, dpi=200, metadata={"Date": None}, bbox_inches="tight", pad_inches=0.08)
-            elif isinstance(made, Downward):
-                path.write_bytes(draw(made.graph.dot().replace("rankdir=LR", "rankdir=TB"), "svg"))
             else:
                 made.render(path)
             paths.append(path)
@@ -368,13 +341,13 @@ class MGU(nn.Module):
 
 
 @figure
-def minimal_gated_unit() -> Downward:
+def minimal_gated_unit() -> mg.Graph:
     """Two steps of it."""
     cell = MGU(3, 4)
     state = cell.initial_state(2)
     for _, x in mg.steps(mg.randn(2, 2, 3)):
         state = cell.step(x, state)[:1]
-    return Downward(mg.graph(state, params=cell.named_parameters()))
+    return mg.graph(state, params=cell.named_parameters())
 
 
 @figure

@@ -9,6 +9,7 @@ the networks are plain layers of `nn`. What is printed is one verdict a line. In
     flow.png      ‖∂L/∂s_t‖ for a loss at the last step: what arrives at each earlier state
     terms.png     the terms of back-propagation through time, ∂L/∂W_s = Σ_t Σ_k, for a loss at every step
     lyapunov.png  all Lyapunov exponents: how fast a change of the state grows or shrinks, in every direction
+    graph.svg     the four networks over eight steps, each value coloured by the norm of the gradient that reaches it
 
 A tanh network vanishes where its W_s is small (Hochreiter 1991; Bengio, Simard & Frasconi 1994) and explodes where it
 is large, as long as its states stay small. An LSTM carries the gradient in its memory (Hochreiter & Schmidhuber 1997).
@@ -121,6 +122,20 @@ def draw_exponents(jacobians: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
+def draw_graph(layers: Layers, xs: mg.Tensor, path: Path) -> None:
+    """All networks in one picture, so that they share one scale of colours; the loss is at the last step of each."""
+
+    def loss(xs: mg.Tensor) -> mg.Tensor:
+        losses = []
+        for name, layer in layers.items():
+            with mg.scope(name):  # a lane of its own
+                losses.append((layer(xs)[0][-1] ** 2).sum())
+        return np.stack(losses).sum()
+
+    params = {f"{name}: {p}": weight for name, layer in layers.items() for p, weight in layer.named_parameters()}
+    mg.graph(loss, xs, params=params, color="grad", view="full").render(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--length", type=int, default=60, help="steps of the sequences")
@@ -151,6 +166,7 @@ def main() -> None:
         draw_flow(flows, options.out / "flow.png")
         draw_terms(terms, options.out / "terms.png")
         draw_exponents(jacobians, options.out / "lyapunov.png")
+    draw_graph(layers, xs[:8], options.out / "graph.svg")
     print(f"pictures: {options.out}")
 
 

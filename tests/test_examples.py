@@ -165,6 +165,8 @@ def test_vanishing_gradients(tmp_path: Path) -> None:
         assert any(line.split(network)[1].strip().startswith(verdict) for line in flows.splitlines() if network in line)
     for name in ("flow.png", "terms.png", "lyapunov.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    picture = (tmp_path / "out" / "graph.svg").read_text(encoding="utf-8")
+    assert [picture.count(f"t = {t}<") for t in range(9)] == [4] * 8 + [0]  # a column for each step of each network
 
 
 def test_vanishing_gradients_refuses(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 # P. Tol's colours, in an order that colour-blind readers can tell apart; the course's figures have the same
 BLUE, RED, GOLD, GREEN, GREY, INK = "#4477AA", "#BB5566", "#CC9922", "#228833", "#9A9A9A", "#333333"
 COLORS = (BLUE, RED, GOLD, GREEN, "#66CCEE", "#AA3377")
-_STYLE: dict[str, Any] = {
+PLOT_STYLE: dict[str, Any] = {
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -32,7 +32,7 @@ _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.8,
     "figure.facecolor": "white",
-    "svg.fonttype": "none",
+    "svg.fonttype": "none",  # text stays text: small files, sharp in any size
 }
 
 
@@ -87,7 +87,7 @@ def drawing(what: str, path: StrPath | None, width: float = 6.4, height: float =
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(f"{what}.plot needs matplotlib: pip install 'minigrad[viz]'") from error
-    style: Any = _STYLE
+    style: Any = PLOT_STYLE
     with mpl.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
