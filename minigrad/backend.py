@@ -187,6 +187,11 @@ def module_of(array: Array) -> Any:
     return backend_of(array).module
 
 
+def synchronous(array: Array) -> bool:
+    """Whether the array is in the memory of the CPU, which computes as it is called."""
+    return backend_of(array).synchronous
+
+
 def transfer(array: Array, device: Device) -> Array:
     """The array on another device (itself, if it is there already)."""
     target = backend_for(device)

@@ -87,7 +87,7 @@ def walk(
             owned.add(key)
 
     outer = MODE.get()
-    MODE.set(outer.replace(grad=create_graph))
+    MODE.set(outer.replace(grad=create_graph, hoisted={}))
     try:
         with np.errstate(all="ignore"):
             for edge, gradient in roots:

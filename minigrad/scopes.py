@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .modes import MODE, current_mode
+from .modes import MODE, Mode, current_mode
 
 if TYPE_CHECKING:
     from .tensors import Tensor
@@ -76,18 +76,20 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
 
     The scope ends with the loop, also when it is left by `break`, `return` or an exception.
     """
-    outer = current_mode().scope
+    outer, outside = current_mode().scope, current_mode().hoisted
+    hoisted: dict[Any, Any] = {}
     inner: Scope | None = None
 
     def leave() -> None:
         mode = current_mode()
         if inner is not None and mode.scope is inner:  # a late close must not disturb a scope opened since
-            MODE.set(mode.inside(outer))
+            MODE.set(mode.replace(scope=outer, hoisted=outside))
 
     try:
         for t, x in reversed(list(enumerate(xs))) if reverse else enumerate(xs):
             inner = Scope(outer, label, t)
-            MODE.set(current_mode().inside(inner))
+            mode = current_mode()
+            MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted))
             yield t, x
             leave()  # what makes the next x belongs to no step
     finally:

@@ -2,8 +2,7 @@
 
 A layer works on a matrix of rows, (R, D): first those of step 0, then those of step 1, and so on; the sequences stand
 in order of falling length, so that the n_t that are still alive at step t are the first n_t. A full batch is the case
-R = T·N. The matrix lies in memory feature by feature: then one gate of one step is one block, and the products of a
-step are the fast ones.
+R = T·N, in which nothing is copied.
 """
 
 from __future__ import annotations
@@ -64,18 +63,13 @@ class Packing:
 # ---- from a batch to rows, and back ------------------------------------------------------------------------------
 
 
-def in_order(array: Array, order: str) -> Array:
-    """The array in the memory order "C" or "F", copied if it is in another. (np.ascontiguousarray is NumPy's alone.)"""
-    return array.astype(array.dtype, order=order, copy=False)
-
-
 def _rows(x: Array, places: Array | None, real: Array | None) -> Array:
-    """(T, N, D) to (R, D), feature by feature; zeros where a row is not real."""
+    """(T, N, D) to (R, D); zeros where a row is not real."""
     T, N, D = x.shape
     if places is None:
-        return in_order(x.transpose(2, 0, 1), "C").reshape((D, T * N)).T
+        return x.reshape((T * N, D))
     rows = x.reshape((T * N, D))[places]
-    return in_order(rows if real is None else np.where(real, rows, 0), "F")
+    return rows if real is None else np.where(real, rows, 0)
 
 
 def _batch(rows: Array, T: int, N: int, places: Array | None, real: Array | None) -> Array:
@@ -83,9 +77,9 @@ def _batch(rows: Array, T: int, N: int, places: Array | None, real: Array | None
     D = rows.shape[1]
     if places is None:
         return rows.reshape((T, N, D))
-    x = np.zeros_like(rows, shape=(D, T * N), order="C")
-    x[:, places] = (rows if real is None else np.where(real, rows, 0)).T
-    return x.reshape((D, T, N)).transpose(1, 2, 0)
+    x = np.zeros_like(rows, shape=(T * N, D))
+    x[places] = rows if real is None else np.where(real, rows, 0)
+    return x.reshape((T, N, D))
 
 
 to_rows: Any = mg.primitive(

@@ -23,7 +23,7 @@ from minigrad.scopes import here
 from .cells.cell import complete
 from .layers import check_features
 from .modules import Module, Parameter
-from .packing import Packing, from_rows, in_order, packing_of, to_rows
+from .packing import Packing, from_rows, packing_of, to_rows
 
 Shown = list[dict[str, list[mg.Tensor]]]
 
@@ -161,7 +161,7 @@ class Recurrent(OverTime):
             state = self._initial(N)
         else:
             state = complete(cell, tuple(state) if isinstance(state, tuple | list) else (state,), N, title)
-        state = tuple([by_feature(s if s.device == rows.device else s.to(rows.device)) for s in state])
+        state = tuple([s if s.device == rows.device else s.to(rows.device) for s in state])
         if packing.order is not None:
             state = tuple([s[packing.order] for s in state])
         xs = cell.inputs(rows) if hasattr(cell, "inputs") else rows
@@ -183,18 +183,6 @@ class Recurrent(OverTime):
             shown.append({name: parts[::steps] for name, parts in loop.shown.items()})
         final = self._without_mask(final)
         return output, final[0] if len(final) == 1 else final
-
-
-def _columns(s: Any) -> Any:
-    return in_order(s, "F")
-
-
-_recorded_columns: Any = mg.primitive(_columns, s=lambda g: g)
-
-
-def by_feature(s: Any) -> Any:
-    """The same numbers, (N, H), each feature's side by side in memory, as the rows are."""
-    return _recorded_columns(s) if s.ndim == 2 and s.shape[0] > 1 and s.data.strides[0] > s.data.strides[1] else s
 
 
 class _Loop:

@@ -135,7 +135,7 @@ def quoted(text: str) -> str:
 def escaped(text: str) -> str:
     """The same inside of a label that is written in Graphviz's HTML."""
     safe = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    return safe.replace("\n", "<br/>")
+    return safe.replace("\\", "\\\\").replace("\n", "<br/>")  # Graphviz takes \N for a name here, too
 
 
 def printable(text: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import dispatch
 from ..gradients import Products
+from ..hoisting import times
 from ..modes import current_mode
 from ..primitives import Elementwise
 from ..tensors import Tensor
@@ -35,16 +36,6 @@ def columns(x: Any) -> Any:
     return np.swapaxes(x, -1, -2)
 
 
-def by_feature(rows: Array) -> bool:
-    """Whether a matrix lies in memory column by column: each feature's numbers, of all rows, side by side."""
-    return rows.strides[0] < rows.strides[1] and rows.shape[0] > 1  # type: ignore[no-any-return]
-
-
-def times(rows: Array, matrix: Array) -> Array:
-    """The product of two matrices, lying in memory as the rows do: the fast orientation for few rows."""
-    return (matrix.T @ rows.T).T if by_feature(rows) else rows @ matrix
-
-
 def flat(x: Any) -> Any:
     """All rows of (..., D) as one matrix."""
     return x if len(x.shape) == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
@@ -57,7 +48,7 @@ def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
     if len(a_shape) == 1:
         return (np.expand_dims(g, -2) @ columns(b))[..., 0, :]
     if len(a_shape) == 2 and len(b.shape) == 2:
-        return times(g, b.T) if not isinstance(g, Tensor) and by_feature(g) else gathered(g.T, b.T)
+        return gathered(g.T, b.T)
     return g @ columns(b)
 
 
@@ -94,17 +85,15 @@ def linear_input(g: Any, weight: Any) -> Any:
 
 
 def linear_bias(g: Any) -> Any:
-    """g, summed over all rows. Where they lie feature by feature, a product with ones is many times faster."""
-    if isinstance(g, Tensor) or not by_feature(rows := flat(g)):
-        return np.sum(g, axis=tuple(range(len(g.shape) - 1)))
-    return rows.T @ np.ones_like(rows, shape=rows.shape[:1])
+    """g, summed over all rows."""
+    return np.sum(g, axis=tuple(range(len(g.shape) - 1)))
 
 
 @operation(x=linear_input, weight=lambda g, x: gathered(flat(g), flat(x)), bias=linear_bias)
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x Wᵀ + b: rows (..., D) and a weight (H, D), PyTorch's layout, give (..., H), in one product for all rows.
 
-    The same as `x @ weight.T + bias`. Rows that lie feature by feature in memory give such rows.
+    The same as `x @ weight.T + bias`.
     """
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x must have rows of {weight.shape[-1]} numbers for a weight of shape {weight.shape}")

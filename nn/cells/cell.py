@@ -73,10 +73,10 @@ class Cell(Module):
     # ---- the protocol --------------------------------------------------------------------------------------------
 
     def initial_state(self, batch: int) -> State:
-        """Zeros (N, size), feature by feature in memory; in training with recurrent dropout, also its mask."""
+        """Zeros (N, size); in training with recurrent dropout, also its mask."""
         like = next(self._tensors(), mg.zeros(()))
         shapes, n = self.shapes(batch), len(self.sizes)
-        zeros = [mg.Tensor(np.zeros_like(like.data, shape=shape, order="F")) for shape in shapes[:n]]
+        zeros = [mg.Tensor(np.zeros_like(like.data, shape=shape)) for shape in shapes[:n]]
         return (*zeros, *[dropout_mask(shape, self.recurrent_dropout, like) for shape in shapes[n:]])
 
     def shapes(self, batch: int) -> list[tuple[int, int]]:

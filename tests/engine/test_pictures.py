@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
@@ -173,6 +173,7 @@ def test_a_very_long_graph_is_built() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30))
+@example("\\E\\N\\G\\T\\L\\n")  # escapes of Graphviz's
 def test_any_label_is_drawn(text: str) -> None:
     """Whatever it is, the file is XML, and holds what can be held: as a plain label and beside small lines."""
     x = mg.tensor(np.ones(1), requires_grad=True)
