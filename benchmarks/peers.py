@@ -63,6 +63,25 @@ def on_minigrad(body: Body, *shapes: Shape, names: str = "numpy", in_phases: boo
     return setup
 
 
+def replayed(body: Body, *shapes: Shape) -> Setup:
+    """Forward and backward of the body in minigrad, recorded once and replayed."""
+
+    def setup() -> Call:
+        import minigrad as mg
+
+        leaves = [mg.tensor(array, requires_grad=True) for array in normals(*shapes)]
+        start = start_of(body(np, *leaves).shape)
+        run: Any = mg.compile(lambda start, *leaves: body(np, *leaves).backward(start))
+
+        def call() -> list[Any]:
+            run(start, *leaves)
+            return take_grads(leaves)
+
+        return call
+
+    return setup
+
+
 def on_torch(body: Body, *shapes: Shape, in_phases: bool = False) -> Setup:
     """The body on PyTorch's tensors."""
 

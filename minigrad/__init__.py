@@ -39,6 +39,7 @@ from .gradients import RowSparse
 from .modes import enable_grad, is_grad_enabled, no_grad, plain_path, set_grad_enabled
 from .pictures import Graph, graph
 from .randomness import get_random_state, manual_seed, set_random_state
+from .replay import RecordingError, compile
 from .rules.activations import (
     elu,
     erf,
@@ -74,10 +75,12 @@ __all__ = [
     "GradcheckError",
     "Graph",
     "Observer",
+    "RecordingError",
     "RowSparse",
     "Tensor",
     "arange",
     "checkpoint",
+    "compile",
     "detect_anomaly",
     "doctor",
     "elu",

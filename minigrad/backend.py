@@ -31,6 +31,10 @@ class Backend(NamedTuple):
     default_rng   (seed, device) -> a generator with `random`, `standard_normal`
     add_at        (array, index, values): unbuffered `array[index] += values`
     synchronous   whether looking at a value costs no wait
+    call          (function, arguments, those written into): a call as one operation of the recording that arrays of
+                  this kind belong to (`replay`); None for arrays that just compute
+    inside        what such an array stands for
+    capture       (function without arguments, an array) -> the same work, launched as a whole; None where it cannot be
     """
 
     array_type: type
@@ -41,6 +45,9 @@ class Backend(NamedTuple):
     default_rng: Callable[[Any, Device], Any]
     add_at: Callable[[Array, Any, Array], None]
     synchronous: bool
+    call: Callable[..., Any] | None = None
+    inside: Callable[[Array], Array] | None = None
+    capture: Callable[[Callable[[], None], Array], Callable[[], None]] | None = None
 
 
 class DeviceError(RuntimeError, TypeError, ValueError):
@@ -177,6 +184,12 @@ def is_array(value: object) -> bool:
     return isinstance(value, tuple(_BACKENDS))
 
 
+def is_recorded(array: object) -> bool:
+    """Whether it is an array of a recording."""
+    found = _BACKENDS.get(type(array))
+    return found is not None and found.call is not None
+
+
 def device_of(array: Array) -> Device:
     """`"cpu"`, `"cuda:0"`, ..."""
     return backend_of(array).device_of(array)
@@ -184,18 +197,19 @@ def device_of(array: Array) -> Device:
 
 def module_of(array: Array) -> Any:
     """The module with NumPy's functions for this array, for creating others beside it."""
-    return backend_of(array).module
+    found = backend_of(array)
+    return found.module if found.inside is None else module_of(found.inside(array))
 
 
-def synchronous(array: Array) -> bool:
+def on_cpu(array: Array) -> bool:
     """Whether the array is in the memory of the CPU, which computes as it is called."""
-    return backend_of(array).synchronous
+    return type(array) is np.ndarray or device_of(array) == "cpu"
 
 
 def transfer(array: Array, device: Device) -> Array:
     """The array on another device (itself, if it is there already)."""
     target = backend_for(device)
-    if isinstance(array, target.array_type) and (":" not in device or device_of(array) == device):
+    if device in (there := device_of(array), there.partition(":")[0]):
         return array
     return target.from_numpy(backend_of(array).to_numpy(array), device)
 
@@ -215,7 +229,11 @@ def from_numpy(array: Any, device: Device) -> Array:
 
 def check_indices(operation: str, indices: Array, size: int) -> None:
     """Raise IndexError where an index is not in [0, size). On a GPU only under `detect_anomaly`, since it waits."""
-    if indices.size == 0 or not (backend_of(indices).synchronous or current_mode().observers):
+    kind = backend_of(indices)
+    if kind.call is not None:
+        kind.call(check_indices, (operation, indices, size), ())
+        return
+    if indices.size == 0 or not (kind.synchronous or current_mode().observers):
         return
     low, high = int(indices.min()), int(indices.max())
     if low < 0 or high >= size:
@@ -224,6 +242,10 @@ def check_indices(operation: str, indices: Array, size: int) -> None:
 
 def add_at(array: Array, index: Any, values: Array) -> None:
     """`array[index] += values`, where repeated indices add up."""
+    call = backend_of(array).call
+    if call is not None:
+        call(add_at, (array, index, values), (array,))
+        return
     parts = index if type(index) is tuple else (index,)
     arrays = [part for part in parts if is_array(part)]
     if all(part.dtype.kind == "b" for part in arrays):  # slices, numbers and masks name no place twice

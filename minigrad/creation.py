@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import backend
-from .randomness import generator
+from .modes import current_mode
+from .randomness import generator, redraw
 from .tensors import Tensor
 
 _default: Any = np.dtype(np.float32)
@@ -49,7 +50,11 @@ def _holds_arrays(data: Any) -> bool:
 
 
 def _made(array: Any, device: str | None, requires_grad: bool) -> Tensor:
-    return Tensor(array if device is None else backend.transfer(array, device), requires_grad)
+    array = array if device is None else backend.transfer(array, device)
+    recording = current_mode().recording
+    if recording is not None and not backend.is_recorded(array):
+        array = recording.made(array)
+    return Tensor(array, requires_grad)
 
 
 def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
@@ -133,11 +138,11 @@ def _random(draw: str, shape: Any, dtype: Any, device: str | None, requires_grad
         shape = tuple(shape[0])
     dtype = np.dtype(_default if dtype is None else dtype)
     drawn = getattr(generator(device or "cpu"), draw)(shape, dtype=np.float64 if dtype == np.float64 else np.float32)
-    return (
-        _made(np.asarray(drawn) if np.isscalar(drawn) else drawn, None, False)
-        .astype(dtype)
-        .requires_grad_(requires_grad)
-    )
+    drawn = np.asarray(drawn) if np.isscalar(drawn) else drawn
+    recording = current_mode().recording
+    if recording is not None:
+        drawn = recording.drawn(lambda array: redraw(draw, array), drawn)
+    return _made(drawn, None, False).astype(dtype).requires_grad_(requires_grad)
 
 
 def zeros_like(x: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:

@@ -29,7 +29,7 @@ def times(rows: Array, matrix: Array) -> Array:
 def _row_by_row(matrix: Array, hoisted: dict[int, tuple[Array, Array | None, int]]) -> Array:
     """The copy, if it is time for one; it is made anew when the matrix has been written into meanwhile."""
     base = matrix.base
-    if base is None or base.shape != matrix.shape[::-1] or not current_mode().fast or not backend.synchronous(matrix):
+    if base is None or base.shape != matrix.shape[::-1] or not current_mode().fast or not backend.on_cpu(matrix):
         return matrix
     found = hoisted.get(id(base))
     if found is None:

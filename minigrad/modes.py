@@ -26,27 +26,29 @@ class Mode:
     scope      the innermost `scope`, or None
     observers  those who are told of every recorded node and of every gradient (see `tape.Observer`)
     fast       whether gathered, fused and other fast paths may be taken
+    recording  what is written down for `mg.compile`, or None
     hoisted    what a loop over steps needs only once: transposed matrices, by what they are of; None outside of loops
     """
 
-    __slots__ = ("fast", "grad", "hoisted", "observers", "scope")
+    __slots__ = ("fast", "grad", "hoisted", "observers", "recording", "scope")
 
     def __init__(
         self, grad: bool = True, scope: Scope | None = None, observers: tuple[Observer, ...] = (), fast: bool = True,
-        hoisted: dict[Any, Any] | None = None,
+        hoisted: dict[Any, Any] | None = None, recording: Any = None,
     ) -> None:  # fmt: skip
         self.grad = grad
         self.scope = scope
         self.observers = observers
         self.fast = fast
         self.hoisted = hoisted
+        self.recording = recording
 
     def replace(self, **changes: Any) -> Mode:
         return Mode(**({name: getattr(self, name) for name in self.__slots__} | changes))
 
     def inside(self, scope: Scope | None) -> Mode:
         """The same in another scope: what modules and steps do all the time."""
-        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted)
+        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.recording)
 
 
 MODE: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a Mode is never changed)

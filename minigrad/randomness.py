@@ -12,6 +12,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+import numpy as np
+
 from . import backend
 
 _seed: int = secrets.randbits(64)
@@ -40,6 +42,16 @@ def generator(device: str = "cpu") -> Any:
             seed = [_seed, int(device.partition(":")[2]), _streams.setdefault(device, 0)]
         _generators[device] = backend.backend_for(device).default_rng(seed, device)
     return _generators[device]
+
+
+def redraw(draw: str, array: Any) -> None:
+    """Fill an array with the next random numbers, the same as a call for its shape would give: `draw` is "random" or
+    "standard_normal"."""
+    source = getattr(generator(backend.device_of(array)), draw)
+    if type(array) is np.ndarray:
+        source(dtype=array.dtype, out=array)
+    else:
+        array[...] = source(array.shape, dtype=array.dtype)
 
 
 def get_random_state() -> dict[str, Any]:

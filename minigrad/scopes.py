@@ -81,15 +81,16 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
     inner: Scope | None = None
 
     def leave() -> None:
-        mode = current_mode()
-        if inner is not None and mode.scope is inner:  # a late close must not disturb a scope opened since
-            MODE.set(mode.replace(scope=outer, hoisted=outside))
+        mode = current_mode()  # a late close must not disturb a scope opened since
+        if inner is not None and mode.scope is inner:
+            mode = mode.inside(outer)
+        MODE.set(mode.replace(hoisted=outside) if mode.hoisted is hoisted else mode)
 
     try:
         for t, x in reversed(list(enumerate(xs))) if reverse else enumerate(xs):
             inner = Scope(outer, label, t)
             mode = current_mode()
-            MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted))
+            MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted, mode.recording))
             yield t, x
             leave()  # what makes the next x belongs to no step
     finally:

@@ -7,24 +7,30 @@ from typing import Any
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-    """The leaves of a nested structure in order, and a function that puts other leaves in their places."""
+    """The leaves of a nested structure in order, and a function that puts other leaves in their places.
+
+    The function knows the structure, and keeps none of the leaves alive.
+    """
+    kind = type(tree)
     if isinstance(tree, dict):
-        children = list(tree.values())
-        build: Callable[[list[Any]], Any] = lambda parts: dict(zip(tree, parts, strict=True))  # noqa: E731
+        keys, children = list(tree), list(tree.values())
+        build: Callable[[list[Any]], Any] = lambda parts: dict(zip(keys, parts, strict=True))  # noqa: E731
     elif isinstance(tree, tuple | list):
-        children = list(tree)
+        keys, children = [], list(tree)
         named = hasattr(tree, "_fields")
-        build = lambda parts: type(tree)(*parts) if named else type(tree)(parts)  # noqa: E731
+        build = lambda parts: kind(*parts) if named else kind(parts)  # noqa: E731
     else:
         return [tree], lambda leaves: leaves[0]
     flat = [flatten(child) for child in children]
-    sizes = [len(leaves) for leaves, _ in flat]
+    leaves = [leaf for found, _ in flat for leaf in found]
+    inner = [(len(found), rebuild) for found, rebuild in flat]
+    del flat, children, tree
 
-    def rebuild(leaves: list[Any]) -> Any:
+    def rebuild_all(leaves: list[Any]) -> Any:
         parts, start = [], 0
-        for size, (_, inner) in zip(sizes, flat, strict=True):
-            parts.append(inner(leaves[start : start + size]))
+        for size, rebuild in inner:
+            parts.append(rebuild(leaves[start : start + size]))
             start += size
         return build(parts)
 
-    return [leaf for leaves, _ in flat for leaf in leaves], rebuild
+    return leaves, rebuild_all

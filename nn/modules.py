@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, tape
+from minigrad import backend, replay, tape
+from minigrad.modes import current_mode
 
 M = TypeVar("M", bound="Module")
 Hook = Callable[[Any, tuple[Any, ...], Any], Any]
@@ -83,6 +84,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_mode().recording is not None:
+            self._say_what_is_read()
         with mg.scope(self._label or type(self).__name__):
             output = self.forward(*args, **kwargs)
         for hook in tuple(self._hooks):  # one may remove itself
@@ -90,6 +93,13 @@ class Module:
             if answer is not None:
                 output = answer
         return output
+
+    def _say_what_is_read(self) -> None:
+        """A recording depends on the plain attributes of all modules inside, `training` for one."""
+        for name, module in self.named_modules():
+            values = vars(module)
+            plain = [key for key, value in values.items() if type(value) in (bool, int, float, str)]
+            replay.attributes(values, [key for key in plain if key != "_label"], name or type(self).__name__)
 
     def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
         """Call `hook(module, args, output)` after each forward; what it returns, if not None, replaces the output.

@@ -88,6 +88,8 @@ def _global_state() -> dict[str, Any]:
     return {
         "recording mode": (mode.grad, mode.fast),
         "scope": mode.scope,
+        "hoisted matrices": mode.hoisted,
+        "recording": mode.recording,
         "observers": mode.observers,
         "default dtype": mg.get_default_dtype(),
         "np.errstate": np.geterr(),

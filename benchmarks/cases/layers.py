@@ -19,6 +19,7 @@ SIZES = (
     (32, 50, 128, 128),
     (20, 20, 200, 200),
     (64, 50, 256, 256),
+    (20, 35, 650, 650),
 )  # N sequences, T steps, D inputs, H states
 KINDS = {"LSTM": 4, "GRU": 3, "RNN": 1}  # and how many gates
 RAGGED = (64, 100, 128, 128)
@@ -31,8 +32,8 @@ def weights(kind: str, D: int, H: int) -> dict[str, Any]:
     return dict(zip(names, normals((rows, D), (rows, H), (rows,), (rows,), seed=2), strict=True))
 
 
-def on_minigrad(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None) -> Setup:
-    """The layer of `nn`."""
+def on_minigrad(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None, compiled: bool = False) -> Setup:
+    """The layer of `nn`; `compiled`, forward and backward are recorded once and replayed."""
 
     def setup() -> Call:
         import minigrad as mg
@@ -43,8 +44,13 @@ def on_minigrad(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None) 
         xs = mg.tensor(normals((T, N, D))[0], requires_grad=True)
         start = start_of((T, N, H))
 
-        def call() -> list[Any]:
+        def whole(xs: Any, start: Any) -> None:
             layer(xs, lengths=lengths)[0].backward(start)
+
+        run = mg.compile(whole) if compiled else whole
+
+        def call() -> list[Any]:
+            run(xs, start)
             return take_grads([xs, *layer.parameters()])
 
         return call
@@ -104,6 +110,7 @@ def on_torch_cell(kind: str, N: int, T: int, D: int, H: int) -> Setup:
 
 def sides(kind: str, size: tuple[int, int, int, int]) -> dict[str, Setup]:
     return {
+        "minigrad, compiled": on_minigrad(kind, *size, compiled=True),
         "minigrad": on_minigrad(kind, *size),
         f"torch.nn.{kind}": on_torch(kind, *size),
         "torch, cell loop": on_torch_cell(kind, *size),
@@ -117,16 +124,83 @@ def ragged() -> list[Case]:
     lengths[0] = T
     return [
         Case(f"layers: LSTM, random lengths, N T D H = {RAGGED}", {
+            "minigrad, compiled": on_minigrad("LSTM", *RAGGED, lengths=lengths.tolist(), compiled=True),
             "minigrad": on_minigrad("LSTM", *RAGGED, lengths=lengths.tolist()),
             "torch, packed": on_torch("LSTM", *RAGGED, lengths=lengths.tolist()),
         }),
         Case(f"layers: LSTM, padded, N T D H = {RAGGED}", {
+            "minigrad, compiled": on_minigrad("LSTM", *RAGGED, compiled=True),
             "minigrad": on_minigrad("LSTM", *RAGGED),
             "torch": on_torch("LSTM", *RAGGED),
         }),
     ]  # fmt: skip
 
 
-CASES = [
-    Case(f"layers: {kind}, N T D H = {size}", sides(kind, size), memory=WHOLE_CALL) for kind in KINDS for size in SIZES
-] + ragged()
+STREAM = (64, 256)  # inputs and states of a step, batch 1, no gradient
+
+
+def stream_on_minigrad(H: int, compiled: bool) -> Setup:
+    def setup() -> Call:
+        import minigrad as mg
+        import nn
+
+        cell = nn.LSTMCell(H, H)
+        x, state = mg.tensor(normals((1, H))[0]), (mg.zeros((1, H)), mg.zeros((1, H)))
+
+        @mg.no_grad
+        def step(x: Any, state: Any) -> Any:
+            return cell(x, state)
+
+        run = mg.compile(step) if compiled else step
+        for _ in range(3):
+            run(x, state)
+
+        def call() -> list[Any]:
+            s = state
+            for _ in range(100):
+                s = run(x, s)
+            return []
+
+        return call
+
+    return setup
+
+
+def stream_on_torch(H: int) -> Setup:
+    def setup() -> Call:
+        import torch
+
+        cell = torch.nn.LSTMCell(H, H)
+        x, state = torch.tensor(normals((1, H))[0]), (torch.zeros(1, H), torch.zeros(1, H))
+
+        def call() -> list[Any]:
+            s = state
+            with torch.no_grad():
+                for _ in range(100):
+                    s = cell(x, s)
+            return []
+
+        return call
+
+    return setup
+
+
+def stream(H: int) -> Case:
+    """Single steps of an LSTM cell, one after the other."""
+    sides = {
+        "minigrad, compiled": stream_on_minigrad(H, True),
+        "minigrad": stream_on_minigrad(H, False),
+        "torch.nn.LSTMCell": stream_on_torch(H),
+    }
+    return Case(f"layers: LSTM, one step of a stream, H = {H}", sides, per=100, unit="step")
+
+
+CASES = (
+    [stream(H) for H in STREAM]
+    + [
+        Case(f"layers: {kind}, N T D H = {size}", sides(kind, size), memory=WHOLE_CALL)
+        for kind in KINDS
+        for size in SIZES
+    ]
+    + ragged()
+)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..compare import Case
-from ..peers import by_hand, on_all, on_minigrad
+from ..peers import by_hand, on_all, on_minigrad, replayed
 
 Array = Any
 SHAPE = (16, 16)
@@ -76,6 +76,7 @@ CASES = [
     Case(
         "overhead: tanh and add",
         {
+            "minigrad, compiled": replayed(tanh_and_add, SHAPE),
             "minigrad": on_minigrad(tanh_and_add, SHAPE),
             "minigrad, mg.tanh": on_minigrad(tanh_and_add, SHAPE, names="minigrad"),
             **on_all(tanh_and_add, SHAPE),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from .. import backend
 from . import native
 from .loops import Loops
-from .plan import VIEWS, Plan
+from .plan import VIEWS, Plan, beside
 from .structure import Unsuited, schedule_of
 from .symbols import Symbol
 
@@ -87,7 +89,7 @@ class Compiled:
     def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
         """The results' arrays."""
         if type(like) is not np.ndarray:
-            return self.plan(arrays, like)
+            return self._recorded(arrays, like)
         kernel = self._kernel
         if kernel is None:
             kernel = self._kernel = native.compiled(self.source)
@@ -99,9 +101,26 @@ class Compiled:
             return self._mended(kernel, arrays, results, like)
         return results  # type: ignore[no-any-return]
 
+    def _recorded(self, arrays: Sequence[Array], like: Array) -> list[Array]:
+        """The same with arrays of a recording, in which the kernel is one operation; the plan, for any others."""
+        if not backend.is_recorded(like):
+            return self.plan(arrays, like)
+        kind: Any = backend.backend_of(like)
+        if type(kind.inside(like)) is not np.ndarray:
+            return self.plan(arrays, like)
+        self([kind.inside(a) for a in arrays], kind.inside(like))  # finds out what must be copied
+        count = len(self.plan.givens)
+
+        def kernel(*arguments: Array) -> None:
+            kind.call(self._kernel, arguments, arguments[1 + count :])
+
+        space = self._run.__globals__ | {"empty": beside(like, np.empty_like), "zeros": beside(like, np.zeros_like)}
+        run = FunctionType(self._run.__code__, space)
+        return run(kernel, self._laid_out(arrays), arrays)  # type: ignore[no-any-return]
+
     def _laid_out(self, arrays: Sequence[Array]) -> list[Array]:
         order: Any = self.plan.order
-        return [np.asarray(a, order=order) if k in self._copied else a for k, a in enumerate(arrays)]
+        return [a.astype(a.dtype, order, copy=False) if k in self._copied else a for k, a in enumerate(arrays)]
 
     def _mended(self, kernel: Any, arrays: Sequence[Array], answer: int, like: Array) -> list[Array]:
         """After the kernel's refusal: with copies of the arrays whose bits are set; or, below 0, the plan."""

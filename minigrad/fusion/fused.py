@@ -152,6 +152,9 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
         return [None if p is None else found.get(key_of(p)) for p in parents]
     plan, where = kernel.backward(tuple([p is not None for p in gs]))
     given = [p for p in gs if p is not None]
+    recording = current_mode().recording
+    if recording is not None:
+        given = recording.all_traced(given)
     results = plan([*kept, *given], given[0])
     return [None if k is None else results[k] for k in where]
 
@@ -222,7 +225,10 @@ class Fused(Primitive):
             key += (shape, array.dtype, need)
         if not found:
             return None
-        if mixed:
+        being_recorded = current_mode().recording if mixed else None
+        if being_recorded is not None:
+            arrays = being_recorded.all_traced(arrays)
+        elif mixed:
             names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
             raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
         key.append("F" if by_column and not by_row else "C")

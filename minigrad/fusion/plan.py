@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from .symbols import Symbol
 
 Array = Any
@@ -49,19 +50,21 @@ class Plan:
     def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
         """The results' arrays; `like` is an array of the device to compute on."""
         kind = type(like)
+        if kind is not np.ndarray and backend.is_recorded(like):  # a recording plans its own memory
+            return self._run(arrays, self._new_workspace(like)[1], beside(like, np.empty_like))
         try:
             workspace = self._workspaces.pop()  # one for each thread that is running this plan
             if workspace[0] is not kind:
                 workspace = self._new_workspace(like)
         except IndexError:
             workspace = self._new_workspace(like)
-        empty = np.empty if kind is np.ndarray else _empty_like(like)
+        empty = np.empty if kind is np.ndarray else beside(like, np.empty_like)
         results = self._run(arrays, workspace[1], empty)
         self._workspaces.append(workspace)
         return results
 
     def _new_workspace(self, like: Array) -> tuple[type, list[Array]]:
-        empty = _empty_like(like)
+        empty: Any = np.empty if type(like) is np.ndarray else beside(like, np.empty_like)
         arrays = {f"b{k}": empty(shape, dtype, self.order) for k, (shape, dtype) in enumerate(self._buffers)}
         for name, of, index in self._buffer_views:
             arrays[name] = arrays[of][index]
@@ -217,11 +220,9 @@ class Plan:
         return self.source
 
 
-def _empty_like(like: Array) -> Callable[..., Array]:
-    """np.empty for arrays of another kind."""
-    if type(like) is np.ndarray:
-        return np.empty
-    return lambda shape, dtype, order: np.empty_like(like, dtype=dtype, shape=shape, order=order)
+def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
+    """np.empty_like or np.zeros_like as np.empty and np.zeros, for arrays of the kind of `like`."""
+    return lambda shape, dtype, order: function(like, dtype=dtype, shape=shape, order=order)
 
 
 def places(symbol: Symbol) -> list[tuple[Symbol, tuple[slice, ...]]]:

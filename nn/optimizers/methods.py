@@ -110,7 +110,7 @@ class Adam(Optimizer):
         v += (1 - beta2) * (g * g)
         if amsgrad:
             v = np.maximum(s["max_exp_avg_sq"], v, out=s["max_exp_avg_sq"])
-        w -= lr / (1 - beta1**t) * m / (np.sqrt(v) / math.sqrt(1 - beta2**t) + eps)
+        w -= lr / (1 - beta1**t) * m / (np.sqrt(v) / (1 - beta2**t) ** 0.5 + eps)
 
     def update_rows(
         self, w: Array, g: Array, s: dict[str, Array], t: int,

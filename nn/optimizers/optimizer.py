@@ -6,6 +6,7 @@ one block of rows after the other, so that all temporaries of the equations stay
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
@@ -13,7 +14,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, tape
+from minigrad import backend, replay, tape
 
 from ..clipping import (
     Gradient,
@@ -191,11 +192,13 @@ class Optimizer:
             with mg.enable_grad():
                 loss = closure()
         with mg.no_grad(), np.errstate(all="ignore"):
+            self._say_what_is_read()
             found = [(group, self._gradients(group)) for group in self.param_groups]
             everything = [gradient for _, gradients in found for gradient in gradients]
             factor = None
             if self.clip_norm is not None:
-                self.grad_norm = total_norm([gradient.values for gradient in everything], self.norm_type)
+                replay.assigned(self, "grad_norm", total_norm([g.values for g in everything], self.norm_type))
+                assert self.grad_norm is not None
                 factor = clip_factor(self.grad_norm, self.clip_norm)
             if self.nonfinite != "pass" and (problems := nonfinite(everything)):
                 if self.nonfinite == "raise":
@@ -204,10 +207,19 @@ class Optimizer:
                 return loss
             for group, gradients in found:
                 options = {name: plain(group[name]) for name in self.defaults}
+                options["lr"] = replay.live(functools.partial(_rate, group), "lr")
                 sign = -1.0 if options.pop("maximize") else 1.0
                 for gradient in gradients:
                     self._apply(gradient, options, sign, factor)
         return loss
+
+    def _say_what_is_read(self) -> None:
+        """If the step is being recorded: what must be as it is now when it is replayed, besides the learning rate."""
+        replay.attributes(vars(self), ("clip_norm", "norm_type", "clip_value", "nonfinite"), self._title)
+        for group in self.param_groups:
+            replay.attributes(group, [name for name in self.defaults if name != "lr"], f"the options of {self._title}")
+        state = self.state
+        replay.decided(lambda: self.state is state, f"the state of {self._title}")
 
     def _gradients(self, group: Mapping[str, Any]) -> list[Gradient]:
         """The gradients of a group; an error for those that cannot be used."""
@@ -232,7 +244,7 @@ class Optimizer:
             return g if sign > 0 else -g
 
         weight, rows = gradient.parameter.data, gradient.rows
-        state, t = self._state_of(gradient, options)
+        state, t = self._state_of(gradient, options)  # t: the number of this step
         tape.WRITES.mark(weight)
         if rows is None:
             for w, g, *slots in _blocks([weight, gradient.values, *state.values()]):
@@ -243,6 +255,8 @@ class Optimizer:
             weight[rows] = w
             for name, array in state.items():
                 array[rows] = s[name]
+        if state:
+            replay.done(functools.partial(_count, self.state[gradient.name]))
 
     def _state_of(self, gradient: Gradient, options: Mapping[str, Any]) -> tuple[dict[str, Array], int]:
         """The arrays of a parameter's state, made where there are none, and the number of this step."""
@@ -250,13 +264,13 @@ class Optimizer:
         if not slots:
             return {}, 1
         entry = self.state.setdefault(gradient.name, {"step": 0})
-        entry["step"] += 1
         for name, start in slots.items():
             if name not in entry:
                 entry[name] = mg.Tensor(np.full_like(weight, start))
             slot = entry[name]  # follows its parameter, which may have moved
+            replay.borrow(slot)
             slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(weight.dtype, copy=False)
-        return {name: entry[name].data for name in slots}, entry["step"]
+        return {name: entry[name].data for name in slots}, replay.live(lambda: entry["step"] + 1, "the number of steps")
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -283,6 +297,14 @@ class Optimizer:
         return "\n".join([f"{self._title}(", *lines, ")"])
 
 
+def _rate(group: Mapping[str, Any]) -> float:
+    return plain(group["lr"])  # type: ignore[no-any-return]
+
+
+def _count(entry: dict[str, Any]) -> None:
+    entry["step"] += 1
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
@@ -290,7 +312,7 @@ def _is_number(value: Any) -> bool:
 def _blocks(arrays: Sequence[Array]) -> Iterator[Sequence[Array]]:
     """The arrays in blocks of some rows on a CPU; as they are elsewhere, and if they are small."""
     first = arrays[0]
-    if first.size <= BLOCK or not backend.backend_of(first).synchronous:
+    if first.size <= BLOCK or not backend.on_cpu(first):
         yield arrays
         return
     rows = max(1, BLOCK // (first.size // len(first)))

@@ -1,0 +1,19 @@
+"""Recording what a function does with arrays, and doing it again without Python: `mg.compile`."""
+
+from .compiled import Compiled, compile
+from .live import assigned, attributes, borrow, decided, done, live
+from .recording import RecordingError
+from .traced import Traced
+
+__all__ = [
+    "Compiled",
+    "RecordingError",
+    "Traced",
+    "assigned",
+    "attributes",
+    "borrow",
+    "compile",
+    "decided",
+    "done",
+    "live",
+]

@@ -1,0 +1,157 @@
+"""`mg.compile`: a function that is recorded once, and replayed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .. import backend
+from ..modes import changed_mode, current_mode
+from ..tensors import Tensor
+from ..trees import flatten
+from .recording import RecordingError
+from .session import Newcomers, Replay, Session, without_graph
+
+F = TypeVar("F", bound=Callable[..., Any])
+PROGRAMS = 8  # kept for arguments of one kind: those of other modes, with and without gradients
+
+
+class Compiled:
+    """A compiled function; call it like the plain one, which is at `.plain`.
+
+    why      for each time that something was recorded, the reason
+    nbytes   the memory that all programs hold
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.plain = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.why: list[str] = []
+        self._replays: dict[Any, list[Replay]] = {}
+        self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
+        self._floats: dict[int, float] = {}  # the arguments that are floats
+
+    @property
+    def replays(self) -> list[Replay]:
+        """All that was recorded."""
+        return [replay for replays in self._replays.values() for replay in replays]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(replay.program.nbytes for replay in self.replays)
+
+    def forget(self) -> None:
+        """Give back the memory of all programs; what is called next is recorded anew."""
+        self._replays.clear()
+        self._known.clear()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        mode = current_mode()
+        if mode.recording is not None or mode.observers or not mode.fast:
+            return self.plain(*args, **kwargs)
+        leaves, rebuild = flatten((args, kwargs))
+        key = (mode.grad, *[self._kind(leaf, k) for k, leaf in enumerate(leaves)])
+        replays = self._replays.get(key, ())
+        reason = "other arguments: " + ", ".join(map(_shown, leaves)) if self.why else "the first call"
+        for replay in reversed(replays):
+            unfit = replay.unfit(leaves)
+            if unfit is None:
+                for k, leaf in enumerate(leaves):
+                    if type(leaf) is float:
+                        self._floats[k] = leaf
+                return replay.run(leaves)
+            reason = unfit
+        if key not in self._known:
+            return self._watched(key, *rebuild(leaves))
+        return self._recorded(key, leaves, rebuild, reason)
+
+    def _kind(self, leaf: Any, k: int) -> Any:
+        """What has to be the same for a program to run with another argument."""
+        if isinstance(leaf, Tensor):
+            if leaf.edge is not None:
+                raise RecordingError(
+                    f"compile: argument {k} of {self.name} is a result on the tape, and no gradient would reach what "
+                    "it was computed from; pass x.detach()"
+                )
+            return (Tensor, leaf.shape, leaf.dtype, leaf._requires_grad, leaf.device)
+        if type(leaf) is float:
+            return float
+        if backend.is_array(leaf):
+            return (leaf.shape, leaf.dtype, backend.device_of(leaf))
+        try:
+            hash(leaf)
+        except TypeError:
+            raise RecordingError(
+                f"compile: argument {k} of {self.name} is a {type(leaf).__name__}; arguments are tensors, arrays, "
+                "numbers and constants, also in nested dicts, lists and tuples"
+            ) from None
+        return (type(leaf), leaf)
+
+    def _watched(self, key: Any, args: Any, kwargs: Any) -> Any:
+        """Run the function as it is, and see which tensors it uses."""
+        newcomers = Newcomers()
+        with changed_mode(observers=(newcomers,)):
+            outputs, build = flatten(self.plain(*args, **kwargs))
+        self._known[key] = newcomers
+        return build([without_graph(self.name, output) for output in outputs])
+
+    def _recorded(self, key: Any, leaves: list[Any], rebuild: Callable[[list[Any]], Any], reason: str) -> Any:
+        """Run the function as it is, and write down what it does. If a tensor is used that the call before did not use,
+        that was in vain, and the next call is recorded again."""
+        session = Session(self.name)
+        outputs = session.run(self.plain, leaves, rebuild, self._known[key].alive(), self._floats)
+        replay = session.replay()
+        if replay is None:
+            self._known[key].found.update(session.missed.found)
+        else:
+            del self._known[key]
+            replays = self._replays.setdefault(key, [])
+            replays.append(replay)
+            del replays[:-PROGRAMS]
+            self.why.append(reason)
+        return outputs
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.name}>"
+
+
+def _shown(leaf: Any) -> str:
+    return f"{leaf.dtype} {leaf.shape}" if hasattr(leaf, "dtype") else "a float" if type(leaf) is float else repr(leaf)
+
+
+def compile(function: F) -> F:
+    """Record what a function does, and from then on do it without Python: a training step, or a step of a stream.
+
+    The first calls run the function as it is, while all operations on arrays are written down, those of backward and of
+    the optimizer included. Later calls with arguments of the same shapes and dtypes run them again from a list, on
+    memory that is all there before: no tensor is made, no tape, no graph. The numbers are the same, bit for bit.
+
+    >>> import numpy as np, minigrad as mg
+    >>> W = mg.ones((3, 2), requires_grad=True)
+    >>> @mg.compile
+    ... def step(x):
+    ...     W.grad = None
+    ...     loss = np.square(x @ W).mean()
+    ...     loss.backward()
+    ...     with mg.no_grad():
+    ...         W[...] = W - 0.1 * W.grad
+    ...     return loss
+    >>> losses = [step(mg.ones((4, 3))).item() for _ in range(5)]
+    >>> losses[0], losses[-1] < 0.1 * losses[0], len(step.why)
+    (9.0, True, 1)
+
+    What is frozen, and what is not:
+
+    * Tensors, arrays and floats among the arguments are given anew at each call; other arguments, and shapes, dtypes,
+      modes, attributes of modules and options of optimizers are looked at: where they are others, it is recorded anew
+      (`step.why` says each time why). Learning rates, the count of steps, random numbers and dropout's masks go on.
+    * What Python does besides, printing or appending to a list, is not done again, and other numbers from outside are
+      constants. A tensor that is carried from call to call is an argument and a result.
+    * Results are new arrays; their graph is not recorded, so backward is called inside.
+
+    Raises RecordingError, a TypeError that names the line, where the function looks at a value (`item`, `bool`,
+    `float`, `numpy`), or does what depends on values in the shape of its result.
+    """
+    return Compiled(function)  # type: ignore[return-value]

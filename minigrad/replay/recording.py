@@ -1,0 +1,333 @@
+"""A recording: every operation on arrays that a function does, in order, while it does it.
+
+Nothing in the engine, in a layer or in an optimizer knows of it. They compute with arrays of a kind of their own,
+`Traced`, which do at once what they are asked to and write it down: forward and backward, fused kernels, updates of
+weights. What is written down are `Operation`s on `Value`s; `program` makes of them what can be run again.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Sequence
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import backend
+from ..modes import current_mode
+from ..tape import caller, line_of
+from .live import Live
+
+if TYPE_CHECKING:
+    from .traced import Traced
+
+Array = Any
+
+
+class RecordingError(TypeError):
+    """What cannot be recorded; the message names the line and the way out."""
+
+    complete = True  # the message needs nothing added
+
+
+class Value:
+    """An array in a recording: where its memory comes from.
+
+    kind    "input"     given at each run
+            "outside"   an array that is there before and after: a weight, a constant of the caller's
+            "constant"  an array that the recording keeps, and nobody writes into
+            "made"      memory of the recording's own
+            "view"      of another value, by an operation that computes nothing
+    shape, dtype, strides  of the array
+    array   that of an "outside" or a "constant" value
+    of, by, part  of a view: the value, the operation, and which of its results
+    """
+
+    __slots__ = ("array", "by", "dtype", "kind", "of", "part", "root", "shape", "strides")
+
+    def __init__(
+        self, kind: str, like: Array, array: Array = None, of: Value | None = None, by: Any = None, part: int = 0
+    ):
+        self.kind = kind
+        self.shape, self.dtype, self.strides = like.shape, like.dtype, like.strides
+        self.array = array
+        self.of = of
+        self.by = by
+        self.part = part
+        self.root: Value = self if of is None else of.root
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * int(self.dtype.itemsize)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.dtype} {self.shape}>"
+
+
+class Operation:
+    """A function of arrays that was called.
+
+    args, kwargs  with a Value in the place of each array, and a `Live` number where it changes
+    outputs       what it made, if that has memory of its own
+    writes        the values whose memory it writes into, `outputs` included
+    drawn         whether it draws random numbers
+    place         the user's line
+    """
+
+    __slots__ = ("args", "drawn", "function", "kwargs", "outputs", "place", "reads", "writes")
+
+    def __init__(self, function: Any, args: Any, kwargs: Any, place: tuple[CodeType, int]) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.place = place
+        self.drawn = False
+        self.reads = values_in((args, kwargs))
+        self.outputs: list[Value] = []
+        self.writes: list[Value] = []
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def __repr__(self) -> str:
+        return f"<{self.name} at {line_of(*self.place)}>"
+
+
+def values_in(tree: Any) -> list[Value]:
+    """The Values anywhere in nested tuples, lists, dicts and slices."""
+    if isinstance(tree, Value):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        return [v for part in tree for v in values_in(part)]
+    return []
+
+
+def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nested structure with every leaf changed."""
+    if isinstance(tree, tuple | list):
+        parts = [replaced(part, change) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    if isinstance(tree, dict):
+        return {key: replaced(part, change) for key, part in tree.items()}
+    return change(tree)
+
+
+# what says something about arrays that does not depend on their numbers
+_ABOUT = frozenset([np.shape, np.ndim, np.size, np.result_type, np.may_share_memory, np.shares_memory, np.can_cast,
+                    np.iscomplexobj, np.isrealobj, np.common_type])  # fmt: skip
+# which argument a function writes into, if not `out`
+_WRITES = {np.copyto: 0, np.put: 0, np.putmask: 0, np.place: 0, np.fill_diagonal: 0, np.put_along_axis: 0}
+# what makes an array of one number, whatever the array that it is made like
+_FILLED: dict[Any, float | None] = {np.zeros_like: 0, np.ones_like: 1, np.full_like: None}
+_SIZED_BY_VALUES = frozenset([np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compress, np.extract])
+
+
+def empty() -> None:
+    """Memory whose numbers do not matter: nothing is done for it."""
+
+
+def filled(number: Any) -> Any:
+    """An array of one number."""
+
+
+class Recording:
+    """What is written down while a function runs."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.live: list[Live] = []
+        self.effects: list[Callable[[], Any]] = []  # done before each run: a counter that goes up
+        self.guards: list[tuple[str, Callable[[], Any], Any]] = []  # (what, how it is read, its value)
+        self.attributes: list[tuple[dict[str, Any], str, Any, str]] = []  # (of what, name, value, what it is called)
+        self.assigned: list[tuple[Any, str, Any]] = []  # (object, attribute, tensor) to set after each run
+        self.borrowed: dict[Any, Array] = {}  # tensors whose array is a Traced for now, and the array itself
+        self.outside: dict[int, Traced] = {}  # by the array's id
+        self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
+
+    # ---- from arrays to traced ones and back ---------------------------------------------------------------------
+
+    def traced(self, value: Value, array: Array, base: Traced | None = None) -> Traced:
+        from .traced import Traced
+
+        made = Traced(self, value, array, base)
+        self.alive.add(made)
+        return made
+
+    def input(self, array: Array) -> Traced:
+        """An array that is given anew at each run. It is copied, so that a write into it is the recording's own."""
+        return self.traced(Value("input", array), array.copy())
+
+    def of_outside(self, array: Array) -> Traced:
+        """An array that was there before; the same one is read, and written into, at each run."""
+        found = self.outside.get(id(array))
+        if found is None:
+            found = self.outside[id(array)] = self.traced(Value("outside", array, array), array)
+        return found
+
+    def borrow(self, tensor: Any) -> None:
+        """Let a tensor have a traced array until the recording ends."""
+        if tensor not in self.borrowed and not self.is_traced(tensor.data):
+            self.borrowed[tensor] = tensor.data
+            tensor.data = self.of_outside(tensor.data)
+
+    def kept_outside(self) -> RecordingError | None:
+        """An error where something that was computed is still there after the call."""
+        self.outside.clear()
+        if len(self.alive):
+            gc.collect()  # what is left may be garbage in a cycle
+        for left in list(self.alive):
+            made = next((o for o in self.operations if left.value.root in o.outputs), None)
+            where = "" if made is None else f", made by {made.name} at {line_of(*made.place)},"
+            return RecordingError(
+                f"compile: a {left.dtype} array {left.shape}{where} is kept outside of the function, where it would "
+                "stay as it is. Return it, and pass it as an argument where it is carried from call to call."
+            )
+        return None
+
+    @staticmethod
+    def is_traced(array: Any) -> bool:
+        from .traced import Traced
+
+        return type(array) is Traced
+
+    def all_traced(self, arrays: Sequence[Array]) -> list[Array]:
+        """The arrays, those among them that are constants of the caller's as traced ones."""
+        return [a if self.is_traced(a) else self.of_outside(a) for a in arrays]
+
+    def plain(self, leaf: Any) -> Any:
+        """What is really computed with."""
+        if self.is_traced(leaf):
+            if leaf.recording is not self:
+                raise self.refused("a value of another recording is used")
+            return leaf.array
+        if isinstance(leaf, Live):
+            return leaf.value()
+        if type(leaf) is slice:
+            return slice(*[self.plain(part) for part in (leaf.start, leaf.stop, leaf.step)])
+        return leaf
+
+    def noted(self, leaf: Any) -> Any:
+        """What is written down in the place of an argument."""
+        if self.is_traced(leaf):
+            return leaf.value
+        if backend.is_array(leaf):
+            return self.of_outside(leaf).value
+        return leaf
+
+    # ---- operations ----------------------------------------------------------------------------------------------
+
+    def call(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], writes: Sequence[Any] = (), *,
+        always: bool = False,
+    ) -> Any:  # fmt: skip
+        """Do it, and write it down. `writes` are the traced arrays that it writes into; what only looks at its
+        arguments is done `always`."""
+        out = kwargs.get("out")
+        if out is not None:
+            writes = (*writes, *(out if isinstance(out, tuple) else (out,)))
+        if function in _WRITES:
+            writes = (*writes, args[_WRITES[function]])
+        if function in _SIZED_BY_VALUES:
+            raise self.refused(f"np.{function.__name__} gives arrays whose shape depends on values")
+        for target in writes:
+            if not self.is_traced(target):
+                raise self.refused(
+                    "an array from outside is written into, which would happen only once; make it a Tensor"
+                )
+        result = function(*replaced(args, self.plain), **replaced(kwargs, self.plain))
+        if function in _ABOUT:
+            return result
+        made = self._operation(function, args, kwargs)
+        made.writes = [target.value for target in writes]
+        sources = traced_in((args, kwargs))
+        wrapped = self._wrapped(result, made, sources, writes, [0])
+        if made.outputs or made.writes or always:
+            self.operations.append(made)
+        return wrapped
+
+    def _operation(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+        place = caller()
+        if function is np.empty_like:
+            return Operation(empty, (), {}, place)
+        if function in _FILLED:
+            number = _FILLED[function]
+            if number is None:
+                number = kwargs["fill_value"] if "fill_value" in kwargs else args[1]
+            return Operation(filled, (self.noted(number),), {}, place)
+        return Operation(function, replaced(args, self.noted), replaced(kwargs, self.noted), place)
+
+    def _wrapped(
+        self, result: Any, made: Operation, sources: list[Traced], writes: Sequence[Any], count: list[int]
+    ) -> Any:
+        """The result of an operation with traced arrays in it."""
+        if isinstance(result, np.generic):
+            result = np.asarray(result)
+        if backend.is_array(result):
+            part, count[0] = count[0], count[0] + 1
+            for source in (*writes, *sources):
+                if result is source.array:
+                    return source
+            for source in sources:
+                if np.may_share_memory(result, source.array):
+                    base = source if source.base is None else source.base
+                    return self.traced(Value("view", result, of=source.value, by=made, part=part), result, base)
+            value = Value("made", result)
+            made.outputs.append(value)
+            made.writes.append(value)
+            return self.traced(value, result)
+        if isinstance(result, tuple | list):
+            parts = [self._wrapped(r, made, sources, writes, count) for r in result]
+            return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+        if result is None or made.writes:
+            return None  # (a kernel answers with a number)
+        raise self.refused(f"{made.name} gives a Python value, {result!r:.40}, which would be the same at every run")
+
+    def made(self, array: Array) -> Traced:
+        """An array that was just made from nothing: its numbers are the same at every run."""
+        from .calls import copied
+
+        kept = array.copy()
+        return self.call(copied, (self.traced(Value("constant", kept, kept), kept),), {})  # type: ignore[no-any-return]
+
+    def drawn(self, draw: Callable[[Array], Any], array: Array) -> Traced:
+        """An array of random numbers, which `draw(array)` draws anew."""
+        value = Value("made", array)
+        operation = Operation(draw, (value,), {}, caller())
+        operation.drawn, operation.outputs, operation.writes = True, [value], [value]
+        self.operations.append(operation)
+        return self.traced(value, array)
+
+    # ---- refusals ------------------------------------------------------------------------------------------------
+
+    def refused(self, what: str) -> RecordingError:
+        """The error for something that a recorded function may not do, with the user's line."""
+        return RecordingError(
+            f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
+            "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."
+        )
+
+
+def traced_in(tree: Any) -> list[Traced]:
+    """The traced arrays anywhere in nested tuples, lists, dicts and slices."""
+    if Recording.is_traced(tree):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        return [v for part in tree for v in traced_in(part)]
+    return []
+
+
+def recording() -> Recording | None:
+    """The recording that is going on here, if any."""
+    found: Recording | None = current_mode().recording
+    return found

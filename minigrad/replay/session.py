@@ -1,0 +1,295 @@
+"""One recorded call: tensors lend their arrays, the function runs, and what comes out is described.
+
+A `Replay` is the outcome: a program, together with what has to be true for it to run, and what it leaves behind.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..modes import changed_mode
+from ..tape import Observer, node_of
+from ..tensors import Tensor
+from ..trees import flatten
+from .live import Live
+from .program import Program
+from .recording import Recording, RecordingError, Value
+
+Array = Any
+
+
+class Newcomers(Observer):
+    """Notes the leaves that are used without their arrays being traced. It does not keep them alive."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, weakref.ref[Tensor]] = {}
+
+    def recorded(self, primitive: Any, operands: tuple[Any, ...], outputs: tuple[Any, ...], edge: Any) -> None:
+        for value in operands:
+            for v in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(v, Tensor) and v.edge is None and not Recording.is_traced(v.data):
+                    self.found[id(v)] = weakref.ref(v)
+
+    def alive(self) -> list[Tensor]:
+        """Those that are still there."""
+        return [t for t in (found() for found in self.found.values()) if t is not None]
+
+
+class Use:
+    """A tensor that a program uses.
+
+    argument  which leaf of the arguments it is, or None for one from outside
+    array     its array, which one from outside has to have again
+    value     that array in the recording
+    before    what `.grad` has to be: "none", "tensor", or "any"
+    given     where the program takes the old gradient as an input: its value
+    after     the number of the result that `.grad` becomes, −1 for None; None where it stays as it is
+    """
+
+    def __init__(self, tensor: Tensor, argument: int | None, array: Array, value: Value) -> None:
+        self.tensor, self.argument, self.array, self.value = tensor, argument, array, value
+        self.requires_grad = tensor.requires_grad
+        self.grad = tensor.grad
+        self.before = "none" if tensor.grad is None else "tensor"
+        self.given: Value | None = None
+        self.after: int | None = None
+
+    def now(self, leaves: list[Any]) -> Tensor:
+        """The tensor that it stands for at a call."""
+        return self.tensor if self.argument is None else leaves[self.argument]
+
+    def unfit(self, tensor: Tensor) -> str | None:
+        """Why a program cannot run with this tensor as it is."""
+        name = tensor.name or f"a tensor {tensor.shape}"
+        if self.argument is None and tensor.data is not self.array:
+            return f"{name} was given another array"
+        if tensor._requires_grad != self.requires_grad:
+            return f"requires_grad of {name} changed"
+        if self.before != "any" and (tensor.grad is None) != (self.before == "none"):
+            return f"{name} has {'no' if tensor.grad is None else 'a'} gradient now"
+        return None
+
+
+class Replay:
+    """A program, what has to be true for it to run, and what it leaves behind."""
+
+    def __init__(self, session: Session, program: Program) -> None:
+        recording = session.recording
+        self.program = program
+        self.uses = session.uses
+        self.arguments = session.arguments
+        self.outputs, self.build = session.outputs, session.build
+        self.assigned = session.assigned
+        self.guards, self.attributes = recording.guards, recording.attributes
+        self.lock = threading.Lock()
+
+    def unfit(self, leaves: list[Any]) -> str | None:
+        """Why it cannot run now, or None."""
+        for use in self.uses:
+            reason = use.unfit(use.now(leaves))
+            if reason is not None:
+                return reason
+        for values, key, before, what in self.attributes:
+            now = values.get(key)
+            if now is not before and now != before:
+                return f"{what}: {key} is {now!r}, it was {before!r}"
+        for what, read, before in self.guards:
+            now = read()
+            if now is not before and now != before:
+                return f"{what}: {now!r}, it was {before!r}"
+        return None
+
+    def run(self, leaves: list[Any]) -> Any:
+        """One run."""
+        given = [leaves[k] for k in self.arguments]
+        arrays = [leaf.data if isinstance(leaf, Tensor) else leaf for leaf in given]
+        tensors = [use.now(leaves) for use in self.uses]
+        for use, tensor in zip(self.uses, tensors, strict=True):
+            if use.given is not None:
+                arrays.append(tensor.grad.data)
+        with self.lock:
+            results = self.program.run(arrays)
+        for use, tensor in zip(self.uses, tensors, strict=True):
+            if use.after is not None:
+                tensor.grad = None if use.after < 0 else Tensor._of(results[use.after])
+        for owner, attribute, number in self.assigned:
+            setattr(owner, attribute, Tensor._of(results[number]))
+        return self.build([make(results) for make in self.outputs])
+
+
+class Session:
+    """One call of a function, while it is recorded.
+
+    arguments  which leaves of the arguments are inputs of the program
+    outputs    for each leaf of what the function returned, how it is made of the results
+    assigned   (object, attribute, number of the result)
+    missed     the tensors that were used without being lent
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.recording = Recording()
+        self.uses: list[Use] = []
+        self.arguments: list[int] = []
+        self.inputs: list[Value] = []
+        self.results: list[Value] = []
+        self.outputs: list[Callable[[list[Array]], Any]] = []
+        self.assigned: list[tuple[Any, str, int]] = []
+        self.build: Callable[[list[Any]], Any] = lambda leaves: leaves
+        self._grads: dict[Tensor, Array] = {}
+        self._like: Array = np.empty(0)  # an array of the device
+        self.missed = Newcomers()
+
+    def run(
+        self, function: Callable[..., Any], leaves: list[Any], rebuild: Callable[[list[Any]], Any],
+        known: list[Tensor], floats: dict[int, float],
+    ) -> Any:  # fmt: skip
+        """Call the function, and return what it returns."""
+        try:
+            arrays = [v.data if isinstance(v, Tensor) else v for v in (*leaves, *known)]
+            self._like = next((a for a in arrays if backend.is_array(a)), self._like)
+            given = [self._lent(k, leaf, floats) for k, leaf in enumerate(leaves)]
+            gradients = {id(t.grad) for t in (*known, *[use.tensor for use in self.uses])}
+            for tensor in known:
+                if id(tensor) not in gradients:
+                    self._lend(tensor, None, self.recording.of_outside)
+            for use in self.uses:
+                if isinstance(use.grad, Tensor):
+                    self._grads[use.grad] = use.grad.data
+                    use.grad.data = self.recording.input(use.grad.data)
+                    use.given = use.grad.data.value
+            args, kwargs = rebuild(given)
+            with changed_mode(recording=self.recording, observers=(self.missed,)):
+                returned, self.build = flatten(function(*args, **kwargs))
+            return self.build(self._described(returned))
+        finally:
+            self._give_back()
+
+    # ---- lending -------------------------------------------------------------------------------------------------
+
+    def _lent(self, k: int, leaf: Any, floats: dict[int, float]) -> Any:
+        """An argument as the function gets it."""
+        if isinstance(leaf, Tensor):
+            self._lend(leaf, k, self.recording.input)
+            self.arguments.append(k)
+            self.inputs.append(leaf.data.value)
+        elif type(leaf) is float:
+            floats[k] = leaf
+            return Live(functools.partial(floats.__getitem__, k), f"argument {k}")
+        elif backend.is_array(leaf):
+            leaf = self.recording.input(leaf)
+            self.arguments.append(k)
+            self.inputs.append(leaf.value)
+        return leaf
+
+    def _lend(self, tensor: Tensor, argument: int | None, trace: Callable[[Array], Any]) -> None:
+        if tensor not in self.recording.borrowed:
+            array = self.recording.borrowed[tensor] = tensor.data
+            tensor.data = trace(array)
+            self.uses.append(Use(tensor, argument, array, tensor.data.value))
+
+    def _give_back(self) -> None:
+        """No tensor of the caller's keeps a traced array, however the call has ended."""
+        recording = self.recording
+        for tensor, array in (*recording.borrowed.items(), *self._grads.items()):
+            tensor.data = array
+        for tensor in (*recording.borrowed, *self.missed.alive()):
+            if isinstance(tensor.grad, Tensor) and recording.is_traced(tensor.grad.data):
+                tensor.grad = Tensor._of(tensor.grad.data.array)
+        for owner, attribute, tensor in recording.assigned:
+            if recording.is_traced(tensor.data):
+                setattr(owner, attribute, Tensor._of(tensor.data.array))
+
+    # ---- what comes out ------------------------------------------------------------------------------------------
+
+    def _described(self, returned: list[Any]) -> list[Any]:
+        """Note how outputs and gradients are made of results; the outputs as they are this time."""
+        now = []
+        for output in returned:
+            output = without_graph(self.name, output)
+            tensor = isinstance(output, Tensor)
+            array = output.data if tensor else output
+            if self.recording.is_traced(array) and not (tensor and output in self.recording.borrowed):
+                self.outputs.append(functools.partial(_of_result, self._result(array), tensor))
+                own = array.array.copy()
+                now.append(Tensor._of(own) if tensor else own)
+            elif isinstance(output, Live):
+                raise self.recording.refused("it returns a number that was an argument, or is made of one")
+            else:
+                self.outputs.append(functools.partial(_same, output))
+                now.append(output)
+        late = [t for t in self.recording.borrowed if t.data is not None and not any(u.tensor is t for u in self.uses)]
+        self.uses += [Use(t, None, self.recording.borrowed[t], t.data.value) for t in late]
+        for use in self.uses:
+            grad = use.tensor.grad
+            if grad is None:
+                use.after = None if use.grad is None else -1
+            elif grad is not use.grad or self._was_written(grad):
+                if not isinstance(grad, Tensor):
+                    raise self.recording.refused(
+                        "a row-sparse gradient has as many rows as values say; use sparse=False"
+                    )
+                use.after = self._result(grad.data)
+        self.assigned = [(o, a, self._result(t.data)) for o, a, t in self.recording.assigned]
+        return now
+
+    def _result(self, array: Any) -> int:
+        traced = array if self.recording.is_traced(array) else self.recording.of_outside(array)
+        self.results.append(traced.value)
+        return len(self.results) - 1
+
+    def _was_written(self, grad: Any) -> bool:
+        traced = isinstance(grad, Tensor) and self.recording.is_traced(grad.data)
+        return traced and any(v.root is grad.data.value for o in self.recording.operations for v in o.writes)
+
+    def replay(self) -> Replay | None:
+        """What can be run again; None if a tensor was used that was not known before."""
+        if self.missed.alive():
+            return None
+        recording = self.recording
+        recording.assigned.clear()
+        recording.borrowed.clear()
+        self._grads.clear()
+        if (left := recording.kept_outside()) is not None:
+            raise left
+        written = {v.root for o in recording.operations for v in o.writes}
+        if any(v in written for v in self.inputs):
+            raise RecordingError(f"compile: {self.name} writes into an argument; let it return a new tensor")
+        used = written | {v.root for o in recording.operations for v in o.reads} | {v.root for v in self.results}
+        for use in self.uses:
+            if use.given is not None and use.given not in used:
+                use.given, use.before = None, "any"
+            elif use.given is not None:
+                self.inputs.append(use.given)
+            elif use.after is None and not use.requires_grad:
+                use.before = "any"
+            use.grad = None
+        self.uses = [u for u in self.uses if u.argument is not None or u.after is not None or u.value in used]
+        return Replay(self, Program(recording, self.inputs, self.results, self._like))
+
+
+def without_graph(name: str, output: Any) -> Any:
+    """An output without its graph, which was walked already; RecordingError if it was not."""
+    if not isinstance(output, Tensor) or output.edge is None:
+        return output
+    if node_of(output.edge)[0].edges is not None:
+        raise RecordingError(
+            f"compile: {name} returns a tensor {output.shape} whose graph would be lost; call backward inside of the "
+            "function, or return x.detach()"
+        )
+    return Tensor._of(output.data)
+
+
+def _of_result(number: int, tensor: bool, results: list[Array]) -> Any:
+    return Tensor._of(results[number]) if tensor else results[number]
+
+
+def _same(output: Any, results: list[Array]) -> Any:
+    return output

@@ -1,0 +1,184 @@
+"""Traced arrays: they compute what they are asked to, and their recording writes it down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from .. import backend
+from ..tensors import Tensor
+from .recording import Recording, Value, replaced
+
+Array = Any
+
+
+class Traced(NDArrayOperatorsMixin):
+    """An array in a recording. The array that it stands for is `array`; `base` owns the memory that it looks into."""
+
+    __slots__ = ("__weakref__", "array", "base", "recording", "value")
+
+    def __init__(self, recording: Recording, value: Value, array: Array, base: Traced | None) -> None:
+        self.recording = recording
+        self.value = value
+        self.array = array
+        self.base = base
+
+    __hash__ = object.__hash__
+
+    # ---- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        return self.array.size  # type: ignore[no-any-return]
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes  # type: ignore[no-any-return]
+
+    @property
+    def itemsize(self) -> int:
+        return self.array.itemsize  # type: ignore[no-any-return]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.array.strides  # type: ignore[no-any-return]
+
+    @property
+    def flags(self) -> Any:
+        return self.array.flags
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __repr__(self) -> str:
+        return f"<traced {self.dtype} {self.shape}>"
+
+    # ---- what is done with it ------------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(v, Tensor) for v in inputs):
+            return NotImplemented  # it knows what to do
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        return self.recording.call(function, inputs, kwargs, inputs[:1] if method == "at" else ())
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if any(issubclass(t, Tensor) for t in types):
+            return NotImplemented
+        return self.recording.call(function, args, kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if any(
+            getattr(getattr(p, "dtype", None), "kind", "") == "b"
+            for p in (index if isinstance(index, tuple) else (index,))
+        ):
+            raise self.recording.refused("indexing with a mask gives an array whose shape depends on values")
+        return self.recording.call(getitem, (self, index), {})
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if type(value) is Traced and value.value.kind == "view" and value.value.of is self.value:
+            made = value.value.by
+            if made.function is getitem and replaced(index, self.recording.noted) == made.args[1]:
+                return  # the end of x[i] += y: it is written already
+        self.recording.call(setitem, (self, index, value), {}, (self,))
+
+    def _in_place(self, ufunc: Any, other: Any) -> Any:
+        return self.recording.call(ufunc, (self, other), {"out": (self,)})
+
+    def __iadd__(self, other: Any) -> Any:
+        return self._in_place(np.add, other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._in_place(np.subtract, other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._in_place(np.multiply, other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._in_place(np.divide, other)
+
+    def fill(self, value: Any) -> None:
+        """Write one number everywhere."""
+        self.recording.call(np.copyto, (self, value), {})
+
+    # ---- what would not be done again ----------------------------------------------------------------------------
+
+    def _value(self, *_: Any, **__: Any) -> Any:
+        raise self.recording.refused("it asks for a value, which differs from run to run")
+
+    item = tolist = __float__ = __int__ = __index__ = __array__ = __contains__ = _value  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise self.recording.refused("it branches on a value, which differs from run to run (np.where does not branch)")
+
+
+def getitem(array: Array, index: Any) -> Array:
+    return array[index]
+
+
+def setitem(array: Array, index: Any, value: Any) -> None:
+    array[index] = value
+
+
+def _method(name: str, writes: bool = False) -> Any:
+    def function(array: Array, *args: Any, **kwargs: Any) -> Any:
+        return getattr(array, name)(*args, **kwargs)
+
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        return self.recording.call(function, (self, *args), kwargs, (self,) if writes else ())
+
+    function.__name__ = name
+    return method
+
+
+_METHODS = (
+    "all any argmax argmin argsort astype clip copy cumprod cumsum diagonal dot max mean min prod ravel repeat reshape "
+    "round squeeze std sum swapaxes take trace transpose var view"
+)
+for _name in _METHODS.split():
+    setattr(Traced, _name, _method(_name))
+_inherited: dict[str, Any] = {
+    "sort": _method("sort", writes=True),
+    "nonzero": lambda self: self.recording.call(np.nonzero, (self,), {}),
+    "T": property(_method("transpose")),
+}
+for _name, _value in _inherited.items():
+    setattr(Traced, _name, _value)
+
+
+# ---- as a kind of array ------------------------------------------------------------------------------------------
+
+
+def _refused(array: Traced) -> Any:
+    raise array.recording.refused("it takes values out of the recording")
+
+
+def _called(function: Any, args: tuple[Any, ...], writes: tuple[Any, ...]) -> Any:
+    recording = next(a.recording for a in args if type(a) is Traced)
+    return recording.call(function, args, {}, writes, always=True)
+
+
+backend.register(
+    "traced",
+    backend.NUMPY._replace(
+        array_type=Traced,
+        device_of=lambda traced: backend.device_of(traced.array),
+        to_numpy=_refused,
+        synchronous=False,
+        call=_called,
+        inside=lambda traced: traced.array,
+    ),
+)
