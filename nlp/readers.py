@@ -11,8 +11,8 @@ import io
 import lzma
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, zip_longest
 from typing import IO, Any, Generic, Literal, NoReturn, TypeVar
 
 from nn.files import StrPath
@@ -230,3 +230,10 @@ def _chosen(row: Sequence[str], columns: Sequence[int] | None, name: str, number
         return tuple(row[c] for c in columns)
     except IndexError:
         _fail(name, number, f"there are {len(row)} columns, not all of {tuple(columns)}: {' '.join(row)[:60]!r}")
+
+
+def batched(items: Iterable[S], size: int) -> Iterator[list[S]]:
+    """Lists of `size` items that follow each other; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
