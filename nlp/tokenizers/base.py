@@ -206,27 +206,35 @@ class Tokenizer(ABC):
         """
         self._check_text(text, "encode")
         first, last = self._role("bos", bos), self._role("eos", eos)
-        parts = list(self._parts(text, allow_special))
-        arrays = [_one(self._vocabulary[part]) if special else self._encode(self.normalizer(part))
-                  for part, _, special in parts]  # fmt: skip
-        ids = np.concatenate([first, *arrays, last])  # (T,)
+        ids = self._array(text, first, last, allow_special)
         if not return_offsets:
             return ids
         spans = [start + (np.array([[0, len(part)]]) if special else self._spans(part))
-                 for part, start, special in parts]  # fmt: skip
-        begin, end = np.zeros((len(first), 2), np.int64), np.full((len(last), 2), len(text))
+                 for part, start, special in self._parts(text, allow_special)]  # fmt: skip
+        begin, end = np.zeros((int(bos), 2), np.int64), np.full((int(eos), 2), len(text))
         return ids, np.concatenate([begin, *spans, end])  # (T, 2)
 
     def encode_batch(
         self, texts: Iterable[str], *, bos: bool = False, eos: bool = False, allow_special: bool = False
     ) -> list[Array]:  # fmt: skip
         """The ids of each text; `nlp.pad` makes one array of them."""
-        checked = self._checked(texts, "encode_batch")
-        return [self.encode(text, bos=bos, eos=eos, allow_special=allow_special) for text in checked]
+        first, last = self._role("bos", bos), self._role("eos", eos)
+        return [self._array(text, first, last, allow_special) for text in self._checked(texts, "encode_batch")]
 
-    def _encode(self, text: str) -> Array:
-        """(T,) the ids of a normalised text without special tokens."""
-        return np.frombuffer(b"".join(map(self._known.__getitem__, self._chunks(text))), np.int64)
+    def _array(self, text: str, first: bytes, last: bytes, allow_special: bool) -> Array:
+        """(T,) the ids of a text, between the bytes of other ones."""
+        if allow_special:
+            raw = b"".join(
+                _bytes([self._vocabulary[part]]) if special else self._encode(self.normalizer(part))
+                for part, _, special in self._parts(text, True)
+            )
+        else:
+            raw = self._encode(self.normalizer(text))
+        return np.frombuffer(bytearray().join((first, raw, last)), np.int64)
+
+    def _encode(self, text: str) -> bytes:
+        """The ids of a normalised text without special tokens, as the bytes of an array."""
+        return b"".join(map(self._known.__getitem__, self._chunks(text)))
 
     def _spans(self, text: str) -> Array:
         """(T, 2) where in the text each of the ids of `_encode` comes from."""
@@ -249,14 +257,15 @@ class Tokenizer(ABC):
         if end < len(text):
             yield text[end:], end, False
 
-    def _role(self, role: str, wanted: bool) -> Array:
-        """(1,) the id of a special token, or (0,)."""
-        found = getattr(self.vocabulary, f"{role}_id")
+    def _role(self, role: str, wanted: bool) -> bytes:
+        """The id of a special token, as the bytes of an array; nothing, if it is not wanted."""
+        v = self.vocabulary
         if not wanted:
-            return np.zeros(0, np.int64)
+            return b""
+        found = getattr(v, f"{role}_id")
         if found is None:
             raise ValueError(f"{self._name}.encode: there is no special token {role}, as the tokenizer was made")
-        return _one(found)
+        return _bytes([found])
 
     def _check_text(self, text: Any, method: str) -> None:
         if not isinstance(text, str):
@@ -350,8 +359,8 @@ class Tokenizer(ABC):
         return f"{self._name}({f'{len(self):,} tokens' if self._fitted else 'not fitted'})"
 
 
-def _one(i: int) -> Array:
-    return np.array([i], np.int64)
+def _bytes(ids: Sequence[int]) -> bytes:
+    return np.array(ids, np.int64).tobytes()
 
 
 def _kinds(cls: type[Any]) -> list[type[Any]]:
@@ -366,7 +375,7 @@ class _Known(dict[str, bytes]):
         self.make = make
 
     def __missing__(self, chunk: str) -> bytes:
-        ids = np.array(self.make(chunk), np.int64).tobytes()
+        ids = _bytes(self.make(chunk))
         if len(chunk) <= LONGEST:
             if len(self) >= KEPT:
                 self.clear()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from .base import Token, Tokenizer
-
-Array = Any
 
 
 class CharTokenizer(Tokenizer):
@@ -40,10 +37,11 @@ class CharTokenizer(Tokenizer):
         super()._ready()
         codes = np.array([ord(character) for character in self._plain], np.int64)
         unknown = self._vocabulary.unk_id
-        self._table = np.full(int(codes.max(initial=0)) + 2, -1 if unknown is None else unknown)  # by code point
+        size = int(codes.max(initial=0)) + 2  # the last place is for all code points beyond
+        self._table = np.full(size, -1 if unknown is None else unknown, np.int64)
         self._table[codes] = list(self._plain.values())
 
-    def _encode(self, text: str) -> Array:
+    def _encode(self, text: str) -> bytes:
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")  # (T,)
         ids = self._table[np.minimum(codes, len(self._table) - 1)]
         if self._vocabulary.unk is None and (ids < 0).any():
@@ -51,4 +49,5 @@ class CharTokenizer(Tokenizer):
             raise ValueError(
                 f"CharTokenizer.encode: {text[place]!r}, character {place}, is not in the vocabulary, which has no unk"
             )
-        return ids
+        raw: bytes = ids.tobytes()
+        return raw
