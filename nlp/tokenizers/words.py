@@ -12,13 +12,14 @@ from .shapes import shape
 
 # Letters, numbers and marks, with apostrophes inside ("don't"); or one other character. In a shape.
 WORD = re.compile(r"[\w~]+(?:'[\w~]+)*|[^\w~\s]")
+WORD_OR_BLANK = re.compile(WORD.pattern + r"|\s")
 # A typographic apostrophe is an apostrophe; a tilde is no mark, though its sign stands for one.
 _SIGNS = str.maketrans({"’": "'", "~": "!"})
 
 
-def words_of(chunk: str) -> list[Token]:
-    """The words and the other characters of a text, but for white space, each with its place."""
-    return [(chunk[m.start() : m.end()], *m.span()) for m in WORD.finditer(shape(chunk.translate(_SIGNS)))]
+def words_of(chunk: str, what: re.Pattern[str] = WORD) -> list[Token]:
+    """The words and other characters of a text, each with its place."""
+    return [(chunk[m.start() : m.end()], *m.span()) for m in what.finditer(shape(chunk.translate(_SIGNS)))]
 
 
 class WordTokenizer(Tokenizer):
@@ -81,7 +82,7 @@ class NGramTokenizer(Tokenizer):
     of it a token: it tells where a word ends, so that decoding gives the text again, if all its tokens are known.
     """
 
-    pattern = re.compile(r"\S+\s?|\s")
+    pattern = re.compile("[^ ]+| ")
 
     def __init__(self, n: int, **options: Unpack[Options]) -> None:
         super().__init__(**options)
@@ -91,12 +92,14 @@ class NGramTokenizer(Tokenizer):
 
     def _cut(self, chunk: str) -> list[Token]:
         n = self.n
-        tokens = [
+        return [
             (word[i : i + n], start + i, min(start + i + n, end))
-            for word, start, end in words_of(chunk) for i in range(max(len(word) - n, 0) + 1)
+            for word, start, end in words_of(chunk, WORD_OR_BLANK) for i in range(max(len(word) - n, 0) + 1)
         ]  # fmt: skip
-        last = len(chunk) - 1
-        return [*tokens, (chunk[last], last, last + 1)] if chunk[last].isspace() else tokens
+
+    def _encode(self, text: str) -> bytes:  # as the base class does, but without a look at each space
+        ids = map(self._known.__getitem__, text.split(" "))
+        return self._known[" "].join(ids) if " " in text else b"".join(ids)
 
     def _join(self, tokens: list[str]) -> str:
         parts = []

@@ -191,6 +191,8 @@ def test_without_special_tokens() -> None:
     for other in (WordTokenizer("spaces", unk=None), NGramTokenizer(2, unk=None)):
         with pytest.raises(ValueError, match="'xy' is not in the vocabulary, which has no unk"):
             other.fit(["ab"]).encode("ab xy" if isinstance(other, WordTokenizer) else "xy")
+    with pytest.raises(ValueError, match="' ' is not in the vocabulary"):
+        other.encode("ab ab")
 
 
 # ---- what is cut -------------------------------------------------------------------------------------------------
