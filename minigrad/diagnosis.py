@@ -15,8 +15,10 @@ from .backend import CUPY
 
 EXTRAS = {
     "llvmlite": ("fast", "compiled kernels for fused functions"),
+    "numba": ("fast", "compiled training of word vectors"),
     "matplotlib": ("viz", "plots"),
     "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
+    "sklearn": ("tsne", "t-SNE plots of word vectors"),
     "sacrebleu": ("nlp", "BLEU"),
 }
 

@@ -94,7 +94,7 @@ def python_documentation() -> str:
 def _raw_lines(path: StrPath, errors: Errors, longest: int) -> Iterator[str]:
     name, number = os.fspath(path), 0
     try:
-        with _opened(name) as file:
+        with open_bytes(name) as file:
             while line := file.readline(longest + 1):
                 number += 1
                 if len(line) > longest:
@@ -111,8 +111,8 @@ def _raw_lines(path: StrPath, errors: Errors, longest: int) -> Iterator[str]:
         raise ValueError(f"{name}, after line {number}: the compressed file is damaged or cut off: {error}") from error
 
 
-def _opened(name: str) -> IO[bytes]:
-    """A file's content, decompressed, in a buffer."""
+def open_bytes(name: str) -> IO[bytes]:
+    """A file's content, decompressed if its name ends in .gz or .xz, in a buffer."""
     if name.endswith(".gz"):
         return io.BufferedReader(gzip.open(name, "rb"), 2**20)  # type: ignore[arg-type, return-value]
     if name.endswith(".xz"):
