@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import nlp
 import nn
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -176,3 +177,36 @@ def test_vanishing_gradients_refuses(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_tokenizers(tmp_path: Path) -> None:
+    done = run("tokenizers.py", "--vocab-size", 600, "--sentence", "Größe 🙂 matters", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "0:1 'G'" in done.stdout
+    assert "' matters'" in done.stdout
+    rows = {line[:11].strip(): line[11:].split() for line in done.stdout.split("unseen text")[1].splitlines() if line}
+    assert float(rows["characters"][1]) == 1
+    assert rows["byte pairs"][0] == "600"
+    assert rows["byte pairs"][2] == "none"
+    assert rows["byte pairs"][-1] == "exactly"
+    assert 1 < float(rows["2-grams"][1]) < float(rows["byte pairs"][1]) < float(rows["words"][1])
+    assert (tmp_path / "out" / "tokenizers.png").read_bytes().startswith(b"\x89PNG")
+    tokenizer = nlp.Tokenizer.load(tmp_path / "out" / "bpe.json")
+    assert tokenizer.decode(tokenizer.encode("Größe 🙂 matters")) == "Größe 🙂 matters"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--vocab-size", 12), "--vocab-size must be at least 260"),
+        (("--sentence", " "), "--sentence must have a word"),
+        (("--data", "none.txt"), "cannot read the text: "),
+        (("--data", EXAMPLES.parent / "LICENSE"), "too few to learn from"),
+        (("--out", __file__), "--out: "),
+    ],
+)
+def test_tokenizers_refuses(tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
+    done = run("tokenizers.py", "--out", tmp_path, *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
