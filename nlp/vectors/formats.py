@@ -83,7 +83,7 @@ def _binary_pieces(words: Sequence[str], vectors: Array) -> Iterator[bytes]:
 
 
 def _bytes_of(word: str) -> bytes:
-    if not word or " " in word or "\n" in word or word != word.strip():
+    if not word or " " in word or "\n" in word:
         raise ValueError(f"WordVectors.save: word2vec's formats cannot hold the word {word!r}; safetensors can")
     try:
         return word.encode()
@@ -190,7 +190,7 @@ def _read_binary(file: IO[bytes], path: StrPath, limit: int | None, errors: Erro
         nonlocal data, at
         piece = file.read(CHUNK)
         if not piece:
-            _fail(path, f"it ends {why} word {len(words) + 1:,} of {expected:,}")
+            _fail(path, f"it ends {why} word {rows.count + 1:,} of {expected:,}")
         data, at = data[at:] + piece, 0
 
     while len(words) < (expected if limit is None else min(limit, expected)):
@@ -222,7 +222,7 @@ def _sizes(line: str) -> tuple[int | None, int]:
 
 def _check_size(path: StrPath, dim: int) -> None:
     if not 1 <= dim <= WIDEST:
-        _fail(path, f"its vectors would have {dim:,} numbers")
+        _fail(path, f"its vectors would have {max(dim, 0):,} numbers")
 
 
 # ---- safetensors -------------------------------------------------------------------------------------------------

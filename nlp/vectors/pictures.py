@@ -67,8 +67,10 @@ def tsne(x: Array, seed: int) -> Array:
 
 def _label(figure: Any, ax: Any, places: Array, names: Sequence[str]) -> None:
     """Write each word beside its point, on the side where it covers neither a label nor a point; or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     figure.draw_without_rendering()  # only now it is known where what lies
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     points = ax.transData.transform(places)  # (N, 2) pixels
     frame = ax.get_window_extent(renderer)
     legend = ax.get_legend()

@@ -35,11 +35,11 @@ class WordVectors:
     """
 
     def __init__(self, words: Iterable[str], vectors: Any, counts: Any = None) -> None:
-        array = np.asarray(vectors, np.float32)
-        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1).sum(axis=1))) if array.ndim else ()
-        self._set(tuple(words), array, counts)
-        for k in bad:  # or a sum that is beyond float32
-            if not np.all(np.isfinite(array[k])):
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._set(tuple(words), np.asarray(vectors, np.float32), counts)
+            sums = self.vectors.sum(axis=1)
+        for k in np.flatnonzero(~np.isfinite(sums)):
+            if not np.all(np.isfinite(self.vectors[k])):  # or the sum alone is too large
                 raise ValueError(f"WordVectors: the vector of {self.words[k]!r}, {k}, is not finite")
 
     def _set(self, words: tuple[str, ...], vectors: Array, counts: Any) -> None:
@@ -68,11 +68,10 @@ class WordVectors:
     def norms(self) -> Array:
         """(V,) the lengths of the vectors; 1 for a vector of zeros."""
         if self._norms is None:
-            squares = np.einsum("vd,vd->v", self.vectors, self.vectors, dtype=np.float64)
-            if not np.all(np.isfinite(squares)):  # of a file that was mapped, not read
-                k = int(np.flatnonzero(~np.isfinite(squares))[0])
+            norms = _lengths(self.vectors)
+            for k in np.flatnonzero(~np.isfinite(norms)):  # of a file that was mapped, not read
                 raise ValueError(f"WordVectors: the vector of {self.words[k]!r}, {k}, is not finite")
-            self._norms = np.where(squares > 0, np.sqrt(squares), 1).astype(np.float32)
+            self._norms = norms
         return self._norms
 
     def __len__(self) -> int:
@@ -131,8 +130,7 @@ class WordVectors:
         rows = np.stack([self[q] if isinstance(q, str) else np.asarray(q, np.float32) for q in queries])
         if rows.shape[1:] != (self.dim,):
             raise ValueError(f"WordVectors: a vector of {self.dim} numbers is needed, not {rows.shape[1:]}")
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(norms > 0, norms, 1)
+        return rows / _lengths(rows)[:, None]
 
     def cosines(self, queries: Array, first: int | None = None) -> Array:
         """(N, V) the cosines of the angles between unit vectors (N, D) and all words, or the first ones."""
@@ -275,6 +273,12 @@ class WordVectors:
             return made
         except ValueError as error:
             raise ValueError(f"{formats.name_of(path)}: {error}") from None
+
+
+def _lengths(rows: Array) -> Array:
+    """(N,) the norms of (N, D); 1 where all is zero."""
+    squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
+    return np.where(squares == 0, 1, np.sqrt(squares)).astype(np.float32)
 
 
 def check_method(title: str, method: str) -> None:
