@@ -70,7 +70,8 @@ def _label(figure: Any, ax: Any, places: Array, names: Sequence[str]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.draw_without_rendering()  # only now it is known where what lies
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
     points = ax.transData.transform(places)  # (N, 2) pixels
     frame = ax.get_window_extent(renderer)
     legend = ax.get_legend()
