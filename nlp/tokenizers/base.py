@@ -91,6 +91,10 @@ class Tokenizer(ABC):
         """What is counted of a chunk when the tokenizer is fitted."""
         return [token for token, _, _ in self._cut(chunk)]
 
+    def _is_token(self, token: str) -> bool:
+        """Whether a text can have it as a token."""
+        return bool(token)
+
     def _learn(self, counts: Counter[str], progress: bool) -> None:
         """Make the vocabulary from the counts of all units."""
         v = self._vocabulary
@@ -282,6 +286,7 @@ class Tokenizer(ABC):
         Raises ValueError for ids that are none.
         """
         v = self.vocabulary
+        tokens = v.tokens
         checked = checked_ids(f"{self._name}.decode", ids, len(v), ndim=1).tolist()
         specials = {v[token] for token in v.specials}
         skipped = specials - {v.unk_id} if skip_special else set()
@@ -289,9 +294,9 @@ class Tokenizer(ABC):
         run: list[str] = []
         for i in checked:
             if i not in specials:
-                run.append(v.tokens[i])
+                run.append(tokens[i])
             elif i not in skipped:
-                parts += [self._join(run), v.tokens[i]] if run else [v.tokens[i]]
+                parts += [self._join(run), tokens[i]] if run else [tokens[i]]
                 run = []
         return self.between.join([*parts, self._join(run)] if run else parts)
 
@@ -337,6 +342,8 @@ class Tokenizer(ABC):
         except ValueError as error:
             document.fail(str(error))
         made._vocabulary = vocabulary
+        if wrong := [token for token in vocabulary if token not in vocabulary.specials and not made._is_token(token)]:
+            document.fail(f"{wrong[0]!r} cannot be a token of a {cls.__name__}")
         made._ready()
         return made
 

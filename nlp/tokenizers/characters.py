@@ -30,6 +30,9 @@ class CharTokenizer(Tokenizer):
     def _cut(self, chunk: str) -> list[Token]:
         return [(chunk, 0, 1)]
 
+    def _is_token(self, token: str) -> bool:
+        return len(token) == 1
+
     def _join(self, tokens: list[str]) -> str:
         return "".join(tokens)
 

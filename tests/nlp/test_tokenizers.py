@@ -405,6 +405,45 @@ def test_damaged_files(tmp_path: Path, what: str) -> None:
     assert "t.json" in str(caught.value)
 
 
+STRANGE: list[Any] = [None, True, -1, 0, 3, 10**30, 1.5, "", "ab", "<pad>", "\ud800", "Ġ", [], {}, ["a"], [[1]], [None]]
+
+
+def places_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*place, key)
+        yield from places_in(item, (*place, key))
+
+
+@each_kind
+def test_any_change_of_a_file_is_an_error_or_understood(kind: str, tmp_path: Path, rng: Any) -> None:
+    path = tmp_path / "t.json"
+    fitted(kind, normalization="NFC", specials=["<cls>"]).save(path)
+    original = path.read_text(encoding="utf-8")
+    places = list(places_in(json.loads(original)))
+    errors = []
+    for _ in range(250):
+        content = json.loads(original)
+        *way, last = places[rng.integers(len(places))]
+        where = content
+        for key in way:
+            where = where[key]
+        choice = rng.integers(len(STRANGE) + 1)
+        if choice == len(STRANGE):
+            del where[last]
+        else:
+            where[last] = STRANGE[choice]
+        path.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            t = Tokenizer.load(path)
+        except ValueError as error:
+            errors.append(str(error))
+        else:
+            t.decode(t.encode("I go <pad>", allow_special=True))
+    assert len(errors) > 150
+    assert all("t.json" in error for error in errors)
+
+
 def test_files_of_something_else(tmp_path: Path) -> None:
     Vocabulary.of(["a"]).save(tmp_path / "v.json")
     for cls in (Tokenizer, WordTokenizer, CharTokenizer):
