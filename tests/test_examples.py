@@ -15,6 +15,7 @@ import pytest
 
 import nlp
 import nn
+from nlp import WordVectors
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -207,6 +208,50 @@ def test_tokenizers(tmp_path: Path) -> None:
 )
 def test_tokenizers_refuses(tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
     done = run("tokenizers.py", "--out", tmp_path, *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_word2vec(tmp_path: Path) -> None:
+    done = run("word2vec.py", "--epochs", 2, "--dim", 10, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "words, " in done.stdout
+    vectors = WordVectors.load(tmp_path / "vectors.txt")
+    assert vectors.dim == 10
+    nearest = vectors.most_similar("list", topn=1)[0][0]
+    assert f"list: {nearest} " in done.stdout
+    assert (tmp_path / "words.png").read_bytes().startswith(b"\x89PNG")
+    assert ET.parse(tmp_path / "window.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("loss", ["hierarchical", "softmax"])
+def test_word2vec_learns_from_any_text(tmp_path: Path, loss: str) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("I go to the mall today.\nI go to the beach today.\n" * 60, encoding="utf-8")
+    done = run("word2vec.py", "--data", text, "--mode", "cbow", "--loss", loss, "--words", "mall", "--epochs", 20,
+               "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "720 words, 7 of them different" in done.stdout
+    assert (tmp_path / "out" / "words.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (None, (), "text.txt"),
+        ("", (), "the corpus is empty"),
+        ("a b c", (), "min_freq=5"),
+        ("a b c\n" * 50, (), "3 different words are too few"),
+        ("one two three four five\n" * 50, ("--words", "six"), "--words: six occurs less than 5 times"),
+        ("one two three four five\n" * 50, ("--lr", 0), "lr must be above 0"),
+    ],
+)
+def test_word2vec_refuses(tmp_path: Path, text: str | None, arguments: tuple[object, ...], message: str) -> None:
+    path = tmp_path / "text.txt"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    done = run("word2vec.py", "--data", path, "--out", tmp_path / "out", "--epochs", 1, *arguments)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nn.diagnose.result import BLUE, COLORS, GREY, drawing
+from nn.diagnose.result import BLUE, COLORS, drawing
 from nn.files import StrPath
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def plot(
             start += len(members)
         ax.set(xticks=[], yticks=[], title=title or "")
         ax.margins(0.08)
-        ax.spines[:].set_color(GREY)
+        ax.spines[:].set_visible(False)  # coordinates say nothing
         if len(groups) > 1:
             ax.legend(frameon=False)
         _label(figure, ax, places, names)
