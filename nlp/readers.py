@@ -154,6 +154,8 @@ def read_tsv(
     """
     name = os.fspath(path)
     lines = read_lines(path, errors=errors)
+    if not separator or (fields is not None and fields < 1):
+        raise ValueError(f"read_tsv: separator={separator!r} and fields={fields} cannot cut a line into fields")
     splits = -1 if fields is None else fields - 1
 
     def begin() -> Iterator[tuple[str, ...]]:

@@ -52,29 +52,25 @@ def learn(
     heap = [(-count, pair) for pair, count in counts.items()]
     heapify(heap)
 
-    ids = {token: i for i, token in enumerate(tokens)}
     merges: dict[Pair, int] = {}
     bar = tqdm(total=size - len(tokens), desc="merging", unit=" merges", disable=not progress)
     while heap and len(tokens) < size:
         negative, pair = heappop(heap)
         count = counts[pair]
-        if -negative != count:  # it is less frequent by now; or more, and then it stands in the heap once more
-            if 0 < count < -negative:
-                heappush(heap, (-count, pair))
+        if count < -negative:  # it is less frequent by now; more frequent than when it arose it never becomes
+            heappush(heap, (-count, pair))
             continue
-        if count < min_freq:
+        if count < max(min_freq, 1):
             break
         a, b = pair
         token = tokens[a] + tokens[b]
         if token in forbidden:
             continue
-        new = ids.setdefault(token, len(tokens))  # the same bytes may have come from another pair before
-        if new == len(tokens):
-            tokens.append(token)
-            bar.update()
-        merges.setdefault(pair, new)
-        changed = set()
-        for i in sorted(places.pop(pair)):
+        merges[pair] = new = len(tokens)  # no other pair gives these bytes: wherever they stand, they merge in one way
+        tokens.append(token)
+        bar.update()
+        arisen = set()
+        for i in places.pop(pair):  # from left to right
             j = right[i]
             if symbol[i] != a or j == NONE or symbol[j] != b:
                 continue  # a symbol of it has been merged with its other neighbour
@@ -84,19 +80,17 @@ def learn(
                 counts[other, a] -= n
                 counts[other, new] += n
                 places[other, new].append(before)
-                changed.add((other, new))
+                arisen.add((other, new))
             if after != NONE:
                 other = symbol[after]
                 counts[b, other] -= n
                 counts[new, other] += n
                 places[new, other].append(i)
-                changed.add((new, other))
+                arisen.add((new, other))
                 left[after] = i
             symbol[i], symbol[j], right[i] = new, NONE, after
-        counts[pair] = 0
-        for pair in changed:
-            if counts[pair] > 0:
-                heappush(heap, (-counts[pair], pair))
+        for pair in arisen:
+            heappush(heap, (-counts[pair], pair))
     bar.close()
     return merges
 

@@ -197,6 +197,23 @@ def test_a_long_run_of_bad_bytes() -> None:
     assert to_text(b"\xff" * 100_000 + b"\xed\xa0\x80" + b"\xe2\x82") == "\ufffd" * 100_000 + "\ud800\ufffd"
 
 
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("I'm we're you've he'll she'd it's can't", ["I", "'m", " we", "'re", " you", "'ve", " he", "'ll", " she", "'d",
+                                                     " it", "'s", " can", "'t"]),
+        ("HE'LL 'so", ["HE", "'", "LL", " '", "so"]),
+        ("a1½ 2b,.!? _x", ["a", "1½", " 2", "b", ",.!?", " _", "x"]),
+        ("a   b\n\n c\t", ["a", "  ", " b", "\n\n", " c", "\t"]),
+        ("a\x85b\u3000\u3000c\x1cd\x1c", ["a", "\x85", "b", "\u3000", "\u3000", "c", "\x1c", "d", "\x1c"]),
+        ("a\x85 \n", ["a", "\x85 \n"]),
+        ("été\u0301 東京。", ["été", "\u0301", " 東京", "。"]),
+    ],
+)  # fmt: skip
+def test_pieces(text: str, pieces: list[str]) -> None:
+    assert [piece for part in PART.findall(text) for piece, _ in pieces_of(part)] == pieces
+
+
 def test_offsets_of_parts_of_characters() -> None:
     t = plain(256, ["a"])
     ids, spans = t.encode("aé🙂", return_offsets=True)

@@ -152,6 +152,9 @@ def test_tables(tmp_path: Path) -> None:
     assert list(read_tsv(path, fields=2))[1] == ("1", "2\t3")
     with pytest.raises(ValueError, match=r"corpus.txt, line 1: there are 3 columns, not all of \(0, 3\)"):
         list(read_tsv(path, columns=(0, 3)))
+    for options in ({"fields": 0}, {"separator": ""}):
+        with pytest.raises(ValueError, match="cannot cut a line into fields"):
+            read_tsv(path, **options)  # type: ignore[arg-type]
     path.write_bytes(b"0 a bad film\n1\n")
     rows = iter(read_tsv(path, separator=" ", fields=2))
     assert next(rows) == ("0", "a bad film")
