@@ -34,6 +34,7 @@ docs: $(VENV)/test
 	$(BIN)/python docs/make_vocabulary.py
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python docs/make_gallery.py
+	$(BIN)/python docs/make_word_vectors.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

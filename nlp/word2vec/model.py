@@ -124,8 +124,10 @@ class Word2Vec:
             for epoch in range(self.epochs):
                 losses.append(self._epoch(sentences, index, maker, epoch, train, W, U, bar))
                 bar.set_postfix_str(f"loss {losses[-1]:.4f}")
-        self.vocabulary, self.losses, self._weights = vocabulary, losses, (W[:, : self.dim], U[:, : self.dim])
-        self.vectors = WordVectors(vocabulary.tokens, W[:, : self.dim].copy(), vocabulary.counts)
+        W = W[:, : self.dim].copy()
+        U = U[:, : self.dim].copy()
+        self.vocabulary, self.losses, self._weights = vocabulary, losses, (W, U)
+        self.vectors = WordVectors(vocabulary.tokens, W, vocabulary.counts)
         return self
 
     def _starting_weights(self, words: int) -> tuple[Array, Array]:
