@@ -18,8 +18,8 @@ EXTRAS = {
     "numba": ("fast", "compiled training of word vectors"),
     "matplotlib": ("viz", "plots"),
     "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
-    "sklearn": ("tsne", "t-SNE plots of word vectors"),
     "sacrebleu": ("nlp", "BLEU"),
+    "sklearn": ("tsne", "maps by t-SNE"),
 }
 
 

@@ -106,12 +106,12 @@ def exp_minus_abs(x: Array, count: int, out: Array, bits: Array) -> None:
 def pull(x: Array, count: int, e: Array, bits: Array) -> float:
     """Put σ(−x) in the place of margins x; the sum of their losses log(1 + e^−x)."""
     exp_minus_abs(x, count, e, bits)
-    loss = 0.0  # Σ log(1 + e^−x) = Σ max(−x, 0) + log Π (1 + e^−|x|), and 2^1000 is a number still
+    loss = np.float64(0)  # Σ log(1 + e^−x) = Σ max(−x, 0) + log Π (1 + e^−|x|), and 2^1000 is a number still
     for start in range(0, count, 1000):
-        product = 1.0
+        product = np.float64(1)
         for k in range(start, min(start + 1000, count)):
             loss += max(-x[k], ZERO)
-            product *= 1.0 + e[k]  # in float64
+            product *= np.float64(1) + e[k]
             r = ONE / (ONE + e[k])
             x[k] = e[k] * r if x[k] > ZERO else r
         loss += math.log(product)
