@@ -22,7 +22,8 @@ check: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/make_vocabulary.py --check
-	$(BIN)/python -m pytest tests/parity tests/browser tests/engine/test_compiled.py tests/engine/test_fusion.py -q
+	$(BIN)/python -m pytest tests/parity tests/browser tests/engine/test_compiled.py tests/engine/test_fusion.py \
+		tests/nlp/test_word2vec_compiled.py tests/nlp/test_word_vectors.py -q
 
 # Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
 bench: $(VENV)/dev
@@ -33,6 +34,7 @@ docs: $(VENV)/test
 	$(BIN)/python docs/make_vocabulary.py
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python docs/make_gallery.py
+	$(BIN)/python docs/make_word_vectors.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

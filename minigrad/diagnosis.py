@@ -15,9 +15,11 @@ from .backend import CUPY
 
 EXTRAS = {
     "llvmlite": ("fast", "compiled kernels for fused functions"),
+    "numba": ("fast", "compiled training of word vectors"),
     "matplotlib": ("viz", "plots"),
     "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
     "sacrebleu": ("nlp", "BLEU"),
+    "sklearn": ("tsne", "maps by t-SNE"),
 }
 
 

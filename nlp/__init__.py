@@ -1,1 +1,39 @@
 """Text: tokenizers, vocabularies, word vectors, models and decoding."""
+
+from .batching import Batches, StreamBatches
+from .ids import one_hot
+from .padding import Padded, collate, pad, sequence_mask
+from .readers import Stream, python_documentation, read_columns, read_lines, read_pairs, read_text, read_tsv
+from .tokenizers import BPETokenizer, CharTokenizer, NGramTokenizer, Tokenizer, WordTokenizer
+from .vectors import WordVectors
+from .vocabulary import Vocabulary
+from .windows import LanguageModelBatches, Window, save_ids
+from .word2vec import Word2Vec
+
+__all__ = [
+    "BPETokenizer",
+    "Batches",
+    "CharTokenizer",
+    "LanguageModelBatches",
+    "NGramTokenizer",
+    "Padded",
+    "Stream",
+    "StreamBatches",
+    "Tokenizer",
+    "Vocabulary",
+    "Window",
+    "Word2Vec",
+    "WordTokenizer",
+    "WordVectors",
+    "collate",
+    "one_hot",
+    "pad",
+    "python_documentation",
+    "read_columns",
+    "read_lines",
+    "read_pairs",
+    "read_text",
+    "read_tsv",
+    "save_ids",
+    "sequence_mask",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,11 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str
             raise OSError(f"{os.fspath(path)} could not be written: {error}") from error
 
 
-def read_arrays(path: StrPath, only_metadata: bool = False) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
-    """Arrays and metadata of a safetensors file. The library checks the header against the file's length before
-    anything is allocated; whatever it does not accept becomes one kind of error."""
+def read_arrays(
+    path: StrPath, only_metadata: bool = False, without: Collection[str] = ()
+) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:  # fmt: skip
+    """Arrays (but for some) and metadata of a safetensors file. The library checks the header against the file's
+    length before anything is allocated; whatever it does not accept becomes one kind of error."""
     name, mode = os.fspath(path), os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{name} is a folder, not a safetensors file")
@@ -109,7 +111,7 @@ def read_arrays(path: StrPath, only_metadata: bool = False) -> tuple[dict[str, n
     try:
         with safe_open(name, framework="np") as file:
             arrays: dict[str, np.ndarray[Any, Any]] = {}
-            for entry in () if only_metadata else sorted(file.keys()):
+            for entry in () if only_metadata else sorted(set(file.keys()) - set(without)):
                 arrays[entry] = file.get_tensor(entry)
                 if not _is_plain(arrays[entry].dtype):
                     raise TypeError(f"its dtype is {arrays[entry].dtype}")

@@ -14,13 +14,14 @@ from types import ModuleType
 import pytest
 
 import minigrad
+import nlp
 import nn
 from minigrad import dispatch
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
     module.name
-    for package in (minigrad, nn)
+    for package in (minigrad, nn, nlp)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
     if not module.name.endswith("__main__")
 )
@@ -38,7 +39,7 @@ def own_tables() -> Iterator[None]:
         table.update(before)
 
 
-@pytest.mark.parametrize("name", ["minigrad", "nn", *MODULES])
+@pytest.mark.parametrize("name", ["minigrad", "nn", "nlp", *MODULES])
 def test_docstrings(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert result.failed == 0
@@ -60,7 +61,7 @@ def test_the_vocabulary_page_is_the_table() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("package", [minigrad, nn], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [minigrad, nn, nlp], ids=lambda package: package.__name__)
 def test_every_public_name_is_documented(package: ModuleType) -> None:
     undocumented = [
         name for name in dir(package)

@@ -13,7 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import nlp
 import nn
+from nlp import WordVectors
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -176,3 +178,80 @@ def test_vanishing_gradients_refuses(tmp_path: Path) -> None:
         assert done.returncode != 0
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_tokenizers(tmp_path: Path) -> None:
+    done = run("tokenizers.py", "--vocab-size", 600, "--sentence", "Größe 🙂 matters", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "0:1 'G'" in done.stdout
+    assert "' matters'" in done.stdout
+    rows = {line[:11].strip(): line[11:].split() for line in done.stdout.split("unseen text")[1].splitlines() if line}
+    assert float(rows["characters"][1]) == 1
+    assert rows["byte pairs"][0] == "600"
+    assert rows["byte pairs"][2] == "none"
+    assert rows["byte pairs"][-1] == "exactly"
+    assert 1 < float(rows["2-grams"][1]) < float(rows["byte pairs"][1]) < float(rows["words"][1])
+    assert (tmp_path / "out" / "tokenizers.png").read_bytes().startswith(b"\x89PNG")
+    tokenizer = nlp.Tokenizer.load(tmp_path / "out" / "bpe.json")
+    assert tokenizer.decode(tokenizer.encode("Größe 🙂 matters")) == "Größe 🙂 matters"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--vocab-size", 12), "--vocab-size must be at least 260"),
+        (("--sentence", " "), "--sentence must have a word"),
+        (("--data", "none.txt"), "cannot read the text: "),
+        (("--data", EXAMPLES.parent / "LICENSE"), "too few to learn from"),
+        (("--out", __file__), "--out: "),
+    ],
+)
+def test_tokenizers_refuses(tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
+    done = run("tokenizers.py", "--out", tmp_path, *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_word2vec(tmp_path: Path) -> None:
+    done = run("word2vec.py", "--epochs", 2, "--dim", 10, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "words, " in done.stdout
+    vectors = WordVectors.load(tmp_path / "vectors.txt")
+    assert vectors.dim == 10
+    nearest = vectors.most_similar("list", topn=1)[0][0]
+    assert f"list: {nearest} " in done.stdout
+    assert (tmp_path / "words.png").read_bytes().startswith(b"\x89PNG")
+    assert ET.parse(tmp_path / "window.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("loss", ["hierarchical", "softmax"])
+def test_word2vec_learns_from_any_text(tmp_path: Path, loss: str) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("I go to the mall today.\nI go to the beach today.\n" * 60, encoding="utf-8")
+    done = run("word2vec.py", "--data", text, "--mode", "cbow", "--loss", loss, "--words", "mall", "--epochs", 20,
+               "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "720 words, 7 of them different" in done.stdout
+    assert (tmp_path / "out" / "words.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (None, (), "text.txt"),
+        ("", (), "the corpus is empty"),
+        ("a b c", (), "min_freq=5"),
+        ("a b c\n" * 50, (), "3 different words are too few"),
+        ("one two three four five\n" * 50, ("--words", "six"), "--words: six occurs less than 5 times"),
+        ("one two three four five\n" * 50, ("--lr", 0), "lr must be above 0"),
+    ],
+)
+def test_word2vec_refuses(tmp_path: Path, text: str | None, arguments: tuple[object, ...], message: str) -> None:
+    path = tmp_path / "text.txt"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    done = run("word2vec.py", "--data", path, "--out", tmp_path / "out", "--epochs", 1, *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..compare import Case
 
-SUBJECTS = ("overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "fusion")
+SUBJECTS = (
+    "overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "fusion", "tokenizers",
+    "word2vec",
+)  # fmt: skip
 
 
 def all_cases() -> list[Case]:

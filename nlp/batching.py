@@ -1,0 +1,230 @@
+"""Batches of examples: mixed, of similar lengths, of so many tokens; with a place that can be saved and gone back to.
+
+An epoch's order depends on the seed and the epoch's number, and on nothing else, so the place is two numbers: the
+epoch, and how many of its batches were given out. `nn.Trainer` puts it into its checkpoints.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from .padding import collate, length_of
+from .readers import batched
+
+Array = Any
+
+
+class Resumable(ABC):
+    """Batches that know their place. Iterating gives the batches of an epoch; after the last, the next epoch begins.
+
+    epoch     how many were completed
+    position  how many batches of the present one were given out
+
+    An iteration that is broken off does not count: the next one begins the same epoch anew, in the same order. After
+    `load_state_dict` it begins at the place that was loaded.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.position = 0
+        self._loaded = False
+
+    @abstractmethod
+    def _batches(self, start: int) -> Iterator[Any]:
+        """The batches of the present epoch, but for the first `start`."""
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """What the order of batches depends on."""
+
+    def __iter__(self) -> Iterator[Any]:
+        number = self.position if self._loaded else 0
+        self._loaded = False
+        for batch in self._batches(number):
+            number += 1
+            self.position = number
+            yield batch
+        self.epoch += 1
+        self.position = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place, as plain numbers."""
+        return {"epoch": self.epoch, "position": self.position, "settings": self._settings()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a place that `state_dict` told. Raises ValueError if it is one of other data or settings."""
+        for name, value in self._settings().items():
+            if state["settings"].get(name) != value:
+                raise ValueError(
+                    f"{type(self).__name__}: the state is one of {name} = {state['settings'].get(name)!r}, but here it "
+                    f"is {value!r}"
+                )
+        self.epoch, self.position = state["epoch"], state["position"]
+        self._loaded = True
+
+
+class StreamBatches(Resumable):
+    """Batches of examples that are read as they are needed, once an epoch; memory holds few buffers of them.
+
+    examples    what can be iterated over again and again, such as an `nlp.Stream`. An example is an array or list of
+                ids, a number, or a tuple of these: (ids, label), (source, target), (words, tags)
+    batch_size  the most examples N in a batch
+    max_tokens  the most values in a batch, padding included: N times the longest sequence. One of the two is needed
+    shuffle     mix the examples of a buffer
+    by_length   sort the examples of a buffer by length before they are cut into batches, whose order is then mixed
+                again, if `shuffle`: then little is padding
+    buffer      examples that are mixed or sorted with each other
+    seed        of the mixing
+    padding     the value after a sequence's end; a tuple of one for each field, if they differ
+    key         the length of an example; by default that of its longest sequence
+    collate     makes a batch of a list of examples; by default `nlp.collate` with `padding`
+
+    No example is left out: what does not fill a batch goes on into the next buffer, and the last batch may be smaller.
+
+    >>> from nlp import Stream
+    >>> examples = Stream(lambda: iter([([1, 2, 3], 0), ([4], 1), ([5, 6], 1)]))
+    >>> for (ids, lengths), labels in StreamBatches(examples, batch_size=2):
+    ...     print(ids.tolist(), lengths.tolist(), labels.tolist())
+    [[1, 4], [2, 0], [3, 0]] [3, 1] [0, 1]
+    [[5], [6]] [2] [1]
+    """
+
+    def __init__(
+        self, examples: Iterable[Any], *, batch_size: int | None = None, max_tokens: int | None = None,
+        shuffle: bool = False, by_length: bool = False, buffer: int = 1000, seed: int = 0, padding: Any = 0,
+        key: Callable[[Any], int] = length_of, collate: Callable[[list[Any]], Any] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._check(examples)
+        for name, number in (("batch_size", batch_size), ("max_tokens", max_tokens), ("buffer", buffer)):
+            whole = isinstance(number, int) and not isinstance(number, bool)
+            if number is not None and not (whole and number >= 1):
+                raise ValueError(f"{self._name}: {name} must be an integer of at least 1, not {number!r}")
+        if batch_size is None and max_tokens is None:
+            raise ValueError(f"{self._name}: give batch_size, max_tokens, or both")
+        self.examples = examples
+        self.batch_size, self.max_tokens = batch_size, max_tokens
+        self.shuffle, self.by_length, self.buffer, self.seed = shuffle, by_length, buffer, seed
+        self.key = key
+        self.collate = collate or partial(_collate, padding=padding)
+        self._measure()
+
+    def _check(self, examples: Any) -> None:
+        if isinstance(examples, str) or not isinstance(examples, Iterable):
+            raise TypeError(f"{self._name}: examples must be an iterable of examples, not {type(examples).__name__}")
+        if isinstance(examples, Iterator):
+            raise TypeError(
+                f"{self._name}: examples is a {type(examples).__name__}, which can be gone through only once, but each "
+                "epoch needs them anew; give a list, or an nlp.Stream"
+            )
+
+    def _measure(self) -> None:
+        """Look at the examples, if they are there."""
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("batch_size", "max_tokens", "shuffle", "by_length", "buffer", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def _batches(self, start: int) -> Iterator[Any]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        measured = ((example, self._length(n, example)) for n, example in enumerate(self.examples))
+        for batch in islice(self._cut(self._mixed(measured, rng), rng), start, None):
+            yield self.collate(batch)
+
+    def _length(self, number: int, example: Any) -> int:
+        """The length of an example, where it matters."""
+        if self.max_tokens is None and not self.by_length:
+            return 0
+        length = self.key(example)
+        if self.max_tokens is not None and length > self.max_tokens:
+            raise ValueError(f"{self._name}: example {number} has {length:,} tokens, max_tokens is {self.max_tokens:,}")
+        return length
+
+    def _mixed(self, measured: Iterable[tuple[Any, int]], rng: Any) -> Iterator[tuple[Any, int]]:
+        """Examples and their lengths, mixed within each buffer."""
+        for group in batched(measured, self.buffer):
+            yield from (group[k] for k in rng.permutation(len(group))) if self.shuffle else group
+
+    def _cut(self, measured: Iterable[tuple[Any, int]], rng: Any) -> Iterator[list[Any]]:
+        """Lists of examples, a batch each."""
+        batch: list[tuple[Any, int]] = []
+        for group in batched(measured, self.buffer):
+            group = batch + group  # what is left of the buffer before
+            if self.by_length:
+                group.sort(key=lambda item: item[1])
+            full, batch, longest = [], [], 0
+            for item in group:
+                longest = max(longest, item[1])
+                if batch and self._too_many(len(batch) + 1, longest):
+                    full.append(batch)
+                    batch, longest = [], item[1]
+                batch.append(item)
+            if self.shuffle and self.by_length:
+                full = [full[k] for k in rng.permutation(len(full))]
+            yield from ([example for example, _ in items] for items in full)
+        if batch:
+            yield [example for example, _ in batch]
+
+    def _too_many(self, count: int, longest: int) -> bool:
+        return (self.batch_size is not None and count > self.batch_size) or (
+            self.max_tokens is not None and count * longest > self.max_tokens
+        )
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+
+class Batches(StreamBatches):
+    """Batches of examples that are all there: a list, or anything with a length and items by number.
+
+    The arguments are those of `StreamBatches`, but `shuffle` mixes all examples, not those of a buffer.
+
+    >>> sentences = [np.arange(n) for n in (5, 2, 9, 2, 5, 8)]
+    >>> batches = Batches(sentences, max_tokens=18, shuffle=True, by_length=True)
+    >>> sorted(ids.shape for ids, lengths in batches)        # (T, N)
+    [(5, 3), (8, 2), (9, 1)]
+    """
+
+    examples: Sequence[Any]
+
+    def _check(self, examples: Any) -> None:
+        if isinstance(examples, str) or not (hasattr(examples, "__len__") and hasattr(examples, "__getitem__")):
+            raise TypeError(
+                f"{self._name}: examples must be a list, or anything with a length and items by number, not "
+                f"{type(examples).__name__}; StreamBatches takes what can only be iterated over"
+            )
+        if len(examples) == 0:
+            raise ValueError(f"{self._name}: there are no examples")
+
+    def _measure(self) -> None:
+        self._lengths = [self._length(n, self.examples[n]) for n in range(len(self.examples))]
+
+    def _settings(self) -> dict[str, Any]:
+        return {"examples": len(self.examples), **super()._settings()}
+
+    def plan(self) -> list[list[int]]:
+        """The numbers of the examples in each batch of the present epoch: what brings results back into order."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self.examples)).tolist() if self.shuffle else range(len(self.examples))
+        return list(self._cut(((n, self._lengths[n]) for n in order), rng))
+
+    def __len__(self) -> int:
+        """The number of batches of the present epoch."""
+        if self.max_tokens is None and self.batch_size is not None:
+            return -(-len(self.examples) // self.batch_size)
+        return len(self.plan())
+
+    def _batches(self, start: int) -> Iterator[Any]:
+        for numbers in self.plan()[start:]:
+            yield self.collate([self.examples[n] for n in numbers])
+
+
+def _collate(examples: list[Any], padding: Any) -> Any:
+    return collate(examples, padding)

@@ -1,0 +1,106 @@
+"""Versioned JSON files: what a tokenizer or a vocabulary is, as text that can be read and compared.
+
+A file holds data, no code. It is written whole or not at all, and everything in it is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from nn.files import StrPath, atomic
+
+
+def write_json(path: StrPath, content: Mapping[str, Any]) -> None:
+    """Write a JSON object into a file atomically, each of its fields in a line."""
+    fields = (f" {json.dumps(name)}: {_text(value)}" for name, value in content.items())
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write("{\n" + ",\n".join(fields) + "\n}\n")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+
+
+def read_json(path: StrPath) -> Document:
+    """The JSON object in a file. Raises OSError if it cannot be read, ValueError, naming it, if it holds none."""
+    name = os.fspath(path)
+    if not os.path.isdir(name) and not os.path.isfile(name) and os.path.exists(name):
+        raise ValueError(f"{name} is not a regular file")
+    with open(name, "rb") as file:
+        raw = file.read()
+    try:
+        content = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise ValueError(f"{name} is not a JSON file, or a damaged one: {error}") from None
+    return Document(name, content)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+class Document:
+    """A JSON object whose fields are checked as they are taken.
+
+    path     the file, for messages
+    content  the object
+    place    where in the file the object stands
+    """
+
+    def __init__(self, path: str, content: Any, place: str = "") -> None:
+        self.path, self.place = path, place
+        if not isinstance(content, dict):
+            self.fail(f"there is {_kind(content)}, where an object is expected")
+        self.content: dict[str, Any] = content
+
+    def fail(self, why: str) -> NoReturn:
+        """Raise ValueError about this file."""
+        raise ValueError(f"{self.path}{f', {self.place}' if self.place else ''}: {why}")
+
+    def demand_format(self, name: str, version: int) -> None:
+        """Check that the file says that it is of this format and version."""
+        if (found := self.content.get("format")) != name:
+            self.fail(f"its format is {found!r}, not {name!r}")
+        if (found := self.content.get("version")) != version:
+            self.fail(f"its version is {found!r}; this program reads version {version}")
+
+    def get(self, name: str, *kinds: Any, default: Any = ...) -> Any:
+        """The value of a field, which must be of one of the kinds: types (bool is no int), or None.
+
+        default  the value of a field that is not there; without it, the field must be there
+        """
+        if name not in self.content:
+            if default is not ...:
+                return default
+            self.fail(f"the field {name!r} is missing")
+        value = self.content[name]
+        if value is None and None in kinds:
+            return value
+        types = tuple(kind for kind in kinds if kind is not None)
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            expected = " or ".join("null" if kind is None else KINDS[kind] for kind in kinds)
+            self.fail(f"the field {name!r} is {_kind(value)}, where {expected} is expected")
+        return value
+
+    def get_object(self, name: str) -> Document:
+        """A field that is an object itself."""
+        return Document(self.path, self.get(name, dict), f"{self.place}.{name}" if self.place else name)
+
+    def get_list(self, name: str, kind: type) -> list[Any]:
+        """A field that is a list of values of one kind."""
+        values: list[Any] = self.get(name, list)
+        for place, value in enumerate(values):
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                self.fail(f"item {place} of {name!r} is {_kind(value)}, where {KINDS[kind]} is expected")
+        return values
+
+
+KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", list: "a list",
+         dict: "an object"}  # fmt: skip
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else KINDS[type(value)]

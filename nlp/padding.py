@@ -1,0 +1,114 @@
+"""Sequences of unequal lengths in one array, and back: padding, lengths, masks."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any
+
+
+class Padded(NamedTuple):
+    """N sequences in one array.
+
+    values   (T, N, ...) sequence n is `values[: lengths[n], n]`
+    lengths  (N,) int64, for `lengths=` of the layers of `nn`
+    """
+
+    values: Array
+    lengths: Array
+
+    @property
+    def mask(self) -> Array:
+        """(T, N) True where a value is of a sequence, for `mask=` of the losses of `nn`."""
+        return sequence_mask(self.lengths, len(self.values))
+
+
+def pad(sequences: Sequence[Any], value: float = 0) -> Padded:
+    """Sequences (T_n, ...) as one array (T, N, ...), T being the longest, and their lengths.
+
+    value  what stands where a sequence has ended
+
+    >>> values, lengths = pad([np.array([5, 6, 7]), np.array([8])])
+    >>> values.tolist(), lengths.tolist()
+    ([[5, 8], [6, 0], [7, 0]], [3, 1])
+
+    Raises TypeError for strings and other things that are no sequences of numbers, ValueError if there is none, or if
+    they differ in more than the length.
+    """
+    if isinstance(sequences, str) or any(isinstance(s, str) for s in sequences):
+        raise TypeError("pad: expected sequences of ids, not of characters; encode the texts first")
+    arrays = [_array(s) for s in sequences]
+    if not arrays:
+        raise ValueError("pad: there are no sequences")
+    for n, array in enumerate(arrays):
+        if array.ndim == 0:
+            raise TypeError(f"pad: sequence {n} is a {type(sequences[n]).__name__}, not a sequence")
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"pad: sequence {n} holds {array.dtype} values, not numbers")
+        if array.shape[1:] != arrays[0].shape[1:]:
+            raise ValueError(f"pad: sequence {n} has the shape {array.shape}, sequence 0 has {arrays[0].shape}")
+    lengths = np.array([len(array) for array in arrays], np.int64)
+    dtype = np.result_type(*{array.dtype for array in arrays})
+    values = np.full((int(lengths.max()), len(arrays), *arrays[0].shape[1:]), value, dtype)
+    for n, array in enumerate(arrays):
+        values[: len(array), n] = array
+    return Padded(values, lengths)
+
+
+def _array(sequence: Any) -> Array:
+    array = np.asarray(sequence)
+    return array.astype(np.int64) if array.shape == (0,) else array  # an empty list has no numbers that tell a dtype
+
+
+def sequence_mask(lengths: Any, T: int | None = None) -> Array:
+    """(T, N) True in the first lengths[n] steps of column n; T is the largest length, if None.
+
+    >>> sequence_mask([2, 1]).tolist()
+    [[True, True], [True, False]]
+    """
+    n = np.asarray(lengths)
+    if n.ndim != 1 or (n.size and n.dtype.kind not in "iu"):
+        raise TypeError(f"sequence_mask: lengths must be integers (N,), not {n.dtype} {n.shape}")
+    longest = int(n.max(initial=0))
+    if (n < 0).any() or (T is not None and longest > T):
+        raise ValueError(f"sequence_mask: the lengths reach from {n.min()} to {longest}; expected 0 to {T}")
+    return np.arange(longest if T is None else T)[:, None] < n
+
+
+def collate(examples: Sequence[Any], padding: Any = 0) -> Any:
+    """One batch of examples that are alike: arrays and lists become `Padded`, numbers an array (N,), and tuples a
+    tuple of what becomes of each of their fields.
+
+    padding  the value for all sequences, or, for tuples, a tuple of one for each field
+
+    >>> (words, lengths), labels = collate([([4, 5], 1), ([6], 0)])
+    >>> words.tolist(), lengths.tolist(), labels.tolist()
+    ([[4, 6], [5, 0]], [2, 1], [1, 0])
+    """
+    first = examples[0]
+    if isinstance(first, tuple):
+        if any(not isinstance(e, tuple) or len(e) != len(first) for e in examples):
+            raise ValueError(f"collate: all examples must be tuples of {len(first)} fields, as the first one is")
+        values = padding if isinstance(padding, tuple) else (padding,) * len(first)
+        if len(values) != len(first):
+            raise ValueError(f"collate: {len(values)} padding values for {len(first)} fields")
+        fields = zip(*examples, strict=True)
+        return tuple(collate(field, value) for field, value in zip(fields, values, strict=True))
+    if _is_number(first):
+        return np.array(examples)
+    return pad(examples, padding)
+
+
+def length_of(example: Any) -> int:
+    """The length of an example's longest sequence."""
+    if isinstance(example, tuple):
+        return max((length_of(field) for field in example), default=0)
+    return 0 if _is_number(example) else len(example)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Number) or (isinstance(value, np.ndarray) and value.ndim == 0)

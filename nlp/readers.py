@@ -1,0 +1,241 @@
+"""Reading corpora line by line: plain text, tables, columns, parallel files, also compressed.
+
+What the functions here return is read as it is gone through, so memory holds one line (or sentence) at a time, and can
+be gone through again and again, as training over several epochs needs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, zip_longest
+from typing import IO, Any, Generic, Literal, NoReturn, TypeVar
+
+from nn.files import StrPath
+
+T = TypeVar("T", covariant=True)
+S = TypeVar("S")
+Errors = Literal["strict", "replace"]
+LONGEST = 2**26  # bytes of a line: what is longer is no text, or the bait of a small compressed file
+DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+
+class Stream(Generic[T]):
+    """Items that are made while they are gone through, from the start each time.
+
+    begin  gives a new iterator over all items
+
+    >>> squares = Stream(lambda: iter(range(4))).map(lambda x: x * x)
+    >>> list(squares), sum(squares)
+    ([0, 1, 4, 9], 14)
+    """
+
+    def __init__(self, begin: Callable[[], Iterator[T]]) -> None:
+        self._begin = begin
+
+    def __iter__(self) -> Iterator[T]:
+        return self._begin()
+
+    def map(self, function: Callable[[T], S]) -> Stream[S]:
+        """The stream of what a function makes of each item: `read_lines(path).map(str.split)`."""
+        return Stream(lambda: map(function, self))
+
+    def filter(self, condition: Callable[[T], Any]) -> Stream[T]:
+        """The stream of the items that meet a condition: `lines.filter(str.strip)` leaves out empty lines."""
+        return Stream(lambda: filter(condition, self))
+
+
+# ---- lines -------------------------------------------------------------------------------------------------------
+
+
+def read_lines(
+    *paths: StrPath, errors: Errors = "strict", keep_ends: bool = False, longest: int = LONGEST
+) -> Stream[str]:  # fmt: skip
+    r"""The lines of UTF-8 files, one file after the other. Names that end in .gz or .xz are decompressed.
+
+    errors     what to do about bytes that are not UTF-8: "strict" raises, "replace" puts U+FFFD in their place
+    keep_ends  keep the "\n" or "\r\n" that ends a line; nothing else ends one. A byte order mark is left out
+    longest    the most bytes that a line may have
+
+    Going through it raises ValueError, with file and line, for bytes that are not UTF-8, a line that is too long, or
+    damaged compression. Raises FileNotFoundError at once if a file is not there.
+    """
+    _check_errors("read_lines", errors)
+    if not paths:
+        raise TypeError("read_lines: give at least one file")
+    for path in paths:
+        _check_file(path)
+
+    def begin() -> Iterator[str]:
+        for path in paths:
+            for line in _raw_lines(path, errors, longest):
+                yield line if keep_ends else line.removesuffix("\n").removesuffix("\r")
+
+    return Stream(begin)
+
+
+def read_text(*paths: StrPath, errors: Errors = "strict") -> str:
+    """The whole text of UTF-8 files, as `read_lines` reads them, with the ends of lines as they are."""
+    return "".join(read_lines(*paths, errors=errors, keep_ends=True, longest=2**62))
+
+
+def python_documentation() -> str:
+    """The texts about Python's syntax that every CPython holds (`help("topics")`), 0.5 MB of English: a corpus for
+    examples, without a download."""
+    from pydoc_data.topics import topics
+
+    return "\n\n".join(topics[name] for name in sorted(topics))
+
+
+def _raw_lines(path: StrPath, errors: Errors, longest: int) -> Iterator[str]:
+    name, number = os.fspath(path), 0
+    try:
+        with open_bytes(name) as file:
+            while line := file.readline(longest + 1):
+                number += 1
+                if len(line) > longest:
+                    _fail(name, number, f"it has more than {longest:,} bytes; `longest=` allows more")
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                yield line.decode("utf-8", errors)
+    except UnicodeDecodeError as error:
+        _fail(
+            name, number, f"byte {error.start}, 0x{error.object[error.start]:02x}, is not UTF-8 ({error.reason}); "
+            'errors="replace" would put a replacement character there',
+        )  # fmt: skip
+    except DAMAGED as error:
+        raise ValueError(f"{name}, after line {number}: the compressed file is damaged or cut off: {error}") from error
+
+
+def open_bytes(name: str) -> IO[bytes]:
+    """A file's content, decompressed if its name ends in .gz or .xz, in a buffer."""
+    if name.endswith(".gz"):
+        return io.BufferedReader(gzip.open(name, "rb"), 2**20)  # type: ignore[arg-type, return-value]
+    if name.endswith(".xz"):
+        return io.BufferedReader(lzma.open(name, "rb"), 2**20)
+    return open(name, "rb", buffering=2**20)
+
+
+def _check_file(path: StrPath) -> None:
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{os.fspath(path)} is a folder, not a file")
+    os.stat(path)
+
+
+def _check_errors(title: str, errors: str) -> None:
+    if errors not in ("strict", "replace"):
+        raise ValueError(f'{title}: errors must be "strict" or "replace", not {errors!r}')
+
+
+def _fail(name: str, number: int, why: str) -> NoReturn:
+    raise ValueError(f"{name}, line {number}: {why}")
+
+
+# ---- tables, columns, pairs --------------------------------------------------------------------------------------
+
+
+def read_tsv(
+    path: StrPath, *, separator: str = "\t", fields: int | None = None, columns: Sequence[int] | None = None,
+    header: bool = False, errors: Errors = "strict",
+) -> Stream[tuple[str, ...]]:  # fmt: skip
+    """The rows of a table, a line each: tuples of strings. There is no quoting.
+
+    separator  what stands between two fields
+    fields     how many there are in a line; the last may hold separators. None: as many as in the first line
+    columns    the fields to give, in this order; None for all
+    header     leave the first line out
+
+    `read_tsv("sst2/train.txt", separator=" ", fields=2)` gives (label, sentence) pairs. Raises ValueError, with file
+    and line, for a row of another number of fields.
+    """
+    name = os.fspath(path)
+    lines = read_lines(path, errors=errors)
+    if not separator or (fields is not None and fields < 1):
+        raise ValueError(f"read_tsv: separator={separator!r} and fields={fields} cannot cut a line into fields")
+    splits = -1 if fields is None else fields - 1
+
+    def begin() -> Iterator[tuple[str, ...]]:
+        expected = fields
+        for number, line in enumerate(lines, 1):
+            row = line.split(separator, splits)
+            expected = len(row) if expected is None else expected
+            if len(row) != expected:
+                _fail(name, number, f"{len(row)} fields, where {expected} are expected: {line[:60]!r}")
+            if number > header:
+                yield _chosen(row, columns, name, number)
+
+    return Stream(begin)
+
+
+def read_columns(
+    path: StrPath, *, separator: str | None = None, columns: Sequence[int] | None = None,
+    skip: str | None = "-DOCSTART-", comment: str | None = None, errors: Errors = "strict",
+) -> Stream[tuple[tuple[str, ...], ...]]:  # fmt: skip
+    """The sentences of a file with a token in each line and an empty line after each sentence, as CoNLL's are: for each
+    sentence, its columns.
+
+    separator  what stands between the columns; any blanks, if None
+    columns    which ones to give, in this order; None for all
+    skip       a line whose first column is this belongs to no sentence
+    comment    a line that begins with this is left out: "#" for CoNLL-U
+
+    `for words, tags in read_columns("eng.train.txt", columns=(0, 3))`. Raises ValueError, with file and line, for a
+    line of another number of columns than the first has.
+    """
+    name = os.fspath(path)
+    lines = read_lines(path, errors=errors)
+
+    def begin() -> Iterator[tuple[tuple[str, ...], ...]]:
+        sentence: list[tuple[str, ...]] = []
+        width = None
+        for number, line in enumerate(lines, 1):
+            if comment is not None and line.startswith(comment):
+                continue
+            row = line.split(separator) if line.strip() else []
+            width = width or len(row)
+            if row and len(row) != width:
+                _fail(name, number, f"{len(row)} columns, where {width} are expected: {line[:60]!r}")
+            if row and row[0] != skip:
+                sentence.append(_chosen(row, columns, name, number))
+            elif sentence:
+                yield tuple(zip(*sentence, strict=True))
+                sentence = []
+        if sentence:
+            yield tuple(zip(*sentence, strict=True))
+
+    return Stream(begin)
+
+
+def read_pairs(source: StrPath, target: StrPath, *, errors: Errors = "strict") -> Stream[tuple[str, str]]:
+    """The pairs of lines of two parallel files. Raises ValueError, at the end, if one has more lines."""
+    files = os.fspath(source), os.fspath(target)
+    sources, targets = read_lines(source, errors=errors), read_lines(target, errors=errors)
+
+    def begin() -> Iterator[tuple[str, str]]:
+        for number, (one, other) in enumerate(zip_longest(sources, targets)):
+            if one is None or other is None:
+                shorter, longer = files if one is None else files[::-1]
+                raise ValueError(f"{shorter} ends after line {number}, but {longer} has more lines")
+            yield one, other
+
+    return Stream(begin)
+
+
+def _chosen(row: Sequence[str], columns: Sequence[int] | None, name: str, number: int) -> tuple[str, ...]:
+    if columns is None:
+        return tuple(row)
+    try:
+        return tuple(row[c] for c in columns)
+    except IndexError:
+        _fail(name, number, f"there are {len(row)} columns, not all of {tuple(columns)}: {' '.join(row)[:60]!r}")
+
+
+def batched(items: Iterable[S], size: int) -> Iterator[list[S]]:
+    """Lists of `size` items that follow each other; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

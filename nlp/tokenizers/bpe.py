@@ -1,0 +1,194 @@
+"""BPETokenizer: byte pair encoding of the bytes of a text (Sennrich et al. 2016, Radford et al. 2019)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+from nn.files import StrPath
+
+from ..files import Document, read_json
+from ..vocabulary import ROLES, Vocabulary
+from . import tokenizer_json
+from .base import Token, Tokenizer
+from .byte_level import ALPHABET, BYTES, PART, from_signs, pieces_of, signs_only, to_bytes, to_signs, to_text
+from .merging import Pair, learn, merge_all, merge_steps
+
+
+class BPETokenizer(Tokenizer):
+    """Parts of words that are frequent, down to single bytes: no text is unknown, and decoding gives it again exactly.
+
+    vocab_size  how many ids there are: special tokens, 256 bytes, and one for each merge. Fewer, if the texts have no
+                more pairs that occur `min_freq` times
+    min_freq    the least number of occurrences that a pair must have to be merged
+    Tokenizer's arguments follow; there is no `unk`
+
+    >>> corpus = ["low " * 5 + "lower " * 2 + "newest " * 6 + "widest " * 3]
+    >>> t = BPETokenizer(vocab_size=268, pad=None, bos=None, eos=None).fit(corpus)
+    >>> t.tokenize("the lowest newt")
+    ['t', 'h', 'e', 'Ġlow', 'est', 'Ġnew', 't']
+    >>> t.decode(t.encode("naïve 🙂 \\x00"))
+    'naïve 🙂 \\x00'
+
+    A text is cut into words, numbers and signs first, each with the space before it, as GPT-2 does; merges stay within
+    these pieces. Tokens are shown with one visible character for each byte: "Ġ" is a space.
+
+    Files are those of Hugging Face's library `tokenizers` (`tokenizer.json`, version 1.0): each reads what the other
+    writes, and encodes it the same. What has no counterpart here is refused when it is read. The library finds special
+    tokens in every text; here, `allow_special=True` does.
+    """
+
+    pattern = PART
+
+    def __init__(
+        self, vocab_size: int = 8000, *, min_freq: int = 2, normalization: str | None = None, lowercase: bool = False,
+        pad: str | None = "<pad>", bos: str | None = "<bos>", eos: str | None = "<eos>", specials: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(
+            min_freq=min_freq, normalization=normalization, lowercase=lowercase, pad=pad, unk=None, bos=bos, eos=eos,
+            specials=specials,
+        )  # fmt: skip
+        known = self._vocabulary.specials
+        if wrong := [token for token in known if token in BYTES]:
+            raise ValueError(f"BPETokenizer: {wrong[0]!r} cannot be a special token: it stands for a byte")
+        if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < len(known) + 256:
+            raise ValueError(
+                f"BPETokenizer: vocab_size must be an integer of at least {len(known) + 256}, for 256 bytes and "
+                f"{len(known)} special tokens, not {vocab_size!r}"
+            )
+        self.vocab_size = vocab_size
+        self._merges: dict[Pair, int] = {}  # the id that a pair of ids becomes, in the order of ranks
+
+    def _units(self, chunk: str) -> Iterable[str]:
+        return [piece for piece, _ in pieces_of(chunk)]
+
+    def _learn(self, counts: Counter[str], progress: bool) -> None:
+        v = self._vocabulary
+        tokens = [b"" for _ in v.specials] + [from_signs(sign) for sign in ALPHABET]
+        ids = {token[0]: i for i, token in enumerate(tokens) if token}
+        pieces = {tuple(ids[byte] for byte in to_bytes(piece)): count for piece, count in counts.items()}
+        reserved = {from_signs(token) for token in v.specials if signs_only(token)}
+        self._merges = learn(pieces, tokens, self.vocab_size, v.min_freq, reserved, progress)
+        roles = {role: getattr(v, role) for role in ROLES}
+        signs = [to_signs(token) for token in tokens[len(v.specials) :]]
+        self._vocabulary = Vocabulary.of([*v.specials, *signs], specials=v.further, **roles)
+
+    def _ready(self) -> None:
+        super()._ready()
+        tokens, unknown = self._vocabulary.tokens, self._vocabulary.unk_id
+        self._rules = {pair: (rank, new) for rank, (pair, new) in enumerate(self._merges.items())}
+        self._bytes = [from_signs(token) if token in self._plain else b"?" for token in tokens]  # of each id
+        self._of_byte = [self._plain.get(to_signs(bytes([byte])), unknown) for byte in range(256)]
+
+    # ---- encoding ------------------------------------------------------------------------------------------------
+
+    def _symbols(self, piece: str) -> list[int]:
+        """The ids of a piece's bytes."""
+        raw = to_bytes(piece)
+        ids = []
+        for byte in raw:
+            i = self._of_byte[byte]
+            if i is None:
+                raise ValueError(
+                    f"BPETokenizer.encode: {piece!r} has the byte 0x{byte:02x}, which is not in the vocabulary; it was "
+                    "trained without an alphabet of all bytes"
+                )
+            ids.append(i)
+        return ids
+
+    def _ids(self, chunk: str) -> list[int]:
+        return [i for piece, _ in pieces_of(chunk) for i in merge_all(self._symbols(piece), self._rules)]
+
+    def _cut(self, chunk: str) -> list[Token]:
+        tokens = self.vocabulary.tokens
+        found = []
+        for piece, start in pieces_of(chunk):
+            owner = [start + k for k, character in enumerate(piece) for _ in to_bytes(character)]  # of each byte
+            place = 0
+            for i in merge_all(self._symbols(piece), self._rules):
+                end = place + len(self._bytes[i])
+                found.append((tokens[i], owner[place], owner[end - 1] + 1))
+                place = end
+        return found
+
+    def _join(self, tokens: list[str]) -> str:
+        return to_text(from_signs("".join(tokens)))
+
+    def explain(self, text: str) -> str:
+        """How a text becomes tokens, merge by merge, to be printed.
+
+        >>> corpus = ["low " * 5 + "lower " * 2 + "newest " * 6 + "widest " * 3]
+        >>> t = BPETokenizer(vocab_size=268, pad=None, bos=None, eos=None).fit(corpus)
+        >>> print(t.explain("a lowest"))
+        'a'
+          a
+        ' lowest'
+          ␣ l o w e s t
+          ␣ l o w es t     e + s, merge 0
+          ␣ l o w est      es + t, merge 1
+          ␣ lo w est       l + o, merge 2
+          ␣ low est        lo + w, merge 3
+          ␣low est         ␣ + low, merge 6
+        tokens: a ␣low est
+        ids: 64 262 257
+
+        Spaces are shown as ␣, bytes that are no whole character as \\x...
+        """
+        self._check_text(text, "explain")
+        _ = self.vocabulary
+        lines = []
+        ids: list[int] = []
+        for match in self.pattern.finditer(self.normalizer(text)):
+            for piece, _ in pieces_of(match.group()):
+                now = self._symbols(piece)
+                first = self._shown(now)
+                lines += [repr(piece), f"  {first}"]
+                for after, place in merge_steps(now, self._rules):
+                    pair = now[place], now[place + 1]
+                    rule = f"{self._shown(pair, ' + ')}, merge {self._rules[pair][0]}"
+                    lines.append(f"  {self._shown(after):{len(first)}}    {rule}")
+                    now = after
+                ids += now
+        return "\n".join([*lines, f"tokens: {self._shown(ids)}", f"ids: {' '.join(map(str, ids))}"])
+
+    def _shown(self, ids: Sequence[int], between: str = " ") -> str:
+        texts = (self._bytes[i].decode("utf-8", "backslashreplace") for i in ids)
+        return between.join(
+            "".join("␣" if c == " " else c if c.isprintable() else repr(c)[1:-1] for c in text) for text in texts
+        )
+
+    # ---- files ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: StrPath) -> None:
+        """Write a `tokenizer.json`, atomically."""
+        tokens = self.vocabulary.tokens
+        merges = [(tokens[a], tokens[b]) for a, b in self._merges]
+        tokenizer_json.write(path, self.vocabulary, merges, self.normalizer)
+
+    @classmethod
+    def load(
+        cls, path: StrPath, *, pad: str | None = None, unk: str | None = None, bos: str | None = None,
+        eos: str | None = None,
+    ) -> Self:  # fmt: skip
+        """Read a `tokenizer.json`, of this class or of Hugging Face's library.
+
+        pad, unk, bos, eos  which of the file's special tokens have these roles; files of this class know
+
+        Raises OSError if there is no such file, ValueError, naming file and field, if it is not a sound one, or asks
+        for what is not done here.
+        """
+        return cls._from_document(read_json(path), pad=pad, unk=unk, bos=bos, eos=eos)
+
+    @classmethod
+    def _is_own(cls, document: Document) -> bool:
+        return "model" in document.content
+
+    @classmethod
+    def _from_document(cls, document: Document, **roles: Any) -> Self:
+        vocabulary, merges, normalizer = tokenizer_json.read(document, roles)
+        made = cls(pad=None, bos=None, eos=None)
+        made.vocab_size, made.normalizer, made._vocabulary = len(vocabulary), normalizer, vocabulary
+        made._merges = {(vocabulary[a], vocabulary[b]): vocabulary[a + b] for a, b in merges}
+        made._ready()
+        return made

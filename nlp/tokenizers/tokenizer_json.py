@@ -1,0 +1,173 @@
+"""The file `tokenizer.json` of Hugging Face's library `tokenizers`, version 1.0, for byte-level BPE.
+
+https://github.com/huggingface/tokenizers reads and writes it. An entry of `added_tokens` that is written here also has
+the token's role; the library passes over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nn.files import StrPath
+
+from ..files import Document, write_json
+from ..vocabulary import ROLES, Vocabulary
+from .byte_level import BYTES, signs_only
+from .normalizing import FORMS, Normalizer
+
+Merges = list[tuple[str, str]]
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+# What the library can do and is not done here: fields of the model, and their values when they ask for nothing.
+UNUSED = {"dropout": (None, 0.0), "continuing_subword_prefix": (None, ""), "end_of_word_suffix": (None, ""),
+          "fuse_unk": (False, None), "byte_fallback": (False, None), "ignore_merges": (False, None)}  # fmt: skip
+
+
+def write(path: StrPath, vocabulary: Vocabulary, merges: Merges, normalizer: Normalizer) -> None:
+    """Write a tokenizer into a file, atomically."""
+    roles = {getattr(vocabulary, role): role for role in ROLES}
+    added = [
+        {"id": vocabulary[token], "content": token, "single_word": False, "lstrip": False, "rstrip": False,
+         "normalized": False, "special": True, **({"role": roles[token]} if token in roles else {})}
+        for token in vocabulary.specials
+    ]  # fmt: skip
+    steps = [{"type": normalizer.form}] if normalizer.form is not None else []
+    steps += [{"type": "Lowercase"}] if normalizer.lowercase else []
+    write_json(path, {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": sorted(added, key=lambda token: token["id"]),
+        "normalizer": {"type": "Sequence", "normalizers": steps} if steps else None,
+        "pre_tokenizer": BYTE_LEVEL,
+        "post_processor": BYTE_LEVEL,
+        "decoder": BYTE_LEVEL,
+        "model": {
+            "type": "BPE", "unk_token": vocabulary.unk, **{name: values[0] for name, values in UNUSED.items()},
+            "vocab": {token: i for i, token in enumerate(vocabulary.tokens)},
+            "merges": [f"{a} {b}" for a, b in merges],
+        },
+    })  # fmt: skip
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------
+
+
+def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabulary, Merges, Normalizer]:
+    """What is in a file, checked; `roles` go before those of the file."""
+    if (version := document.content.get("version")) != "1.0":
+        document.fail(f"its version is {version!r}; this program reads version '1.0' of tokenizer.json")
+    for name in ("truncation", "padding"):
+        if document.content.get(name) is not None:
+            document.fail(f"the field {name!r} asks for what is not done here; set it to null")
+    for name in ("pre_tokenizer", "decoder", "post_processor"):
+        _check_byte_level(document, name)
+    model = document.get_object("model")
+    if model.get("type", str, default="BPE") != "BPE":
+        model.fail(f"the type is {model.content['type']!r}; only 'BPE' is read here")
+    for name, values in UNUSED.items():
+        if model.content.get(name) not in values:
+            model.fail(f"{name} = {model.content[name]!r} is not done here")
+    specials, known_roles = _special_tokens(document)
+    unk = model.get("unk_token", str, None, default=None) or None
+    if unk is not None and unk not in specials:
+        specials[unk] = -1
+    known_roles |= {"unk": unk} | {role: token for role, token in roles.items() if token is not None}
+    tokens = _tokens(model, specials)
+    if wrong := [t for t in known_roles.values() if t is not None and t not in specials]:
+        document.fail(f"{wrong[0]!r} is not one of its special tokens: {', '.join(map(repr, specials)) or 'none'}")
+    try:
+        vocabulary = Vocabulary.of(
+            tokens, **known_roles, specials=[t for t in specials if t not in known_roles.values()]
+        )
+    except ValueError as error:
+        document.fail(str(error))
+    return vocabulary, _merges(model, vocabulary), _normalizer(document)
+
+
+def _check_byte_level(document: Document, name: str) -> None:
+    """A part of the library's pipeline must be the byte-level one, without options that change the tokens."""
+    if name == "post_processor" and document.content.get(name) is None:
+        return
+    part = document.get_object(name)
+    if (kind := part.get("type", str)) != "ByteLevel":
+        part.fail(f"the type is {kind!r}; only 'ByteLevel' is read here")
+    if name == "pre_tokenizer" and part.get("add_prefix_space", bool):
+        part.fail("add_prefix_space is not done here")
+    if name == "pre_tokenizer" and not part.get("use_regex", bool, default=True):
+        part.fail("use_regex = false is not done here")
+
+
+def _special_tokens(document: Document) -> tuple[dict[str, int], dict[str, str | None]]:
+    """The ids of special tokens, and the tokens that have roles."""
+    specials: dict[str, int] = {}
+    roles: dict[str, str | None] = {}
+    for place, content in enumerate(document.get("added_tokens", list, default=[])):
+        token = Document(document.path, content, f"added_tokens, item {place}")
+        text = token.get("content", str)
+        for option in ("single_word", "lstrip", "rstrip"):
+            if token.get(option, bool, default=False):
+                token.fail(f"{option} of {text!r} is not done here")
+        if not token.get("special", bool, default=False):
+            token.fail(f"{text!r} is not a special token; tokens of other kinds cannot be added here")
+        if text in specials or text in BYTES:
+            token.fail(f"{text!r} is there twice, or stands for a byte")
+        specials[text] = token.get("id", int)
+        if (role := token.get("role", str, None, default=None)) is not None:
+            if role not in ROLES or role in roles:
+                token.fail(f"the role {role!r} is none of {', '.join(ROLES)}, or there twice")
+            roles[role] = text
+    return specials, roles
+
+
+def _tokens(model: Document, specials: dict[str, int]) -> list[str]:
+    """All tokens in the order of their ids, which must be 0, 1, 2, ..."""
+    ids = dict(model.get("vocab", dict))
+    for token, i in specials.items():
+        if i != ids.setdefault(token, i) and i != -1:
+            model.fail(f"the special token {token!r} has the ids {i} and {ids[token]}")
+    for token, i in ids.items():
+        if isinstance(i, bool) or not isinstance(i, int):
+            model.fail(f"the id of {token!r} is {i!r}")
+        if token not in specials and not (token and signs_only(token)):
+            model.fail(f"{token!r} is not made of the characters that stand for bytes")
+    tokens = sorted(ids, key=ids.__getitem__)
+    for expected, token in enumerate(tokens):
+        if ids[token] != expected:
+            model.fail(f"no token has the id {expected}, or several have the one of {token!r}, {ids[token]}")
+    return tokens
+
+
+def _merges(model: Document, vocabulary: Vocabulary) -> Merges:
+    """Pairs of tokens; each merge is written as "a b" or ["a", "b"]."""
+    merges: Merges = []
+    special = set(vocabulary.specials)
+    for place, merge in enumerate(model.get("merges", list)):
+        parts: Any = merge.split(" ") if isinstance(merge, str) else merge
+        if not (isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):
+            model.fail(f"merge {place} is {merge!r}, not two tokens")
+        first, second = parts
+        for token in (first, second, first + second):
+            if token not in vocabulary:
+                model.fail(f"merge {place}, {merge!r}, needs the token {token!r}, which is not in the vocabulary")
+        if not {first, second, first + second} & special:  # such a one never comes from plain text
+            merges.append((first, second))
+    if len(set(merges)) < len(merges):
+        model.fail("a merge is there twice")
+    return merges
+
+
+def _normalizer(document: Document) -> Normalizer:
+    """A Unicode form, lower case, or one after the other."""
+    if document.content.get("normalizer") is None:
+        return Normalizer()
+    steps = [document.get_object("normalizer")]
+    if steps[0].get("type", str) == "Sequence":
+        inner = steps[0].get("normalizers", list)
+        steps = [Document(document.path, step, f"normalizer, item {place}") for place, step in enumerate(inner)]
+    kinds = [step.get("type", str) for step in steps]
+    form = kinds.pop(0) if kinds and kinds[0] in FORMS else None
+    lowercase = kinds == ["Lowercase"]
+    if kinds and not lowercase:
+        document.fail(f"the normalizer {' then '.join(kinds)} is not done here")
+    return Normalizer(form, lowercase)
