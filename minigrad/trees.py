@@ -34,3 +34,19 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
         return build(parts)
 
     return leaves, rebuild_all
+
+
+def outline(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
+    """Append the leaves of a nested structure to one list, and what tells its structure from others to another."""
+    kind = type(tree)
+    if isinstance(tree, dict):
+        structure.append((kind, tuple(tree)))
+        tree = tree.values()
+    elif isinstance(tree, tuple | list):
+        structure.append((kind, len(tree)))
+    else:
+        leaves.append(tree)
+        structure.append(None)
+        return
+    for child in tree:
+        outline(child, leaves, structure)

@@ -6,10 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .. import backend
 from ..modes import changed_mode, current_mode
 from ..tensors import Tensor
-from ..trees import flatten
+from ..trees import flatten, outline
 from .recording import RecordingError
 from .session import Newcomers, Replay, Session, without_graph
 
@@ -51,10 +53,12 @@ class Compiled:
         mode = current_mode()
         if mode.recording is not None or mode.observers or not mode.fast:
             return self.plain(*args, **kwargs)
-        leaves, rebuild = flatten((args, kwargs))
-        key = (mode.grad, *[self._kind(leaf, k) for k, leaf in enumerate(leaves)])
+        leaves: list[Any] = []
+        structure: list[Any] = [mode.grad]
+        outline((args, kwargs) if kwargs else args, leaves, structure)
+        key = (*structure, *[self._kind(leaf, k) for k, leaf in enumerate(leaves)])
         replays = self._replays.get(key, ())
-        reason = "other arguments: " + ", ".join(map(_shown, leaves)) if self.why else "the first call"
+        reason = None
         for replay in reversed(replays):
             unfit = replay.unfit(leaves)
             if unfit is None:
@@ -63,8 +67,11 @@ class Compiled:
                         self._floats[k] = leaf
                 return replay.run(leaves)
             reason = unfit
+        if reason is None:
+            reason = "other arguments: " + ", ".join(map(_shown, leaves)) if self.why else "the first call"
+        leaves, rebuild = flatten((args, kwargs))
         if key not in self._known:
-            return self._watched(key, *rebuild(leaves))
+            return self._watched(key, args, kwargs)
         return self._recorded(key, leaves, rebuild, reason)
 
     def _kind(self, leaf: Any, k: int) -> Any:
@@ -75,11 +82,12 @@ class Compiled:
                     f"compile: argument {k} of {self.name} is a result on the tape, and no gradient would reach what "
                     "it was computed from; pass x.detach()"
                 )
-            return (Tensor, leaf.shape, leaf.dtype, leaf._requires_grad, leaf.device)
+            array = leaf.data
+            return (Tensor, array.shape, array.dtype, leaf._requires_grad, _place(array))
         if type(leaf) is float:
             return float
         if backend.is_array(leaf):
-            return (leaf.shape, leaf.dtype, backend.device_of(leaf))
+            return (leaf.shape, leaf.dtype, _place(leaf))
         try:
             hash(leaf)
         except TypeError:
@@ -115,6 +123,10 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
+
+
+def _place(array: Any) -> Any:
+    return np.ndarray if type(array) is np.ndarray else backend.device_of(array)
 
 
 def _shown(leaf: Any) -> str:

@@ -157,7 +157,7 @@ class Program:
                 touched[root] = touched.get(root, 0) + 1
         found = [v.root for v in self.results if v.root.kind == "made" and v.root not in constant]
         # to look an array up costs some microseconds at each touch; to copy it, a nanosecond for four bytes
-        return [r for r in found if found.count(r) == 1 and touched.get(r, 0) < max(32, r.nbytes / 8000)]
+        return [r for r in found if found.count(r) == 1 and touched.get(r, 0) < r.nbytes / 8000]
 
     def _place(self, value: Value) -> Any:
         """The array of a value, or its Register."""

@@ -67,14 +67,17 @@ class Use:
 
     def unfit(self, tensor: Tensor) -> str | None:
         """Why a program cannot run with this tensor as it is."""
-        name = tensor.name or f"a tensor {tensor.shape}"
         if self.argument is None and tensor.data is not self.array:
-            return f"{name} was given another array"
+            return f"{_name(tensor)} was given another array"
         if tensor._requires_grad != self.requires_grad:
-            return f"requires_grad of {name} changed"
+            return f"requires_grad of {_name(tensor)} changed"
         if self.before != "any" and (tensor.grad is None) != (self.before == "none"):
-            return f"{name} has {'no' if tensor.grad is None else 'a'} gradient now"
+            return f"{_name(tensor)} has {'no' if tensor.grad is None else 'a'} gradient now"
         return None
+
+
+def _name(tensor: Tensor) -> str:
+    return tensor.name or f"a tensor {tensor.shape}"
 
 
 class Replay:
