@@ -195,12 +195,13 @@ def stream(H: int) -> Case:
     return Case(f"layers: LSTM, one step of a stream, H = {H}", sides, per=100, unit="step")
 
 
-CASES = (
-    [stream(H) for H in STREAM]
-    + [
+CASES = [
+    *[stream(H) for H in STREAM],
+    *[
         Case(f"layers: {kind}, N T D H = {size}", sides(kind, size), memory=WHOLE_CALL)
         for kind in KINDS
         for size in SIZES
-    ]
-    + ragged()
-)
+        if (kind, size[3]) != ("RNN", 650)  # chaotic with these weights: float32's rounding grows to 1 % in 35 steps
+    ],
+    *ragged(),
+]
