@@ -59,7 +59,7 @@ class Word2Vec:
     losses      for each epoch the mean loss of all predictions, each as it was before it was learned from
     vocabulary  the `Vocabulary`
 
-    With the extra `fast` (Numba) the loop over words is machine code, some fifty times faster; the vectors differ by
+    With the extra `fast` (Numba) the loop over words is machine code, some forty times faster; the vectors differ by
     rounding.
     """
 
