@@ -34,7 +34,6 @@ class Backend(NamedTuple):
     call          (function, arguments, those written into): a call as one operation of the recording that arrays of
                   this kind belong to (`replay`); None for arrays that just compute
     inside        what such an array stands for
-    capture       (function without arguments, an array) -> the same work, launched as a whole; None where it cannot be
     """
 
     array_type: type
@@ -47,7 +46,6 @@ class Backend(NamedTuple):
     synchronous: bool
     call: Callable[..., Any] | None = None
     inside: Callable[[Array], Array] | None = None
-    capture: Callable[[Callable[[], None], Array], Callable[[], None]] | None = None
 
 
 class DeviceError(RuntimeError, TypeError, ValueError):

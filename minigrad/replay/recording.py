@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import backend
-from ..modes import current_mode
 from ..tape import caller, line_of
 from .live import Live
 
@@ -88,7 +87,7 @@ class Operation:
         self.kwargs = kwargs
         self.place = place
         self.drawn = False
-        self.reads = values_in((args, kwargs))
+        self.reads = leaves_in((args, kwargs), Value)
         self.outputs: list[Value] = []
         self.writes: list[Value] = []
 
@@ -100,14 +99,14 @@ class Operation:
         return f"<{self.name} at {line_of(*self.place)}>"
 
 
-def values_in(tree: Any) -> list[Value]:
-    """The Values anywhere in nested tuples, lists, dicts and slices."""
-    if isinstance(tree, Value):
+def leaves_in(tree: Any, kind: type) -> list[Any]:
+    """All of one kind anywhere in nested tuples, lists and dicts."""
+    if type(tree) is kind:
         return [tree]
     if isinstance(tree, dict):
         tree = tuple(tree.values())
     if isinstance(tree, tuple | list):
-        return [v for part in tree for v in values_in(part)]
+        return [v for part in tree for v in leaves_in(part, kind)]
     return []
 
 
@@ -246,9 +245,11 @@ class Recording:
         result = function(*replaced(args, self.plain), **replaced(kwargs, self.plain))
         if function in _ABOUT:
             return result
+        from .traced import Traced
+
         made = self._operation(function, args, kwargs)
         made.writes = [target.value for target in writes]
-        sources = traced_in((args, kwargs))
+        sources = leaves_in((args, kwargs), Traced)
         wrapped = self._wrapped(result, made, sources, writes, [0])
         if made.outputs or made.writes or always:
             self.operations.append(made)
@@ -314,20 +315,3 @@ class Recording:
             f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
             "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."
         )
-
-
-def traced_in(tree: Any) -> list[Traced]:
-    """The traced arrays anywhere in nested tuples, lists, dicts and slices."""
-    if Recording.is_traced(tree):
-        return [tree]
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    if isinstance(tree, tuple | list):
-        return [v for part in tree for v in traced_in(part)]
-    return []
-
-
-def recording() -> Recording | None:
-    """The recording that is going on here, if any."""
-    found: Recording | None = current_mode().recording
-    return found
