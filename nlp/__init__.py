@@ -1,7 +1,9 @@
 """Text: tokenizers, vocabularies, word vectors, models and decoding."""
 
 from .batching import Batches, StreamBatches
+from .decoding import Start, Step
 from .ids import one_hot
+from .models import LanguageModel
 from .padding import Padded, collate, pad, sequence_mask
 from .readers import Stream, python_documentation, read_columns, read_lines, read_pairs, read_text, read_tsv
 from .tokenizers import BPETokenizer, CharTokenizer, NGramTokenizer, Tokenizer, WordTokenizer
@@ -14,9 +16,12 @@ __all__ = [
     "BPETokenizer",
     "Batches",
     "CharTokenizer",
+    "LanguageModel",
     "LanguageModelBatches",
     "NGramTokenizer",
     "Padded",
+    "Start",
+    "Step",
     "Stream",
     "StreamBatches",
     "Tokenizer",

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from nn.files import StrPath, atomic
+
+T = TypeVar("T")
 
 
 def write_json(path: StrPath, content: Mapping[str, Any]) -> None:
@@ -104,3 +106,8 @@ KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or f
 
 def _kind(value: Any) -> str:
     return "null" if value is None else KINDS[type(value)]
+
+
+def kinds_of(base: type[T]) -> list[type[T]]:
+    """The classes that are made from a base class: those of which a file may hold an object."""
+    return [kind for below in base.__subclasses__() for kind in (below, *kinds_of(below))]

@@ -255,7 +255,7 @@ class Vocabulary:
 
     def save(self, path: StrPath) -> None:
         """Write it into a JSON file, atomically."""
-        write_json(path, {"format": FORMAT, "version": VERSION, **self.to_json()})
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: StrPath) -> Vocabulary:
@@ -268,6 +268,8 @@ class Vocabulary:
     def to_json(self) -> dict[str, Any]:
         """All of it as values that JSON holds."""
         return {
+            "format": FORMAT,
+            "version": VERSION,
             "min_freq": self.min_freq,
             "max_size": self.max_size,
             **{role: getattr(self, role) for role in ROLES},

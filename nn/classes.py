@@ -14,78 +14,11 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.scopes import here
 
+from .cross_entropy import cross_entropy, linear_cross_entropy, of_targets
+from .layers import check_features
 from .losses import Loss, array_beside, as_tensor, check_mask, float_target, register_weight, weight_beside
 
 Array = Any
-
-# ---- the operation -----------------------------------------------------------------------------------------------
-# For a row of logits x, s = softmax(x) and a target class t, the loss is
-#
-#     ℓ = −a log s_t − Σ_c b_c log s_c,    ∂ℓ/∂x = (a + Σ b) s − a onehot(t) − b,
-#
-# with a, the weight of the target, and b, what label smoothing gives to every class. The operation has two outputs, ℓ
-# and s: s is all that the gradient needs, and since it is on the tape, too, the gradient has a gradient.
-# A row whose target is negative does not count: its ℓ and s are 0.
-
-
-def _of_targets(x: Any, targets: Array) -> Any:
-    """x[r, t_r] of each row r."""
-    return np.take_along_axis(x, np.expand_dims(np.maximum(targets, 0), -1), axis=-1)[..., 0]
-
-
-def _total(a: Array | None, b: Array | None) -> Any:
-    """a + Σ b."""
-    return (1.0 if a is None else a) + (0.0 if b is None else np.sum(b))
-
-
-def _error_by_scale(g: Any, s: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
-    y = _total(a, b) * np.sum(g * s, axis=-1) - (1.0 if a is None else a) * _of_targets(g, targets)
-    return np.where(targets >= 0, y if b is None else y - g @ b, 0.0)
-
-
-@mg.primitive(  # type: ignore[untyped-decorator]
-    scale=_error_by_scale, s=lambda g, scale, a, b: g * np.expand_dims(scale * _total(a, b), -1)
-)
-def cross_entropy_error(scale: Array, s: Array, targets: Array, a: Array | None, b: Array | None) -> Array:
-    """∂ℓ/∂x of each row, times its scale: (R,) and (R, C) to (R, C)."""
-    scale = np.where(targets >= 0, scale, 0.0)
-    error = s * np.expand_dims(scale * _total(a, b), -1)
-    if b is not None:
-        error -= np.expand_dims(scale, -1) * b
-    rows = backend.module_of(targets).arange(targets.shape[0])
-    error[rows, np.maximum(targets, 0)] -= scale if a is None else scale * a
-    return error
-
-
-def _cross_entropy_rule(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
-    (by_loss, by_s), (_, s) = g, y
-    by_logits = None if by_loss is None else cross_entropy_error(by_loss, s, targets, a, b)
-    if by_s is None:
-        return by_logits
-    through_s = s * (by_s - np.sum(by_s * s, axis=-1, keepdims=True))
-    return through_s if by_logits is None else by_logits + through_s
-
-
-@mg.primitive(logits=_cross_entropy_rule)  # type: ignore[untyped-decorator]
-def cross_entropy(logits: Array, targets: Array, a: Array | None = None, b: Array | None = None) -> tuple[Array, Array]:
-    """ℓ and s of each row: logits (R, C) and targets (R,), negative for what does not count, to (R,) and (R, C).
-
-    a  (R,) the weight of each row's target, or None: 1
-    b  (C,) the weight of every class in every row, or None: 0
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):  # rows of infinities, or that do not count
-        largest = np.max(logits, axis=-1, keepdims=True)
-        z = logits - np.where(np.isfinite(largest), largest, 0.0)
-        of_target, of_all = _of_targets(z, targets), 0.0 if b is None else z @ b
-        s = np.exp(z, out=z)
-        total = np.sum(s, axis=-1)
-        loss = _total(a, b) * np.log(total) - (of_target if a is None else a * of_target) - of_all
-        s *= np.expand_dims(1 / total, -1)
-    s[targets < 0] = 0.0
-    return np.where(targets >= 0, loss, 0.0), s
-
-
-# ---- the losses --------------------------------------------------------------------------------------------------
 
 
 class _ClassLoss(Loss):
@@ -114,9 +47,9 @@ class _ClassLoss(Loss):
             )
         return classes
 
-    def targets(self, input: mg.Tensor, target: Array, mask: Any) -> Array:
+    def targets(self, input: mg.Tensor, target: Array, mask: Any, classes: int | None = None) -> Array:
         """Integer targets (...), −1 where they do not count; errors for those that do not fit."""
-        title, shape, classes = type(self).__name__, input.shape[:-1], input.shape[-1]
+        title, shape, classes = type(self).__name__, input.shape[:-1], classes or input.shape[-1]
         if target.shape != shape:
             raise ValueError(
                 f"{title}: classes are the last axis of the input {input.shape}, so targets must be of shape {shape}, "
@@ -154,7 +87,7 @@ class NLLLoss(_ClassLoss):
         input = as_tensor(input)
         self.check_classes(input)
         targets = self.targets(input, array_beside(target, input), mask)
-        loss, counted = -_of_targets(input, targets), targets >= 0
+        loss, counted = -of_targets(input, targets), targets >= 0
         if self.weight is not None:
             weights = weight_beside(self.weight, input)[np.maximum(targets, 0)]  # (...)
             loss = loss * weights
@@ -195,6 +128,40 @@ class CrossEntropyLoss(_ClassLoss):
         if array.dtype.kind == "f" and array.shape == input.shape:
             return self._of_distributions(input, float_target(target, input), weight, mask)
         targets = self.targets(input, array, mask)
+        return self._of_classes(input, targets, classes, weight, cross_entropy)
+
+    def of_linear(self, linear: Any, x: Any, target: Any, mask: Any = None) -> Any:
+        """The loss of the logits `linear(x)`, which are never made: `loss(linear(x), target, mask)` in half the memory.
+
+        linear  an `nn.Linear`, or what has its `weight` (C, D) and `bias` (C,) or None
+        x       (..., D)
+        target  (...) integers
+
+        What is kept for the gradients is the softmax, and no array of its size is made besides. Meant for the last map
+        of a model with a large vocabulary, over all steps at once.
+
+        >>> import minigrad as mg, nn
+        >>> out, h = nn.Linear(8, 1000), mg.randn(35, 20, 8)
+        >>> target = (mg.rand(35, 20) * 1000).data.astype(int)
+        >>> loss = nn.CrossEntropyLoss().of_linear(out, h, target)
+        """
+        x = as_tensor(x)
+        classes, features = linear.weight.shape
+        check_features(self, x, features, "the map's in_features")
+        if self.weight is not None and self.weight.shape[0] != classes:
+            raise ValueError(
+                f"{type(self).__name__}: weight is for {self.weight.shape[0]} classes, the map has {classes}{here()}"
+            )
+        targets = self.targets(x, array_beside(target, x), mask, classes)
+        weight = None if self.weight is None else weight_beside(self.weight, x)
+
+        def loss_of(rows: Any, *rest: Any) -> Any:
+            return linear_cross_entropy(rows, linear.weight, linear.bias, *rest)
+
+        return self._of_classes(x, targets, classes, weight, loss_of)
+
+    def _of_classes(self, input: Any, targets: Array, classes: int, weight: Array | None, loss_of: Any) -> Any:
+        """The reduced loss; `loss_of` gives that of each row."""
         counted, a, b = targets >= 0, None, None
         if weight is not None:
             a = weight[np.maximum(targets, 0)]  # (...)
@@ -204,8 +171,8 @@ class CrossEntropyLoss(_ClassLoss):
             b = smooth * (np.ones_like(input.data, shape=(classes,)) if weight is None else weight)  # (C,)
             a = (1 - self.label_smoothing) * (np.ones_like(input.data, shape=targets.shape) if a is None else a)
         n = math.prod(targets.shape)
-        rows = input if input.ndim == 2 else input.reshape((n, classes))  # (R, C)
-        loss, _ = cross_entropy(rows, targets.reshape(n), None if a is None else a.reshape(n), b)
+        rows = input if input.ndim == 2 else input.reshape((n, input.shape[-1]))  # (R, ·)
+        loss, _ = loss_of(rows, targets.reshape(n), None if a is None else a.reshape(n), b)
         return self.reduce(loss if targets.ndim == 1 else loss.reshape(targets.shape), counted)
 
     def _of_distributions(self, input: Any, target: Any, weight: Array | None, mask: Any) -> Any:

@@ -18,7 +18,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nn.files import StrPath
 
-from ..files import Document, read_json, write_json
+from ..files import Document, kinds_of, read_json, write_json
 from ..ids import checked_ids
 from ..vocabulary import Vocabulary
 from .normalizing import Normalizer
@@ -304,14 +304,18 @@ class Tokenizer(ABC):
 
     def save(self, path: StrPath) -> None:
         """Write all that encoding and decoding use into a JSON file, atomically."""
-        write_json(path, {
+        write_json(path, self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as values that JSON holds."""
+        return {
             "format": f"nlp.{self._name}",
             "version": VERSION,
             "normalization": self.normalizer.form,
             "lowercase": self.normalizer.lowercase,
             **self._options(),
             "vocabulary": self.vocabulary.to_json(),
-        })  # fmt: skip
+        }
 
     @classmethod
     def load(cls, path: StrPath) -> Self:
@@ -319,8 +323,12 @@ class Tokenizer(ABC):
 
         Raises OSError if there is no such file, ValueError, naming file and field, if it is not a sound one.
         """
-        document = read_json(path)
-        kinds = _kinds(cls) if isabstract(cls) else [cls]
+        return cls.from_json(read_json(path))
+
+    @classmethod
+    def from_json(cls, document: Document) -> Self:
+        """What `to_json` gave, checked."""
+        kinds = kinds_of(cls) if isabstract(cls) else [cls]
         for kind in kinds:
             if kind._is_own(document):
                 return kind._from_document(document)
@@ -368,10 +376,6 @@ class Tokenizer(ABC):
 
 def _bytes(ids: Sequence[int]) -> bytes:
     return np.array(ids, np.int64).tobytes()
-
-
-def _kinds(cls: type[Any]) -> list[type[Any]]:
-    return [kind for below in cls.__subclasses__() for kind in (below, *_kinds(below))]
 
 
 class _Known(dict[str, bytes]):

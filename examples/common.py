@@ -1,0 +1,69 @@
+"""What the examples of `nlp` share: their options, and the loop of training with all that a run leaves behind."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import minigrad as mg
+import nn
+
+
+def options(name: str, text: str | None, *, epochs: int, data: str, use: str) -> argparse.ArgumentParser:
+    """The options that all of them have.
+
+    name  of the example: its files begin with it
+    text  the example's docstring
+    data  what `--data` takes
+    use   what the words after `--load FILE` are
+    """
+    parser = argparse.ArgumentParser(prog=f"{name}.py", description=(text or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help=data)
+    parser.add_argument("--epochs", type=int, default=epochs, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help='"cpu" or "cuda" (default: %(default)s)')
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for what is written (default: out)")
+    parser.add_argument("--load", type=Path, metavar="FILE", help="train nothing; use the model in this file")
+    parser.add_argument("input", nargs="*", help=f"with --load: {use}")
+    parser.set_defaults(name=name)
+    return parser
+
+
+def fit(
+    args: argparse.Namespace, model: Any, optimizer: Any, step: Callable[[Any, Any], Any], batches: Any, *,
+    validation: Iterable[Any] | None = None, **settings: Any,
+) -> nn.History:  # fmt: skip
+    """Train with an `nn.Trainer` until `--epochs` are complete: a progress bar, a checkpoint after each epoch and on
+    Ctrl-C, from which `--resume` goes on, and the curves of the losses as a picture.
+
+    settings  further arguments of the Trainer
+    """
+    args.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.out / f"{args.name}.ckpt"
+    trainer = nn.Trainer(model, optimizer, step, checkpoint=checkpoint, **settings)
+    if args.resume:
+        trainer.resume(checkpoint)
+        print(f"going on after {trainer.reached.epoch} epochs and {trainer.reached.steps} steps")
+    try:
+        history = trainer.fit(batches, args.epochs, validation=validation)
+    except KeyboardInterrupt:
+        raise SystemExit(
+            f"\nstopped after {trainer.reached.steps} steps; the same command with --resume goes on from {checkpoint}"
+        ) from None
+    history.plot(args.out / f"{args.name}-losses.png")
+    return history
+
+
+def run(parser: argparse.ArgumentParser, train: Callable[[Any], None], use: Callable[[Any], None]) -> None:
+    """Read the command line, seed the random numbers, and train, or use what was trained; errors as one line."""
+    args = parser.parse_args()
+    mg.manual_seed(args.seed)
+    if args.input and args.load is None:
+        parser.error(f"{args.input[0]!r}: an input needs --load FILE, a model to use it with")
+    try:
+        (train if args.load is None else use)(args)
+    except (OSError, ValueError, KeyError, FloatingPointError, ImportError) as error:
+        raise SystemExit(f"{parser.prog}: {error}") from None

@@ -1,0 +1,152 @@
+"""The language model: the probability of a text, a token at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+import nn
+from minigrad.scopes import here
+from nn.dropout import undropped
+
+from ..decoding.protocol import Start, Step
+from ..padding import sequence_mask
+from .layers import Cell, make_layers, rows_first
+from .model import Model, positive
+
+Array = Any
+
+
+class LanguageModel(Model):
+    """p(w_1 … w_T) = Π_t p(w_t | w_1 … w_t−1), the past being the state of a recurrent network (Mikolov et al. 2010):
+
+        ids ─ embedding ─ dropout ─ layers ─ dropout ─ (project) ─ out ─ logits
+
+    vocab_size          V
+    embedding_size      E of the embedding
+    hidden_size         H of each layer
+    num_layers          layers, one above the other
+    cell                "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
+    tied                the output map's weight is that of the embedding (Press & Wolf 2017). Where H is not E, a linear
+                        map `project` goes from one to the other
+    dropout             before, between and after the layers (Zaremba et al. 2014)
+    variational         these masks are the same for all steps of a call (Gal & Ghahramani 2016)
+    embedding_dropout   probability to leave out a word of the vocabulary, wherever it stands in a batch (the same)
+    recurrent_dropout   of the recurrent input, one mask for all steps (the same)
+    weight_drop         of the recurrent weights (Merity et al. 2018)
+    eos_id              the token that ends a generated text; None if nothing does
+
+    >>> import numpy as np, minigrad as mg, nn, nlp
+    >>> model = nlp.LanguageModel(50, 16, 16, num_layers=2, tied=True)
+    >>> ids = np.arange(24).reshape(6, 4)                            # (T, N)
+    >>> logits, state = model(ids)
+    >>> logits.shape
+    (6, 4, 50)
+    >>> loss, state = model.loss(ids, (ids + 1) % 50, nn.detach(state))
+    """
+
+    def __init__(
+        self, vocab_size: int, embedding_size: int = 200, hidden_size: int = 200, num_layers: int = 1, *,
+        cell: Cell = "lstm", tied: bool = False, dropout: float = 0.0, variational: bool = False,
+        embedding_dropout: float = 0.0, recurrent_dropout: float = 0.0, weight_drop: float = 0.0,
+        eos_id: int | None = None, device: str = "cpu", dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(locals())
+        positive("LanguageModel", vocab_size=vocab_size, embedding_size=embedding_size, hidden_size=hidden_size,
+                 num_layers=num_layers)  # fmt: skip
+        made = {"device": device, "dtype": dtype}
+        self.eos_id = eos_id
+        self.embedding = nn.Embedding(vocab_size, embedding_size, **made)
+        self.words = nn.Dropout(embedding_dropout)
+        self.dropout = nn.VariationalDropout(dropout) if variational else nn.Dropout(dropout)
+        self.layers = make_layers(
+            cell, embedding_size, hidden_size, num_layers, dropout=dropout, variational=variational,
+            recurrent_dropout=recurrent_dropout, weight_drop=weight_drop, **made,
+        )  # fmt: skip
+        projected = tied and hidden_size != embedding_size
+        self.project = nn.Linear(hidden_size, embedding_size, **made) if projected else None
+        self.out = nn.Linear(embedding_size if tied else hidden_size, vocab_size, **made)
+        if tied:
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be far too much for an output map
+            self.out.weight = self.embedding.weight
+        self.criterion = nn.CrossEntropyLoss()
+
+    # ---- over all steps ------------------------------------------------------------------------------------------
+
+    def encode(self, ids: Any, state: Any = None) -> tuple[Any, Any]:
+        """What the output map sees after each of the ids (T, N): (T, N, ·), and the state that goes on.
+
+        state  what such a call returned, or None at the beginning. `nn.TBPTT(k1)(model.encode, ids, batch_axis=1)`
+               carries it through a stream of windows
+        """
+        ids = self.checked(ids, self.embedding.weight)
+        words = self.embedding(ids)  # (T, N, E)
+        if self.training and self.words.p:
+            words = words * np.expand_dims(self._kept_words()[ids], -1)
+        h, state = self.layers(self.dropout(words), state)
+        h = self.dropout(h)
+        return (h if self.project is None else self.project(h)), state
+
+    def _kept_words(self) -> Any:
+        """(V,) 0 for words of the vocabulary that are left out of a batch, else 1 / (1 − p)."""
+        weight = self.embedding.weight
+        return self.words(mg.ones(weight.shape[0], dtype=weight.dtype, device=weight.device))
+
+    def forward(self, ids: Any, state: Any = None) -> tuple[Any, Any]:
+        """Logits (T, N, V) of what follows each of the ids (T, N), and the state that goes on."""
+        h, state = self.encode(ids, state)
+        return self.out(h), state
+
+    def loss(self, ids: Any, targets: Any, state: Any = None, *, mask: Any = None) -> tuple[Any, Any]:
+        """Mean of −log p(target), in nats a token, and the state that goes on. exp(loss) is the perplexity.
+
+        ids, targets  (T, N); a target of −100 does not count
+        mask          (T, N) booleans: False does not count, either
+        """
+        h, state = self.encode(ids, state)
+        return self.loss_of(h, targets, mask), state
+
+    def loss_of(self, h: Any, targets: Any, mask: Any = None) -> Any:
+        """The same from what `encode` gave; the softmax over V is one operation over all steps."""
+        return self.criterion.of_linear(self.out, h, targets, mask)
+
+    def log_probability(self, ids: Any, lengths: Any = None) -> Any:
+        """log p(w_2 … w_T | w_1) of each sequence of ids (T, N), (N,); of the first `lengths` ids of each, if given."""
+        ids = self.checked(ids, self.embedding.weight)
+        if ids.shape[0] < 2:
+            raise ValueError(f"LanguageModel.log_probability: {ids.shape[0]} id has nothing to predict{here()}")
+        real = None if lengths is None else sequence_mask(lengths, ids.shape[0])[1:]
+        h, _ = self.encode(ids[:-1])
+        losses = nn.CrossEntropyLoss(reduction="none").of_linear(self.out, h, ids[1:], real)  # (T − 1, N)
+        return -np.sum(losses, axis=0)
+
+    # ---- one step ------------------------------------------------------------------------------------------------
+
+    def start(self, ids: Any, lengths: Any = None) -> Start:
+        """Where decoding begins: after prompts (T, N) of one token or more, or from first tokens (N,).
+
+        lengths  (N,) of the prompts, from 1 to T, if they differ
+        """
+        array = self.checked(ids, self.embedding.weight, "a prompt's ids", np.ndim(ids))
+        if array.ndim == 1:
+            array = array[None]
+        T, N = self.checked(array, self.embedding.weight, "a prompt's ids").shape
+        state = undropped(self.layers).initial_state(N)
+        last = array[-1]
+        if lengths is None and T > 1:
+            _, state = self.encode(array[:-1], state)
+        elif lengths is not None:
+            real = sequence_mask(lengths, T)
+            if not real[0].all():
+                raise ValueError(f"LanguageModel.start: prompt {int(np.argmin(real[0]))} is empty{here()}")
+            if T > 1:
+                _, state = self.layers(self.embedding(array[:-1]), state, mask=real[1:])
+            last = array[real.sum(axis=0) - 1, np.arange(N)]
+        return Start(last, rows_first(self.layers, state))
+
+    def step(self, ids: Any, state: Any, memory: Any = None) -> Step:
+        """What follows the ids (R,), and the next state."""
+        h, after = self.encode(ids[None], rows_first(self.layers, state))
+        return Step(mg.log_softmax(self.out(h[0])), rows_first(self.layers, after))

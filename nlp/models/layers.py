@@ -1,0 +1,77 @@
+"""The recurrent part of a model, from a few words: which cell, how many layers, which kinds of dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import nn
+from minigrad import trees
+from nn.dropout import undropped
+
+Cell = str | Callable[[int, int], Any]
+LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
+
+
+def make_cell(cell: Cell, input_size: int, hidden_size: int, **options: Any) -> Any:
+    """A cell by its name, "lstm", "gru" or "rnn"; or what a function (input_size, hidden_size) makes.
+
+    options  arguments of the known cells; a function's cell has its own
+    """
+    if not isinstance(cell, str):
+        return cell(input_size, hidden_size)
+    return CELLS[checked_cell(cell)](input_size, hidden_size, **options)
+
+
+def checked_cell(cell: str) -> str:
+    """The name itself; ValueError if there is no such cell."""
+    if cell not in CELLS:
+        raise ValueError(f"cell must be {', '.join(CELLS)}, or a function (input_size, hidden_size), not {cell!r}")
+    return cell
+
+
+def make_layers(
+    cell: Cell, input_size: int, hidden_size: int, num_layers: int, *, dropout: float = 0.0,
+    bidirectional: bool = False, variational: bool = False, recurrent_dropout: float = 0.0, weight_drop: float = 0.0,
+    device: str = "cpu", dtype: Any = None,
+) -> Any:  # fmt: skip
+    """Layers over time: those of `nn`, with PyTorch's names, or `nn.Stacked` for other cells and variational dropout.
+
+    dropout            between the layers; `variational`: one mask for all steps of a call
+    recurrent_dropout  of the recurrent input, one mask for all steps (not for a function's cells)
+    weight_drop        of the recurrent weights (`nn.WeightDrop`)
+    """
+    made = {"device": device, "dtype": dtype}
+    if recurrent_dropout and not isinstance(cell, str):
+        raise ValueError("recurrent_dropout is for the cells lstm, gru and rnn; a function's cell has its own")
+    if isinstance(cell, str) and not (variational and dropout and num_layers > 1):
+        layers = LAYERS[checked_cell(cell)](
+            input_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0,
+            bidirectional=bidirectional, recurrent_dropout=recurrent_dropout, **made,
+        )  # fmt: skip
+    else:
+        options = {"recurrent_dropout": recurrent_dropout, **made}
+        parts: list[Any] = []
+        for k in range(num_layers):
+            if k and variational and dropout:
+                parts.append(nn.VariationalDropout(dropout))
+            width = hidden_size * (1 + bidirectional) if k else input_size
+            cells = [make_cell(cell, width, hidden_size, **options) for _ in range(1 + bidirectional)]
+            parts.append(nn.Bidirectional(*cells) if bidirectional else nn.Recurrent(cells[0]))
+        layers = nn.Stacked(parts, dropout=0.0 if variational else dropout)
+    if not weight_drop:
+        return layers
+    names = [name for name, _ in layers.named_parameters() if name.rpartition(".")[2].startswith("weight_hh")]
+    return nn.WeightDrop(layers, names, weight_drop)
+
+
+def rows_first(layers: Any, state: Any) -> Any:
+    """A layer's state with the batch as the first axis, or, of such a state, the layer's: the same exchange."""
+    axis = getattr(undropped(layers), "batch_axis", 0)
+    if not axis:
+        return state
+    leaves, rebuild = trees.flatten(state)
+    return rebuild([np.swapaxes(s, 0, axis) for s in leaves])

@@ -1,0 +1,134 @@
+"""What all models share: one file that holds all of a model, and checks of the ids it is given."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+import nn
+from minigrad.scopes import here
+from nn.files import StrPath
+from nn.losses import array_beside
+
+from ..files import Document, kinds_of
+from ..tokenizers import Tokenizer
+from ..vocabulary import Vocabulary
+
+Array = Any
+Text = Tokenizer | Vocabulary
+KEY, VERSION = "nlp.model", 1  # under KEY, a file's metadata have how the model was made
+UNSAID = ("self", "__class__", "device", "dtype")  # what a file says otherwise, or not at all
+
+
+class Model(nn.Module):
+    """Base class of the models: a module that knows how it was made.
+
+    given  `locals()` at the beginning of a subclass's `__init__`: its arguments
+
+    texts  tokenizers and vocabularies by name, as they were given to `save`: what turns text into the model's ids
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.options = {name: value for name, value in given.items() if name not in UNSAID}
+        self.texts: dict[str, Text] = {}
+
+    def save(self, path: StrPath, **texts: Text) -> None:
+        """Write the model into one safetensors file, atomically: weights, arguments that it was made with, and texts.
+
+        texts  tokenizers and vocabularies, by the names under which `texts` of the loaded model has them; those that
+               the model has already are written, too
+
+        Functions among the arguments (a cell of one's own) are not written; `load` asks for them. Raises TypeError for
+        texts of another kind, OSError if the file cannot be written.
+        """
+        for name, text in texts.items():
+            if not isinstance(text, Tokenizer | Vocabulary):
+                raise TypeError(f"{self._name}.save: {name} is a {type(text).__name__}, not a tokenizer or vocabulary")
+        self.texts |= texts
+        options = {name: None if callable(value) else value for name, value in self.options.items()}
+        content = {
+            "format": f"nlp.{self._name}",
+            "version": VERSION,
+            "options": options,
+            "functions": [name for name, value in self.options.items() if callable(value)],
+            "texts": {name: text.to_json() for name, text in self.texts.items()},
+        }
+        nn.save(self, path, {KEY: json.dumps(content, allow_nan=False)})
+
+    @classmethod
+    def load(cls, path: StrPath, *, device: str = "cpu", **functions: Any) -> Self:
+        """The model that `save` wrote, in evaluation mode. `nlp.models.Model.load` reads one of any kind.
+
+        functions  the functions among the arguments of a model that was made with them
+
+        Raises OSError if there is no such file; ValueError, naming it, if it is damaged, of another version, holds a
+        model of another kind, or asks for functions that were not given.
+        """
+        metadata = nn.load_metadata(path)
+        if KEY not in metadata:
+            raise ValueError(f"{os.fspath(path)} holds weights only; a file that {cls.__name__}.save wrote says more")
+        try:
+            content = json.loads(metadata[KEY])
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)} is damaged: {error}") from None
+        document = Document(os.fspath(path), content)
+        kinds = {f"nlp.{kind.__name__}": kind for kind in (cls, *kinds_of(cls))}
+        kind = kinds.get(document.get("format", str))
+        if kind is None:
+            document.fail(f"it holds a model of the kind {content['format']}, not {cls.__name__}")
+        document.demand_format(content["format"], VERSION)
+        expected = document.get_list("functions", str)
+        if set(expected) != set(functions):
+            document.fail(
+                f"the model was made with functions for {', '.join(expected) or 'nothing'}, and load was given "
+                f"{', '.join(functions) or 'none'}; it needs the same ones, by name"
+            )
+        weights = nn.load(path, device)
+        dtype = next((w.dtype for w in weights.values() if w.dtype.kind == "f"), None)
+        try:
+            made = kind(**{**document.get("options", dict), **functions}, device=device, dtype=dtype)  # type: ignore
+            made.load_state_dict(weights)
+        except (TypeError, ValueError) as error:
+            document.fail(str(error))
+        texts = document.get_object("texts")
+        for name in texts.content:
+            made.texts[name] = _text_of(texts.get_object(name))
+        return made.eval()
+
+    def checked(self, ids: Any, like: Any, what: str = "ids", ndim: int = 2) -> Array:
+        """Ids as an array of integers beside the weights; errors that say what they should be.
+
+        Raises TypeError for what is no integers, ValueError for another number of axes, or for no ids at all.
+        """
+        array = array_beside(ids, like)
+        if array.dtype.kind not in "iu" and array.size:
+            raise TypeError(f"{self._name}: {what} must be integers, not {array.dtype}{here()}")
+        if array.ndim != ndim:
+            axes = "(T, N)" if ndim == 2 else "(N,)" if ndim == 1 else f"of {ndim} axes"
+            raise ValueError(f"{self._name}: {what} must be {axes}, not {array.shape}{here()}")
+        if not array.size:
+            raise ValueError(f"{self._name}: {what} are empty: {array.shape}{here()}")
+        return array
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+
+def _text_of(document: Document) -> Text:
+    """A tokenizer or a vocabulary, whichever it is."""
+    if document.content.get("format") == "nlp.Vocabulary":
+        return Vocabulary.from_json(document)
+    return Tokenizer.from_json(document)
+
+
+def positive(title: str, **sizes: Any) -> None:
+    """Raise ValueError unless all sizes are positive integers."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"{title}: {name} must be a positive integer, not {size!r}")

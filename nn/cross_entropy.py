@@ -1,0 +1,175 @@
+"""Cross-entropy as one operation: of logits, and of a linear map whose logits nobody else needs.
+
+For a row of logits z, s = softmax(z) and a target class t, the loss is
+
+    ℓ = −a log s_t − Σ_c b_c log s_c,    ∂ℓ/∂z = (a + Σ b) s − a onehot(t) − b,
+
+with a, the weight of the target, and b, what label smoothing gives to every class. The operations have two outputs, ℓ
+and s: s is all that the gradients need of the logits, and since it is on the tape, too, the gradients have gradients. A
+row whose target is negative does not count: its ℓ and s are 0.
+
+Where z = x Wᵀ + bias, for a matrix x of rows, the gradients are products with s, and ∂ℓ/∂z is never made. With k the
+gradient of each row's ℓ:
+
+    ∂ℓ/∂x = (k (a + Σ b)) s W − (k a) W[t] − k (b W)
+    ∂ℓ/∂W = sᵀ (k (a + Σ b)) x − (k a) x, added at the rows t − b (k x)ᵀ
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.rules.indexing import placed
+
+Array = Any
+BLOCK = 2**18  # numbers that are worked on at a time, so that they stay in the cache
+
+
+def of_targets(x: Any, targets: Array) -> Any:
+    """x[r, t_r] of each row r."""
+    return np.take_along_axis(x, np.expand_dims(np.maximum(targets, 0), -1), axis=-1)[..., 0]
+
+
+def _total(a: Array | None, b: Array | None) -> Any:
+    """a + Σ b."""
+    return (1.0 if a is None else a) + (0.0 if b is None else np.sum(b))
+
+
+def _column(v: Any) -> Any:
+    """(R,) as (R, 1)."""
+    return np.expand_dims(v, -1)
+
+
+def _blocks(rows: int, columns: int) -> Iterator[slice]:
+    """All rows, so many at a time that a block of them has about BLOCK numbers."""
+    height = max(BLOCK // max(columns, 1), 1)
+    return (slice(start, start + height) for start in range(0, rows, height))
+
+
+def _softmax_losses(z: Array, targets: Array, a: Array | None, b: Array | None) -> Array:
+    """ℓ of each row of the logits z (R, C), which become s."""
+    losses = []
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rows of infinities, or that do not count
+        for rows in _blocks(*z.shape):
+            s, t, w = z[rows], targets[rows], a if a is None else a[rows]
+            largest = np.max(s, axis=-1, keepdims=True)
+            s -= np.where(np.isfinite(largest), largest, 0.0)
+            of_target, of_all = of_targets(s, t), 0.0 if b is None else s @ b
+            np.exp(s, out=s)
+            total = np.sum(s, axis=-1)
+            loss = _total(w, b) * np.log(total) - (of_target if w is None else w * of_target) - of_all
+            s *= _column(1 / total)
+            losses.append(np.where(t >= 0, loss, 0.0))
+    z[targets < 0] = 0.0
+    return losses[0] if len(losses) == 1 else np.concatenate(losses) if losses else np.zeros_like(z, shape=(0,))
+
+
+# ---- of logits ---------------------------------------------------------------------------------------------------
+
+
+def _error_by_scale(g: Any, s: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
+    y = _total(a, b) * np.sum(g * s, axis=-1) - (1.0 if a is None else a) * of_targets(g, targets)
+    return np.where(targets >= 0, y if b is None else y - g @ b, 0.0)
+
+
+@mg.primitive(  # type: ignore[untyped-decorator]
+    scale=_error_by_scale, s=lambda g, scale, a, b: g * _column(scale * _total(a, b))
+)
+def cross_entropy_error(scale: Array, s: Array, targets: Array, a: Array | None, b: Array | None) -> Array:
+    """∂ℓ/∂z of each row, times its scale: (R,) and (R, C) to (R, C)."""
+    scale = np.where(targets >= 0, scale, 0.0)
+    error = s * _column(scale * _total(a, b))
+    if b is not None:
+        error -= _column(scale) * b
+    rows = backend.module_of(targets).arange(targets.shape[0])
+    error[rows, np.maximum(targets, 0)] -= scale if a is None else scale * a
+    return error
+
+
+def _through_softmax(by_s: Any, s: Any) -> Any:
+    """The gradient at z of one at s."""
+    return s * (by_s - np.sum(by_s * s, axis=-1, keepdims=True))
+
+
+def _by_logits(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
+    (by_loss, by_s), (_, s) = g, y
+    by_logits = None if by_loss is None else cross_entropy_error(by_loss, s, targets, a, b)
+    if by_s is None:
+        return by_logits
+    through_s = _through_softmax(by_s, s)
+    return through_s if by_logits is None else by_logits + through_s
+
+
+@mg.primitive(logits=_by_logits)  # type: ignore[untyped-decorator]
+def cross_entropy(logits: Array, targets: Array, a: Array | None = None, b: Array | None = None) -> tuple[Array, Array]:
+    """ℓ and s of each row: logits (R, C) and targets (R,), negative for what does not count, to (R,) and (R, C).
+
+    a  (R,) the weight of each row's target, or None: 1
+    b  (C,) the weight of every class in every row, or None: 0
+    """
+    z = logits.copy()
+    return _softmax_losses(z, targets, a, b), z
+
+
+# ---- of a linear map ---------------------------------------------------------------------------------------------
+
+
+def _scales(by_loss: Any, targets: Array, a: Array | None, b: Array | None) -> tuple[Any, Any, Any]:
+    """k, k (a + Σ b) and k a of each row."""
+    k = np.where(targets >= 0, by_loss, 0.0)
+    return k, k * _total(a, b), k if a is None else k * a
+
+
+def _by_x(g: list[Any], y: Any, weight: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
+    (by_loss, by_s), (_, s) = g, y
+    through_s = 0.0 if by_s is None else _through_softmax(by_s, s) @ weight
+    if by_loss is None:
+        return through_s
+    k, of_all, of_target = _scales(by_loss, targets, a, b)
+    by_x = _column(of_all) * (s @ weight) - _column(of_target) * weight[np.maximum(targets, 0)]
+    return (by_x if b is None else by_x - _column(k) * (b @ weight)) + through_s
+
+
+def _by_weight(
+    g: list[Any], y: Any, x: Any, weight_shape: tuple[int, int], targets: Array, a: Array | None, b: Array | None
+) -> Any:  # fmt: skip
+    (by_loss, by_s), (_, s) = g, y
+    through_s = 0.0 if by_s is None else _through_softmax(by_s, s).T @ x
+    if by_loss is None:
+        return through_s
+    k, of_all, of_target = _scales(by_loss, targets, a, b)
+    at_targets = placed(_column(of_target) * x, np.maximum(targets, 0), weight_shape)
+    by_weight = s.T @ (_column(of_all) * x) - (at_targets if isinstance(at_targets, mg.Tensor) else _dense(at_targets))
+    return (by_weight if b is None else by_weight - _column(b) * (k @ x)) + through_s
+
+
+def _by_bias(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
+    (by_loss, by_s), (_, s) = g, y
+    through_s = 0.0 if by_s is None else np.sum(_through_softmax(by_s, s), axis=0)
+    if by_loss is None:
+        return through_s
+    k, of_all, of_target = _scales(by_loss, targets, a, b)
+    at_targets = placed(of_target, np.maximum(targets, 0), s.shape[1:])
+    by_bias = of_all @ s - (at_targets if isinstance(at_targets, mg.Tensor) else _dense(at_targets))
+    return (by_bias if b is None else by_bias - np.sum(k) * b) + through_s
+
+
+def _dense(gradient: Any) -> Array:
+    """A gradient as an array."""
+    return gradient.dense() if hasattr(gradient, "dense") else gradient
+
+
+@mg.primitive(x=_by_x, weight=_by_weight, bias=_by_bias)  # type: ignore[untyped-decorator]
+def linear_cross_entropy(
+    x: Array, weight: Array, bias: Array | None, targets: Array, a: Array | None = None, b: Array | None = None
+) -> tuple[Array, Array]:
+    """ℓ and s of each row of logits x Wᵀ + bias, for x (R, D), W (C, D) and bias (C,); the rest as `cross_entropy`."""
+    z = x @ weight.T  # (R, C)
+    if bias is not None:
+        z += bias
+    return _softmax_losses(z, targets, a, b), z
