@@ -3,7 +3,7 @@
 from .batching import Batches, StreamBatches
 from .decoding import Start, Step
 from .ids import one_hot
-from .models import LanguageModel
+from .models import Captioner, LanguageModel, Seq2Seq
 from .padding import Padded, collate, pad, sequence_mask
 from .readers import Stream, python_documentation, read_columns, read_lines, read_pairs, read_text, read_tsv
 from .tokenizers import BPETokenizer, CharTokenizer, NGramTokenizer, Tokenizer, WordTokenizer
@@ -15,11 +15,13 @@ from .word2vec import Word2Vec
 __all__ = [
     "BPETokenizer",
     "Batches",
+    "Captioner",
     "CharTokenizer",
     "LanguageModel",
     "LanguageModelBatches",
     "NGramTokenizer",
     "Padded",
+    "Seq2Seq",
     "Start",
     "Step",
     "Stream",

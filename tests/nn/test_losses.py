@@ -18,7 +18,7 @@ from nn import (
     L1Loss,
     MSELoss,
     NLLLoss,
-    classes,
+    cross_entropy,
 )
 
 Rng = np.random.Generator
@@ -320,7 +320,7 @@ def test_columns_in_memory_stay_columns(rng: Rng) -> None:
     for v in (rows, columns):
         CrossEntropyLoss()(v, t).backward()
     np.testing.assert_allclose(columns.grad.numpy(), rows.grad.numpy(), rtol=1e-5, atol=1e-9)
-    g, _ = classes.cross_entropy_error.forward(np.ones(40, np.float32), columns.data, t, None, None), None
+    g, _ = cross_entropy.cross_entropy_error.forward(np.ones(40, np.float32), columns.data, t, None, None), None
     assert g.flags.f_contiguous
 
 
