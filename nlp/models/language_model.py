@@ -8,7 +8,9 @@ import numpy as np
 
 import minigrad as mg
 import nn
+from minigrad import backend
 from nn.dropout import undropped
+from nn.losses import array_beside
 
 from ..decoding.protocol import Start, Step
 from .layers import Cell, make_layers, rows_first
@@ -108,6 +110,8 @@ class LanguageModel(Model):
 
     def loss_of(self, h: Any, targets: Any, mask: Any = None) -> Any:
         """The same from what `encode` gave; the softmax over V is one operation over all steps."""
+        targets = backend.transfer(array_beside(targets, h), h.device)
+        mask = None if mask is None else backend.transfer(array_beside(mask, h), h.device)
         return self.criterion.of_linear(self.out, h, targets, mask)
 
     def log_probability(self, words: Any) -> Any:
