@@ -1,7 +1,7 @@
 """Text: tokenizers, vocabularies, word vectors, models and decoding."""
 
 from .batching import Batches, StreamBatches
-from .decoding import Start, Step
+from .decoding import Decoded, Hypothesis, Start, Step, beam_search, greedy, rescore, sample
 from .ids import one_hot
 from .models import Captioner, LanguageModel, Seq2Seq
 from .padding import Padded, collate, pad, sequence_mask
@@ -17,6 +17,8 @@ __all__ = [
     "Batches",
     "Captioner",
     "CharTokenizer",
+    "Decoded",
+    "Hypothesis",
     "LanguageModel",
     "LanguageModelBatches",
     "NGramTokenizer",
@@ -32,7 +34,9 @@ __all__ = [
     "Word2Vec",
     "WordTokenizer",
     "WordVectors",
+    "beam_search",
     "collate",
+    "greedy",
     "one_hot",
     "pad",
     "python_documentation",
@@ -41,6 +45,8 @@ __all__ = [
     "read_pairs",
     "read_text",
     "read_tsv",
+    "rescore",
+    "sample",
     "save_ids",
     "sequence_mask",
 ]
