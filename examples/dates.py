@@ -1,6 +1,6 @@
 """Dates as people write them, to dates as machines do: "3rd of May 1979" to 1979-05-03, with attention.
 
-    python examples/dates.py [--epochs 8] [--data FILE]
+    python examples/dates.py [--epochs 4] [--data FILE]
     python examples/dates.py --load out/dates.safetensors "May 3, 1979" "thursday 1 june 2006"
 
 A character model: an encoder in both directions, additive attention, a decoder (Bahdanau, Cho & Bengio 2015). It has
@@ -105,7 +105,7 @@ def use(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = common.options("dates", __doc__, epochs=8, data="files of dates, a tab, and their ISO forms", use="dates")
+    parser = common.options("dates", __doc__, epochs=4, data="files of dates, a tab, and their ISO forms", use="dates")
     parser.add_argument("--embedding", type=int, default=32, help="size of a character's vector (default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=64, help="size H of the states (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=5e-3, help="Adam's learning rate at first (default: %(default)s)")

@@ -3,7 +3,8 @@
 from .batching import Batches, StreamBatches
 from .decoding import Decoded, Hypothesis, Start, Step, beam_search, greedy, rescore, sample
 from .ids import one_hot
-from .models import Captioner, LanguageModel, Seq2Seq
+from .metrics import accuracy, bleu, convert_tags, perplexity, span_f1, spans, tag_constraints, tags_of
+from .models import Captioner, LanguageModel, Seq2Seq, SequenceClassifier, SequenceTagger, Spelled, spell
 from .padding import Padded, collate, pad, sequence_mask
 from .readers import Stream, python_documentation, read_columns, read_lines, read_pairs, read_text, read_tsv
 from .tokenizers import BPETokenizer, CharTokenizer, NGramTokenizer, Tokenizer, WordTokenizer
@@ -24,6 +25,9 @@ __all__ = [
     "NGramTokenizer",
     "Padded",
     "Seq2Seq",
+    "SequenceClassifier",
+    "SequenceTagger",
+    "Spelled",
     "Start",
     "Step",
     "Stream",
@@ -34,11 +38,15 @@ __all__ = [
     "Word2Vec",
     "WordTokenizer",
     "WordVectors",
+    "accuracy",
     "beam_search",
+    "bleu",
     "collate",
+    "convert_tags",
     "greedy",
     "one_hot",
     "pad",
+    "perplexity",
     "python_documentation",
     "read_columns",
     "read_lines",
@@ -49,4 +57,9 @@ __all__ = [
     "sample",
     "save_ids",
     "sequence_mask",
+    "span_f1",
+    "spans",
+    "spell",
+    "tag_constraints",
+    "tags_of",
 ]

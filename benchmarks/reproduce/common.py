@@ -78,7 +78,7 @@ class Run(nn.Trainer):
     def load_state_dict(self, state: Any) -> None:
         """Take over what `state_dict` gave."""
         super().load_state_dict(state)
-        self.seconds = state["seconds"]
+        self.seconds = state.get("seconds", 0.0)
 
 
 def write_row(

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     tokenizer = nlp.CharTokenizer(pad=None, unk=None, bos=None, eos=None).fit([text])
     ids = tokenizer.encode(text)
     model = nlp.LanguageModel(len(tokenizer), 128, 128, 2, device=args.device)
-    optimizer = nn.RMSprop(model.named_parameters(), lr=2e-3, alpha=0.95, clip_value=(-5, 5))
+    optimizer = nn.RMSprop(model.named_parameters(), lr=2e-3, clip_value=(-5, 5))
     run = train(model, optimizer, 50)
     run.go(args.out / f"shakespeare-{args.seed}.ckpt", nlp.LanguageModelBatches(ids[:cut], 50, 50), args.epochs,
            nlp.LanguageModelBatches(ids[cut:], 50, 50))  # fmt: skip
