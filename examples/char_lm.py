@@ -94,8 +94,8 @@ def train(args: argparse.Namespace) -> None:
     print("-" * 80)
     print(go_on(model, ["The "], args)[0])
     print("-" * 80)
-    lines = text[cut + 2000 :].split("\n", 1)[-1].split("\n")[:24]
-    draw_surprise(model, "\n".join(line[:90] for line in lines), args.out / "char_lm-surprise.png")
+    shown = text[cut:].split("\n")[-60:][:24]  # of the end of the held-out text
+    draw_surprise(model, "\n".join(line[:90] for line in shown), args.out / "char_lm-surprise.png")
     print(f"see {args.out / 'char_lm-surprise.png'}; the model is in {args.out / 'char_lm.safetensors'}")
 
 

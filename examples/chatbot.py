@@ -132,8 +132,7 @@ def train(args: argparse.Namespace) -> None:
     for n in np.random.default_rng(1).permutation(len(unseen))[:8]:
         print(f"  {unseen[n][0]}\n    {answers[n]}" + ("" if right[n] else f"\n    should be: {gold[n]}"))
     picture = args.out / "chatbot-attention.png"
-    found.attention_map(0, source=[*words.tokenize(unseen[0][0]), "end"], target=[*words.tokenize(answers[0]), "end"],
-                        path=picture)  # fmt: skip
+    common.draw_attention(found, 0, words.tokenize(unseen[0][0]), v, picture)
     print(f"see {picture}; the model is in {args.out / 'chatbot.safetensors'}")
 
 
@@ -148,7 +147,7 @@ def use(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = common.options("chatbot", __doc__, epochs=30, data="files of questions, a tab, and answers",
+    parser = common.options("chatbot", __doc__, epochs=20, data="files of questions, a tab, and answers",
                             use="questions; without any, a conversation")  # fmt: skip
     parser.add_argument("--hidden", type=int, default=96, help="size H of the states (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=4e-3, help="Adam's learning rate at first (default: %(default)s)")

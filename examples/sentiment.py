@@ -4,8 +4,8 @@
     python examples/sentiment.py --load out/sentiment.safetensors "the acting is fine but the story is not convincing"
 
 The default opinions are made by a small grammar in which order decides: "not", "hardly" and "never" turn a word
-around, and what comes after "but" outweighs what came before. The files of `--data` have a label, 0 or 1, and a sentence
-in each line (such as SST-2). Into `--out` go
+around, and what comes after "but" outweighs what came before. The files of `--data` have a label, 0 or 1, and a
+sentence in each line (such as SST-2). Into `--out` go
 
     sentiment.safetensors  the model with its words
     sentiment-verdict.png  how the verdict changes while a sentence is read

@@ -5,9 +5,10 @@
 
 The default sentences are made by a grammar, and so are the names in them; many of those for testing are new. What a
 new name stands for, its context may tell, and its spelling does: "-burg" is a place, "-ova" a person. So the network
-reads each word a character at a time as well, in both directions, and tags the sentence as a whole (a conditional random
-field over both directions of an LSTM; Lample et al. 2016). Without characters it is left with the context. The files of
-`--data` are as those of CoNLL-2003: a word and its tag, and perhaps columns between them, in each line. Into `--out` go
+reads each word a character at a time as well, in both directions, and tags the sentence as a whole (a conditional
+random field over both directions of an LSTM; Lample et al. 2016). Without characters it is left with the context. The
+files of `--data` are as those of CoNLL-2003: a word and its tag, and perhaps columns between them, in each line. Into
+`--out` go
 
     tagging.safetensors  the model with its words, characters and tags
     tagging-losses.png   the losses

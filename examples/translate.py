@@ -131,10 +131,9 @@ def train(args: argparse.Namespace) -> None:
     for (x, y), answer in zip(tests[:6], answers, strict=False):
         print(f"  {x}\n    {answer}" + ("" if answer == target.decode(target.encode(y)) else f"\n    should be: {y}"))
     shown = int(np.argmin([abs(len(x.split()) - 8) for x, _ in tests]))
-    words = [*source.tokenize(tests[shown][0]), "end"]
     if args.attention != "none":
-        found.attention_map(shown, source=words, target=[*target.tokenize(answers[shown]), "end"],
-                            path=args.out / "translate-attention.png")  # fmt: skip
+        picture = args.out / "translate-attention.png"
+        common.draw_attention(found, shown, source.tokenize(tests[shown][0]), v, picture)
     found.tree(shown, tokens=target.vocabulary).render(args.out / "translate-beam.svg")
     print(f"see {args.out / 'translate-beam.svg'}; the model is in {args.out / 'translate.safetensors'}")
 
