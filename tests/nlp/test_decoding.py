@@ -138,7 +138,7 @@ def test_the_n_best_are_sorted_different_and_as_likely_as_they_say(options: Any)
             assert len(one.log_ps) == len(one.attention) == len(ids)
             np.testing.assert_allclose(one.attention.sum(-1), 1, rtol=1e-10)
             penalised = one.log_p / ((5 + len(ids)) / 6) ** options.get("length_penalty", 0)
-            if one.finished and "coverage_penalty" in options:
+            if "coverage_penalty" in options:
                 covered = np.minimum(one.attention.sum(0), 1)
                 penalised += 0.3 * np.log(covered[covered > 0]).sum()
             np.testing.assert_allclose(one.score, penalised, rtol=1e-10)
@@ -278,7 +278,11 @@ def test_the_largest_are_those_of_a_stable_sort(N: int, M: int, k: int, differen
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 10**different, (N, M)).astype(np.float32)  # many ties, or none
     x[rng.random((N, M)) < 0.3] = -np.inf
-    np.testing.assert_array_equal(largest(x, k), np.argsort(-x, axis=-1, kind="stable")[:, :k])
+    places, values = largest(x, k)
+    expected = np.argsort(-x, axis=-1, kind="stable")[:, :k]
+    there = np.take_along_axis(x, expected, axis=-1)
+    np.testing.assert_array_equal(values, there)
+    np.testing.assert_array_equal(places[there > -np.inf], expected[there > -np.inf])
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------
@@ -290,14 +294,14 @@ def test_the_largest_are_those_of_a_stable_sort(N: int, M: int, k: int, differen
         (greedy, {"max_length": 0}, "greedy: max_length must be an integer of at least 1, not 0"),
         (greedy, {"max_length": 3, "min_length": 4}, "min_length=4 is more than max_length=3"),
         (greedy, {"max_length": 3, "forbidden": [EOS]}, "the token 2, which ends a sequence, is forbidden"),
-        (beam_search, {"max_length": 3, "beam": 0}, "beam must be a positive integer, not 0"),
+        (beam_search, {"max_length": 3, "beam": 0}, "beam must be an integer of at least 1, not 0"),
         (beam_search, {"max_length": 3, "beam": 2, "n_best": 3}, "n_best=3 hypotheses cannot come from a beam of 2"),
         (beam_search, {"max_length": 3, "length_penalty": -1}, "penalties are not negative"),
-        (beam_search, {"max_length": 3, "no_repeat_ngram": 0}, "no_repeat_ngram must be a positive integer"),
-        (sample, {"max_length": 3, "temperature": 0}, "temperature must be positive, not 0; `greedy`"),
+        (beam_search, {"max_length": 3, "no_repeat_ngram": 0}, "no_repeat_ngram must be an integer of at least 1"),
+        (sample, {"max_length": 3, "temperature": 0}, "temperature must be above 0, not 0; `greedy`"),
         (sample, {"max_length": 3, "top_p": 1.2}, "top_p must be above 0 and at most 1, not 1.2"),
-        (sample, {"max_length": 3, "top_k": 0}, "top_k must be a positive integer, not 0"),
-        (sample, {"max_length": 3, "n": 0}, "n must be a positive integer, not 0"),
+        (sample, {"max_length": 3, "top_k": 0}, "top_k must be an integer of at least 1, not 0"),
+        (sample, {"max_length": 3, "n": 0}, "n must be an integer of at least 1, not 0"),
     ],
 )
 def test_settings_that_cannot_be(function: Any, options: Any, message: str) -> None:
@@ -311,7 +315,7 @@ def test_nothing_to_begin_with_and_nothing_possible() -> None:
     ids, state, memory = model.start([1])
     with pytest.raises(ValueError, match="there is no source"):
         greedy(model, nlp.Start(ids[:0], state[:0], memory), max_length=3)
-    with pytest.raises(ValueError, match="no sequence of source 0 is possible"):
+    with pytest.raises(ValueError, match="no token is possible at the first step of source 0"):
         beam_search(model, model.start([1]), max_length=3, min_length=2, forbidden=[0, 1])
     with pytest.raises(ValueError, match="1 sources, but 2 sequences"):
         rescore(model, model.start([1]), [[1], [2]])
