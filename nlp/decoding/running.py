@@ -13,7 +13,7 @@ from ..ids import checked_ids
 from .protocol import Limits, Start, Step
 
 Array = Any
-SHARE = 8  # memory is copied, without the rows of sources that are over, when one of so many sources is over
+SHARE = 16  # memory is copied without the rows of sources that are over when one of so many is
 
 
 class Running:
