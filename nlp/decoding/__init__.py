@@ -2,7 +2,8 @@
 
 from .beam import beam_search
 from .choosing import greedy, rescore, sample
+from .pictures import BeamTree
 from .protocol import Start, Step
 from .results import Decoded, Hypothesis
 
-__all__ = ["Decoded", "Hypothesis", "Start", "Step", "beam_search", "greedy", "rescore", "sample"]
+__all__ = ["BeamTree", "Decoded", "Hypothesis", "Start", "Step", "beam_search", "greedy", "rescore", "sample"]

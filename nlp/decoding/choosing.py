@@ -1,150 +1,192 @@
-"""One token after the other: the likeliest, or one drawn at random."""
+"""One token after the other: the likeliest, one drawn at random, or a given one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
+from minigrad import backend
+from minigrad.randomness import generator
 
-from .protocol import Limits, Start, evaluating, like, limits_of, looked_at, rows_of, spoken
-from .results import Decoded, Hypothesis
+from ..ids import checked_ids
+from .lattice import Lattice, Leaf
+from .protocol import Array, Eos, Limits, Start, check_integer, evaluating, limits_of
+from .results import Decoded, decoded
+from .running import Running
+from .selection import likeliest
 
-Array = Any
+Pick = Callable[[Array, Running], tuple[Array, Array]]
 
 
 def greedy(
-    model: Any, start: Start, *, max_length: int, min_length: int = 0, forbidden: Collection[int | None] = ()
+    model: Any, start: Start, *, max_length: int, min_length: int = 0, eos: Eos = "model",
+    forbidden: Collection[int | None] = (),
 ) -> Decoded:  # fmt: skip
     """The likeliest token at each step; of equally likely ones, that of the smallest id.
 
     model       has `step` and, if sequences can end by themselves, `eos_id`
     start       what the model's `start` gave, for N sources
-    max_length  the most tokens of a sequence; min_length: the fewest
-    forbidden   tokens that never come, such as that for unknown words
+    max_length  the most tokens of a sequence, its end included; min_length: the fewest, without it
+    eos         the token that ends a sequence, or None; by default the model's `eos_id`
+    forbidden   tokens that never come, such as that for unknown words; None among them counts for nothing
 
-    Raises ValueError for limits that cannot be met, FloatingPointError where the model gives NaN.
+    A sequence after which no token is possible ends there, unfinished.
+
+    Raises ValueError for settings that cannot be, or if no token is possible at the first step; FloatingPointError
+    where the model gives NaN.
     """
-    limits = limits_of("greedy", model, start, max_length, min_length, forbidden)
-    return _written("greedy", model, start, limits, lambda log_p: np.argmax(log_p, axis=-1), 1)
+    limits = limits_of("greedy", model, max_length, min_length, eos, forbidden)
+
+    def pick(log_p: Array, running: Running) -> tuple[Array, Array]:
+        ids, log_ps = likeliest(log_p, 1, limits.banned(running.t))
+        return ids[:, 0], log_ps[:, 0]
+
+    return _written("greedy", model, start, limits, pick, 1)
+
+
+@dataclass(frozen=True)
+class _Distribution:
+    """What is drawn from: see `sample`."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+    def draw(self, log_p: Array, u: Array, banned: Sequence[int]) -> tuple[Array, Array]:
+        """An id (R,) for each row of log_p (R, V), and its log-probability there (R,), by numbers u (R,) from [0, 1):
+        where they fall into the cumulated probabilities. −∞ where nothing is possible, NaN where there is a NaN."""
+        places = None  # in the order of ids
+        if self.top_k is not None:
+            places, x = likeliest(log_p, self.top_k, banned)
+        else:
+            x = log_p.copy()
+            x[:, list(banned)] = -np.inf
+            if self.top_p is not None:
+                places = np.argsort(-x, axis=-1, kind="stable")
+                x = np.take_along_axis(x, places, axis=-1)
+        high = np.max(x, axis=-1, keepdims=True)
+        p = np.exp((x - np.where(np.isfinite(high), high, 0.0)) / self.temperature)
+        cumulated = np.cumsum(p, axis=-1, dtype=np.float64)
+        total = cumulated[:, -1:]
+        if self.top_p is not None:  # as far as it takes to reach the share
+            first = np.argmax(cumulated >= self.top_p * total, axis=-1)
+            total = np.take_along_axis(cumulated, first[:, None], axis=-1)
+        u = backend.from_numpy(u[:, None], backend.device_of(x))
+        below = np.minimum(u * total, np.nextafter(total, 0.0))  # the product may be rounded up
+        drawn = np.minimum((cumulated <= below).sum(axis=-1, keepdims=True), x.shape[-1] - 1)
+        value = np.where(total > 0, np.take_along_axis(x, drawn, axis=-1), -np.inf) + 0 * total
+        ids = drawn if places is None else np.take_along_axis(places, drawn, axis=-1)
+        return backend.to_numpy(ids)[:, 0], backend.to_numpy(value)[:, 0].astype(np.float64)
 
 
 def sample(
     model: Any, start: Start, *, max_length: int, min_length: int = 0, temperature: float = 1.0,
-    top_k: int | None = None, top_p: float | None = None, n: int = 1, seed: int | None = None,
+    top_k: int | None = None, top_p: float | None = None, seed: int | None = None, n: int = 1, eos: Eos = "model",
     forbidden: Collection[int | None] = (),
 ) -> Decoded:  # fmt: skip
     """Tokens drawn from the model's distribution, or from one that is bolder or safer.
 
-    temperature  τ: the probabilities are those of log p / τ. Below 1, what is likely becomes likelier
-    top_k        draw among the k likeliest tokens only (Fan et al. 2018)
+    temperature  τ: probabilities in proportion to p^(1/τ). Below 1, what is likely becomes likelier
+    top_k        draw among the k likeliest tokens only (Fan et al. 2018); all, if there are not so many
     top_p        draw among the likeliest tokens, as few as have this probability together (Holtzman et al. 2020)
-    n            sequences for each source, the likeliest first
-    seed         of the random numbers; None: minigrad's own (`mg.manual_seed`). What is drawn depends on the seed and
-                 on a sequence's place in the batch
+    seed         of the random numbers; None: minigrad's own (`mg.manual_seed`)
+    n            sequences for each source, independent of each other; the likeliest stands first
 
-    First comes the temperature, then top_k, then top_p. A hypothesis's `log_p` is that of the model as it is. The other
-    arguments, and errors, are those of `greedy`.
+    First comes the temperature, then top_k, then top_p of what is left. A hypothesis's `log_p` and `score` are those of
+    the model as it is, whatever is drawn from. The other arguments, and errors, are those of `greedy`.
+
+    Each sequence has `max_length` random numbers of its own, one for each step. So what is drawn for a source depends
+    on the seed, `n`, `max_length` and the source's place in the batch, not on other sources and when they end.
     """
-    limits = limits_of("sample", model, start, max_length, min_length, forbidden)
-    if not temperature > 0:
-        raise ValueError(f"sample: temperature must be positive, not {temperature!r}; `greedy` is its limit at 0")
+    title = "sample"
+    limits = limits_of(title, model, max_length, min_length, eos, forbidden)
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"{title}: temperature must be above 0, not {temperature!r}; `greedy` is its limit at 0")
     if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"sample: top_p must be above 0 and at most 1, not {top_p!r}")
-    for name, number in (("top_k", top_k), ("n", n)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise ValueError(f"sample: {name} must be a positive integer, not {number!r}")
-    rng = np.random.default_rng(int(mg.rand(1, dtype=np.float64).item() * 2**53) if seed is None else seed)
+        raise ValueError(f"{title}: top_p must be above 0 and at most 1, not {top_p!r}")
+    for name, number, least in (("top_k", top_k, 1), ("n", n, 1), ("seed", seed, 0)):
+        if number is not None or name == "n":
+            check_integer(title, name, number, least)
+    rng = generator("cpu") if seed is None else np.random.default_rng(seed)
+    distribution = _Distribution(float(temperature), top_k, top_p)
+    numbers: Array = rng.random((len(start.ids), n, limits.max_length))
 
-    def pick(log_p: Array) -> Array:
-        p = _softmax(log_p.astype(np.float64) / temperature)
-        if top_k is not None or top_p is not None:
-            p = _likeliest(p, top_k, top_p)
-        cumulated = np.cumsum(p, axis=-1)  # (R, V)
-        drawn = rng.random(len(p)) * cumulated[:, -1]
-        return (cumulated <= drawn[:, None]).sum(axis=-1)
+    def pick(log_p: Array, running: Running) -> tuple[Array, Array]:
+        u = numbers[running.sources, :, running.t].reshape(-1)
+        return distribution.draw(log_p, u, limits.banned(running.t))
 
-    return _written("sample", model, start, limits, pick, n)
+    return _written(title, model, start, limits, pick, n)
 
 
-def _softmax(x: Array) -> Array:
-    p: Array = np.exp(x - x.max(axis=-1, keepdims=True))
-    return p / p.sum(axis=-1, keepdims=True)
-
-
-def _likeliest(p: Array, top_k: int | None, top_p: float | None) -> Array:
-    """The probabilities p (R, V) of the likeliest tokens; 0 for the others."""
-    order = np.argsort(-p, axis=-1, kind="stable")
-    ranked = np.take_along_axis(p, order, axis=-1)
-    kept = np.ones_like(ranked, bool)
-    if top_k is not None:
-        kept[:, top_k:] = False
-    if top_p is not None:
-        ranked = np.where(kept, ranked, 0)
-        before = np.cumsum(ranked, axis=-1) - ranked
-        kept &= before < top_p * ranked.sum(axis=-1, keepdims=True)
-    kept[:, 0] = True
-    of_tokens = np.empty_like(kept)
-    np.put_along_axis(of_tokens, order, kept, axis=-1)
-    return np.where(of_tokens, p, 0)
-
-
-def _written(
-    title: str, model: Any, start: Start, limits: Limits, pick: Callable[[Array], Array], each: int
-) -> Decoded:  # fmt: skip
-    """Sequences that grow by what `pick` chooses from log-probabilities (R, V), `each` of them for each source."""
-    numbers = np.arange(len(start.ids))
-    rows = np.repeat(numbers, each)  # (R,) the source of each row
-    ids, state = rows_of(start.ids, rows), rows_of(start.state, rows)
-    tokens, log_ps, looked = [], [], []
-    lengths = np.full(len(rows), limits.max_length)
-    ended = np.zeros(len(rows), bool)
+def _written(title: str, model: Any, start: Start, limits: Limits, pick: Pick, each: int) -> Decoded:
+    """`each` sequences for each source that grow by what `pick` says of log-probabilities (R, V): ids and
+    log-probabilities (R,)."""
+    running = Running(title, model, start, limits, each)
+    N = len(running.sources)
+    lattice = Lattice(N)
+    open_ = np.ones((N, each), bool)
+    totals: Array = np.zeros((N, each))
+    steps: Array = np.full((N, each), -1)  # see `Leaf`
+    ends: Array = np.full((N, each), np.nan)
     with evaluating(model):
-        for t in range(limits.max_length):
-            step = model.step(ids, state, start.memory)
-            state, log_p = step.state, spoken(title, step, t, numbers)
-            allowed = log_p.copy()
-            limits.apply(allowed, t)
-            chosen = pick(allowed)  # (R,)
-            tokens.append(chosen)
-            log_ps.append(np.take_along_axis(log_p, chosen[:, None], axis=-1)[:, 0])
-            looked.append(looked_at(step))
-            lengths[~ended & (chosen == limits.eos)] = t
-            ended |= chosen == limits.eos
-            if ended.all():
+        for t, _ in mg.steps(range(limits.max_length)):
+            log_p, attention = running.step()
+            now, n = running.sources, len(running.sources)
+            ids, log_ps = (part.reshape(n, each) for part in pick(log_p, running))
+            running.check(log_ps.reshape(-1, 1), open_[now])
+            stuck = open_[now] & (log_ps == -np.inf)
+            if t == 0 and stuck.any():
+                raise ValueError(
+                    f"{title}: no token is possible at the first step of source {stuck.any(axis=1).argmax()}"
+                )
+            ended = open_[now] & ~stuck & (ids == (-1 if limits.eos is None else limits.eos))
+            totals[now] += np.where(open_[now] & ~stuck, log_ps, 0.0)
+            ends[now] = np.where(ended, log_ps, ends[now])
+            open_[now] &= ~(stuck | ended)
+            steps[now] += open_[now]
+            places = np.broadcast_to(np.arange(each), (n, each))
+            lattice.add(now, places, ids, log_ps, None, attention)
+            if not open_.any():
                 break
-            ids = like(chosen, start.ids)
-    written, of_tokens = np.stack(tokens), np.stack(log_ps).astype(np.float64)  # (T, R)
-    attention = None if looked[0] is None else np.stack([w for w in looked if w is not None])  # (T, R, S)
-    found = []
-    for r, T in enumerate(lengths.tolist()):
-        part = of_tokens[: T + ended[r], r]
-        weights = None if attention is None else attention[: T + ended[r], r]
-        found.append(
-            Hypothesis(written[:T, r], float(part.sum()), float(part.sum()), part, bool(ended[r]), weights)
-        )  # fmt: skip
-    groups = [sorted(found[k : k + each], key=lambda one: -one.score) for k in range(0, len(found), each)]
-    return Decoded(groups)
+            going = running.going(~open_[now].any(axis=1))
+            running.go_on(going, places[going], ids[going])
+    order = np.argsort(-totals, axis=-1, kind="stable")
+    scores, steps, ends = (np.take_along_axis(part, order, axis=-1).reshape(-1) for part in (totals, steps, ends))
+    leaves = Leaf(np.repeat(np.arange(N), each), steps, order.reshape(-1), ends)
+    return decoded(lattice, leaves, scores, limits.eos, tree=False)
 
 
-def rescore(model: Any, start: Start, sequences: Sequence[Any]) -> list[float]:
-    """log p of a sequence for each source, through the model's steps.
+def rescore(model: Any, start: Start, sequences: Sequence[Any]) -> Array:
+    """log p of a sequence for each source, (N,) float64, through the model's steps.
 
-    sequences  (T_n,) ids each, with the token that ends them if they are finished
+    sequences  N arrays or lists of ids, (T_n,) each; with the token that ends it, if that is to count
+
+    Raises ValueError if there are not N of them, or for ids that the model has not; TypeError for what is no ids.
     """
-    if len(sequences) != len(start.ids):
-        raise ValueError(f"rescore: there are {len(start.ids)} sources, but {len(sequences)} sequences")
-    arrays = [np.asarray(sequence, np.int64) for sequence in sequences]
-    ids, state, memory = start
-    totals = np.zeros(len(arrays))
+    title = "rescore"
+    longest = max(map(len, sequences), default=0)
+    limits = Limits(longest, 0, None, ())
+    running = Running(title, model, start, limits)
+    N = len(running.sources)
+    if len(sequences) != N:
+        raise ValueError(f"{title}: there are {N} sources, but {len(sequences)} sequences")
+    given, there = np.zeros((longest, N), np.int64), np.zeros((longest, N), bool)
+    for k, sequence in enumerate(sequences):
+        ids: Array = backend.to_numpy(checked_ids(title, sequence, np.iinfo(np.int64).max, ndim=1))
+        given[: len(ids), k], there[: len(ids), k] = ids, True
+    totals = np.zeros(N)
     with evaluating(model):
-        for t in range(max(map(len, arrays))):
-            step = model.step(ids, state, memory)
-            state, log_p = step.state, spoken("rescore", step, t, np.arange(len(arrays)))
-            real = np.array([len(a) > t for a in arrays])
-            following = np.array([a[t] if len(a) > t else 0 for a in arrays])
-            totals += np.where(real, log_p[np.arange(len(arrays)), following], 0)
-            ids = like(following, start.ids)
-    return [float(total) for total in totals]
+        for t, ids in mg.steps(given):
+            log_p, _ = running.step()
+            checked_ids(title, ids, log_p.shape[1])
+            column = backend.from_numpy(ids[:, None], backend.device_of(log_p))
+            log_ps = backend.to_numpy(np.take_along_axis(log_p, column, axis=-1))
+            running.check(log_ps, there[t])
+            totals += np.where(there[t], log_ps[:, 0], 0.0)
+            running.go_on(np.arange(N), np.zeros((N, 1), np.int64), ids[:, None])
+    return totals

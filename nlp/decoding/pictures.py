@@ -3,99 +3,202 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-from minigrad.pictures.drawing import render_dot, svg_bundle
+import numpy as np
+
+from minigrad.pictures.drawing import MOST, render_dot, svg_bundle
+from minigrad.pictures.labels import Text, label_of, quoted
+from minigrad.pictures.palette import FONT, GOLD, GREY, INK
+from nn.diagnose.result import PLOT_STYLE
 from nn.files import StrPath
 
-Array = Any
-INK, GREY, KEPT = "#333333", "#AAAAAA", "#4477AA"
+from ..tokenizers import Tokenizer
+from ..vocabulary import Vocabulary
+from .lattice import Lattice, Leaf
+from .protocol import Array
+
+Names = Vocabulary | Tokenizer | Sequence[str] | None
+FAINT = "#A8A8A8"
+LONGEST = 24  # characters of a token that are shown
+NOTE = (
+    "on a line: the probability of the token · below a token: log p up to it · boxed: finished, with its score · "
+    "gold: returned · grey: given up"
+)
 
 
-class Branch(NamedTuple):
-    """A token in a beam.
+def name_of(token: int, names: Names) -> str:
+    """What an id is called: a number, if there are no names. Raises ValueError if there is none for it."""
+    if names is None:
+        return str(token)
+    known = names.vocabulary if isinstance(names, Tokenizer) else names
+    tokens = known.tokens if isinstance(known, Vocabulary) else known
+    if token >= len(tokens):
+        raise ValueError(f"tokens: there are {len(tokens)} names, but none for the id {token}")
+    return tokens[token]
 
-    parent    the number of the branch that it continues, −1 for the beginning
-    token     its id
-    log_p     its log-probability after what comes before
-    score     of the hypothesis up to here
-    kept      whether it is a part of a hypothesis that was returned
-    finished  whether it ends a hypothesis
-    """
 
-    parent: int
-    token: int
-    log_p: float
-    score: float
-    kept: bool
-    finished: bool
+def visible(name: str) -> str:
+    """A token with signs for what cannot be seen, and without the rest of what is too long."""
+    shown = name.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
+    shown = "".join([c if c.isprintable() else f"U+{ord(c):04X}" for c in shown]) or "∅"
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+# ---- the beam ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Tree:
-    """The hypotheses that were in the beam, as a tree: from left to right a step at a time.
+class BeamNode:
+    """A hypothesis that was in the beam, by its last token.
 
-    What was returned is blue and bold; what was given up is grey; a box is the end of a hypothesis, with its score.
-    Next to a line stands the probability of the token after what is before it.
+    parent  the node that it continues; "" for the empty hypothesis, which is the first node
+    token   the name of the last token
+    log_p   its log-probability after what comes before
+    value   log p of the whole; of what is finished, the score
+    kind    "start", "open", "finished", or "cut" for a hypothesis that was returned although it is not finished
+    rank    1, 2, ... of a hypothesis that was returned; 0 for others
+    kept    whether it is a part of one that was returned
+    given_up  whether nothing that was finished or returned goes on from here
     """
 
-    branches: list[Branch]
-    names: list[str] | None = None
+    id: str
+    parent: str
+    token: str
+    log_p: float
+    value: float
+    kind: str
+    rank: int = 0
+    kept: bool = False
+    given_up: bool = False
 
-    def named(self, names: list[str] | None) -> Tree:
-        """The same tree with these names of the tokens."""
-        return replace(self, names=names)
+
+@dataclass(frozen=True, repr=False)
+class BeamTree:
+    """The hypotheses of a beam, step by step from left to right: plain data.
+
+    `render("tree.svg")`, also .png, .pdf and .dot, draws it; `dot()` is its text in Graphviz's language. Notebooks
+    display it.
+    """
+
+    nodes: tuple[BeamNode, ...]
 
     def dot(self) -> str:
-        """The tree in Graphviz's language."""
+        """The tree in Graphviz's language. Needs nothing installed."""
         lines = [
             "digraph beam {",
-            '  rankdir=LR; ranksep=0.35; nodesep=0.12; bgcolor="white"',
-            f'  node [fontname="Helvetica", fontsize=12, shape=plaintext, margin="0.06,0.03", height=0.2, width=0.2, '
-            f'fontcolor="{INK}"]',
-            f'  edge [fontname="Helvetica", fontsize=9, arrowhead=none, color="{GREY}", fontcolor="{GREY}"]',
-            f'  root [shape=circle, label="", width=0.12, height=0.12, style=filled, fillcolor="{INK}", color="{INK}"]',
+            f'  rankdir=LR; ranksep=0.5; nodesep=0.1; bgcolor="white"; fontname="{FONT}"; fontsize=9; '
+            f'fontcolor="{GREY}"; labelloc=b; labeljust=l; label={quoted(NOTE)};',
+            f'  node [fontname="{FONT}" fontsize=11 height=0.3 width=0.3 margin="0.06,0.03" shape=plaintext];',
+            f'  edge [fontname="{FONT}" fontsize=9 arrowhead=none];',
         ]
-        for number, one in enumerate(self.branches):
-            name = str(one.token) if self.names is None else self.names[one.token]
-            color = KEPT if one.kept else GREY
-            label = _escaped(_visible(name))
-            if one.finished:
-                label += f"\\n{one.score:.2f}"
-                look = f'shape=box, style="rounded{",bold" if one.kept else ""}", color="{color}", margin="0.08,0.04"'
-            else:
-                look = 'shape=plaintext, fontname="Helvetica-Bold"' if one.kept else "shape=plaintext"
-            lines.append(f'  n{number} [label="{label}", fontcolor="{color}", {look}]')
-            parent = "root" if one.parent < 0 else f"n{one.parent}"
-            width = ", penwidth=2" if one.kept else ""
-            edge = f'label="{_probability(one.log_p)}", color="{color}", fontcolor="{color}"{width}'
-            lines.append(f"  {parent} -> n{number} [{edge}]")
+        for node in self.nodes:
+            lines.append(f"  {node.id} [{_node(node)}];")
+            if node.parent:
+                ink = FAINT if node.given_up else INK
+                width = 2.2 if node.kept else 0.8
+                lines.append(
+                    f'  {node.parent} -> {node.id} [label=" {_probability(node.log_p)} " color="{ink}" '
+                    f'fontcolor="{ink}" penwidth={width}];'
+                )
         return "\n".join([*lines, "}"]) + "\n"
 
-    def render(self, path: StrPath) -> Any:
-        """Write the picture as .svg, .png, .pdf or .dot, atomically. Raises ImportError without Graphviz."""
+    def render(self, path: str | os.PathLike[str]) -> Path:
+        """Draw to a file, whose ending (.svg, .png, .pdf or .dot) says how; the path. All of it is written, or nothing.
+
+        Raises ValueError for another ending or a tree that is too large, OSError where the file cannot be written,
+        ImportError if nothing is installed that can draw.
+        """
+        if len(self.nodes) > MOST and Path(path).suffix.lower() != ".dot":
+            raise ValueError(
+                f"render: {len(self.nodes):,} hypotheses are more than can be laid out in reason; search with a "
+                "smaller beam or max_length"
+            )
         return render_dot(self.dot(), path)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return svg_bundle(self.dot())
+        return svg_bundle(self.dot()) if len(self.nodes) <= MOST else {"text/plain": self.dot()}
+
+    def __repr__(self) -> str:
+        return f"<BeamTree of {len(self.nodes) - 1} hypotheses, {sum(bool(n.rank) for n in self.nodes)} returned>"
+
+
+def _node(node: BeamNode) -> str:
+    """A node's attributes."""
+    if node.kind == "start":
+        return f'shape=circle style=filled fillcolor="{INK}" color="{INK}" label="" width=0.1 height=0.1'
+    ink = FAINT if node.given_up else INK
+    number = f"#{node.rank}   {node.value:.2f}" if node.rank else f"{node.value:.2f}"
+    text = Text(visible(node.token), (number.replace("-", "−"),), bold=node.kept)
+    look = f'label={label_of(text, FAINT if node.given_up else "#666666")} fontcolor="{ink}"'
+    if node.kind == "open":
+        return look
+    style = "rounded,filled" if node.kind == "finished" else "rounded,filled,dashed"
+    fill, line = ("#F7E3A8", GOLD) if node.rank else ("white", ink)
+    return f'{look} shape=box style="{style}" fillcolor="{fill}" color="{line}" penwidth={1.8 if node.rank else 1}'
 
 
 def _probability(log_p: float) -> str:
-    """As a person reads it: .37, 1, <.01."""
+    """Two digits."""
     p = math.exp(log_p)
-    return "<.01" if p < 0.01 else "1" if p > 0.995 else f"{p:.2f}".lstrip("0")
+    return f"{p:.2f}" if p >= 0.005 else "<0.01"
 
 
-def _visible(name: str) -> str:
-    """The name of a token, with signs for what cannot be seen."""
-    shown = name.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
-    return "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in shown) or "∅"
+def tree_of(
+    lattice: Lattice, n: int, returned: Leaf, scores: Sequence[float], eos: int | None, names: Names
+) -> BeamTree:  # fmt: skip
+    """The tree of source n, given what was returned for it, the best first, and with which scores."""
+    keys = zip(returned.steps.tolist(), returned.places.tolist(), np.isnan(returned.ends).tolist(), strict=True)
+    ranks = {key: rank for rank, key in enumerate(keys, 1)}  # by step and place of the last token, and whether cut off
+    ways = lattice.trace(returned)  # (T, H)
+    end = "end" if names is None or eos is None else name_of(eos, names)
+    nodes = [BeamNode("start", "", "", 0.0, 0.0, "start", kept=True)]
+    before = {0: nodes[0]}  # by place
+    for t, stage in enumerate(lattice.stages):
+        row, here = int(stage.at[n]), {}
+        if row < 0:
+            break
+        if stage.ends is not None:
+            for k, log_p, score in zip(*(part[row].tolist() for part in stage.ends), strict=True):
+                if score > -math.inf:
+                    rank = ranks.get((t - 1, k, False), 0)
+                    nodes.append(
+                        BeamNode(f"end_{t}_{k}", before[k].id, end, log_p, score, "finished", rank, kept=rank > 0)
+                    )
+        open_ = zip(*(part[row].tolist() for part in (stage.parents, stage.tokens, stage.log_ps)), strict=True)
+        for k, (parent, token, log_p) in enumerate(open_):
+            if log_p > -math.inf:
+                rank = ranks.get((t, k, True), 0)
+                value = scores[rank - 1] if rank else before[parent].value + log_p
+                here[k] = BeamNode(
+                    f"at_{t}_{k}", before[parent].id, name_of(token, names), log_p, value, "cut" if rank else "open",
+                    rank, kept=bool((ways[t] == k).any()),
+                )  # fmt: skip
+        nodes += here.values()
+        before = here
+    return BeamTree(_with_given_up(nodes))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+def _with_given_up(nodes: list[BeamNode]) -> tuple[BeamNode, ...]:
+    """The nodes, in their order; those from which nothing comes are given up."""
+    useful = {node.id for node in nodes if node.kind != "open"}
+    for node in reversed(nodes):
+        if node.id in useful:
+            useful.add(node.parent)
+    return tuple([replace(node, given_up=node.id not in useful) for node in nodes])
+
+
+# ---- attention ---------------------------------------------------------------------------------------------------
+
+FONTS = (  # for letters that matplotlib's own font has not, where they are installed
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "PingFang SC", "Noto Sans Arabic", "Noto Sans Hebrew",
+    "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
+)  # fmt: skip
 
 
 def attention_map(
@@ -103,31 +206,32 @@ def attention_map(
 ) -> Any:  # fmt: skip
     """See `Decoded.attention_map`: weights (T, S), a row for each token that was written."""
     try:
+        import matplotlib as mpl
         from matplotlib.figure import Figure
+        from matplotlib.font_manager import fontManager
     except ImportError as error:
-        raise ImportError("attention_map needs matplotlib: pip install 'minigrad[viz]'") from error
-    T, S = weights.shape
-    columns = [str(s) for s in range(S)] if source is None else [_visible(name) for name in source]
-    rows = [str(t) for t in range(T)] if target is None else [_visible(name) for name in target]
-    if len(columns) > S or len(rows) > T:
-        raise ValueError(
-            f"attention_map: there are weights for {S} positions of the source and {T} tokens, but names for "
-            f"{len(columns)} and {len(rows)}"
-        )
+        raise ImportError("Decoded.attention_map needs matplotlib: pip install 'minigrad[viz]'") from error
+    for what, names, size in (("source", source, weights.shape[1]), ("target", target, weights.shape[0])):
+        if names is not None and len(names) > size:
+            raise ValueError(f"Decoded.attention_map: {len(names)} names of the {what} for {size} positions")
+    columns = list(map(str, range(weights.shape[1]))) if source is None else list(map(visible, source))
+    rows = list(map(str, range(weights.shape[0]))) if target is None else list(map(visible, target))
     shown = weights[: len(rows), : len(columns)]
-    upright = max(map(len, columns)) <= 2
-    figure = Figure(figsize=(1.4 + 0.32 * len(columns), 1.2 + 0.32 * len(rows)), layout="constrained")
-    ax = figure.subplots()
-    image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    ax.set_xticks(range(len(columns)), columns, rotation=0 if upright else 60, ha="center" if upright else "left",
-                  rotation_mode="anchor" if not upright else "default")  # fmt: skip
-    ax.set_yticks(range(len(rows)), rows)
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    ax.set_xlabel("read")
-    ax.xaxis.set_label_position("top")
-    ax.set_ylabel("written")
-    figure.colorbar(image, label="weight", shrink=0.8, pad=0.02)
-    if path is not None:
-        figure.savefig(path, dpi=130)
+    upright = max(map(len, columns), default=0) <= 2
+    installed = {font.name for font in fontManager.ttflist}
+    style: Any = PLOT_STYLE | {"axes.grid": False, "font.family": ["sans-serif", *(f for f in FONTS if f in installed)]}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(1.9 + 0.3 * len(columns), 1.2 + 0.3 * len(rows)), layout="constrained")
+        ax = figure.subplots()
+        image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        ax.set_xticks(range(len(columns)), columns, rotation=0 if upright else 90)
+        ax.set_yticks(range(len(rows)), rows)
+        ax.xaxis.tick_top()
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(True)
+        figure.colorbar(image, label="weight", shrink=0.9, pad=0.02)
+        if path is not None:
+            with warnings.catch_warnings():  # a letter that no font has is drawn as a box
+                warnings.filterwarnings("ignore", "Glyph .* missing from")
+                figure.savefig(path, dpi=200)
     return figure

@@ -1,26 +1,25 @@
-"""What decoding asks of a model: `start`, and a `step` that training may share; and what it is told besides."""
+"""What decoding asks of a model: a `start`, and a `step` that training may share; and what it is told besides."""
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import minigrad as mg
 import nn
-from minigrad import backend, trees
 
 Array = Any
+Eos = int | Literal["model"] | None
 
 
 class Start(NamedTuple):
     """Where decoding begins, for N sources.
 
     ids     (N,) the first inputs: the token that begins a sequence, or the last one of a prompt
-    state   nested tuples, lists and dicts of Tensors (N, ...): what changes from step to step
+    state   nested tuples, lists and dicts of Tensors (N, ...), some perhaps None: what changes from step to step
     memory  the same, of what stays as it is, such as the encoder's outputs; or None. It is never repeated for beams
     """
 
@@ -30,7 +29,8 @@ class Start(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a model says after one step, for R rows: R/N of each source, one source after the other.
+    """What a model says after one step, `model.step(ids, state, memory)`, for R rows: R/N of each source, one source
+    after the other.
 
     log_p      (R, V) log-probabilities of the next token
     state      as in `Start`, (R, ...)
@@ -42,51 +42,54 @@ class Step(NamedTuple):
     attention: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Limits:
     """Which tokens may come when.
 
-    max_length  the most tokens of a sequence, without `eos`
-    min_length  the fewest; before, `eos` cannot come
+    max_length  the most tokens of a sequence, its end included
+    min_length  the fewest, without it: before, `eos` cannot come
     eos         the token that ends a sequence; None: it ends with `max_length`
-    forbidden   tokens that never come
+    forbidden   tokens that never come, each once
     """
 
     max_length: int
-    min_length: int = 0
-    eos: int | None = None
-    forbidden: Collection[int] = field(default=())
+    min_length: int
+    eos: int | None
+    forbidden: tuple[int, ...]
 
-    def check(self, title: str) -> None:
-        """ValueError for what cannot be."""
-        for name, value, least in (("max_length", self.max_length, 1), ("min_length", self.min_length, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{title}: {name} must be an integer of at least {least}, not {value!r}")
-        if self.min_length > self.max_length:
-            raise ValueError(f"{title}: min_length={self.min_length} is more than max_length={self.max_length}")
-        if self.eos is not None and self.eos in self.forbidden:
-            raise ValueError(f"{title}: the token {self.eos}, which ends a sequence, is forbidden")
+    def banned(self, t: int) -> tuple[int, ...]:
+        """The ids that may not come after t tokens."""
+        return self.forbidden if self.eos is None or t >= self.min_length else (*self.forbidden, self.eos)
 
-    def apply(self, scores: Array, t: int) -> None:
-        """Make what may not come after t tokens impossible: scores (..., V), in place."""
-        if self.forbidden:
-            scores[..., list(self.forbidden)] = -np.inf
-        if self.eos is not None and t < self.min_length:
-            scores[..., self.eos] = -np.inf
+    def check_size(self, title: str, V: int) -> None:
+        """Raise ValueError for ids that a model of V tokens has not."""
+        for name, ids in (("eos", () if self.eos is None else (self.eos,)), ("forbidden", self.forbidden)):
+            if wrong := [i for i in ids if not 0 <= i < V]:
+                raise ValueError(f"{title}: {name} has the id {wrong[0]}, but the model has {V} tokens")
 
 
 def limits_of(
-    title: str, model: Any, start: Start, max_length: int, min_length: int, forbidden: Collection[int | None]
+    title: str, model: Any, max_length: int, min_length: int, eos: Eos, forbidden: Collection[int | None]
 ) -> Limits:  # fmt: skip
-    """The limits of a model's sequences. Raises ValueError for what cannot be, or if there is nothing to begin with."""
-    if not len(start.ids):
-        raise ValueError(f"{title}: there is no source")
-    limits = Limits(
-        max_length=max_length, min_length=min_length, eos=getattr(model, "eos_id", None),
-        forbidden=tuple(i for i in forbidden if i is not None),
-    )  # fmt: skip
-    limits.check(title)
-    return limits
+    """The limits of sequences, checked: ValueError, or TypeError, for what cannot be."""
+    check_integer(title, "max_length", max_length, 1)
+    check_integer(title, "min_length", min_length, 0)
+    if min_length > max_length:
+        raise ValueError(f"{title}: min_length={min_length} is more than max_length={max_length}")
+    end = getattr(model, "eos_id", None) if eos == "model" else eos
+    out = tuple(dict.fromkeys([i for i in forbidden if i is not None]))
+    for name, i in (("eos", end), *(("forbidden", i) for i in out)):
+        if i is not None and (isinstance(i, bool) or not isinstance(i, numbers.Integral)):
+            raise TypeError(f"{title}: {name} takes ids, which are integers, not {i!r}")
+    if end in out:
+        raise ValueError(f"{title}: the token {end}, which ends a sequence, is forbidden; eos=None: nothing ends one")
+    return Limits(int(max_length), int(min_length), None if end is None else int(end), tuple(map(int, out)))
+
+
+def check_integer(title: str, name: str, value: Any, least: int) -> None:
+    """Raise ValueError unless it is an integer that is not too small."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:  # type: ignore[operator]
+        raise ValueError(f"{title}: {name} must be an integer of at least {least}, not {value!r}")
 
 
 @contextmanager
@@ -101,44 +104,3 @@ def evaluating(model: Any) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def rows_of(tree: Any, rows: Array) -> Any:
-    """The rows of every array of a nested structure; itself, if they are all rows in their order."""
-    leaves, rebuild = trees.flatten(tree)
-    count = next((len(leaf) for leaf in leaves if leaf is not None), 0)
-    if len(rows) == count and np.array_equal(rows, np.arange(count)):
-        return tree
-    found = []
-    for leaf in leaves:
-        array = leaf.data if isinstance(leaf, mg.Tensor) else leaf
-        if array is not None:
-            array = array[backend.transfer(rows, backend.device_of(array))]
-        found.append(mg.Tensor(array) if isinstance(leaf, mg.Tensor) else array)
-    return rebuild(found)
-
-
-def like(ids: Array, first: Array) -> Array:
-    """Tokens (R,) beside the first ones, for the next step."""
-    return backend.transfer(ids.astype(np.int64), backend.device_of(first))
-
-
-def spoken(title: str, step: Step, t: int, sources: Array) -> Array:
-    """The log-probabilities (R, V) on the CPU. Raises FloatingPointError, with step and source, for NaN.
-
-    sources  (N,) the numbers of the sources that the rows belong to
-    """
-    log_p = backend.to_numpy(step.log_p.data if isinstance(step.log_p, mg.Tensor) else step.log_p)
-    if np.isnan(log_p[:, 0].sum()) and np.isnan(log_p).any():  # a softmax with a NaN has nothing but NaN
-        row = int(np.isnan(log_p).any(axis=1).argmax())
-        raise FloatingPointError(
-            f"{title}: the model gives NaN at step {t} of source {int(sources[row * len(sources) // len(log_p)])}"
-        )
-    return log_p
-
-
-def looked_at(step: Step) -> Array | None:
-    """The weights of attention (R, S) on the CPU, or None."""
-    if step.attention is None:
-        return None
-    return backend.to_numpy(step.attention.data if isinstance(step.attention, mg.Tensor) else step.attention)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,46 +12,58 @@ from nn.files import StrPath
 
 from ..tokenizers import Tokenizer
 from ..vocabulary import Vocabulary
-from .pictures import Tree, attention_map
+from .lattice import Lattice, Leaf
+from .pictures import BeamTree, Names, attention_map, name_of, tree_of
 
 Array = Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hypothesis:
     """A sequence that a model might write.
 
     ids        (T,) its tokens, without those that begin and end it
     log_p      log-probability of these tokens, and of the end if it is finished, given the source
-    score      what it was ranked by: log_p after length and coverage penalties
-    log_ps     (T,), or (T + 1,) if it is finished: the parts of log_p
+    score      what it was ranked by: log_p after penalties for length and coverage
     finished   whether it ended by itself, and not because of `max_length`
-    attention  (T, S) or (T + 1, S) the weights of the source's positions, or None
+    log_ps     (T,), or (T + 1,) if it is finished: the parts of log_p
+    attention  (T, S), or (T + 1, S), the weights of the source's positions at each of these steps; or None
     """
 
     ids: Array
     log_p: float
     score: float
-    log_ps: Array
     finished: bool
-    attention: Array | None = field(default=None, repr=False)
+    log_ps: Array
+    attention: Array | None
+
+    def __repr__(self) -> str:
+        score = f", score={self.score:.4f}" if self.score != self.log_p else ""
+        cut = "" if self.finished else ", not finished"
+        return f"Hypothesis({self.ids.tolist()}, log_p={self.log_p:.4f}{score}{cut})"
 
 
-@dataclass(frozen=True, eq=False)
-class Decoded(Sequence[list[Hypothesis]]):
-    """The hypotheses for N sources: `decoded[n]` has those of source n, the best one first."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Decoded:
+    """The hypotheses for N sources: `decoded[n]` has those for source n, the best one first. Those that are finished
+    come before those that are not; both are sorted by score."""
 
-    hypotheses: list[list[Hypothesis]]
-    trees: list[Tree] | None = field(default=None, repr=False)
+    hypotheses: tuple[list[Hypothesis], ...]
+    _eos: int | None
+    _beam: tuple[Lattice, Leaf] | None
 
     def __len__(self) -> int:
         return len(self.hypotheses)
 
-    def __getitem__(self, n: Any) -> Any:
+    def __getitem__(self, n: int) -> list[Hypothesis]:
         return self.hypotheses[n]
 
     def __iter__(self) -> Iterator[list[Hypothesis]]:
         return iter(self.hypotheses)
+
+    def __repr__(self) -> str:
+        shown = "".join(f"\n  {one}" for one in self.best[:3]) + ("\n  ..." if len(self) > 3 else "")
+        return f"<Decoded for {len(self)} source{'s' * (len(self) != 1)}; the best:{shown}>"
 
     @property
     def best(self) -> list[Hypothesis]:
@@ -71,31 +83,49 @@ class Decoded(Sequence[list[Hypothesis]]):
             return [" ".join(token for token in by.decode(ids) if token not in hidden) for ids in self.ids]
         return [by.decode(ids, skip_special=True) for ids in self.ids]
 
-    def tree(self, n: int = 0, tokens: Vocabulary | Tokenizer | Sequence[str] | None = None) -> Tree:
-        """The beam in which the hypotheses for source n were found, as a picture.
+    # ---- pictures ------------------------------------------------------------------------------------------------
+
+    def tree(self, n: int = 0, tokens: Names = None) -> BeamTree:
+        """The beam in which the hypotheses for source n were found, as a picture: `.render("tree.svg")`, also .png and
+        .pdf, draws it; `.dot()` is its text in Graphviz's language. Notebooks display it.
 
         tokens  what the ids are called: a vocabulary, a tokenizer, or a list of names; numbers without
 
-        Raises ValueError if there was no beam.
+        Raises ValueError if there was no beam, IndexError if there is no such source.
         """
-        if self.trees is None:
-            raise ValueError("Decoded.tree: only a beam search has a tree")
-        names = tokens.vocabulary if isinstance(tokens, Tokenizer) else tokens
-        return self.trees[n].named(None if names is None else list(names))
+        if self._beam is None:
+            raise ValueError("Decoded.tree: there is none; only beam_search makes one")
+        lattice, leaves = self._beam
+        n = range(len(self))[n]
+        mine = Leaf(*(part[leaves.sources == n] for part in leaves))
+        return tree_of(lattice, n, mine, [one.score for one in self[n]], self._eos, tokens)
 
     def attention_map(
-        self, n: int = 0, source: Sequence[str] | None = None, target: Sequence[str] | None = None,
-        path: StrPath | None = None,
-    ) -> Any:  # fmt: skip
-        """Where the decoder looked while it wrote the best hypothesis for source n: a matplotlib Figure.
+        self, n: int = 0, source: Sequence[str] | None = None, target: Names = None, path: StrPath | None = None
+    ) -> Any:
+        """Where the model looked while it wrote the best hypothesis for source n: a matplotlib Figure, a row for each
+        token that was written, the end included.
 
-        source  the names of the source's tokens: only so many of its positions are shown
-        target  the names of what was written, the end included
+        source  the names of the source's tokens: of a padded source, only so many positions are shown
+        target  a vocabulary or tokenizer that names what was written; or a list of the names of these tokens
         path    a file to write the picture to: .png, .svg, .pdf
 
-        Raises ValueError if the model gave no attention, or names do not fit; ImportError without matplotlib.
+        Raises ValueError if the model gave no attention, or if there are more names than positions; ImportError
+        without matplotlib.
         """
-        weights = self.hypotheses[n][0].attention
-        if weights is None:
-            raise ValueError("Decoded.attention_map: the model gave no attention")
-        return attention_map(np.asarray(weights), source, target, path)
+        one = self[n][0]
+        if one.attention is None:
+            raise ValueError("Decoded.attention_map: the model's step gave no attention")
+        if isinstance(target, Vocabulary | Tokenizer):
+            end = [self._eos] if one.finished else []
+            target = [name_of(i, target) for i in [*one.ids.tolist(), *end]]
+        return attention_map(one.attention, source, target, path)
+
+
+def decoded(lattice: Lattice, leaves: Leaf, scores: Array, eos: int | None, tree: bool) -> Decoded:
+    """What a search found: the leaves (H,) with their scores, source by source, the best first."""
+    found: list[list[Hypothesis]] = [[] for _ in range(lattice.N)]
+    ends = (~np.isnan(leaves.ends)).tolist()
+    for n, score, end, one in zip(leaves.sources.tolist(), scores.tolist(), ends, lattice.read(leaves), strict=True):
+        found[n].append(Hypothesis(one.tokens, float(one.log_ps.sum()), score, end, one.log_ps, one.attention))
+    return Decoded(tuple(found), eos, (lattice, leaves) if tree else None)

@@ -1,45 +1,83 @@
-"""The k largest of many numbers, without sorting them all."""
+"""The likeliest of many tokens, without sorting them all."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from minigrad import backend
+
 Array = Any
+WIDEST = 128  # numbers of a block
 
 
-def largest(x: Array, k: int) -> Array:
-    """The places (N, k) of the k largest numbers in each row of x (N, M), the largest first; of equal ones, the place
-    that comes first. All M, if there are fewer than k.
+def largest(x: Array, k: int) -> tuple[Array, Array]:
+    """The k largest numbers of each row of x (R, V), the largest first, and of equal ones that which stands first:
+    their places (R, k), and themselves (R, k) in float64, on the CPU. All V, if there are fewer than k.
 
-    >>> largest(np.array([[1, 5, 5, 2, 0]]), 3).tolist()
-    [[1, 2, 3]]
+    >>> places, values = largest(np.array([[1.0, 5.0, 5.0, 2.0, 0.0]]), 3)
+    >>> places.tolist(), values.tolist()
+    ([[1, 2, 3]], [[5.0, 5.0, 2.0]])
 
-    Rows are cut into blocks, and the k blocks with the largest maxima are kept: the k largest numbers are in these.
+    Where fewer than k are above −∞, −∞ follows, with any places. If there is a NaN in a row, all its values are NaN.
     """
-    N, M = x.shape
-    k = min(k, M)
-    width = math.isqrt(M // k) if M >= 1024 else 1
-    if width < 8:
-        return _sorted(x, k)
-    whole = M // width * width
-    maxima = x[:, :whole].reshape(N, -1, width).max(axis=-1)
-    blocks = np.sort(_sorted(maxima, k), axis=-1)  # (N, k), in the order of places
-    places = (blocks[:, :, None] * width + np.arange(width)).reshape(N, -1)
-    tail = np.broadcast_to(np.arange(whole, M), (N, M - whole))
-    places = np.concatenate([places, tail], axis=-1)
-    return np.take_along_axis(places, _sorted(np.take_along_axis(x, places, axis=-1), k), axis=-1)
+    k = min(k, x.shape[1])
+    width = min(WIDEST, x.shape[1] // (4 * k))
+    return _by_blocks(x, k, width) if width > 1 and backend.on_cpu(x) else _by_sorting(x, k)
 
 
-def _sorted(x: Array, k: int) -> Array:
-    """The same for short rows: what is at least as large as the k-th largest, sorted."""
-    N, M = x.shape
-    threshold = np.partition(x, M - k, axis=-1)[:, M - k, None]
-    rows, columns = np.nonzero(x >= threshold)
-    if len(rows) != N * k:  # some are equal to the k-th
-        return np.argsort(-x, axis=-1, kind="stable")[:, :k]
-    places = columns.reshape(N, k)
-    order = np.argsort(-np.take_along_axis(x, places, axis=-1), axis=-1, kind="stable")
-    return np.take_along_axis(places, order, axis=-1)
+def _by_sorting(x: Array, k: int) -> tuple[Array, Array]:
+    """For short rows, and for GPUs."""
+    order: Array = np.argsort(-x, axis=-1, kind="stable")  # NaN comes last
+    places = order[:, :k]
+    values = np.take_along_axis(x, places, axis=-1)
+    wrong = np.isnan(np.take_along_axis(x, order[:, -1:], axis=-1))
+    places, values, wrong = map(backend.to_numpy, (places, values, wrong))
+    return places, np.where(wrong, np.nan, values.astype(np.float64))
+
+
+def _by_blocks(x: Array, k: int, width: int) -> tuple[Array, Array]:
+    """The k-th largest of the maxima of blocks is a bound: k numbers of a row reach it, and few more do. Only these are
+    sorted; all others are looked at twice, a block and a comparison at a time."""
+    R, V = x.shape
+    whole = V // width * width
+    maxima = x[:, :whole].reshape(R, -1, width).max(axis=-1)
+    if whole < V:
+        maxima = np.concatenate([maxima, x[:, whole:].max(axis=-1, keepdims=True)], axis=-1)
+    high = np.partition(maxima, -k, axis=-1)[:, -k:]  # the lowest first, NaN among them
+    bounds = np.maximum(high[:, :1], np.finfo(x.dtype).min)
+    rows, places = np.divmod(np.flatnonzero(x >= bounds), V)
+    found = x[rows, places].astype(np.float64)
+    order = np.lexsort((-found, rows))
+    counts = np.bincount(rows, minlength=R)[:, None]
+    nth = np.arange(k) + np.cumsum(counts)[:, None] - counts  # (R, k)
+    nth = np.where(np.arange(k) < counts, nth, len(rows))
+    order, places, found = np.append(order, len(rows)), np.append(places, 0), np.append(found, -np.inf)  # what lacks
+    chosen = order[nth]
+    return places[chosen], np.where(np.isnan(high).any(axis=-1, keepdims=True), np.nan, found[chosen])
+
+
+def likeliest(
+    log_p: Array, k: int, banned: Sequence[int] = (), repeats: tuple[Array, Array] | None = None
+) -> tuple[Array, Array]:  # fmt: skip
+    """The k largest of each row of log_p (R, V), as `largest` gives them, without some of the ids.
+
+    banned   ids that may not come; each is there once
+    repeats  (row, id) pairs that may not come: two arrays (P,)
+
+    As many more as may not come are looked for, so that log_p, which is the model's, is neither changed nor copied.
+    """
+    most = 0 if repeats is None else int(np.bincount(repeats[0]).max(initial=0))
+    values: Array
+    places, values = largest(log_p, k + len(banned) + most)
+    if not (len(banned) or most):
+        return places, values
+    out: Array = np.isin(places, banned)
+    if repeats is not None:
+        V = log_p.shape[1]
+        out |= np.isin(places + V * np.arange(len(places))[:, None], repeats[1] + V * repeats[0])
+    values = np.where(out, np.minimum(values, -np.inf), values)  # NaN stays
+    order = np.argsort(-values, axis=-1, kind="stable")[:, :k]
+    return np.take_along_axis(places, order, axis=-1), np.take_along_axis(values, order, axis=-1)

@@ -1,21 +1,19 @@
-"""Decoding against brute force over all sequences, a plain search, and the probabilities that it draws by."""
+"""Greedy and drawn sequences, what all decoding refuses, and the models of `nlp` decoded."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from written_by_tables import Tables
 
 import minigrad as mg
 import nlp
 import nn
 from nlp import LanguageModel, Seq2Seq, beam_search, greedy, rescore, sample
-from nlp.decoding.selection import largest
+from nlp.decoding.choosing import _Distribution
 
 Rng = np.random.Generator
 EOS = 2
@@ -52,69 +50,7 @@ def all_sequences(model: LanguageModel, first: int, longest: int) -> dict[tuple[
     return found
 
 
-# ---- against all sequences ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("alpha", [0.0, 0.8])
-def test_a_beam_that_holds_everything_finds_the_best_sequences(seed: int, alpha: float) -> None:
-    model = language_model(4, seed)
-    every = all_sequences(model, 1, 3)
-    score = {ids: log_p / ((5 + len(ids) + 1) / 6) ** alpha for ids, log_p in every.items()}
-    expected = sorted(score, key=lambda ids: -score[ids])[:5]
-    (found,) = beam_search(
-        model, model.start([1]), beam=200, n_best=5, max_length=4, length_penalty=alpha, forbidden=()
-    )
-    finished = [one for one in found if one.finished and len(one.ids) <= 3]
-    assert [tuple(one.ids) for one in finished] == expected[: len(finished)]
-    assert len(finished) >= 1
-    np.testing.assert_allclose([one.log_p for one in finished], [every[tuple(one.ids)] for one in finished])
-    np.testing.assert_allclose([one.score for one in finished], [score[tuple(one.ids)] for one in finished])
-
-
-def plain_beam(model: Any, start: nlp.Start, beam: int, longest: int) -> list[tuple[float, tuple[int, ...], bool]]:
-    """A beam search for one source as one would write it down: lists of hypotheses, a step of the model for each."""
-    open_, finished = [(0.0, (), start.ids, start.state)], []
-    for t in range(longest):
-        continued = []
-        for total, ids, last, state in open_:
-            step = model.step(last, state, start.memory)
-            continued += [(total + lp, ids, i, step.state) for i, lp in enumerate(step.log_p.numpy()[0])]
-        continued.sort(key=lambda c: -c[0])
-        finished += [(c[0], c[1], True) for c in continued[:beam] if c[2] == EOS]
-        open_ = [(c[0], (*c[1], c[2]), np.array([c[2]]), c[3]) for c in continued if c[2] != EOS][:beam]
-        finished.sort(key=lambda f: -f[0])
-        if finished and (t == longest - 1 or finished[0][0] >= open_[0][0]):
-            return finished
-    return finished + [(o[0], o[1], False) for o in open_]
-
-
-@pytest.mark.parametrize("kind", ["additive", "none"])
-@pytest.mark.parametrize("beam", [1, 2, 3, 5])
-def test_batches_give_what_a_plain_search_of_each_source_gives(kind: str, beam: int) -> None:
-    options = {} if kind == "additive" else {"attention": None, "context": True, "cell": "lstm"}
-    for seed in range(5):
-        model = translator(seed, **options)
-        found = beam_search(model, model.start(SOURCE), beam=beam, max_length=9)
-        for n, one in enumerate(found.best):
-            start = model.start(SOURCE.values[: SOURCE.lengths[n], n : n + 1])
-            total, ids, finished = plain_beam(model, start, beam, 9)[0]
-            assert (tuple(one.ids), one.finished) == (ids, finished)
-            np.testing.assert_allclose(one.log_p, total, rtol=1e-10)
-
-
-# ---- properties --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_greedy_is_a_beam_of_one(seed: int) -> None:
-    model = translator(seed)
-    start = model.start(SOURCE)
-    one, other = greedy(model, start, max_length=12), beam_search(model, start, beam=1, max_length=12)
-    for a, b in zip(one.best, other.best, strict=True):
-        assert (a.ids.tolist(), a.finished) == (b.ids.tolist(), b.finished)
-        np.testing.assert_allclose(a.log_ps, b.log_ps, rtol=1e-12)
-        np.testing.assert_allclose(a.attention, b.attention, rtol=1e-10)
+# ---- the models --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -138,7 +74,7 @@ def test_the_n_best_are_sorted_different_and_as_likely_as_they_say(options: Any)
             assert len(one.log_ps) == len(one.attention) == len(ids)
             np.testing.assert_allclose(one.attention.sum(-1), 1, rtol=1e-10)
             penalised = one.log_p / ((5 + len(ids)) / 6) ** options.get("length_penalty", 0)
-            if one.finished and "coverage_penalty" in options:
+            if "coverage_penalty" in options:
                 covered = np.minimum(one.attention.sum(0), 1)
                 penalised += 0.3 * np.log(covered[covered > 0]).sum()
             np.testing.assert_allclose(one.score, penalised, rtol=1e-10)
@@ -210,6 +146,44 @@ def test_everywhere_the_same(backend: Any) -> None:
     assert len(sample(model, model.start(SOURCE), max_length=6, n=2)[0]) == 2
 
 
+# ---- the likeliest -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("V", [5, 600])
+@pytest.mark.parametrize("options", [{}, {"min_length": 3}, {"forbidden": [None, 4, 1, 4]}, {"eos": None}, {"eos": 2}])
+def test_greedy_is_the_plain_loop(V: int, options: Any) -> None:
+    model = Tables(7, N=20, V=V)
+    end = options.get("eos", model.eos_id)
+    found = greedy(model, model.start(), max_length=8, **options)
+    for n, one in enumerate(found.best):
+        written: list[int] = []
+        for t in range(8):
+            log_p, attention = model.after(n, written)
+            log_p[[i for i in options.get("forbidden", []) if i is not None]] = -np.inf
+            if t < options.get("min_length", 0):
+                log_p[end] = -np.inf
+            token = int(np.argmax(log_p))
+            assert one.log_ps[t] == log_p[token]
+            np.testing.assert_allclose(one.attention[t], attention)
+            if token == end:
+                break
+            written.append(token)
+        assert one.ids.tolist() == written
+        assert one.finished == (token == end)
+        np.testing.assert_allclose([one.score, one.log_p], one.log_ps.sum())
+    assert V == 600 or "eos" in options or model.rows[-1] < 20  # those that are over are left out
+
+
+def test_a_sequence_that_can_go_on_no_more_ends_there() -> None:
+    model = Tables(3, N=1, V=3, eos_id=None)
+    place = model.following(model.following(model.following(7, 1), 2), 2)
+    model.log_p[place] = -np.inf
+    for function in (greedy, sample, beam_search):
+        width = {"beam": 1} if function is beam_search else {}
+        (one,) = function(model, model.start(), max_length=5, forbidden=[0, 1], **width).best
+        assert (one.ids.tolist(), one.finished, len(one.log_ps)) == ([2, 2], False, 2)
+
+
 # ---- drawing at random -------------------------------------------------------------------------------------------
 
 
@@ -269,16 +243,90 @@ def test_the_same_seed_draws_the_same() -> None:
     assert drawn(top_k=1) == [i.tolist() for i in greedy(model, start, max_length=20).ids]
 
 
-# ---- the largest numbers -----------------------------------------------------------------------------------------
+def test_what_is_drawn_for_a_source_does_not_depend_on_the_others() -> None:
+    model = Tables(1, N=30, V=50)
+    options = {"max_length": 12, "n": 2, "seed": 5, "top_k": 20}
+    together = sample(model, model.start(), **options)
+    assert model.rows[0] == 60 > model.rows[-1]
+    few = sample(model, model.start(range(4)), **options)
+    for one, other in zip(few, together, strict=False):
+        assert [a.ids.tolist() for a in one] == [b.ids.tolist() for b in other]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 3000), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**31))
-def test_the_largest_are_those_of_a_stable_sort(N: int, M: int, k: int, different: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x = rng.integers(0, 10**different, (N, M)).astype(np.float32)  # many ties, or none
-    x[rng.random((N, M)) < 0.3] = -np.inf
-    np.testing.assert_array_equal(largest(x, k), np.argsort(-x, axis=-1, kind="stable")[:, :k])
+def test_samples_are_sorted_and_as_likely_as_they_say() -> None:
+    model = Tables(2, N=4, V=6)
+    found = sample(model, model.start(), max_length=6, n=5, temperature=1.7, top_p=0.95, min_length=1, seed=0)
+    for n, ones in enumerate(found):
+        assert len(ones) == 5
+        assert [one.score for one in ones] == sorted([one.score for one in ones], reverse=True)
+        for one in ones:
+            whole = [*one.ids, 0] if one.finished else one.ids
+            np.testing.assert_allclose(one.log_p, model.log_probability(n, whole))
+            np.testing.assert_allclose(one.attention, [model.after(n, whole[:t])[1] for t in range(len(whole))])
+
+
+@pytest.mark.parametrize("settings", [(1.0, None, None), (0.5, 3, None), (1.0, None, 1.0), (2.0, 4, 0.9)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_ends_of_the_unit_interval_draw_what_is_possible(settings: Any, dtype: Any, rng: Rng) -> None:
+    x = rng.standard_normal((500, 7)).astype(dtype)
+    x[:, [0, 6]] = -np.inf
+    for u, banned in itertools.product((0.0, 1 - 2.0**-53), ((), (5, 1))):
+        ids, log_ps = _Distribution(*settings).draw(x, np.full(500, u), banned)
+        assert not np.isin(ids, [0, 6, *banned]).any()
+        np.testing.assert_array_equal(log_ps, x[np.arange(500), ids])
+
+
+def test_top_p_keeps_as_few_as_it_takes(rng: Rng) -> None:
+    p = np.array([[0.05, 0.5, 0.25, 0.2]])
+    for top_p, kept in ((0.4, {1}), (0.5, {1}), (0.51, {1, 2}), (0.75, {1, 2}), (0.76, {1, 2, 3}), (1.0, {0, 1, 2, 3})):
+        u = np.linspace(0, 1, 1000, endpoint=False)
+        ids, _ = _Distribution(1.0, None, top_p).draw(np.log(np.repeat(p, 1000, 0)), u, ())
+        assert set(ids.tolist()) == kept
+
+
+# ---- what it gives back ------------------------------------------------------------------------------------------
+
+
+def test_rescoring_sequences_of_unequal_lengths() -> None:
+    model = Tables(1, N=4)
+    sequences = [[1, 2, 0], [], np.array([3]), mg.tensor([4, 4, 4, 4, 4])]
+    found = rescore(model, model.start(), sequences)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [model.log_probability(n, list(map(int, s))) for n, s in enumerate(sequences)])
+    assert rescore(model, model.start(), [[]] * 4).tolist() == [0.0] * 4
+    with pytest.raises(ValueError, match="rescore: there are 4 sources, but 2 sequences"):
+        rescore(model, model.start(), [[1], [2]])
+    with pytest.raises(ValueError, match="rescore: id 5 is not one of the 5 ids"):
+        rescore(model, model.start(), [[1], [2], [5], [0]])
+    with pytest.raises(TypeError, match="rescore: ids must be integers, not float64"):
+        rescore(model, model.start(), [[1.5], [2], [0], [0]])
+
+
+def test_what_decoding_gives_back() -> None:
+    model = Tables(1, N=3, V=5)
+    found = beam_search(model, model.start(), beam=3, n_best=2, max_length=6, min_length=1, length_penalty=1.0)
+    assert len(found) == len(list(found)) == 3
+    assert found[0] == found.hypotheses[0] == next(iter(found))
+    assert found.best == [found[n][0] for n in range(3)]
+    assert [i.tolist() for i in found.ids] == [one.ids.tolist() for one in found.best]
+    assert all(one.ids.dtype == np.int64 and one.log_ps.dtype == np.float64 for one in found.best)
+    assert repr(found[0][0]).startswith(f"Hypothesis({found.ids[0].tolist()}, log_p=-")
+    assert "score=-" in repr(found[0][0])
+    assert repr(found).startswith("<Decoded for 3 sources; the best:\n  Hypothesis(")
+    assert "not finished" in repr(greedy(model, model.start(), max_length=1, min_length=1))
+    with pytest.raises(IndexError):
+        found[3]
+
+
+def test_texts() -> None:
+    tokenizer = nlp.WordTokenizer(pad=None, bos=None).fit(["so it is"])
+    model = Tables(3, N=4, V=len(tokenizer), eos_id=tokenizer.vocabulary.eos_id)
+    found = beam_search(model, model.start(), max_length=5, min_length=2)
+    expected = [" ".join(tokenizer.vocabulary.decode(ids)) for ids in found.ids]
+    assert found.texts(tokenizer) == found.texts(tokenizer.vocabulary) == expected
+    shown = beam_search(model, model.start(), max_length=5, min_length=2, eos=None)  # the end is a token as others are
+    assert any("<eos>" in tokenizer.vocabulary.decode(ids) for ids in shown.ids)
+    assert not any("<eos>" in text for by in (tokenizer, tokenizer.vocabulary) for text in shown.texts(by))
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------
@@ -290,14 +338,19 @@ def test_the_largest_are_those_of_a_stable_sort(N: int, M: int, k: int, differen
         (greedy, {"max_length": 0}, "greedy: max_length must be an integer of at least 1, not 0"),
         (greedy, {"max_length": 3, "min_length": 4}, "min_length=4 is more than max_length=3"),
         (greedy, {"max_length": 3, "forbidden": [EOS]}, "the token 2, which ends a sequence, is forbidden"),
-        (beam_search, {"max_length": 3, "beam": 0}, "beam must be a positive integer, not 0"),
+        (beam_search, {"max_length": 3, "beam": 0}, "beam must be an integer of at least 1, not 0"),
         (beam_search, {"max_length": 3, "beam": 2, "n_best": 3}, "n_best=3 hypotheses cannot come from a beam of 2"),
         (beam_search, {"max_length": 3, "length_penalty": -1}, "penalties are not negative"),
-        (beam_search, {"max_length": 3, "no_repeat_ngram": 0}, "no_repeat_ngram must be a positive integer"),
-        (sample, {"max_length": 3, "temperature": 0}, "temperature must be positive, not 0; `greedy`"),
+        (beam_search, {"max_length": 3, "no_repeat_ngram": 0}, "no_repeat_ngram must be an integer of at least 1"),
+        (sample, {"max_length": 3, "temperature": 0}, "temperature must be above 0, not 0; `greedy`"),
         (sample, {"max_length": 3, "top_p": 1.2}, "top_p must be above 0 and at most 1, not 1.2"),
-        (sample, {"max_length": 3, "top_k": 0}, "top_k must be a positive integer, not 0"),
-        (sample, {"max_length": 3, "n": 0}, "n must be a positive integer, not 0"),
+        (sample, {"max_length": 3, "top_k": 0}, "top_k must be an integer of at least 1, not 0"),
+        (sample, {"max_length": 3, "n": 0}, "n must be an integer of at least 1, not 0"),
+        (sample, {"max_length": 3, "n": None}, "n must be an integer of at least 1, not None"),
+        (sample, {"max_length": 3, "seed": -1}, "seed must be an integer of at least 0, not -1"),
+        (sample, {"max_length": 3, "top_p": float("nan")}, "top_p must be above 0 and at most 1, not nan"),
+        (sample, {"max_length": 3, "temperature": float("nan")}, "temperature must be above 0, not nan"),
+        (beam_search, {"max_length": 3, "coverage_penalty": float("nan")}, "penalties are not negative"),
     ],
 )
 def test_settings_that_cannot_be(function: Any, options: Any, message: str) -> None:
@@ -311,7 +364,7 @@ def test_nothing_to_begin_with_and_nothing_possible() -> None:
     ids, state, memory = model.start([1])
     with pytest.raises(ValueError, match="there is no source"):
         greedy(model, nlp.Start(ids[:0], state[:0], memory), max_length=3)
-    with pytest.raises(ValueError, match="no sequence of source 0 is possible"):
+    with pytest.raises(ValueError, match="no token is possible at the first step of source 0"):
         beam_search(model, model.start([1]), max_length=3, min_length=2, forbidden=[0, 1])
     with pytest.raises(ValueError, match="1 sources, but 2 sequences"):
         rescore(model, model.start([1]), [[1], [2]])
@@ -326,8 +379,100 @@ def test_nan_is_told_with_its_place(function: Any) -> None:
         function(model, start, max_length=3)
 
 
-def test_fewer_tokens_than_the_beam_is_wide() -> None:
-    model = language_model(3)
-    (found,) = beam_search(model, model.start([1]), beam=50, n_best=7, max_length=2)
-    assert len(found) == 7  # the ends after 0 and 1 tokens, 1 + 2, and the 4 of 2 tokens that are open
-    assert math.isclose(sum(math.exp(one.log_p) for one in found), 1, rel_tol=1e-9)
+@pytest.mark.parametrize("V", [5, 3000])
+@pytest.mark.parametrize("function", [greedy, beam_search, sample])
+def test_one_nan_is_enough(function: Any, V: int) -> None:
+    model = Tables(1, N=5, V=V, eos_id=None)
+    place = model.following(model.following(3 * 101 + 7, 1), 4)
+    model.log_p[place, V - 1] = np.nan
+    model.log_p[model.following(3 * 101 + 7, 1), 4] = 9.0  # source 3 writes 4 first
+    with pytest.raises(FloatingPointError, match=f"{function.__name__}: the model gives NaN at step 1 of source 3"):
+        function(model, model.start(), max_length=3)
+    with pytest.raises(FloatingPointError, match="rescore: the model gives NaN at step 1 of source 3"):
+        rescore(model, model.start(), [[1, 1]] * 3 + [[4, V - 1]] + [[1, 1]])
+
+
+def test_nan_after_the_end_harms_nobody() -> None:
+    model = Tables(1, N=40, V=5)
+    first = model.following(model.start().state["place"].data, 1)
+    model.log_p[:, 0] = -50.0
+    model.log_p[first[0]] = np.log([0.996, 0.001, 0.001, 0.001, 0.001])  # source 0 is over at once, and stays a while
+    model.log_p[model.following(first[0], np.arange(5))] = np.nan
+    for found in (greedy(model, model.start(), max_length=4), beam_search(model, model.start(), beam=1, max_length=4)):
+        assert model.rows[-3:] == [40] * 3
+        assert (found.ids[0].tolist(), found.best[0].finished) == ([], True)
+
+
+class Wrong(Tables):
+    """Says something that is no step."""
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(0, N=2)
+        self.said = said
+
+    def step(self, ids: Any, state: Any, memory: Any) -> nlp.Step:
+        return super().step(ids, state, memory)._replace(**self.said)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        (
+            {"log_p": np.zeros((2, 3, 4))},
+            ValueError,
+            r"step gives log_p of float64 \(2, 3, 4\); expected floats \(2, V\)",
+        ),
+        ({"log_p": np.zeros((3, 4))}, ValueError, r"log_p of float64 \(3, 4\)"),
+        ({"log_p": np.zeros((2, 4), int)}, ValueError, r"log_p of int64 \(2, 4\)"),
+        ({"state": mg.zeros((1, 3))}, ValueError, r"the state that the model's step gives has the shape \(1, 3\); exp"),
+        ({"state": {"h": 3.0}}, TypeError, "the state that the model's step gives holds a float; expected Tensors"),
+        ({"attention": np.zeros((2, 3, 1))}, ValueError, r"attention \(2, 3, 1\); expected \(2, S\)"),
+    ],
+)
+@pytest.mark.parametrize("function", [greedy, beam_search, sample])
+def test_steps_that_are_none(function: Any, said: Any, error: Any, message: str) -> None:
+    model = Wrong(**said)
+    with pytest.raises(error, match=f"{function.__name__}: .*{message}"):
+        function(model, model.start(), max_length=3)
+
+
+@pytest.mark.parametrize(
+    ("start", "error", "message"),
+    [
+        (nlp.Start(np.zeros(0, int), None), ValueError, r"there is no source; start.ids has the shape \(0,\)"),
+        (nlp.Start(np.zeros((2, 1), int), None), ValueError, r"start: expected ids of 1 axis, got shape \(2, 1\)"),
+        (nlp.Start([0.5], None), TypeError, "start: ids must be integers, not float64"),
+        (nlp.Start([1, 2], [mg.zeros((3, 4))]), ValueError, r"start.state has the shape \(3, 4\); expected \(2, ...\)"),
+        (nlp.Start([1, 2], None, {"keys": mg.zeros(())}), ValueError, r"start.memory has the shape \(\); expected"),
+        (nlp.Start([1, 2], None, "text"), TypeError, "start.memory holds a str; expected Tensors"),
+    ],
+)
+def test_starts_that_are_none(start: Any, error: Any, message: str) -> None:
+    for function in (greedy, beam_search):
+        with pytest.raises(error, match=message):
+            function(Tables(0), start, max_length=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_length": 2.5}, ValueError, "max_length must be an integer of at least 1, not 2.5"),
+        ({"min_length": -1}, ValueError, "min_length must be an integer of at least 0, not -1"),
+        ({"eos": 5}, ValueError, "eos has the id 5, but the model has 5 tokens"),
+        ({"eos": "</s>"}, TypeError, "eos takes ids, which are integers, not '</s>'"),
+        ({"forbidden": [1, -1]}, ValueError, "forbidden has the id -1, but the model has 5 tokens"),
+        ({"forbidden": ["the"]}, TypeError, "forbidden takes ids, which are integers, not 'the'"),
+        ({"forbidden": range(1, 5), "min_length": 1}, ValueError, "no token is possible at the first step of source 0"),
+    ],
+)
+@pytest.mark.parametrize("function", [greedy, beam_search, sample])
+def test_limits_that_cannot_be(function: Any, options: Any, error: Any, message: str) -> None:
+    model = Tables(0)
+    with pytest.raises(error, match=f"{function.__name__}: {message}"):
+        function(model, model.start(), **{"max_length": 3} | options)
+
+
+def test_a_penalty_for_coverage_needs_attention() -> None:
+    model = Wrong(attention=None)
+    with pytest.raises(ValueError, match="coverage_penalty needs attention, but the model's step gives None"):
+        beam_search(model, model.start(), max_length=3, coverage_penalty=0.2)
