@@ -13,8 +13,10 @@ import nn
 from minigrad.scopes import here
 from nn.files import StrPath
 from nn.losses import array_beside
+from nn.packing import checked_lengths
 
 from ..files import Document, kinds_of
+from ..padding import Padded
 from ..tokenizers import Tokenizer
 from ..vocabulary import Vocabulary
 
@@ -114,6 +116,20 @@ class Model(nn.Module):
         if not array.size:
             raise ValueError(f"{self._name}: {what} are empty: {array.shape}{here()}")
         return array
+
+    def batch_of(self, words: Any, like: Any, what: str = "words") -> tuple[Array, Array | None]:
+        """A batch of sequences as ids (T, N) beside the weights, and lengths (N,); None if all are of T steps.
+
+        words  an `nlp.Padded`, as `nlp.pad` and `nlp.collate` make them, or an array (T, N) of full length
+
+        Raises what `checked` does, and ValueError for lengths that are not from 1 to T, or not one for each sequence.
+        """
+        if not isinstance(words, Padded):
+            if isinstance(words, tuple):
+                raise TypeError(f"{self._name}: {what} must be an nlp.Padded or an array (T, N), not a tuple{here()}")
+            return self.checked(words, like, what), None
+        ids = self.checked(words.values, like, what)
+        return ids, checked_lengths(f"{self._name}: {what}", words.lengths, *ids.shape)
 
     @property
     def _name(self) -> str:
