@@ -15,18 +15,21 @@ MOST = 3000  # nodes: beyond that, Graphviz takes minutes
 
 def render(graph: Graph, path: str | os.PathLike[str]) -> Path:
     """See `Graph.render`."""
-    path = Path(path)
-    ending = path.suffix.lstrip(".").lower()
-    if ending not in ENDINGS:
-        raise ValueError(f"render: cannot draw {path.name!r}; the ending must be .svg, .png, .pdf or .dot")
-    if ending == "dot":
-        return write(path, graph.dot().encode())
-    if len(graph.nodes) > MOST:
+    if len(graph.nodes) > MOST and Path(path).suffix.lower() != ".dot":
         raise ValueError(
             f"render: {len(graph.nodes):,} nodes are more than can be laid out in reason; draw less of the graph, with "
             "view='auto' or 'elided', depth= or collapse=, or look at it with .html()"
         )
-    return write(path, draw(graph.dot(), ending))
+    return render_dot(graph.dot(), path)
+
+
+def render_dot(dot: str, path: str | os.PathLike[str]) -> Path:
+    """Write a text in Graphviz's language, or the picture of it, as the path's ending says."""
+    path = Path(path)
+    ending = path.suffix.lstrip(".").lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"render: cannot draw {path.name!r}; the ending must be .svg, .png, .pdf or .dot")
+    return write(path, dot.encode() if ending == "dot" else draw(dot, ending))
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -72,8 +75,12 @@ def draw(dot: str, ending: str) -> bytes:
 
 def mimebundle(graph: Graph) -> dict[str, str]:
     """What notebooks display."""
-    bundle = {"text/plain": graph.dot()}
-    if len(graph.nodes) <= MOST:
-        with contextlib.suppress(ImportError):  # without a renderer, the text is still there
-            bundle["image/svg+xml"] = draw(bundle["text/plain"], "svg").decode()
+    return svg_bundle(graph.dot()) if len(graph.nodes) <= MOST else {"text/plain": graph.dot()}
+
+
+def svg_bundle(dot: str) -> dict[str, str]:
+    """What notebooks display of a text in Graphviz's language."""
+    bundle = {"text/plain": dot}
+    with contextlib.suppress(ImportError):  # without a renderer, the text is still there
+        bundle["image/svg+xml"] = draw(dot, "svg").decode()
     return bundle

@@ -8,13 +8,13 @@ import numpy as np
 
 import minigrad as mg
 import nn
-from minigrad.scopes import here
+from minigrad import backend
 from nn.dropout import undropped
+from nn.losses import array_beside
 
 from ..decoding.protocol import Start, Step
-from ..padding import sequence_mask
 from .layers import Cell, make_layers, rows_first
-from .model import Model, positive
+from .model import Model, positive, real_steps
 
 Array = Any
 
@@ -110,40 +110,38 @@ class LanguageModel(Model):
 
     def loss_of(self, h: Any, targets: Any, mask: Any = None) -> Any:
         """The same from what `encode` gave; the softmax over V is one operation over all steps."""
+        targets = backend.transfer(array_beside(targets, h), h.device)
+        mask = None if mask is None else backend.transfer(array_beside(mask, h), h.device)
         return self.criterion.of_linear(self.out, h, targets, mask)
 
-    def log_probability(self, ids: Any, lengths: Any = None) -> Any:
-        """log p(w_2 … w_T | w_1) of each sequence of ids (T, N), (N,); of the first `lengths` ids of each, if given."""
-        ids = self.checked(ids, self.embedding.weight)
-        if ids.shape[0] < 2:
-            raise ValueError(f"LanguageModel.log_probability: {ids.shape[0]} id has nothing to predict{here()}")
-        real = None if lengths is None else sequence_mask(lengths, ids.shape[0])[1:]
+    def log_probability(self, words: Any) -> Any:
+        """log p(w_2 … w_T | w_1) of each sequence, (N,), of two tokens or more.
+
+        words  a `Padded` (T, N), or ids alone if all sequences are T long
+        """
+        ids, lengths = self.batch_of(words, least=2)
         h, _ = self.encode(ids[:-1])
-        losses = nn.CrossEntropyLoss(reduction="none").of_linear(self.out, h, ids[1:], real)  # (T − 1, N)
-        return -np.sum(losses, axis=0)
+        real = real_steps(lengths, ids.shape[0], h)
+        criterion = nn.CrossEntropyLoss(reduction="none")
+        return -np.sum(criterion.of_linear(self.out, h, ids[1:], None if real is None else real[1:]), axis=0)
 
     # ---- one step ------------------------------------------------------------------------------------------------
 
-    def start(self, ids: Any, lengths: Any = None) -> Start:
-        """Where decoding begins: after prompts (T, N) of one token or more, or from first tokens (N,).
+    def start(self, prompts: Any) -> Start:
+        """Where decoding begins: after prompts of one token or more.
 
-        lengths  (N,) of the prompts, from 1 to T, if they differ
+        prompts  a `Padded` (T, N), or ids (T, N) that are all T long; or N first tokens, ids (N,)
         """
-        array = self.checked(ids, self.embedding.weight, "a prompt's ids", np.ndim(ids))
-        if array.ndim == 1:
-            array = array[None]
-        T, N = self.checked(array, self.embedding.weight, "a prompt's ids").shape
+        if not isinstance(prompts, tuple) and np.ndim(prompts) == 1:
+            prompts = np.asarray(prompts)[None]  # (1, N)
+        ids, lengths = self.batch_of(prompts, "prompts")
+        T, N = ids.shape
         state = undropped(self.layers).initial_state(N)
-        last = array[-1]
-        if lengths is None and T > 1:
-            _, state = self.encode(array[:-1], state)
-        elif lengths is not None:
-            real = sequence_mask(lengths, T)
-            if not real[0].all():
-                raise ValueError(f"LanguageModel.start: prompt {int(np.argmin(real[0]))} is empty{here()}")
-            if T > 1:
-                _, state = self.layers(self.embedding(array[:-1]), state, mask=real[1:])
-            last = array[real.sum(axis=0) - 1, np.arange(N)]
+        real = real_steps(lengths, T, self.embedding.weight)
+        if T > 1:
+            words = self.dropout(self.embedding(ids[:-1]))
+            _, state = self.layers(words, state, mask=None if real is None else real[1:])
+        last = ids[-1] if lengths is None else np.stack([ids[n - 1, k] for k, n in enumerate(lengths.tolist())])
         return Start(last, rows_first(self.layers, state))
 
     def step(self, ids: Any, state: Any, memory: Any = None) -> Step:

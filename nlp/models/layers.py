@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+import minigrad as mg
 import nn
 from minigrad import trees
 from nn.dropout import undropped
@@ -66,6 +67,22 @@ def make_layers(
         return layers
     names = [name for name, _ in layers.named_parameters() if name.rpartition(".")[2].startswith("weight_hh")]
     return nn.WeightDrop(layers, names, weight_drop)
+
+
+def states_of(layers: Any, state: Any) -> list[list[tuple[Any, ...]]]:
+    """The final states of layers over time: for each layer, for each direction, its tensors (N, ·)."""
+    layers = undropped(layers)
+    if hasattr(layers, "num_layers"):  # those of `nn`: tensors (layers · directions, N, ·)
+        tensors = [mg.unstack(s) for s in (state if isinstance(state, tuple) else (state,))]
+        each = list(zip(*tensors, strict=True))
+        directions = 1 + layers.bidirectional
+        return [each[k : k + directions] for k in range(0, len(each), directions)]
+    recurrent = [layer for layer in layers if isinstance(layer, nn.OverTime)]
+    found = []
+    for layer, s in zip(recurrent, state, strict=True):
+        pair = s if isinstance(layer, nn.Bidirectional) else (s,)
+        found.append([one if isinstance(one, tuple) else (one,) for one in pair])
+    return found
 
 
 def rows_first(layers: Any, state: Any) -> Any:

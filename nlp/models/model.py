@@ -10,13 +10,14 @@ from typing import Any, Self
 import numpy as np
 
 import nn
+from minigrad import backend
 from minigrad.scopes import here
 from nn.files import StrPath
 from nn.losses import array_beside
 from nn.packing import checked_lengths
 
 from ..files import Document, kinds_of
-from ..padding import Padded
+from ..padding import sequence_mask
 from ..tokenizers import Tokenizer
 from ..vocabulary import Vocabulary
 
@@ -107,7 +108,7 @@ class Model(nn.Module):
 
         Raises TypeError for what is no integers, ValueError for another number of axes, or for no ids at all.
         """
-        array = array_beside(ids, like)
+        array = backend.transfer(array_beside(ids, like), like.device)
         if array.dtype.kind not in "iu" and array.size:
             raise TypeError(f"{self._name}: {what} must be integers, not {array.dtype}{here()}")
         if array.ndim != ndim:
@@ -117,19 +118,26 @@ class Model(nn.Module):
             raise ValueError(f"{self._name}: {what} are empty: {array.shape}{here()}")
         return array
 
-    def batch_of(self, words: Any, like: Any, what: str = "words") -> tuple[Array, Array | None]:
-        """A batch of sequences as ids (T, N) beside the weights, and lengths (N,); None if all are of T steps.
+    def batch_of(self, words: Any, what: str = "ids", least: int = 1) -> tuple[Array, Array | None]:
+        """The ids (T, N) of a batch beside the weights, and its lengths (N,) on the CPU; None if all are T.
 
-        words  an `nlp.Padded`, as `nlp.pad` and `nlp.collate` make them, or an array (T, N) of full length
+        words  a `Padded`, or another pair (ids, lengths); or ids alone
+        least  the shortest length that makes sense
 
-        Raises what `checked` does, and ValueError for lengths that are not from 1 to T, or not one for each sequence.
+        Raises TypeError and ValueError as `checked` does, and where the lengths are not from `least` to T.
         """
-        if not isinstance(words, Padded):
-            if isinstance(words, tuple):
-                raise TypeError(f"{self._name}: {what} must be an nlp.Padded or an array (T, N), not a tuple{here()}")
-            return self.checked(words, like, what), None
-        ids = self.checked(words.values, like, what)
-        return ids, checked_lengths(f"{self._name}: {what}", words.lengths, *ids.shape)
+        ids, lengths = words if isinstance(words, tuple) and len(words) == 2 else (words, None)
+        ids = self.checked(ids, next(self.parameters()), what)
+        T, N = ids.shape
+        if lengths is not None:
+            lengths = checked_lengths(f"{self._name}: {what}", lengths, T, N)
+        shortest = T if lengths is None else int(lengths.min())
+        if shortest < least:
+            which = 0 if lengths is None else int(lengths.argmin())
+            raise ValueError(
+                f"{self._name}: {what} must be at least {least} long; sequence {which} has {shortest}{here()}"
+            )
+        return ids, lengths
 
     @property
     def _name(self) -> str:
@@ -141,6 +149,11 @@ def _text_of(document: Document) -> Text:
     if document.content.get("format") == "nlp.Vocabulary":
         return Vocabulary.from_json(document)
     return Tokenizer.from_json(document)
+
+
+def real_steps(lengths: Any, T: int, like: Any) -> Array | None:
+    """(T, N) True in the first `lengths` steps, beside a Tensor; None if all are real."""
+    return None if lengths is None else backend.transfer(sequence_mask(lengths, T), like.device)
 
 
 def positive(title: str, **sizes: Any) -> None:

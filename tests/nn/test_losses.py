@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import minigrad as mg
+import nn
 from nn import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -18,7 +19,7 @@ from nn import (
     L1Loss,
     MSELoss,
     NLLLoss,
-    classes,
+    cross_entropy,
 )
 
 Rng = np.random.Generator
@@ -230,6 +231,75 @@ def test_derivatives_of_cross_entropy(options: Any, order: Any, rng: Rng) -> Non
 
 
 @every_option
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_of_a_linear_map_is_that_of_its_logits(
+    options: Any, bias: Any, reduction: Any, rng: Rng
+) -> None:  # fmt: skip
+    out, weight = nn.Linear(3, 5, bias=bias, dtype=np.float64), rng.uniform(0.5, 2, 5)
+    t, mask = rng.integers(0, 5, (4, 6)), rng.random((4, 6)) < 0.8
+    t[0, :2] = -100
+    loss = cross_entropy_with(options, weight, reduction=reduction)
+    up = rng.standard_normal((4, 6) if reduction == "none" else ())
+    found = []
+    for of in (lambda x: loss(out(x), t, mask), lambda x: loss.of_linear(out, x, t, mask)):
+        x = leaf(np.sin(np.arange(72.0)).reshape(4, 6, 3))
+        out.zero_grad()
+        y = of(x)
+        y.backward(up)
+        found.append([y, x.grad, *(w.grad for w in out.parameters())])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@every_option
+def test_derivatives_of_cross_entropy_of_a_linear_map(options: Any, rng: Rng) -> None:
+    class Map(NamedTuple):
+        weight: Any
+        bias: Any
+
+    x, w, b = (leaf(rng.standard_normal(shape)) for shape in ((4, 3), (5, 3), (5,)))
+    t = np.array([4, -100, 2, 2])
+    loss = cross_entropy_with(options, rng.uniform(0.5, 2, 5), reduction="none")
+    assert mg.gradcheck(lambda x, w, b: loss.of_linear(Map(w, b), x, t), (x, w, b))
+    assert mg.gradgradcheck(lambda x, w, b: loss.of_linear(Map(w, b), x, t), (x, w, b))
+
+
+def test_cross_entropy_of_a_linear_map_in_blocks(rng: Rng, monkeypatch: Any) -> None:
+    """Many rows are worked on a few at a time; the numbers are those of all at once."""
+    out, x, t = nn.Linear(3, 7, dtype=np.float64), leaf(rng.standard_normal((50, 3))), rng.integers(0, 7, 50)
+    whole = CrossEntropyLoss(reduction="none").of_linear(out, x, t).numpy()
+    monkeypatch.setattr(cross_entropy, "BLOCK", 20)
+    blocks = CrossEntropyLoss(reduction="none").of_linear(out, x, t).numpy()
+    np.testing.assert_allclose(blocks, whole, rtol=1e-14)
+    nothing = CrossEntropyLoss().of_linear(out, leaf(np.zeros((0, 3))), np.zeros(0, int))
+    nothing.backward()
+    assert nothing.item() == 0
+
+
+def test_memory_of_cross_entropy_of_a_linear_map(rng: Rng) -> None:
+    """One array of the size of the logits, forward and backward."""
+    out, x, t = nn.Linear(4, 5000, dtype=np.float64), leaf(rng.standard_normal((100, 4))), rng.integers(0, 5000, 100)
+    tracemalloc.start()
+    CrossEntropyLoss().of_linear(out, x, t).backward()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.8 * 100 * 5000 * 8
+
+
+def test_cross_entropy_of_a_linear_map_refuses_what_does_not_fit() -> None:
+    out, loss = nn.Linear(3, 5), CrossEntropyLoss()
+    with pytest.raises(ValueError, match="in_features is 3"):
+        loss.of_linear(out, mg.zeros((2, 4)), [0, 1])
+    with pytest.raises(ValueError, match=r"must be of shape \(2,\)"):
+        loss.of_linear(out, mg.zeros((2, 3)), [0, 1, 2])
+    with pytest.raises(IndexError, match=r"targets must be in \[0, 5\)"):
+        loss.of_linear(out, mg.zeros((2, 3)), [0, 5])
+    with pytest.raises(ValueError, match="weight is for 4 classes, the map has 5"):
+        CrossEntropyLoss(np.ones(4)).of_linear(out, mg.zeros((2, 3)), [0, 1])
+
+
+@every_option
 def test_third_derivatives_equal_those_of_log_softmax(options: Any, rng: Rng) -> None:
     x, weight, t = leaf(rng.standard_normal((4, 5))), rng.uniform(0.5, 2, 5), np.array([4, 0, 2, 2])
     w = weight if options.get("weighted") else np.ones(5)
@@ -320,7 +390,7 @@ def test_columns_in_memory_stay_columns(rng: Rng) -> None:
     for v in (rows, columns):
         CrossEntropyLoss()(v, t).backward()
     np.testing.assert_allclose(columns.grad.numpy(), rows.grad.numpy(), rtol=1e-5, atol=1e-9)
-    g, _ = classes.cross_entropy_error.forward(np.ones(40, np.float32), columns.data, t, None, None), None
+    g, _ = cross_entropy.cross_entropy_error.forward(np.ones(40, np.float32), columns.data, t, None, None), None
     assert g.flags.f_contiguous
 
 
@@ -395,6 +465,17 @@ def test_elementwise_losses_run_everywhere(name: str, backend: Any, rng: Rng) ->
     make()(there, backend.array(y), backend.array(mask)).backward()
     make()(here, y, mask).backward()
     np.testing.assert_allclose(backend.numpy(there.grad), here.grad.numpy(), rtol=1e-12)
+
+
+@every_option
+def test_cross_entropy_of_a_linear_map_runs_everywhere(options: Any, backend: Any, rng: Rng) -> None:
+    x, weight, t = rng.standard_normal((6, 3)), rng.uniform(0.5, 2, 5), np.array([4, 0, -100, 2, 2, 1])
+    out = nn.Linear(3, 5, dtype=np.float64)
+    here = leaf(x)
+    cross_entropy_with(options, weight).of_linear(out, here, t).backward()
+    there, out = backend.tensor(x, requires_grad=True), out.to(backend.device)
+    cross_entropy_with(options, weight).to(backend.device).of_linear(out, there, backend.array(t)).backward()
+    np.testing.assert_allclose(backend.numpy(there.grad), here.grad.numpy(), rtol=1e-12, atol=1e-15)
 
 
 @every_option

@@ -1,0 +1,242 @@
+"""How good a model is: perplexity, accuracy, F1 of spans, BLEU."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from minigrad import backend
+
+Array = Any
+Tags = Sequence[str]
+
+
+def perplexity(loss: Any) -> float:
+    """exp(loss), for a mean of −log p in nats a token: the number of equally likely tokens that are as hard to guess.
+
+    >>> round(perplexity(math.log(8)), 6)
+    8.0
+    """
+    value = float(loss)
+    return math.exp(value) if value < 700 else math.inf
+
+
+def accuracy(predicted: Any, gold: Any, mask: Any = None) -> float:
+    """The part of predictions that are right, of those that count.
+
+    predicted, gold  integers or booleans of the same shape (...)
+    mask             (...) True where it counts; None: everywhere
+
+    >>> accuracy([1, 2, 3], [1, 2, 0], mask=[True, True, False])
+    1.0
+
+    Raises ValueError for shapes that differ, or if nothing counts.
+    """
+    a, b = _numbers(predicted), _numbers(gold)
+    if a.shape != b.shape:
+        raise ValueError(f"accuracy: predictions are {a.shape}, but what is right is {b.shape}")
+    counts = np.ones(a.shape, bool) if mask is None else _numbers(mask)
+    if counts.shape != a.shape or counts.dtype != bool:
+        raise ValueError(f"accuracy: the mask must be boolean and {a.shape}, not {counts.dtype} {counts.shape}")
+    if not counts.any():
+        raise ValueError("accuracy: there is nothing that counts")
+    return float((a == b)[counts].mean())
+
+
+def _numbers(value: Any) -> np.ndarray[Any, Any]:
+    array = getattr(value, "data", value)
+    return backend.to_numpy(array) if backend.is_array(array) else np.asarray(value)
+
+
+# ---- spans -------------------------------------------------------------------------------------------------------
+
+
+class Span(NamedTuple):
+    """A phrase of a kind: the tokens from `start` to before `end`."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def spans(tags: Tags) -> list[Span]:
+    """The phrases that tags stand for, as the official script of CoNLL-2000 and 2003 (conlleval) reads them.
+
+    A tag is O, or a letter, "-", and a kind: B begins a phrase, I goes on; E ends one, S is one alone (IOBES; L and U
+    as in BILOU are the same). So it reads IOB1, IOB2 and IOBES. A phrase also begins where an I or E does not go on
+    one of its kind.
+
+    >>> spans(["I-PER", "I-PER", "B-PER", "O", "I-LOC"])
+    [Span(kind='PER', start=0, end=2), Span(kind='PER', start=2, end=3), Span(kind='LOC', start=4, end=5)]
+
+    Raises ValueError, with the place, for what is no such tag.
+    """
+    found: list[Span] = []
+    start, before, kind = 0, "O", ""
+    for t, tag in enumerate([*tags, "O"]):
+        letter, _, of = tag.partition("-")
+        if letter not in LETTERS or (letter == "O") != (not of):
+            raise ValueError(f"spans: tag {t}, {tag!r}, is neither O nor one of {', '.join(LETTERS[1:])} with a kind")
+        if before != "O" and (letter in "OBSU" or before in "ESLU" or of != kind):
+            found.append(Span(kind, start, t))
+            before = "O"
+        if letter != "O" and before == "O":
+            start = t
+        before, kind = letter, of
+    return found
+
+
+LETTERS = ("O", "B", "I", "E", "S", "L", "U")
+Scheme = Literal["IOB1", "IOB2", "IOBES"]
+SCHEMES: tuple[Scheme, ...] = ("IOB1", "IOB2", "IOBES")
+
+
+def tags_of(phrases: Iterable[Span], length: int, scheme: Scheme = "IOB2") -> list[str]:
+    """Phrases as the tags of a sequence of so many tokens; the other way round than `spans`.
+
+    >>> tags_of([Span("PER", 0, 2), Span("PER", 2, 3)], 4, "IOBES")
+    ['B-PER', 'E-PER', 'S-PER', 'O']
+
+    Raises ValueError for phrases that overlap or do not fit.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"tags_of: the scheme is one of {', '.join(SCHEMES)}, not {scheme!r}")
+    tags, before = ["O"] * length, Span("", 0, 0)
+    for span in sorted(phrases, key=lambda one: one.start):
+        kind, start, end = span
+        if not before.end <= start < end <= length:
+            raise ValueError(f"tags_of: {span} does not fit after {before} into {length} tokens")
+        tags[start:end] = [f"I-{kind}"] * (end - start)
+        touches = before.kind == kind and before.end == start
+        if scheme != "IOB1" or touches:
+            tags[start] = f"B-{kind}"
+        if scheme == "IOBES":
+            tags[end - 1] = f"E-{kind}" if end - start > 1 else f"S-{kind}"
+        before = span
+    return tags
+
+
+def convert_tags(tags: Tags, scheme: Scheme) -> list[str]:
+    """The same phrases in another scheme: IOB1 (as CoNLL-2003 is distributed), IOB2 or IOBES.
+
+    >>> convert_tags(["I-PER", "I-PER", "O"], "IOB2")
+    ['B-PER', 'I-PER', 'O']
+    """
+    return tags_of(spans(tags), len(tags), scheme)
+
+
+def tag_constraints(tags: Tags) -> tuple[Array, Array, Array]:
+    """Which tags may follow each other in IOB2 or IOBES: (K, K) for `nn.CRF(constraints=)`; and which may come first
+    and last, (K,) each.
+
+    tags  the K tags; they are IOBES if one begins with E, S, L or U, else IOB2
+
+    >>> follows, first, last = tag_constraints(["O", "B-PER", "I-PER"])
+    >>> follows.tolist(), first.tolist()
+    ([[True, True, False], [True, True, True], [True, True, True]], [True, True, False])
+    """
+    parts = [tag.partition("-")[::2] for tag in tags]
+    closed = any(letter in "ESLU" for letter, _ in parts)
+    opens = np.array([letter not in "IEL" for letter, _ in parts])  # needs no phrase before it
+    ends = np.array([letter not in "BI" or not closed for letter, _ in parts])  # leaves no phrase open
+    inside = [[one in ("B", "I") and other in ("I", "E", "L") and k == m for other, m in parts] for one, k in parts]
+    return np.where(opens, ends[:, None], False) | np.array(inside), opens, ends
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Precision, recall and F1 of phrases; `support` is how many there are in truth."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class SpanScores(Scores):
+    """The scores over all phrases, for each kind, and the part of tags that are right."""
+
+    accuracy: float = 0.0
+    kinds: dict[str, Scores] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """A table like that of conlleval."""
+        rows = [("all", self), *sorted(self.kinds.items())]
+        lines = [f"{'':12}precision  recall      F1  phrases"]
+        lines += [f"{name:12}{s.precision:9.2%} {s.recall:7.2%} {s.f1:7.2%} {s.support:8,}" for name, s in rows]
+        return "\n".join([*lines, f"{self.accuracy:.2%} of the tags are right"])
+
+
+def span_f1(gold: Iterable[Tags], predicted: Iterable[Tags]) -> SpanScores:
+    """How many phrases are found, with their exact borders and kinds: the numbers of conlleval (Tjong Kim Sang & De
+    Meulder 2003).
+
+    gold, predicted  the tags of each sentence, in any scheme that `spans` reads
+
+    >>> span_f1([["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]]).f1
+    0.0
+
+    Raises ValueError for sentences that differ in number or length. A score without anything to divide by is 0.
+    """
+    right: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    there: Counter[str] = Counter()
+    same = total = 0
+    for n, (one, other) in enumerate(_paired(gold, predicted)):
+        if len(one) != len(other):
+            raise ValueError(f"span_f1: sentence {n} has {len(one)} tags, but {len(other)} are predicted")
+        a, b = set(spans(one)), set(spans(other))
+        there.update(s.kind for s in a)
+        found.update(s.kind for s in b)
+        right.update(s.kind for s in a & b)
+        same += sum(x == y for x, y in zip(one, other, strict=True))
+        total += len(one)
+
+    def scores(kinds: Iterable[str]) -> tuple[float, float, float, int]:
+        kinds = list(kinds)
+        hits, guesses, truths = (sum(counts[kind] for kind in kinds) for counts in (right, found, there))
+        precision, recall = hits / max(guesses, 1), hits / max(truths, 1)
+        return precision, recall, 2 * precision * recall / max(precision + recall, 1e-300), truths
+
+    kinds = sorted(there.keys() | found.keys())
+    return SpanScores(*scores(kinds), same / max(total, 1), {kind: Scores(*scores([kind])) for kind in kinds})
+
+
+def _paired(gold: Iterable[Tags], predicted: Iterable[Tags]) -> Iterator[tuple[Tags, Tags]]:
+    one, other = list(gold), list(predicted)
+    if len(one) != len(other):
+        raise ValueError(f"span_f1: there are {len(one)} sentences, but {len(other)} are predicted")
+    return zip(one, other, strict=True)
+
+
+# ---- translations ------------------------------------------------------------------------------------------------
+
+
+def bleu(
+    hypotheses: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]], *,
+    tokenize: Literal["13a", "intl", "char", "zh", "none"] = "13a", lowercase: bool = False,
+) -> Any:  # fmt: skip
+    """BLEU of a corpus (Papineni et al. 2002) by sacrebleu (Post 2018); `.score` is from 0 to 100.
+
+    hypotheses  N translations
+    references  N right ones, or several such lists
+    tokenize    how sacrebleu cuts texts into words; "none" for texts that are cut already, their words between blanks
+    lowercase   compare in lower case
+
+    Raises ImportError without sacrebleu, ValueError if the numbers of sentences differ or there is none.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+    except ImportError as error:
+        raise ImportError("bleu needs sacrebleu: pip install 'minigrad[nlp]'") from error
+    lists: list[Any] = [references] if references and isinstance(references[0], str) else list(references)
+    if not hypotheses or any(len(one) != len(hypotheses) for one in lists) or not lists:
+        counts = " and ".join(str(len(one)) for one in lists) or "none"
+        raise ValueError(f"bleu: there are {len(hypotheses)} hypotheses, and references: {counts}")
+    return BLEU(tokenize=tokenize, lowercase=lowercase, force=True).corpus_score(list(hypotheses), lists)

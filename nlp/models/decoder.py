@@ -1,0 +1,265 @@
+"""The decoder: a recurrent network that writes a sequence, a token at a time, and may look at a memory meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minigrad as mg
+import nn
+from nn.attention import Prepared
+
+from ..decoding.protocol import Step
+from .layers import Cell, make_cell
+from .model import positive, real_steps
+
+Array = Any
+ATTENTIONS = ("additive", "dot", "general", "concat")
+
+
+class Memory(NamedTuple):
+    """What a decoder has before it at every step, for N sources.
+
+    attended  what `attention.prepare` gave, or None
+    context   (N, K) a vector that is a part of every step's input, or None
+    """
+
+    attended: Prepared | None
+    context: Any = None
+
+
+class Writing(NamedTuple):
+    """What a decoder carries from step to step, for R rows.
+
+    cells  the state of each cell, from the lowest to the highest: tuples of (R, ·)
+    fed    (R, F) what the output map saw in the step before, with input feeding; else None
+    """
+
+    cells: tuple[tuple[Any, ...], ...]
+    fed: Any = None
+
+
+class Decoder(nn.Module):
+    """p(y_t | y_<t, memory) by a stack of cells. With y the embedding of the token before, s the highest cell's state,
+    c what attention gives, and [·] for vectors side by side, a step is
+
+        attends="before"  c_t = attend(s_t−1)    s_t = cells([y; c_t])    r_t = [s_t; c_t; y]    (Bahdanau et al. 2015)
+        attends="after"   s_t = cells([y; r_t−1])    c_t = attend(s_t)    r_t = [s_t; c_t]       (Luong et al. 2015)
+        context=True      s_t = cells([y; context])    r_t = [s_t; context; y]                   (Cho et al. 2014)
+        none of these     s_t = cells(y)    r_t = s_t                                            (Sutskever et al. 2014)
+
+    and then logits = out(r_t), or out(tanh(W r_t)) with a `readout_size`. r_t−1 is an input only with input feeding.
+
+    vocab_size          V
+    memory_size         K, the width of what is attended, or of the context
+    attention           "additive", "dot", "general", "concat", or None
+    attends             "before" or "after" the cells; the default is Bahdanau's "before" for additive attention, and
+                        Luong's "after" for the others
+    input_feeding       r_t−1 is a part of the input (with attends="after")
+    context             without attention: a vector of the memory's width comes with every step
+    readout_size        width of tanh(W r_t); None: no such map
+    tied                the output map's weight is the embedding's; needs readout_size = embedding_size
+    """
+
+    def __init__(
+        self, vocab_size: int, embedding_size: int, hidden_size: int, num_layers: int = 1, *, memory_size: int,
+        cell: Cell = "gru", attention: str | None = None, attends: str | None = None, input_feeding: bool = False,
+        context: bool = False, readout_size: int | None = None, tied: bool = False, dropout: float = 0.0,
+        label_smoothing: float = 0.0, device: str = "cpu", dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        positive("Decoder", vocab_size=vocab_size, embedding_size=embedding_size, hidden_size=hidden_size,
+                 num_layers=num_layers, memory_size=memory_size)  # fmt: skip
+        made = {"device": device, "dtype": dtype}
+        self.attends = _order(attention, attends, input_feeding, context)
+        before = self.attends == "before"
+        self.context = context
+        wide = memory_size if attention is not None or context else 0  # what r_t has besides s_t
+        self.deep = before or context  # whether the output map sees the token before, too
+        combined = hidden_size + wide + (embedding_size if self.deep else 0)
+        self.fed_size = (readout_size or combined) if input_feeding else 0
+        self.dropout = nn.Dropout(dropout)
+        self.embedding = nn.Embedding(vocab_size, embedding_size, **made)
+        self.attention = _attention(attention, hidden_size, memory_size, made)
+        inputs = embedding_size + self.fed_size + (memory_size if before or context else 0)
+        self.cells = nn.ModuleList(
+            [make_cell(cell, hidden_size if k else inputs, hidden_size, **made) for k in range(num_layers)]
+            if isinstance(cell, str)
+            else [make_cell(cell, hidden_size if k else inputs, hidden_size) for k in range(num_layers)]
+        )
+        self.readout = nn.Linear(combined, readout_size, **made) if readout_size else None
+        self.out = nn.Linear(readout_size or combined, vocab_size, **made)
+        if tied:
+            if (readout_size or combined) != embedding_size:
+                raise ValueError(
+                    f"Decoder: a tied output map sees what has the embedding's width, {embedding_size}; give "
+                    f"readout_size={embedding_size}, not {readout_size}"
+                )
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be far too much for an output map
+            self.out.weight = self.embedding.weight
+        self.smoothed = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.criterion = nn.CrossEntropyLoss()
+
+    # ---- one step ------------------------------------------------------------------------------------------------
+
+    def begin(self, states: Any) -> Writing:
+        """The state before the first step, from those of the cells."""
+        like = states[0][0]
+        fed = np.zeros_like(like.data, shape=(like.shape[0], self.fed_size)) if self.fed_size else None
+        return Writing(tuple(states), None if fed is None else mg.Tensor(fed))
+
+    def advance(self, y: Any, state: Writing, memory: Memory) -> tuple[Any, Writing, Any]:
+        """One step from the embedding y (R, E) of the token before: what the output map sees (R, ·), the next state,
+        and the weights of attention (R, S), or None."""
+        c, weights = self.look(state.cells[-1][0], memory) if self.attends == "before" else (None, None)
+        if self.context:
+            c = repeated(memory.context, y.shape[0])
+        s = _joined(y, c, state.fed)  # (R, ·)
+        states = []
+        for k, (cell, before) in enumerate(zip(self.cells, state.cells, strict=True)):
+            with mg.scope(f"cells[{k}]"):
+                s = self.dropout(s) if k else s
+                after = cell.step(cell.inputs(s) if hasattr(cell, "inputs") else s, before)[: len(before)]
+                s = cell.output(after[0]) if hasattr(cell, "output") else after[0]
+            states.append(tuple(after))
+        if self.attends == "after":
+            c, weights = self.look(s, memory)
+        r = _joined(s, c, y if self.deep else None)
+        if self.readout is not None:
+            r = np.tanh(self.readout(r))
+        r = self.dropout(r)
+        return r, Writing(tuple(states), r if self.fed_size else None), weights
+
+    def look(self, query: Any, memory: Memory) -> tuple[Any, Any]:
+        """What the queries (R, H) find in the memory of their sources, (R, K), and the weights (R, S)."""
+        keys = memory.attended
+        assert self.attention is not None
+        assert keys is not None
+        R, N = query.shape[0], keys.values.shape[0]
+        if R == N:
+            return self.attention(query, prepared=keys)  # type: ignore[no-any-return]
+        c, weights = self.attention(query.reshape((N, R // N, query.shape[1])), prepared=keys)  # (N, B, ·)
+        return c.reshape((R, c.shape[-1])), weights.reshape((R, weights.shape[-1]))
+
+    def step(self, ids: Any, state: Writing, memory: Memory) -> Step:
+        """What follows the ids (R,), and the next state; see `nlp.Step`."""
+        r, state, weights = self.advance(self.dropout(self.embedding(ids)), state, memory)
+        return Step(mg.log_softmax(self.out(r)), state, weights)
+
+    # ---- all steps -----------------------------------------------------------------------------------------------
+
+    def run(
+        self, ids: Array, state: Writing, memory: Memory, teacher_forcing: float = 1.0
+    ) -> tuple[Any, list[Any]]:  # fmt: skip
+        """What the output map sees after each of the ids (T, N): (T, N, ·), and the weights of attention of each step.
+
+        teacher_forcing  the probability that a step gets the given id, and not the likeliest one of the step before
+                         (scheduled sampling, Bengio et al. 2015); drawn for each step and sequence
+        """
+        if not 0 <= teacher_forcing <= 1:
+            raise ValueError(f"Decoder: teacher_forcing is a probability, not {teacher_forcing!r}")
+        seen: list[Any] = []
+        looked: list[Any] = []
+        forced = teacher_forcing == 1
+        given = self.dropout(self.embedding(ids)) if forced else ids
+        for t, y in mg.steps(given):
+            if not forced:
+                y = self.dropout(self.embedding(self._chosen(y, seen[-1], teacher_forcing) if t else y))
+            r, state, weights = self.advance(y, state, memory)
+            seen.append(r)
+            looked.append(weights)
+        return np.stack(seen), looked
+
+    def _chosen(self, given: Array, seen: Any, teacher_forcing: float) -> Array:
+        """The given ids (N,), or in their place the likeliest ones after what the output map saw."""
+        with mg.no_grad():
+            own = np.argmax(self.out(seen.detach()), axis=-1)  # (N,)
+            kept = mg.rand(given.shape[0], device=seen.device).data < teacher_forcing
+        return np.where(kept, given, own)
+
+    def loss(self, ids: Array, lengths: Any, state: Writing, memory: Memory, teacher_forcing: float = 1.0) -> Any:
+        """Mean of −log p over all tokens but the first of each sequence (T, N); smoothed in training only."""
+        r, _ = self.run(ids[:-1], state, memory, teacher_forcing)
+        criterion = self.smoothed if self.training else self.criterion
+        real = real_steps(lengths, ids.shape[0], r)
+        return criterion.of_linear(self.out, r, ids[1:], None if real is None else real[1:])
+
+
+class Bridge(nn.Module):
+    """The first states of a decoder's cells, from vectors: each is tanh(W v + b) (Bahdanau et al. 2015, A.2.2).
+
+    sizes   of each cell's state tensors
+    inputs  the width of the vector that each of them is made of
+    """
+
+    def __init__(self, sizes: list[tuple[int, ...]], inputs: list[tuple[int, ...]], **made: Any) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(
+            [nn.ModuleList([nn.Linear(i, o, **made) for i, o in zip(a, b, strict=True)])
+             for a, b in zip(inputs, sizes, strict=True)]
+        )  # fmt: skip
+
+    def forward(self, vectors: Any) -> Any:
+        """A tuple of states for each cell, from a tuple of vectors (N, ·) for each."""
+        return tuple(
+            tuple(np.tanh(one(v)) for one, v in zip(maps, given, strict=True))
+            for maps, given in zip(self.maps, vectors, strict=True)
+        )
+
+
+def state_sizes(cells: Any) -> list[tuple[int, ...]]:
+    """The widths of each cell's state tensors."""
+    return [tuple(s.shape[-1] for s in cell.initial_state(1)) for cell in cells]
+
+
+def first_ids(bos_id: int, state: Writing) -> Array:
+    """(N,) the token that begins each sequence."""
+    like = state.cells[0][0].data
+    return np.full_like(like, bos_id, shape=like.shape[:1], dtype=np.int64)
+
+
+def repeated(v: Any, rows: int) -> Any:
+    """(N, K) as (R, K): each row R/N times."""
+    N, K = v.shape
+    return v if rows == N else np.broadcast_to(v[:, None], (N, rows // N, K)).reshape((rows, K))
+
+
+def _joined(*parts: Any) -> Any:
+    """Those that there are, side by side."""
+    found = [part for part in parts if part is not None]
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
+
+
+def _order(attention: str | None, attends: str | None, input_feeding: bool, context: bool) -> str | None:
+    """When the decoder attends; ValueError for what does not go together."""
+    if attention is None:
+        if attends is not None or input_feeding:
+            raise ValueError("Decoder: attends and input_feeding are about attention, and there is none")
+        return None
+    if attention not in ATTENTIONS:
+        raise ValueError(f"Decoder: attention is one of {', '.join(ATTENTIONS)}, or None, not {attention!r}")
+    if attends not in (None, "before", "after"):
+        raise ValueError(f'Decoder: attends must be "before" or "after", not {attends!r}')
+    attends = attends or ("before" if attention == "additive" else "after")
+    if attends == "before" and input_feeding:
+        raise ValueError('Decoder: input feeding is for attends="after"; before, the context is an input already')
+    if context:
+        raise ValueError("Decoder: the context of every step is for a decoder without attention")
+    return attends
+
+
+def _attention(kind: str | None, query: int, key: int, made: dict[str, Any]) -> nn.Attention | None:
+    """The attention of that name; ValueError if widths do not fit."""
+    if kind is None:
+        return None
+    if kind == "dot":
+        if query != key:
+            raise ValueError(
+                f'Decoder: attention="dot" needs a hidden_size as wide as the memory, {key}, not {query}; "general" '
+                "has a map between them"
+            )
+        return nn.DotAttention()
+    if kind == "general":
+        return nn.GeneralAttention(query, key, **made)
+    return {"additive": nn.AdditiveAttention, "concat": nn.ConcatAttention}[kind](query, key, query, **made)
