@@ -45,6 +45,9 @@ def pictures(part: str, count: int, seed: int) -> tuple[np.ndarray, list[str]]:
     ids = np.arange(1400) if part == "train" else np.arange(1400, len(digits.target))
     pairs = rng.choice(ids, (count, 2))
     images = np.concatenate([digits.images[pairs[:, 0]], digits.images[pairs[:, 1]]], axis=2) / 16
+    if part == "train":  # moved a little, so that there are more hands than there were
+        shifts = rng.integers(-1, 2, (count, 2))
+        images = np.stack([np.roll(image, shift, (0, 1)) for image, shift in zip(images, shifts, strict=True)])
     numbers = 10 * digits.target[pairs[:, 0]] + digits.target[pairs[:, 1]]
     return images.astype(np.float32), [spelled(int(n)) for n in numbers]
 
@@ -75,12 +78,12 @@ def draw(images: np.ndarray, captions: list[str], truth: list[str], path: Any) -
 def train(args: argparse.Namespace) -> None:
     if args.data:
         raise ValueError("--data: the pictures are those of scikit-learn; this example takes no others")
-    images, captions = pictures("train", 6000, args.seed)
+    images, captions = pictures("train", 10_000, args.seed)
     tests, truth = pictures("test", 1000, args.seed + 1)
     tokenizer = nlp.CharTokenizer().fit(captions)
     v = tokenizer.vocabulary
     model = nlp.Captioner(
-        128, len(v), 32, args.hidden, bos_id=v.bos_id, eos_id=v.eos_id, every_step=True, dropout=0.1, device=args.device
+        128, len(v), 32, args.hidden, bos_id=v.bos_id, eos_id=v.eos_id, every_step=True, dropout=0.2, device=args.device
     )
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
 
@@ -121,7 +124,7 @@ def use(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = common.options("captions", __doc__, epochs=12, data="is not for this example", use="numbers of pictures")
+    parser = common.options("captions", __doc__, epochs=8, data="is not for this example", use="numbers of pictures")
     parser.add_argument("--hidden", type=int, default=96, help="size H of the states (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=4e-3, help="Adam's learning rate at first (default: %(default)s)")
     common.run(parser, train, use)

@@ -55,7 +55,8 @@ def draw_surprise(model: Any, text: str, path: Path) -> None:
         grid[r, : len(row)] = bits[at : at + len(row)]
         at += len(row) + 1
         for c, character in enumerate(row):
-            ax.text(c, r, character, family="monospace", fontsize=8, ha="center", va="center")
+            ax.text(c, r, character, family="monospace", fontsize=8, ha="center", va="center",
+                    color="white" if grid[r, c] > 7 else "black")  # fmt: skip
     image = ax.imshow(grid, cmap="Reds", vmin=0, vmax=12, aspect="auto")
     figure.colorbar(image, label="surprise in bits", shrink=0.9, pad=0.01)
     ax.set_axis_off()
@@ -91,7 +92,7 @@ def train(args: argparse.Namespace) -> None:
     held_out = history.column("validation")[1][-1]
     print(f"held-out loss: {held_out:.3f} nats, {held_out / math.log(2):.3f} bits a character")
     print("-" * 80)
-    print(go_on(model, [text[cut : cut + 30]], args)[0])
+    print(go_on(model, ["The "], args)[0])
     print("-" * 80)
     lines = text[cut + 2000 :].split("\n", 1)[-1].split("\n")[:24]
     draw_surprise(model, "\n".join(line[:90] for line in lines), args.out / "char_lm-surprise.png")

@@ -114,7 +114,7 @@ def train(args: argparse.Namespace) -> None:
         return [(words.encode(q, eos=True), words.encode(a, bos=True, eos=True)) for q, a in pairs]
 
     model = nlp.Seq2Seq(
-        len(v), len(v), 64, args.hidden, bos_id=v.bos_id, eos_id=v.eos_id, cell="lstm", tied="all", dropout=0.2,
+        len(v), len(v), 64, args.hidden, bos_id=v.bos_id, eos_id=v.eos_id, cell="gru", dropout=0.1,
         device=args.device,
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
@@ -148,7 +148,7 @@ def use(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = common.options("chatbot", __doc__, epochs=15, data="files of questions, a tab, and answers",
+    parser = common.options("chatbot", __doc__, epochs=30, data="files of questions, a tab, and answers",
                             use="questions; without any, a conversation")  # fmt: skip
     parser.add_argument("--hidden", type=int, default=96, help="size H of the states (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=4e-3, help="Adam's learning rate at first (default: %(default)s)")

@@ -3,7 +3,18 @@
 from .batching import Batches, StreamBatches
 from .decoding import Decoded, Hypothesis, Start, Step, beam_search, greedy, rescore, sample
 from .ids import one_hot
-from .metrics import accuracy, bleu, convert_tags, perplexity, span_f1, spans, tag_constraints, tags_of
+from .metrics import (
+    Span,
+    SpanScores,
+    accuracy,
+    bleu,
+    convert_tags,
+    perplexity,
+    span_f1,
+    spans,
+    tag_constraints,
+    tags_of,
+)
 from .models import Captioner, LanguageModel, Seq2Seq, SequenceClassifier, SequenceTagger, Spelled, spell
 from .padding import Padded, collate, pad, sequence_mask
 from .readers import Stream, python_documentation, read_columns, read_lines, read_pairs, read_text, read_tsv
@@ -27,6 +38,8 @@ __all__ = [
     "Seq2Seq",
     "SequenceClassifier",
     "SequenceTagger",
+    "Span",
+    "SpanScores",
     "Spelled",
     "Start",
     "Step",
