@@ -71,7 +71,7 @@ def spans(tags: Tags) -> list[Span]:
 
     A tag is O, or a letter, "-", and a kind: B begins a phrase, I goes on; E ends one, S is one alone (IOBES; L and U
     as in BILOU are the same). So it reads IOB1, IOB2 and IOBES. A phrase also begins where an I or E does not go on
-    one of its kind.
+    one of its kind. (The script itself knows no S, and takes B after E for the same phrase; here it is another.)
 
     >>> spans(["I-PER", "I-PER", "B-PER", "O", "I-LOC"])
     [Span(kind='PER', start=0, end=2), Span(kind='PER', start=2, end=3), Span(kind='LOC', start=4, end=5)]
