@@ -22,8 +22,10 @@ def perplexity(loss: Any) -> float:
     >>> round(perplexity(math.log(8)), 6)
     8.0
     """
-    value = float(loss)
-    return math.exp(value) if value < 700 else math.inf
+    try:
+        return math.exp(float(loss))
+    except OverflowError:
+        return math.inf
 
 
 def accuracy(predicted: Any, gold: Any, mask: Any = None) -> float:
@@ -69,7 +71,7 @@ def spans(tags: Tags) -> list[Span]:
 
     A tag is O, or a letter, "-", and a kind: B begins a phrase, I goes on; E ends one, S is one alone (IOBES; L and U
     as in BILOU are the same). So it reads IOB1, IOB2 and IOBES. A phrase also begins where an I or E does not go on
-    one of its kind.
+    one of its kind. (The script itself knows no S, and takes B after E for the same phrase; here it is another.)
 
     >>> spans(["I-PER", "I-PER", "B-PER", "O", "I-LOC"])
     [Span(kind='PER', start=0, end=2), Span(kind='PER', start=2, end=3), Span(kind='LOC', start=4, end=5)]
@@ -79,9 +81,7 @@ def spans(tags: Tags) -> list[Span]:
     found: list[Span] = []
     start, before, kind = 0, "O", ""
     for t, tag in enumerate([*tags, "O"]):
-        letter, _, of = tag.partition("-")
-        if letter not in LETTERS or (letter == "O") != (not of):
-            raise ValueError(f"spans: tag {t}, {tag!r}, is neither O nor one of {', '.join(LETTERS[1:])} with a kind")
+        letter, of = _parted("spans", t, tag)
         if before != "O" and (letter in "OBSU" or before in "ESLU" or of != kind):
             found.append(Span(kind, start, t))
             before = "O"
@@ -136,16 +136,35 @@ def tag_constraints(tags: Tags) -> tuple[Array, Array, Array]:
 
     tags  the K tags; they are IOBES if one begins with E, S, L or U, else IOB2
 
+    Raises ValueError for what is no tag, and for a tag that no phrase could hold: an I without a B of its kind, as in
+    IOB1, which is to be converted first (`convert_tags`).
+
     >>> follows, first, last = tag_constraints(["O", "B-PER", "I-PER"])
     >>> follows.tolist(), first.tolist()
     ([[True, True, False], [True, True, True], [True, True, True]], [True, True, False])
     """
-    parts = [tag.partition("-")[::2] for tag in tags]
+    if not tags:
+        raise ValueError("tag_constraints: there are no tags")
+    parts = [_parted("tag_constraints", n, tag) for n, tag in enumerate(tags)]
     closed = any(letter in "ESLU" for letter, _ in parts)
     opens = np.array([letter not in "IEL" for letter, _ in parts])  # needs no phrase before it
     ends = np.array([letter not in "BI" or not closed for letter, _ in parts])  # leaves no phrase open
     inside = [[one in ("B", "I") and other in ("I", "E", "L") and k == m for other, m in parts] for one, k in parts]
+    begun, ended = ({kind for letter, kind in parts if letter in letters} for letters in ("B", "EL"))
+    for n, (_, kind) in enumerate(parts):
+        if not opens[n] and kind not in begun:
+            raise ValueError(f"tag_constraints: nothing can come before {tags[n]!r}: there is no B-{kind}")
+        if not ends[n] and kind not in ended:
+            raise ValueError(f"tag_constraints: nothing can come after {tags[n]!r}: there is no E-{kind}")
     return np.where(opens, ends[:, None], False) | np.array(inside), opens, ends
+
+
+def _parted(title: str, place: int, tag: str) -> tuple[str, str]:
+    """The letter and the kind of a tag; ValueError if it is none."""
+    letter, _, kind = tag.partition("-")
+    if letter not in LETTERS or (letter == "O") != (not kind):
+        raise ValueError(f"{title}: tag {place}, {tag!r}, is neither O nor one of {', '.join(LETTERS[1:])} with a kind")
+    return letter, kind
 
 
 @dataclass(frozen=True)

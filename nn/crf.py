@@ -26,6 +26,7 @@ class CRF(Module):
     batch_first  emissions are (N, T, K), and tags and masks (N, T), instead of (T, N, K) and (T, N)
     constraints  (K, K) booleans: whether a tag (row) may be followed by another (column); None: always. A given
                  sequence that breaks them has the likelihood 0
+    first, last  (K,) booleans, in the same way: whether a sequence may begin, or end, with a tag
 
     transitions (K, K), start and end (K,) are U(−0.1, 0.1) at first. A call gives the loss. Sequences of unequal
     lengths come with `lengths`, (N,) integers from 1 to T, or with a `mask`, True for the first steps of each sequence;
@@ -41,10 +42,12 @@ class CRF(Module):
     """
 
     constraints: mg.Tensor | None
+    first: mg.Tensor | None
+    last: mg.Tensor | None
 
     def __init__(
-        self, num_tags: int, *, batch_first: bool = False, constraints: Any = None, device: str = "cpu",
-        dtype: Any = None,
+        self, num_tags: int, *, batch_first: bool = False, constraints: Any = None, first: Any = None,
+        last: Any = None, device: str = "cpu", dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if num_tags < 1:
@@ -55,15 +58,14 @@ class CRF(Module):
         self.transitions = Parameter(init.uniform_(mg.zeros((num_tags, num_tags), **made), -0.1, 0.1))
         self.start = Parameter(init.uniform_(mg.zeros(num_tags, **made), -0.1, 0.1))
         self.end = Parameter(init.uniform_(mg.zeros(num_tags, **made), -0.1, 0.1))
-        if constraints is None:
-            self.constraints = None
-        else:
-            allowed = mg.tensor(constraints, device=device)
-            if allowed.shape != (num_tags, num_tags) or allowed.dtype != bool:
-                raise ValueError(
-                    f"CRF: constraints must be boolean, ({num_tags}, {num_tags}), not {allowed.dtype} {allowed.shape}"
-                )
-            self.register_buffer("constraints", allowed, persistent=False)
+        for name, given, axes in (("constraints", constraints, 2), ("first", first, 1), ("last", last, 1)):
+            if given is None:
+                setattr(self, name, None)
+                continue
+            allowed, shape = mg.tensor(given, device=device), (num_tags,) * axes
+            if allowed.shape != shape or allowed.dtype != bool:
+                raise ValueError(f"CRF: {name} must be boolean, {shape}, not {allowed.dtype} {allowed.shape}")
+            self.register_buffer(name, allowed, persistent=False)
 
     def forward(
         self, emissions: Any, tags: Any, mask: Any = None, lengths: Any = None, *, reduction: str = "mean"
@@ -88,8 +90,8 @@ class CRF(Module):
         """The most likely tags of each sequence, N lists of integers, and their scores s, (N,) (Viterbi 1967)."""
         with mg.no_grad():
             e, m = self._steps(emissions, mask, lengths)
-            transitions = self._allowed()
-            best = e[0] + self.start  # (N, K): the best score of all paths to a tag
+            start, transitions, end = self._allowed()
+            best = e[0] + start  # (N, K): the best score of all paths to a tag
             origins = []  # for each step but the first, (N, K): the tag before, on that path
             for t in range(1, e.shape[0]):
                 scores = np.expand_dims(best, -1) + transitions  # (N, K, K)
@@ -100,7 +102,7 @@ class CRF(Module):
                     reached = np.where(goes_on, reached, best)
                 origins.append(origin)
                 best = reached
-            best = best + self.end
+            best = best + end
             tag = np.argmax(best, axis=1)  # (N,)
             path = [tag]
             for origin in reversed(origins):
@@ -112,31 +114,34 @@ class CRF(Module):
 
     # ---- the parts -----------------------------------------------------------------------------------------------
 
-    def _allowed(self) -> Any:
-        """The transitions (K, K), −∞ where they are not allowed."""
-        return self.transitions if self.constraints is None else np.where(self.constraints, self.transitions, -np.inf)
+    def _allowed(self) -> tuple[Any, Any, Any]:
+        """start (K,), transitions (K, K), end (K,): −∞ where they are not allowed."""
+        pairs = ((self.first, self.start), (self.constraints, self.transitions), (self.last, self.end))
+        start, transitions, end = [s if may is None else np.where(may, s, -np.inf) for may, s in pairs]
+        return start, transitions, end
 
     def _score(self, e: Any, tags: Array, m: Array | None) -> Any:
         """s(tags), (N,)."""
+        start, transitions, end = self._allowed()
         at_places = np.take_along_axis(e, np.expand_dims(tags, -1), axis=2)[..., 0]  # (T, N)
-        between = self._allowed()[tags[:-1], tags[1:]]  # (T − 1, N)
+        between = transitions[tags[:-1], tags[1:]]  # (T − 1, N)
         last = tags[-1]  # (N,)
         if m is not None:
             at_places, between = np.where(m, at_places, 0.0), np.where(m[1:], between, 0.0)
             last = np.take_along_axis(tags, np.expand_dims(np.sum(m, axis=0) - 1, 0), axis=0)[0]
-        return self.start[tags[0]] + np.sum(at_places, axis=0) + np.sum(between, axis=0) + self.end[last]
+        return start[tags[0]] + np.sum(at_places, axis=0) + np.sum(between, axis=0) + end[last]
 
     def _log_partition(self, e: Any, m: Array | None) -> Any:
         """The forward algorithm (Rabiner 1989): α_t[j] = log Σ_i exp(α_t−1[i] + transitions[i, j]) + e_t[j]."""
-        transitions = self._allowed()
+        start, transitions, end = self._allowed()
         alpha: Any = None
         for t, e_t in mg.steps(e):
             if t == 0:
-                alpha = self.start + e_t  # (N, K)
+                alpha = start + e_t  # (N, K)
                 continue
             reached = mg.logsumexp(np.expand_dims(alpha, -1) + transitions, axis=1) + e_t
             alpha = reached if m is None else np.where(np.expand_dims(m[t], -1), reached, alpha)
-        return mg.logsumexp(alpha + self.end, axis=1)
+        return mg.logsumexp(alpha + end, axis=1)
 
     # ---- what was given ------------------------------------------------------------------------------------------
 

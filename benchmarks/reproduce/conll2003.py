@@ -45,7 +45,7 @@ if __name__ == "__main__":
 
     model = nlp.SequenceTagger(
         len(v), len(kinds), 100, 100, characters=len(letters) if args.characters else None, dropout=0.5,
-        constraints=nlp.tag_constraints(kinds.tokens)[0], device=args.device,
+        constraints=nlp.tag_constraints(kinds.tokens), device=args.device,
     )  # fmt: skip
     nn.init.uniform_(model.embedding.weight, -0.17, 0.17)  # ±√(3 / 100), as in Lample et al.
     optimizer = nn.Adam(model.named_parameters(), lr=2e-3, clip_norm=5.0)

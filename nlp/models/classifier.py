@@ -13,6 +13,7 @@ from minigrad import backend
 from nn.losses import array_beside
 from nn.mappings import last_state
 
+from ..decoding.protocol import evaluating
 from .layers import Cell, make_layers
 from .model import Model, positive, real_steps
 
@@ -54,7 +55,8 @@ class SequenceClassifier(Model):
         device: str = "cpu", dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__({**locals(), "mlp": list(mlp)})
-        positive("SequenceClassifier", vocab_size=vocab_size, num_classes=num_classes, num_layers=num_layers)
+        positive("SequenceClassifier", vocab_size=vocab_size, num_classes=num_classes, num_layers=num_layers,
+                 **{f"mlp[{k}]": width for k, width in enumerate(mlp)})  # fmt: skip
         if pooling not in POOLINGS:
             raise ValueError(f"SequenceClassifier: pooling is one of {', '.join(POOLINGS)}, not {pooling!r}")
         made = {"device": device, "dtype": dtype}
@@ -90,12 +92,13 @@ class SequenceClassifier(Model):
         return self.mlp(self.encode(words))
 
     def loss(self, words: Any, labels: Any) -> Any:
-        """Mean of −log p(label), for labels (N,)."""
+        """Mean of −log p(label), for labels (N,). Raises IndexError for a label that is none of the C classes."""
         logits = self(words)
         return self.criterion(logits, backend.transfer(array_beside(labels, logits), logits.device))
 
     def predict(self, words: Any) -> tuple[Array, Array]:
-        """The likeliest class of each sequence, (N,), and the probabilities of all, (N, C); without recording."""
-        with mg.no_grad():
+        """The likeliest class of each sequence, (N,), and the probabilities of all, (N, C). Without recording or
+        dropout."""
+        with evaluating(self):
             p = backend.to_numpy(mg.softmax(self(words)).data)
         return np.argmax(p, axis=-1), p

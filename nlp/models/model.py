@@ -95,6 +95,8 @@ class Model(nn.Module):
         dtype = next((w.dtype for w in weights.values() if w.dtype.kind == "f"), None)
         try:
             made = kind(**{**document.get("options", dict), **functions}, device=device, dtype=dtype)  # type: ignore
+            if dtype is not None:
+                made.to(dtype)  # cells of a function, which does not know it
             made.load_state_dict(weights)
         except (TypeError, ValueError) as error:
             document.fail(str(error))

@@ -14,6 +14,7 @@ from minigrad.scopes import here
 from nn.losses import array_beside
 from nn.mappings import last_state
 
+from ..decoding.protocol import evaluating
 from ..padding import pad
 from ..vocabulary import Vocabulary
 from .layers import Cell, make_layers
@@ -67,7 +68,8 @@ class SequenceTagger(Model):
     cell              "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
     bidirectional     read in both directions
     crf               tags are a chain (`nn.CRF`); without, each is chosen by itself
-    constraints       (K, K) booleans: which tag may be followed by which (see `nlp.tag_constraints`); needs the CRF
+    constraints       which tags may follow each other, come first and come last, as `nlp.tag_constraints` gives them:
+                      (K, K), (K,) and (K,) booleans, or the first of them alone. Needs the CRF
     characters        the number of characters; None: words are not spelled
     character_size    of their embedding
     character_hidden  of each direction over them
@@ -90,7 +92,7 @@ class SequenceTagger(Model):
         characters: int | None = None, character_size: int = 25, character_hidden: int = 25, dropout: float = 0.0,
         device: str = "cpu", dtype: Any = None,
     ) -> None:  # fmt: skip
-        constraints = None if constraints is None else np.asarray(constraints).tolist()
+        constraints = None if constraints is None else [np.asarray(part).tolist() for part in constraints]
         super().__init__(locals())
         positive("SequenceTagger", vocab_size=vocab_size, num_tags=num_tags, num_layers=num_layers)
         if constraints is not None and not crf:
@@ -108,7 +110,7 @@ class SequenceTagger(Model):
             cell, width, hidden_size, num_layers, dropout=dropout, bidirectional=bidirectional, **made
         )
         self.out = nn.Linear(hidden_size * (1 + bidirectional), num_tags, **made)
-        self.crf = nn.CRF(num_tags, constraints=constraints, **made) if crf else None
+        self.crf = nn.CRF(num_tags, **_by_name(constraints), **made) if crf else None
         self.criterion = nn.CrossEntropyLoss()
 
     def forward(self, words: Any, characters: Spelled | None = None) -> Any:
@@ -143,6 +145,8 @@ class SequenceTagger(Model):
         """Mean of −log p over the sequences with a CRF, over the words without.
 
         tags  of the same lengths as the words
+
+        Raises ValueError for other lengths, IndexError for a tag that is none of the K.
         """
         emissions = self(words, characters)
         gold, lengths = self._tags(words, tags, emissions)
@@ -159,20 +163,32 @@ class SequenceTagger(Model):
             raise ValueError(
                 f"SequenceTagger: tags are {gold.shape}, but there are words {emissions.shape[:2]}{here()}"
             )
-        if of_tags is not None and lengths is not None and not np.array_equal(of_tags, lengths):
-            n = int(np.argmax(of_tags != lengths))
+        T, N = gold.shape
+        words_of = np.full(N, T) if lengths is None else lengths
+        if of_tags is not None and not np.array_equal(of_tags, words_of):
+            n = int(np.argmax(of_tags != words_of))
             raise ValueError(
-                f"SequenceTagger: sentence {n} has {int(lengths[n])} words, but {int(of_tags[n])} tags{here()}"
+                f"SequenceTagger: sentence {n} has {int(words_of[n])} words, but {int(of_tags[n])} tags{here()}"
             )
         return backend.transfer(array_beside(gold, emissions), emissions.device), lengths
 
     def predict(self, words: Any, characters: Spelled | None = None) -> list[list[int]]:
-        """The likeliest tags of each sentence: of the chain as a whole with a CRF (Viterbi); without recording."""
+        """The likeliest tags of each sentence: of the chain as a whole with a CRF (Viterbi). Without recording or
+        dropout."""
         _, lengths = self.batch_of(words, "words")
-        with mg.no_grad():
+        with evaluating(self):
             emissions = self(words, characters)
             if self.crf is not None:
                 return self.crf.viterbi(emissions, real_steps(lengths, emissions.shape[0], emissions))[0]
             best = backend.to_numpy(np.argmax(emissions.data, axis=-1)).T.tolist()  # (N, T)
         ends = [len(tags) for tags in best] if lengths is None else lengths.tolist()
         return [tags[:end] for tags, end in zip(best, ends, strict=True)]
+
+
+def _by_name(constraints: Any) -> dict[str, Any]:
+    """Constraints as arguments of `nn.CRF`."""
+    if constraints is None:
+        return {}
+    if len(constraints) == 3 and np.ndim(constraints[0]) == 2:
+        return dict(zip(("constraints", "first", "last"), constraints, strict=True))
+    return {"constraints": constraints}

@@ -29,6 +29,8 @@ def score(crf: CRF, e: Any, y: Any) -> float:
     transitions = crf.transitions.numpy().astype(np.float64)
     if crf.constraints is not None:
         transitions[~crf.constraints.numpy()] = -np.inf
+    if any(may is not None and not may.numpy()[tag] for may, tag in ((crf.first, y[0]), (crf.last, y[-1]))):
+        return -np.inf
     total = crf.start.numpy()[y[0]] + crf.end.numpy()[y[-1]] + sum(e[t, tag] for t, tag in enumerate(y))
     return float(total + sum(transitions[a, b] for a, b in itertools.pairwise(y)))
 
@@ -161,6 +163,24 @@ def test_constraints(rng: Rng) -> None:
     assert list(crf.state_dict()) == ["transitions", "start", "end"]
 
 
+def test_first_and_last_tags(rng: Rng) -> None:
+    crf = random_crf(rng, first=[True, True, False], last=[False, True, True])
+    e, y = rng.standard_normal((T, N, K)), rng.integers(0, 2, (T, N))
+    y[-1] = y[0] = y[2, 2] = 1  # a sequence that is allowed, of each length
+    paths, scores = crf.viterbi(e, lengths=LENGTHS)
+    loss = crf(mg.Tensor(e, requires_grad=True), y, lengths=LENGTHS, reduction="none")
+    np.sum(loss).backward()
+    for n, length in enumerate(LENGTHS):
+        p = every_path(crf, e[:length, n])
+        assert paths[n] == list(max(p, key=lambda path: p[path]))
+        np.testing.assert_allclose(scores.numpy()[n], score(crf, e[:, n], paths[n]), rtol=1e-12)
+        np.testing.assert_allclose(loss.numpy()[n], -np.log(p[tuple(y[:length, n])]), rtol=1e-11)
+    assert all(np.all(np.isfinite(w.grad.numpy())) for w in crf.parameters())
+    assert crf.start.grad.numpy()[2] == crf.end.grad.numpy()[0] == 0
+    assert crf(e, np.full((T, N), 2)).item() == crf(e, np.zeros((T, N), int)).item() == np.inf
+    assert list(crf.state_dict()) == ["transitions", "start", "end"]
+
+
 def test_large_scores(rng: Rng) -> None:
     crf = random_crf(rng, dtype=np.float32)
     e = (1e4 * rng.standard_normal((T, N, K))).astype(np.float32)
@@ -214,6 +234,8 @@ Y = np.zeros((T, N), int)
         (lambda c: CRF(K, batch_first=True)(E, Y.T), ValueError, r"\(N, T\) = \(4, 3\), not int64 \(3, 4\)"),
         (lambda c: CRF(0), ValueError, "at least 1, not 0"),
         (lambda c: CRF(2, constraints=np.ones((3, 3), bool)), ValueError, r"boolean, \(2, 2\), not bool \(3, 3\)"),
+        (lambda c: CRF(2, first=[1, 0]), ValueError, r"first must be boolean, \(2,\), not int64 \(2,\)"),
+        (lambda c: CRF(2, last=[True]), ValueError, r"last must be boolean, \(2,\), not bool \(1,\)"),
     ],
 )  # fmt: skip
 def test_errors(call: Any, kind: Any, message: str) -> None:
@@ -223,7 +245,8 @@ def test_errors(call: Any, kind: Any, message: str) -> None:
 
 @pytest.mark.parametrize("constrained", [False, True])
 def test_it_runs_everywhere(constrained: bool, backend: Any, rng: Rng) -> None:
-    crf = random_crf(rng, constraints=np.eye(K, dtype=bool) | np.ones((K, K), bool) if constrained else None)
+    allowed = {"constraints": np.ones((K, K), bool), "first": [True] * K, "last": [True] * K} if constrained else {}
+    crf = random_crf(rng, **allowed)
     e, y = rng.standard_normal((T, N, K)), rng.integers(0, K, (T, N))
     expected, paths = crf(e, y, MASK).item(), crf.viterbi(e, MASK)[0]
     crf.to(backend.device)
