@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: demo test check bench docs clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
-demo: $(VENV)/examples
+demo: $(VENV)/demo
 	$(BIN)/python examples/char_rnn_from_primitives.py
 
 # The tests that need nothing beyond the packages' own extras.
@@ -42,6 +42,10 @@ clean:
 $(VENV)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minigrad needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo: $(VENV)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[viz]'
 	touch $@
 
 $(VENV)/examples: $(VENV)/python pyproject.toml

@@ -111,7 +111,7 @@ def train(args: argparse.Namespace) -> None:
 
     model = nlp.SequenceTagger(
         len(words), len(tags), args.embedding, args.hidden, characters=len(characters) if args.characters else None,
-        constraints=nlp.tag_constraints(tags.tokens)[0], dropout=args.dropout, device=args.device,
+        constraints=nlp.tag_constraints(tags.tokens), dropout=args.dropout, device=args.device,
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=5.0)
     batches = nlp.Batches(known, batch_size=32, shuffle=True, by_length=True, seed=args.seed, collate=joined,

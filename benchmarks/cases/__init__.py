@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 SUBJECTS = (
     "overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "fusion", "tokenizers",
-    "word2vec", "decoding",
+    "word2vec", "models", "decoding",
 )  # fmt: skip
 
 
