@@ -5,11 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo examples test check bench docs clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
 demo: $(VENV)/demo
 	$(BIN)/python examples/char_rnn_from_primitives.py
+
+# All that the examples need: then `.venv/bin/python examples/dates.py`, and so on.
+examples: $(VENV)/examples
 
 # The tests that need nothing beyond the packages' own extras.
 test: $(VENV)/test
