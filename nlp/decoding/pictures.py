@@ -24,11 +24,11 @@ from .lattice import Lattice, Leaf
 from .protocol import Array
 
 Names = Vocabulary | Tokenizer | Sequence[str] | None
-FAINT = "#A8A8A8"
+FAINT = "#9C9C9C"
 LONGEST = 24  # characters of a token that are shown
 NOTE = (
-    "on a line: the probability of the token · below a token: log p up to it · boxed: finished, with its score · "
-    "gold: returned · grey: given up"
+    "on a line: the token's probability · below a token: log p so far · boxed: finished (dashed: cut off), with its "
+    "score · gold: returned · grey: given up"
 )
 
 
@@ -221,7 +221,10 @@ def attention_map(
     installed = {font.name for font in fontManager.ttflist}
     style: Any = PLOT_STYLE | {"axes.grid": False, "font.family": ["sans-serif", *(f for f in FONTS if f in installed)]}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(1.9 + 0.3 * len(columns), 1.2 + 0.3 * len(rows)), layout="constrained")
+        beside, above = (0.09 * max(map(len, names), default=0) for names in (rows, "" if upright else columns))
+        figure = Figure(
+            figsize=(1.6 + beside + 0.3 * len(columns), 0.8 + above + 0.3 * len(rows)), layout="constrained"
+        )
         ax = figure.subplots()
         image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         ax.set_xticks(range(len(columns)), columns, rotation=0 if upright else 90)
