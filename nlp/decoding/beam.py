@@ -126,7 +126,7 @@ class _Search:
             self.covered = None if covered is None else covered[at]
             if self.ngram is not None:
                 self.tokens = np.concatenate([self.tokens[at], ids[:, :, None]], axis=-1)
-            running.go_on(going, parents, ids)
+            running.go_on(going, parents, ids, self.totals > -np.inf)
             return True
         return False
 

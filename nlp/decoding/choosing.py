@@ -154,7 +154,7 @@ def _written(title: str, model: Any, start: Start, limits: Limits, pick: Pick, e
             if not open_.any():
                 break
             going = running.going(~open_[now].any(axis=1))
-            running.go_on(going, places[going], ids[going])
+            running.go_on(going, places[going], ids[going], open_[now[going]])
     order = np.argsort(-totals, axis=-1, kind="stable")
     scores, steps, ends = (np.take_along_axis(part, order, axis=-1).reshape(-1) for part in (totals, steps, ends))
     leaves = Leaf(np.repeat(np.arange(N), each), steps, order.reshape(-1), ends)
@@ -188,5 +188,5 @@ def rescore(model: Any, start: Start, sequences: Sequence[Any]) -> Array:
             log_ps = backend.to_numpy(np.take_along_axis(log_p, column, axis=-1))
             running.check(log_ps, there[t])
             totals += np.where(there[t], log_ps[:, 0], 0.0)
-            running.go_on(np.arange(N), np.zeros((N, 1), np.int64), ids[:, None])
+            running.go_on(np.arange(N), np.zeros((N, 1), np.int64), ids[:, None], there[t][:, None])
     return totals

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.pictures.drawing import MOST, render_dot, svg_bundle
-from minigrad.pictures.labels import Text, label_of, quoted
+from minigrad.pictures.labels import escaped, quoted
 from minigrad.pictures.palette import FONT, GOLD, GREY, INK
 from nn.diagnose.result import PLOT_STYLE
 from nn.files import StrPath
@@ -24,11 +24,12 @@ from .lattice import Lattice, Leaf
 from .protocol import Array
 
 Names = Vocabulary | Tokenizer | Sequence[str] | None
-FAINT = "#A8A8A8"
+FAINT = "#9C9C9C"
 LONGEST = 24  # characters of a token that are shown
+JOINERS = "\u200c\u200d"  # parts of words, and of emoji
 NOTE = (
-    "on a line: the probability of the token · below a token: log p up to it · boxed: finished, with its score · "
-    "gold: returned · grey: given up"
+    "on a line: the token's probability · below a token: log p so far · boxed: finished (dashed: cut off), with its "
+    "score · gold: returned · grey: given up"
 )
 
 
@@ -46,7 +47,7 @@ def name_of(token: int, names: Names) -> str:
 def visible(name: str) -> str:
     """A token with signs for what cannot be seen, and without the rest of what is too long."""
     shown = name.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
-    shown = "".join([c if c.isprintable() else f"U+{ord(c):04X}" for c in shown]) or "∅"
+    shown = "".join([c if c.isprintable() or c in JOINERS else f"U+{ord(c):04X}" for c in shown]) or "∅"
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 
@@ -134,8 +135,10 @@ def _node(node: BeamNode) -> str:
         return f'shape=circle style=filled fillcolor="{INK}" color="{INK}" label="" width=0.1 height=0.1'
     ink = FAINT if node.given_up else INK
     number = f"#{node.rank}   {node.value:.2f}" if node.rank else f"{node.value:.2f}"
-    text = Text(visible(node.token), (number.replace("-", "−"),), bold=node.kept)
-    look = f'label={label_of(text, FAINT if node.given_up else "#666666")} fontcolor="{ink}"'
+    token = escaped(visible(node.token))
+    token = f"<b>{token}</b>" if node.kept else token
+    below = f'<font point-size="9" color="{FAINT if node.given_up else "#666666"}">{number.replace("-", "−")}</font>'
+    look = f'label=<{token}<br/><font point-size="3"> </font><br/>{below}> fontcolor="{ink}"'
     if node.kind == "open":
         return look
     style = "rounded,filled" if node.kind == "finished" else "rounded,filled,dashed"
@@ -221,7 +224,10 @@ def attention_map(
     installed = {font.name for font in fontManager.ttflist}
     style: Any = PLOT_STYLE | {"axes.grid": False, "font.family": ["sans-serif", *(f for f in FONTS if f in installed)]}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(1.9 + 0.3 * len(columns), 1.2 + 0.3 * len(rows)), layout="constrained")
+        beside, above = (0.09 * max(map(len, names), default=0) for names in (rows, "" if upright else columns))
+        figure = Figure(
+            figsize=(1.6 + beside + 0.3 * len(columns), 0.8 + above + 0.3 * len(rows)), layout="constrained"
+        )
         ax = figure.subplots()
         image = ax.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         ax.set_xticks(range(len(columns)), columns, rotation=0 if upright else 90)

@@ -37,6 +37,7 @@ class Running:
         self.sources = np.arange(N)
         self.width = each
         self.ids = rows_of(ids, rows, N)
+        self.fed = np.repeat(backend.to_numpy(ids)[:, None], each, axis=1)  # (n, width) the same, on the CPU
         self.state = rows_of(start.state, rows, N)
         self.memory = start.memory
         self.t = -1  # the step that was taken last
@@ -76,16 +77,18 @@ class Running:
         kept = np.flatnonzero(~over)
         return kept if self.memory is None or SHARE * (len(over) - len(kept)) >= len(over) else np.arange(len(over))
 
-    def go_on(self, going: Array, parents: Array, tokens: Array) -> None:
+    def go_on(self, going: Array, parents: Array, tokens: Array, live: Array) -> None:
         """Take the sources at the places `going` (n',) to the next step. Of each, the sequences at `parents` (n', W) go
-        on, with these tokens (n', W)."""
+        on with these tokens (n', W). Those that are not live get what was fed to them before: a token that the model
+        can read, which the end, say, need not be."""
         rows = going[:, None] * self.width + parents
         self.state = rows_of(self.state, rows.reshape(-1), len(self.sources) * self.width)
         if len(going) < len(self.sources):
             self.memory = rows_of(self.memory, going, len(self.sources))
             self.sources = self.sources[going]
         self.width = parents.shape[1]
-        self.ids = backend.from_numpy(tokens.reshape(-1).astype(np.int64), self.device)
+        self.fed = np.where(live, tokens, self.fed[going[:, None], parents])
+        self.ids = backend.from_numpy(self.fed.reshape(-1).astype(np.int64), self.device)
 
 
 def rows_of(tree: Any, rows: Array, count: int) -> Any:
