@@ -406,7 +406,7 @@ def test_memory_of_cross_entropy(rng: Rng) -> None:
     finally:
         tracemalloc.stop()
     assert kept < 1.05 * x.nbytes
-    assert after_forward < 1.1 * x.nbytes
+    assert after_forward < 1.1 * x.nbytes + 8 * cross_entropy.BLOCK  # a block is worked on at a time
     assert peak < 2.1 * x.nbytes
 
 
