@@ -1,7 +1,7 @@
 """From one language to another: by default English numbers to French ones, "ninety-two" to "quatre-vingt-douze".
 
     python examples/translate.py [--attention general]
-    python examples/translate.py --load out/translate.safetensors "four hundred and ninety-seven thousand and one"
+    python examples/translate.py --load out/translate.safetensors "ninety-seven thousand and one"
     python examples/translate.py --data train.de train.en --min-freq 2 --hidden 512 --dropout 0.5 --batch 128
 
 Numbers are a small language with a real grammar: French counts by twenties from seventy on, says "et un" but
@@ -76,7 +76,7 @@ def french(n: int, final: bool = True) -> str:
 def pairs_of(args: argparse.Namespace) -> list[tuple[str, str]]:
     """(source, target) sentences, those for testing last."""
     if not args.data:
-        numbers = np.random.default_rng(args.seed).permutation(10**6)[:8000]
+        numbers = np.random.default_rng(args.seed).permutation(10**5)[:6000]
         return [(english(int(n)), french(int(n))) for n in numbers]
     if len(args.data) != 2:
         raise ValueError("--data takes two files, of sources and of targets")
@@ -146,7 +146,7 @@ def use(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = common.options("translate", __doc__, epochs=8, data="two files, line n of one translating line n of the "
+    parser = common.options("translate", __doc__, epochs=6, data="two files, line n of one translating line n of the "
                             "other (default: numbers in words)", use="sentences")  # fmt: skip
     parser.add_argument("--attention", choices=("additive", "dot", "general", "concat", "none"), default="additive")
     parser.add_argument("--embedding", type=int, default=64, help="size of a word's vector (default: %(default)s)")

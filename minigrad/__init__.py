@@ -38,6 +38,7 @@ from .fusion import FusionError, fuse
 from .gradients import RowSparse
 from .modes import enable_grad, is_grad_enabled, no_grad, plain_path, set_grad_enabled
 from .pictures import Graph, graph
+from .profiling import Profile, profile
 from .randomness import get_random_state, manual_seed, set_random_state
 from .replay import RecordingError, compile
 from .rules.activations import (
@@ -75,6 +76,7 @@ __all__ = [
     "GradcheckError",
     "Graph",
     "Observer",
+    "Profile",
     "RecordingError",
     "RowSparse",
     "Tensor",
@@ -119,6 +121,7 @@ __all__ = [
     "ones_like",
     "plain_path",
     "primitive",
+    "profile",
     "rand",
     "rand_like",
     "randn",

@@ -31,6 +31,7 @@ class Backend(NamedTuple):
     default_rng   (seed, device) -> a generator with `random`, `standard_normal`
     add_at        (array, index, values): unbuffered `array[index] += values`
     synchronous   whether looking at a value costs no wait
+    wait          (array): until it is computed; None if it always is
     call          (function, arguments, those written into): a call as one operation of the recording that arrays of
                   this kind belong to (`replay`); None for arrays that just compute
     inside        what such an array stands for
@@ -44,6 +45,7 @@ class Backend(NamedTuple):
     default_rng: Callable[[Any, Device], Any]
     add_at: Callable[[Array, Any, Array], None]
     synchronous: bool
+    wait: Callable[[Array], None] | None = None
     call: Callable[..., Any] | None = None
     inside: Callable[[Array], Array] | None = None
 
@@ -103,6 +105,7 @@ def _cupy_backend(cupy: Any) -> Backend:
         default_rng=default_rng,
         add_at=cupyx.scatter_add,
         synchronous=False,
+        wait=lambda array: cupy.cuda.get_current_stream().synchronize(),
     )
 
 

@@ -170,7 +170,11 @@ def walk(
                 observer.finished()
             for leaf, g in gradients.items():
                 if isinstance(g, Parts) and not isinstance(g, RowSparse):
+                    for observer in observers:
+                        observer.gathering(leaf)
                     g = g.dense()
+                    for observer in observers:
+                        observer.gathered(leaf, g)
                 elif isinstance(g, np.generic) or (leaf not in owned and not create_graph):
                     g = _copied(g)
                 if leaf._hooks and not within:

@@ -128,16 +128,18 @@ class Primitive:
             arrays.append(value)
         if scalars and found:  # beside a Tensor, a NumPy scalar counts as a Python one: it changes no dtype
             arrays = [v.item() if isinstance(v, np.generic) else v for v in arrays]
+        mode = current_mode()
+        if mode.observers and found:
+            begin(self, mode)
         try:
             y = self.forward(*arrays)
         except Exception as error:
             raise explained(error, self.name, arrays) from error
         if not found:
             return y
-        return self._record(values, arrays, y)
+        return self._record(values, arrays, y, mode)
 
-    def _record(self, values: tuple[Any, ...], arrays: list[Any], y: Any) -> Any:
-        mode = current_mode()
+    def _record(self, values: tuple[Any, ...], arrays: list[Any], y: Any, mode: Mode) -> Any:
         edges: tuple[Any, ...] = ()
         if mode.grad:
             for index, value in enumerate(values):
@@ -177,6 +179,12 @@ class Primitive:
 
 
 # ---- recording ---------------------------------------------------------------------------------------------------
+
+
+def begin(primitive: Primitive, mode: Mode) -> None:
+    """Tell the observers that an operation begins."""
+    for observer in mode.observers:
+        observer.began(primitive)
 
 
 def record(
@@ -323,11 +331,13 @@ class Elementwise(Primitive):
             if not isinstance(x, Tensor):
                 return forward(x if backend.is_array(x) or not isinstance(x, list | tuple) else operand(x, _CPU))
             data = x.data
+            mode = current_mode()
+            if mode.observers:
+                begin(self, mode)
             try:
                 y = forward(data)
             except Exception as error:
                 raise explained(error, self.name, (data,)) from error
-            mode = current_mode()
             if x._requires_grad and mode.grad:
                 return record(self, y, ((x.edge or x, pull, keep(y, data)),), mode, (x,))
             return record(self, y, (), mode, (x,))
@@ -352,11 +362,13 @@ class Elementwise(Primitive):
                         x = operand(x, z)
                 else:
                     return forward(a, b)
+            mode = current_mode()
+            if mode.observers:
+                begin(self, mode)
             try:
                 y = forward(x, z)
             except Exception as error:
                 raise explained(error, self.name, (x, z)) from error
-            mode = current_mode()
             named = False
             edges: tuple[Any, ...] = ()
             if mode.grad:

@@ -106,6 +106,9 @@ def node_of(edge: Edge) -> tuple[Node, int]:
 class Observer:
     """Told of what is recorded and of how gradients flow. Override what you need; every method may be left alone."""
 
+    def began(self, primitive: Primitive) -> None:
+        """An operation begins; `recorded` follows, unless it fails."""
+
     def recorded(self, primitive: Primitive, operands: tuple[Any, ...], outputs: tuple[Array, ...], edge: Any) -> None:
         """An operation was done on `operands` (Tensors and others); `edge` is its Node, or None if not recorded."""
 
@@ -116,7 +119,13 @@ class Observer:
         """A node's rule gave `gradient` to one of its parents."""
 
     def finished(self) -> None:
-        """A backward pass has ended."""
+        """A backward pass has gone through all nodes."""
+
+    def gathering(self, leaf: Any) -> None:
+        """After that: the gathered parts of a leaf's gradient are about to become one array; `gathered` follows."""
+
+    def gathered(self, leaf: Any, gradient: Array) -> None:
+        """They are one."""
 
 
 # ---- the user's line ---------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import numpy as np
 from .. import backend
 from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
-from ..primitives import Primitive, Pull, new_node, record_many, remember_inputs
+from ..primitives import Primitive, Pull, begin, new_node, record_many, remember_inputs
 from ..tape import Extra, Node, Output, next_position
 from ..tensors import Tensor
 from ..trees import flatten
@@ -266,6 +266,8 @@ class Fused(Primitive):
         if prepared is None:
             return self.plain(*args, **kwargs)
         kernel, operands, arrays, parents, needed = prepared
+        if mode.observers:
+            begin(self, mode)
         computed = kernel.forward(arrays, arrays[0])
         if not needed:
             outputs: Any = record_many(self, tuple(computed[: kernel.count]), (), mode, tuple(operands))

@@ -1,0 +1,238 @@
+"""Where the time goes: seconds, calls and bytes of each operation and scope, forward and backward."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import backend
+from .modes import changed_mode, current_mode
+from .pictures.drawing import write
+from .tape import Node, Observer
+
+if TYPE_CHECKING:
+    from .primitives import Primitive
+    from .tape import Edge
+
+Array = Any
+By = Literal["operation", "scope", "both"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What an operation did once.
+
+    operation  its name
+    scope      where in the model, as `encoder.lstm[1] t=37`; empty outside of all scopes
+    phase      "forward" or "backward"
+    start      seconds since the profile began
+    seconds    of itself, what it called left out
+    span       seconds, what it called included
+    bytes      of the arrays it made: its results, or the gradients it passed on
+    """
+
+    operation: str
+    scope: str
+    phase: str
+    start: float
+    seconds: float
+    span: float
+    bytes: int
+
+
+@dataclass
+class Row:
+    """The sum over the events of one operation or scope."""
+
+    calls: int = 0
+    forward: float = 0.0
+    backward: float = 0.0
+    bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Forward and backward."""
+        return self.forward + self.backward
+
+
+@dataclass
+class Profile:
+    """What `mg.profile()` saw.
+
+    events   one for each operation, forward and backward, in the order of their ends
+    seconds  from the beginning of the block to its end
+    """
+
+    events: list[Event] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def rows(self, by: By = "operation", depth: int | None = None, steps: bool = False) -> dict[str, Row]:
+        """Sums by operation, scope, or both, the most expensive first.
+
+        depth  how many parts of a scope's name count; None: all
+        steps  whether time steps are told apart
+        """
+        if by not in ("operation", "scope", "both"):
+            raise ValueError(f'Profile: by must be "operation", "scope" or "both", not {by!r}')
+        found: defaultdict[str, Row] = defaultdict(Row)
+        for event in self.events:
+            where = _shortened(event.scope, depth, steps)
+            row = found[{"operation": event.operation, "scope": where}.get(by, f"{where}: {event.operation}")]
+            if event.phase == "forward":
+                row.calls += 1
+                row.forward += event.seconds
+            else:
+                row.backward += event.seconds
+            row.bytes += event.bytes
+        return dict(sorted(found.items(), key=lambda item: -item[1].seconds))
+
+    def table(self, by: By = "operation", depth: int | None = None, steps: bool = False, most: int = 25) -> str:
+        """The rows as text, at most so many; below, what ran between operations: Python, the optimizer, the data."""
+        rows = self.rows(by, depth, steps)
+        shown = list(rows.items())[:most]
+        width = max([len(name) for name, _ in shown] + [24])
+        lines = [f"{by:{width}}    calls  forward ms  backward ms       MiB    share"]
+        rest = self.seconds - sum(row.seconds for row in rows.values())
+        for name, row in shown:
+            lines.append(
+                f"{name or '(no scope)':{width}} {row.calls:8,} {1e3 * row.forward:11.2f} {1e3 * row.backward:12.2f} "
+                f"{row.bytes / 2**20:9.2f} {row.seconds / max(self.seconds, 1e-12):8.1%}"
+            )
+        if len(rows) > most:
+            others = list(rows.values())[most:]
+            lines.append(f"{f'{len(others)} others':{width}} {sum(r.calls for r in others):8,} "
+                         f"{1e3 * sum(r.forward for r in others):11.2f} {1e3 * sum(r.backward for r in others):12.2f} "
+                         f"{sum(r.bytes for r in others) / 2**20:9.2f} "
+                         f"{sum(r.seconds for r in others) / max(self.seconds, 1e-12):8.1%}")  # fmt: skip
+        lines.append(f"{'between operations':{width}} {'':8} {1e3 * rest:11.2f} {'':12} {'':9} "
+                     f"{rest / max(self.seconds, 1e-12):8.1%}")  # fmt: skip
+        lines.append(f"{'all':{width}} {len(self.events):8,} {1e3 * self.seconds:11.2f}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def trace(self, path: str | os.PathLike[str]) -> Path:
+        """Write the events as JSON, which chrome://tracing and Perfetto show along time. Atomically."""
+        events = [
+            {"name": e.operation, "cat": e.phase, "ph": "X", "ts": 1e6 * e.start, "dur": 1e6 * e.span, "pid": 0,
+             "tid": e.phase, "args": {"scope": e.scope, "bytes": e.bytes}} for e in self.events
+        ]  # fmt: skip
+        return write(path, json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}).encode())
+
+
+@contextmanager
+def profile() -> Iterator[Profile]:
+    """Measure every operation on Tensors inside the block, forward and backward.
+
+    >>> import numpy as np, minigrad as mg
+    >>> w = mg.ones((50, 50), requires_grad=True)
+    >>> with mg.profile() as p:
+    ...     with mg.scope("layer"):
+    ...         h = np.tanh(mg.ones((8, 50)) @ w)
+    ...     h.sum().backward()
+    >>> [(name, row.calls) for name, row in sorted(p.rows().items())]
+    [('matmul', 1), ('sum', 1), ('tanh', 1)]
+    >>> print(p.table(by="scope"))  # doctest: +SKIP
+
+    The time of an operation is that from its beginning to its end, with recording it, and backward from the arrival of
+    its gradient to that of the next one's. The gradient of a weight that many steps share is gathered and made in one
+    product at the end: "gathered gradients". What is computed on plain arrays, such as an optimizer's update, is
+    "between operations". Functions of `mg.compile` run as they are written. On a GPU each operation is waited for, so
+    all of it takes longer than without a profile.
+    """
+    found = Profile()
+    watch = _Watch(found)
+    with changed_mode(observers=(*current_mode().observers, watch)):
+        try:
+            yield found
+        finally:
+            found.seconds = watch.now()
+
+
+class _Open:
+    """What has begun: an operation, a node's rules, or the gathering of a leaf's gradient."""
+
+    __slots__ = ("inner", "name", "of", "size", "start")
+
+    def __init__(self, name: str, of: Any, start: float) -> None:
+        self.name, self.of, self.start = name, of, start
+        self.inner, self.size = 0.0, 0  # seconds of what it called; bytes of what it made
+
+
+class _Watch(Observer):
+    def __init__(self, found: Profile) -> None:
+        self.found = found
+        self.zero = time.perf_counter()
+        self.open: list[_Open] = []
+
+    def now(self) -> float:
+        return time.perf_counter() - self.zero
+
+    def began(self, primitive: Primitive) -> None:
+        self.open.append(_Open(primitive.name, primitive, self.now()))
+
+    def recorded(self, primitive: Primitive, operands: Any, outputs: tuple[Array, ...], edge: Any) -> None:
+        _wait(outputs[0])
+        begun = [one.of is primitive for one in self.open]
+        if any(begun):
+            while self.open[-1].of is not primitive:
+                self.open.pop()  # it failed
+            self.open[-1].size = sum(array.nbytes for array in outputs)
+            self._close("forward", current_mode().scope)
+
+    def arrived(self, node: Node, gradient: Any) -> None:
+        self._end_pull()
+        self.open.append(_Open(node.primitive.name, node, self.now()))
+
+    def pulled(self, node: Node, parent: Edge, gradient: Any) -> None:
+        if self.open and self.open[-1].of is node:
+            self.open[-1].size += getattr(gradient, "nbytes", 0)
+            _wait(gradient)
+
+    def finished(self) -> None:
+        self._end_pull()
+
+    def gathering(self, leaf: Any) -> None:
+        self.open.append(_Open("gathered gradients", leaf, self.now()))
+
+    def gathered(self, leaf: Any, gradient: Array) -> None:
+        _wait(gradient)
+        self.open[-1].size = gradient.nbytes
+        self._close("backward", leaf.name)
+
+    def _end_pull(self) -> None:
+        """The node whose gradient arrived last has passed it on."""
+        if self.open and isinstance(self.open[-1].of, Node):
+            self._close("backward", self.open[-1].of.scope)
+
+    def _close(self, phase: str, scope: Any) -> None:
+        one = self.open.pop()
+        span = self.now() - one.start
+        if self.open:
+            self.open[-1].inner += span
+        name = "" if scope is None else str(scope)
+        self.found.events.append(
+            Event(one.name, name, phase, one.start, span - one.inner, span, one.size)
+        )  # fmt: skip
+
+
+def _wait(array: Any) -> None:
+    """Until an array is computed, where that happens in the background."""
+    wait = backend.backend_of(array).wait if backend.is_array(array) else None
+    if wait is not None:
+        wait(array)
+
+
+def _shortened(scope: str, depth: int | None, steps: bool) -> str:
+    """A scope's name without time steps (`encoder.lstm[1] t=37`), and with so many of its parts: encoder, lstm, [1]."""
+    parts = [part for part in re.findall(r"\[[^]]*\]|[^.\[\s]+", scope) if steps or "=" not in part]
+    return "".join(part if part.startswith("[") else f".{part}" for part in parts[:depth]).removeprefix(".")

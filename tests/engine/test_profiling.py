@@ -1,0 +1,130 @@
+"""What a profile counts, and where it puts it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import nn
+
+
+@mg.primitive(x=lambda g, x: _slow(g))
+def _sleeping(x: Any) -> Any:
+    time.sleep(0.02)
+    return x * 1.0
+
+
+def _slow(g: Any) -> Any:
+    time.sleep(0.03)
+    return g
+
+
+def test_operations_are_counted_timed_and_weighed() -> None:
+    w = mg.ones((50, 20), requires_grad=True)
+    with mg.profile() as p:
+        with mg.scope("layer"):
+            h = np.tanh(mg.ones((8, 50)) @ w)
+        y = _sleeping(h)
+        time.sleep(0.05)  # not an operation
+        (y + y).sum().backward()
+    rows = p.rows()
+    assert {name: row.calls for name, row in rows.items()} == {
+        "matmul": 1, "tanh": 1, "sleeping": 1, "add": 1, "sum": 1, "gathered gradients": 0
+    }  # fmt: skip
+    assert next(iter(rows)) == "sleeping"
+    assert 0.02 <= rows["sleeping"].forward < rows["sleeping"].forward + rows["sleeping"].backward <= p.seconds
+    assert rows["sleeping"].backward >= 0.03
+    assert rows["tanh"].bytes == 2 * h.data.nbytes  # the result, and the gradient that it passed on
+    assert sum(row.seconds for row in rows.values()) <= p.seconds - 0.05
+    by_scope = p.rows(by="scope")
+    assert by_scope["layer"].calls == 2
+    assert by_scope[""].calls == 3
+    assert p.rows(by="both")["layer: tanh"].calls == 1
+
+
+def test_time_steps_are_put_together_or_told_apart() -> None:
+    lstm = nn.LSTM(3, 4, num_layers=2)
+    with mg.profile() as p:
+        output, _ = lstm(mg.ones((5, 2, 3)))
+        output.sum().backward()
+    assert p.rows(by="scope")["LSTM[0]"].calls > 5
+    told_apart = p.rows(by="scope", steps=True)
+    assert {"LSTM[0].t=4", "LSTM[1].t=0"} <= set(told_apart)
+    assert sum(row.calls for row in told_apart.values()) == sum(row.calls for row in p.rows().values())
+    assert set(p.rows(by="scope", depth=1)) <= {"LSTM", ""}
+    assert p.rows()["gathered gradients"].backward > 0
+
+
+def test_what_an_operation_calls_is_not_counted_twice() -> None:
+    out, x = nn.Linear(4, 6), mg.ones((3, 4))
+    with mg.profile() as p:
+        nn.CrossEntropyLoss().of_linear(out, x, [0, 1, 2]).backward()
+    spans = {e.operation: e for e in p.events if e.phase == "forward"}
+    whole, inner = spans["linear_cross_entropy"], spans["_exp_of_difference"]
+    assert whole.start <= inner.start
+    assert inner.start + inner.span <= whole.start + whole.span
+    np.testing.assert_allclose(whole.seconds, whole.span - inner.span, rtol=1e-9)
+    assert sum(e.seconds for e in p.events) <= p.seconds
+
+
+def test_an_operation_that_fails_leaves_no_trace() -> None:
+    with mg.profile() as p:
+        with pytest.raises(ValueError, match="matmul"):
+            mg.ones((2, 3)) @ mg.ones((2, 3))
+        np.exp(mg.ones(3))
+    assert [e.operation for e in p.events] == ["exp"]
+
+
+def test_the_numbers_are_those_without_a_profile() -> None:
+    def gradient() -> Any:
+        mg.manual_seed(1)
+        lstm = nn.LSTM(3, 4)
+        output, _ = lstm(mg.randn(6, 2, 3))
+        (output**2).sum().backward()
+        return [w.grad.numpy() for w in lstm.parameters()]
+
+    plain = gradient()
+    with mg.profile():
+        watched = gradient()
+    assert all(np.array_equal(a, b) for a, b in zip(plain, watched, strict=True))
+
+
+def test_tables_and_traces(tmp_path: Path) -> None:
+    with mg.profile() as p, mg.scope("model"):
+        for _ in range(3):
+            np.exp(mg.ones(4, requires_grad=True)).sum().backward()
+    text = str(p)
+    assert text.splitlines()[0].split() == ["operation", "calls", "forward", "ms", "backward", "ms", "MiB", "share"]
+    assert "between operations" in text
+    assert "1 others" in p.table(most=1)
+    assert p.table(by="scope").splitlines()[1].startswith("model")
+    events = json.loads(p.trace(tmp_path / "trace.json").read_text())["traceEvents"]
+    assert len(events) == len(p.events) == 12
+    assert {e["cat"] for e in events} == {"forward", "backward"}
+    assert all(e["ph"] == "X" and e["dur"] >= 0 and e["args"]["scope"] in ("model", "") for e in events)
+    with pytest.raises(ValueError, match='by must be "operation", "scope" or "both"'):
+        p.rows(by="line")  # type: ignore[arg-type]
+
+
+def test_second_order_and_compiled_functions_are_seen() -> None:
+    x = mg.tensor(2.0, requires_grad=True)
+    step = mg.compile(lambda x: (x.detach() ** 3).sum())
+    for _ in range(3):
+        step(x)
+    with mg.profile() as p:
+        mg.grad(mg.grad(lambda x: x**3))(x)
+        step(x)
+    assert p.rows()["power"].calls >= 2
+    assert sum(e.seconds for e in p.events) <= p.seconds
+
+
+def test_it_runs_everywhere(backend: Any) -> None:
+    with mg.profile() as p:
+        np.tanh(backend.tensor(np.ones((3, 4)), requires_grad=True)).sum().backward()
+    assert p.rows()["tanh"].bytes == 2 * 3 * 4 * 8
