@@ -19,7 +19,7 @@ from ..peers import normals
 
 Array = Any
 N, B, H, V, S = 64, 5, 256, 10_000, 20
-STEPS = 30
+STEPS = 16
 BOS, EOS = 1, 0
 
 
@@ -28,7 +28,7 @@ def weights(ends: bool) -> dict[str, Array]:
     """Scaled so that some words are much likelier than others; the end is one of these, or never comes."""
     embedding, ih, hh, out, memory, state = normals((V, H), (3 * H, H), (3 * H, H), (V, 2 * H), (N, S, H), (N, H))
     bias = np.zeros(V, np.float32)
-    bias[EOS] = 8 if ends else -1e4
+    bias[EOS] = 10 if ends else -1e4
     zeros = np.zeros(3 * H, np.float32)
     return {
         "embedding.weight": 10 * embedding, "cell.weight_ih": ih, "cell.weight_hh": hh, "cell.bias_ih": zeros,

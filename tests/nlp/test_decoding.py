@@ -403,6 +403,19 @@ def test_nan_after_the_end_harms_nobody() -> None:
         assert (found.ids[0].tolist(), found.best[0].finished) == ([], True)
 
 
+@pytest.mark.parametrize("function", [greedy, beam_search, sample])
+def test_no_model_has_to_read_what_cannot_be_read(function: Any) -> None:
+    class Reader(Tables):
+        def step(self, ids: Any, state: Any, memory: Any) -> nlp.Step:
+            assert not np.isin(ids, [0, 3]).any()
+            return super().step(ids, state, memory)
+
+    model = Reader(1, N=40)
+    options = {"n": 3} if function is sample else {}
+    found = function(model, model.start(), max_length=20, forbidden=[3], **options)
+    assert sum(one.finished for one in found.best) > 20
+
+
 class Wrong(Tables):
     """Says something that is no step."""
 
