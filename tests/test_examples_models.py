@@ -4,12 +4,14 @@ command."""
 from __future__ import annotations
 
 import importlib
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,12 +22,39 @@ import nn
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+class Done(NamedTuple):
+    """How a command ended, and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run an example as a command, in this process: what it imports is loaded only once."""
+
+    def call(name: str, *arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        monkeypatch.syspath_prepend(str(EXAMPLES))
+        status: object = 0
+        try:
+            runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+            if isinstance(status, str):
+                print(status, file=sys.stderr)
+        said = capsys.readouterr()
+        return Done(status if isinstance(status, int) else 1, said.out, said.err)
+
+    return call
+
+
 def command(name: str, *arguments: object) -> list[str]:
     return [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
-
-
-def run(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(name, *arguments), capture_output=True, text=True, timeout=250, check=False)
 
 
 def example(name: str) -> Any:
@@ -87,24 +116,24 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_example_trains_and_its_model_is_used(name: str, tmp_path: Path) -> None:
+def test_an_example_trains_and_its_model_is_used(name: str, run: Run, tmp_path: Path) -> None:
     left, asked, answer = CASES[name]
     out = tmp_path / "out"
     done = run(name, *small(name, tmp_path), "--epochs", 1, "--out", out)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.status == 0, done.stderr[-2000:]
     assert str(out / f"{name}.safetensors") in done.stdout
     for file in [f"{name}.safetensors", f"{name}-losses.png", f"{name}.ckpt", *left]:
         assert (out / file).stat().st_size > 500, file
     used = run(name, "--load", out / f"{name}.safetensors", *asked)
-    assert used.returncode == 0, used.stderr[-2000:]
+    assert used.status == 0, used.stderr[-2000:]
     assert answer in used.stdout
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(run: Run, tmp_path: Path) -> None:
     """Ctrl-C in the middle of an epoch, and the same command with --resume: the weights are those of one run."""
     settings = [*small("dates", tmp_path), "--epochs", 15]
     whole = run("dates", *settings, "--out", tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr[-2000:]
+    assert whole.status == 0, whole.stderr[-2000:]
     stopped = subprocess.Popen(command("dates", *settings, "--out", tmp_path / "parts"), stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
     checkpoint = tmp_path / "parts" / "dates.ckpt"
@@ -117,7 +146,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert not (tmp_path / "parts" / "dates.safetensors").exists()
     resumed = run("dates", *settings, "--out", tmp_path / "parts", "--resume")
-    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert resumed.status == 0, resumed.stderr[-2000:]
     assert "going on after" in resumed.stdout
     one, other = (nn.load(tmp_path / part / "dates.safetensors") for part in ("whole", "parts"))
     assert all(np.array_equal(w.numpy(), other[name].numpy()) for name, w in one.items())
@@ -135,17 +164,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path) -> None:
         ("char_lm", ["--data", str(EXAMPLES / "copy_memory.py")], "are too few to learn from"),
     ],
 )
-def test_a_mistake_is_told_in_a_line(name: str, arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_mistake_is_told_in_a_line(name: str, arguments: list[str], message: str, run: Run, tmp_path: Path) -> None:
     done = run(name, *arguments, "--out", tmp_path)
-    assert done.returncode != 0
+    assert done.status != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_model_of_another_kind_is_refused(run: Run, tmp_path: Path) -> None:
     nlp.LanguageModel(5, 4, 4).save(tmp_path / "model.safetensors")
     done = run("dates", "--load", tmp_path / "model.safetensors", "3 May 1979")
-    assert done.returncode != 0
+    assert done.status != 0
     assert "it holds a model of the kind nlp.LanguageModel, not Seq2Seq" in done.stderr
 
 
