@@ -3,7 +3,7 @@
     python -m benchmarks.reproduce.sst2 --seed 0
 
 LSTM 150 each way over embeddings 300 of words that occur twice, U(±0.25) at first as in Kim 2014, dropout 0.5, Adam
-with lr 1e-3, B 50, 5 epochs; the weights of the epoch with the lowest loss on the development set.
+with lr 1e-3, B 50; the weights after 5 epochs, when the loss on the development set rises again, but not the errors.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if __name__ == "__main__":
     nn.init.uniform_(model.embedding.weight, -0.25, 0.25)  # from N(0, 1) it learns too slowly for 5 epochs
     optimizer = nn.Adam(model.named_parameters(), lr=1e-3, clip_norm=5.0)
     run = Run(
-        model, optimizer, lambda model, batch: model.loss(*batch), items=lambda batch: len(batch[1]), restore_best=True,
-        progress=False, log_every=50,
+        model, optimizer, lambda model, batch: model.loss(*batch), items=lambda batch: len(batch[1]), progress=False,
+        log_every=50,
     )  # fmt: skip
     run.go(args.out / f"sst2-{args.seed}.ckpt", batches(known, shuffle=True), args.epochs, batches(sentences("dev")))
     model.eval()
