@@ -65,7 +65,8 @@ class _Distribution:
             places, x = likeliest(log_p, self.top_k, banned)
         else:
             x = log_p.copy()
-            x[:, list(banned)] = -np.inf
+            if banned:
+                x[:, list(banned)] = -np.inf
             if self.top_p is not None:
                 places = np.argsort(-x, axis=-1, kind="stable")
                 x = np.take_along_axis(x, places, axis=-1)
@@ -175,7 +176,7 @@ def rescore(model: Any, start: Start, sequences: Sequence[Any]) -> Array:
     N = len(running.sources)
     if len(sequences) != N:
         raise ValueError(f"{title}: there are {N} sources, but {len(sequences)} sequences")
-    given, there = np.zeros((longest, N), np.int64), np.zeros((longest, N), bool)
+    given, there = np.zeros((longest, N), np.int64), np.zeros((longest + 1, N), bool)
     for k, sequence in enumerate(sequences):
         ids: Array = backend.to_numpy(checked_ids(title, sequence, np.iinfo(np.int64).max, ndim=1))
         given[: len(ids), k], there[: len(ids), k] = ids, True
@@ -188,5 +189,5 @@ def rescore(model: Any, start: Start, sequences: Sequence[Any]) -> Array:
             log_ps = backend.to_numpy(np.take_along_axis(log_p, column, axis=-1))
             running.check(log_ps, there[t])
             totals += np.where(there[t], log_ps[:, 0], 0.0)
-            running.go_on(np.arange(N), np.zeros((N, 1), np.int64), ids[:, None], there[t][:, None])
+            running.go_on(np.arange(N), np.zeros((N, 1), np.int64), ids[:, None], there[t + 1][:, None])
     return totals

@@ -414,6 +414,7 @@ def test_no_model_has_to_read_what_cannot_be_read(function: Any) -> None:
     options = {"n": 3} if function is sample else {}
     found = function(model, model.start(), max_length=20, forbidden=[3], **options)
     assert sum(one.finished for one in found.best) > 20
+    rescore(model, model.start(), [[*one.ids, 0] for one in found.best])
 
 
 class Wrong(Tables):
