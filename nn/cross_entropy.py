@@ -27,7 +27,7 @@ from minigrad import backend
 from minigrad.rules.indexing import placed
 
 Array = Any
-BLOCK = 2**18  # numbers that are worked on at a time, so that they stay in the cache
+BLOCK = 2**16  # numbers that are worked on at a time, so that they stay in the cache
 
 
 def of_targets(x: Any, targets: Array) -> Any:
@@ -58,20 +58,29 @@ def _exp_of_difference(z: Any, largest: Any) -> Any:
 
 def _softmax_losses(z: Array, targets: Array, a: Array | None, b: Array | None) -> Array:
     """ℓ of each row of the logits z (R, C), which become s."""
-    losses = []
+    totals, of_all = [], []
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rows of infinities, or that do not count
+        largest = np.max(z, axis=-1, keepdims=True) if z.size else np.zeros_like(z, shape=(z.shape[0], 1))
+        largest = np.where(np.isfinite(largest), largest, 0.0)
+        of_target = of_targets(z, targets) - largest[:, 0]
         for rows in _blocks(*z.shape):
-            s, t, w = z[rows], targets[rows], a if a is None else a[rows]
-            largest = np.max(s, axis=-1, keepdims=True)
-            largest = np.where(np.isfinite(largest), largest, 0.0)
-            of_target, of_all = of_targets(s, t) - largest[:, 0], 0.0 if b is None else (s - largest) @ b
-            s[...] = _exp_of_difference(mg.Tensor(s), mg.Tensor(largest)).data
+            s, m = z[rows], largest[rows]
+            if b is not None:
+                of_all.append((s - m) @ b)
+            s[...] = _exp_of_difference(mg.Tensor(s), mg.Tensor(m)).data
             total = np.sum(s, axis=-1)
-            loss = _total(w, b) * np.log(total) - (of_target if w is None else w * of_target) - of_all
             s *= _column(1 / total)
-            losses.append(np.where(t >= 0, loss, 0.0))
+            totals.append(total)
+        loss = _total(a, b) * np.log(_joined(totals, z)) - (of_target if a is None else a * of_target)
+        if b is not None:
+            loss = loss - _joined(of_all, z)
     z[targets < 0] = 0.0
-    return losses[0] if len(losses) == 1 else np.concatenate(losses) if losses else np.zeros_like(z, shape=(0,))
+    return np.where(targets >= 0, loss, 0.0)
+
+
+def _joined(parts: list[Array], like: Array) -> Array:
+    """The numbers of all blocks, (R,)."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros_like(like, shape=(0,))
 
 
 # ---- of logits ---------------------------------------------------------------------------------------------------
