@@ -78,8 +78,8 @@ class _Distribution:
             first = np.argmax(cumulated >= self.top_p * total, axis=-1)
             total = np.take_along_axis(cumulated, first[:, None], axis=-1)
         u = backend.from_numpy(u[:, None], backend.device_of(x))
-        below = np.minimum(u * total, np.nextafter(total, 0.0))  # the product may be rounded up
-        drawn = np.minimum((cumulated <= below).sum(axis=-1, keepdims=True), x.shape[-1] - 1)
+        below = (cumulated <= u * total).sum(axis=-1, keepdims=True)  # the product is less than a total above 0
+        drawn = np.minimum(below, x.shape[-1] - 1)
         value = np.where(total > 0, np.take_along_axis(x, drawn, axis=-1), -np.inf) + 0 * total
         ids = drawn if places is None else np.take_along_axis(places, drawn, axis=-1)
         return backend.to_numpy(ids)[:, 0], backend.to_numpy(value)[:, 0].astype(np.float64)
