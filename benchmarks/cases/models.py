@@ -95,7 +95,7 @@ CASES = [
     Case(
         f"model: {name}, V H L B T = {size}",
         {
-            "minigrad": partial(here, size, False), "minigrad, compiled": partial(here, size, True),
+            "minigrad, compiled": partial(here, size, True), "minigrad": partial(here, size, False),
             "torch": partial(there, size),
         },
         unit="iteration",
