@@ -90,9 +90,7 @@ def train(args: argparse.Namespace) -> None:
         return nlp.Batches(examples, batch_size=50, collate=joined, **order)
 
     batches = batches_of(images, captions, shuffle=True, seed=args.seed)
-    schedule = nn.LinearLR(optimizer, 1.0, 0.05, total_iters=args.epochs * len(batches))
-    common.fit(args, model, optimizer, lambda model, batch: model.loss(*batch), batches, schedule=schedule,
-               schedule_every="step", validation=batches_of(tests, truth))  # fmt: skip
+    common.fit(args, model, optimizer, batches, batches_of(tests, truth))
     model.eval().save(args.out / "captions.safetensors", letters=tokenizer)
 
     found = describe(model, tests)

@@ -74,19 +74,7 @@ def train(args: argparse.Namespace) -> None:
 
     model = nlp.LanguageModel(len(tokenizer), 64, args.hidden, args.layers, dropout=args.dropout, device=args.device)
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=5.0)
-    tbptt = nn.TBPTT(args.window)
-
-    def step(model: Any, window: nlp.Window) -> Any:
-        h = tbptt(model.encode, window.inputs, reset=window.reset, batch_axis=1)
-        return model.loss_of(h, window.targets)
-
-    batches = nlp.LanguageModelBatches(train_ids, args.batch, args.window)
-    tests = nlp.LanguageModelBatches(test_ids, min(args.batch, len(test_ids) // 20), args.window)
-    schedule = nn.LinearLR(optimizer, 1.0, 0.05, total_iters=args.epochs * len(batches))
-    history = common.fit(
-        args, model, optimizer, step, batches, schedule=schedule, schedule_every="step", validation=tests,
-        carried=tbptt, items=lambda window: int((window.targets >= 0).sum()),
-    )  # fmt: skip
+    history = common.fit_text(args, model, optimizer, train_ids, test_ids)
     model.eval().save(args.out / "char_lm.safetensors", characters=tokenizer)
 
     held_out = history.column("validation")[1][-1]

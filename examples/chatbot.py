@@ -119,9 +119,7 @@ def train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
     batches = nlp.Batches(encoded(known), batch_size=32, shuffle=True, by_length=True, seed=args.seed)
-    schedule = nn.LinearLR(optimizer, 1.0, 0.05, total_iters=args.epochs * len(batches))
-    common.fit(args, model, optimizer, lambda model, batch: model.loss(*batch), batches, schedule=schedule,
-               schedule_every="step", validation=nlp.Batches(encoded(unseen), batch_size=100))  # fmt: skip
+    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(unseen), batch_size=100))
     model.eval().save(args.out / "chatbot.safetensors", words=words)
 
     found = reply(model, [q for q, _ in unseen])

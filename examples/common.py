@@ -34,17 +34,20 @@ def options(name: str, text: str | None, *, epochs: int, data: str, use: str) ->
 
 
 def fit(
-    args: argparse.Namespace, model: Any, optimizer: Any, step: Callable[[Any, Any], Any], batches: Any, *,
-    validation: Iterable[Any] | None = None, **settings: Any,
+    args: argparse.Namespace, model: Any, optimizer: Any, batches: Any, validation: Iterable[Any], *,
+    step: Callable[[Any, Any], Any] = lambda model, batch: model.loss(*batch), **settings: Any,
 ) -> nn.History:  # fmt: skip
-    """Train with an `nn.Trainer` until `--epochs` are complete: a progress bar, a checkpoint after each epoch and on
-    Ctrl-C, from which `--resume` goes on, and the curves of the losses as a picture.
+    """Train with an `nn.Trainer` until `--epochs` are complete: a learning rate that falls to a twentieth, a progress
+    bar, a checkpoint after each epoch and on Ctrl-C, from which `--resume` goes on, and the losses as a picture.
 
     settings  further arguments of the Trainer
     """
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / f"{args.name}.ckpt"
-    trainer = nn.Trainer(model, optimizer, step, checkpoint=checkpoint, **settings)
+    schedule = nn.LinearLR(optimizer, 1.0, 0.05, total_iters=args.epochs * len(batches))
+    trainer = nn.Trainer(
+        model, optimizer, step, schedule=schedule, schedule_every="step", checkpoint=checkpoint, **settings
+    )
     if args.resume:
         trainer.resume(checkpoint)
         print(f"going on after {trainer.reached.epoch} epochs and {trainer.reached.steps} steps")
@@ -56,6 +59,26 @@ def fit(
         ) from None
     history.plot(args.out / f"{args.name}-losses.png")
     return history
+
+
+def fit_text(
+    args: argparse.Namespace, model: nlp.LanguageModel, optimizer: Any, ids: Any, unseen: Any, **settings: Any
+) -> nn.History:  # fmt: skip
+    """Train a language model on one long text: `--batch` streams, read side by side in windows of `--window` steps; the
+    state is carried from window to window.
+
+    ids, unseen  (L,) the texts for training and for validation
+    """
+    tbptt = nn.TBPTT(args.window)
+
+    def step(model: nlp.LanguageModel, window: nlp.Window) -> Any:
+        h = tbptt(model.encode, window.inputs, reset=window.reset, batch_axis=1)
+        return model.loss_of(h, window.targets)
+
+    batches = nlp.LanguageModelBatches(ids, args.batch, args.window)
+    tests = nlp.LanguageModelBatches(unseen, min(args.batch, len(unseen) // 20), args.window)
+    return fit(args, model, optimizer, batches, tests, step=step, carried=tbptt,
+               items=lambda window: int((window.targets >= 0).sum()), **settings)  # fmt: skip
 
 
 def draw_attention(found: nlp.Decoded, n: int, source: list[str], written: nlp.Vocabulary, path: Path) -> None:

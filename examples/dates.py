@@ -81,9 +81,7 @@ def train(args: argparse.Namespace) -> None:
     )
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
     batches = nlp.Batches(encoded(pairs), batch_size=100, shuffle=True, by_length=True, seed=args.seed)
-    schedule = nn.LinearLR(optimizer, 1.0, 0.02, total_iters=args.epochs * len(batches))
-    common.fit(args, model, optimizer, lambda model, batch: model.loss(*batch), batches, schedule=schedule,
-               schedule_every="step", validation=nlp.Batches(encoded(tests), batch_size=200))  # fmt: skip
+    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(tests), batch_size=200))
     model.eval().save(args.out / "dates.safetensors", tokenizer=tokenizer)
 
     found = write(model, [x for x, _ in tests])

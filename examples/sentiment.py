@@ -129,8 +129,7 @@ def train(args: argparse.Namespace) -> None:
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=5.0)
     batches = nlp.Batches(encoded(known), batch_size=50, shuffle=True, by_length=True, seed=args.seed)
     tests = nlp.Batches(encoded(unseen), batch_size=200, by_length=True)
-    common.fit(args, model, optimizer, lambda model, batch: model.loss(*batch), batches, validation=tests,
-               items=lambda batch: len(batch[1]), restore_best=True)  # fmt: skip
+    common.fit(args, model, optimizer, batches, tests, items=lambda batch: len(batch[1]), restore_best=True)
     model.eval().save(args.out / "sentiment.safetensors", words=words)
 
     found = [(model.predict(batch)[0], labels) for batch, labels in tests]

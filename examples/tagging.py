@@ -117,8 +117,7 @@ def train(args: argparse.Namespace) -> None:
     batches = nlp.Batches(known, batch_size=32, shuffle=True, by_length=True, seed=args.seed, collate=joined,
                           key=lambda sentence: len(sentence[0]))  # fmt: skip
     tests = nlp.Batches(unseen, batch_size=100, collate=joined)
-    common.fit(args, model, optimizer, lambda model, batch: model.loss(*batch), batches, validation=tests,
-               items=lambda batch: len(batch[0].lengths), restore_best=True)  # fmt: skip
+    common.fit(args, model, optimizer, batches, tests, items=lambda batch: len(batch[0].lengths), restore_best=True)
     model.eval().save(args.out / "tagging.safetensors", words=words, characters=characters, tags=tags)
 
     found = tag(model, [one for one, _ in unseen])

@@ -117,9 +117,7 @@ def train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
     batches = nlp.Batches(encoded(pairs), batch_size=args.batch, shuffle=True, by_length=True, seed=args.seed)
-    schedule = nn.LinearLR(optimizer, 1.0, 0.05, total_iters=args.epochs * len(batches))
-    common.fit(args, model, optimizer, lambda model, batch: model.loss(*batch), batches, schedule=schedule,
-               schedule_every="step", validation=nlp.Batches(encoded(tests), batch_size=200, by_length=True),
+    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(tests), batch_size=200, by_length=True),
                items=lambda batch: int((batch[1].lengths - 1).sum()))  # fmt: skip
     model.eval().save(args.out / "translate.safetensors", source=source, target=target)
 

@@ -72,19 +72,7 @@ def train(args: argparse.Namespace) -> None:
         embedding_dropout=args.dropout / 5, eos_id=v.eos_id, device=args.device,
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
-    tbptt = nn.TBPTT(args.window)
-
-    def step(model: Any, window: nlp.Window) -> Any:
-        h = tbptt(model.encode, window.inputs, reset=window.reset, batch_axis=1)
-        return model.loss_of(h, window.targets)
-
-    batches = nlp.LanguageModelBatches(train_ids, args.batch, args.window)
-    tests = nlp.LanguageModelBatches(test_ids, min(args.batch, len(test_ids) // 20), args.window)
-    schedule = nn.LinearLR(optimizer, 1.0, 0.05, total_iters=args.epochs * len(batches))
-    history = common.fit(
-        args, model, optimizer, step, batches, schedule=schedule, schedule_every="step", validation=tests,
-        carried=tbptt, items=lambda window: int((window.targets >= 0).sum()), restore_best=True,
-    )  # fmt: skip
+    history = common.fit_text(args, model, optimizer, train_ids, test_ids, restore_best=True)
     model.eval().save(args.out / "word_lm.safetensors", words=words)
 
     counts = np.bincount(train_ids, minlength=len(words)) + 0.1

@@ -24,6 +24,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
+from minigrad.gradients import Parts
 from minigrad.rules.indexing import placed
 
 Array = Any
@@ -157,8 +158,7 @@ def _by_weight(
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
-    at_targets = placed(_column(of_target) * x, np.maximum(targets, 0), weight_shape)
-    by_weight = s.T @ (_column(of_all) * x) - (at_targets if isinstance(at_targets, mg.Tensor) else _dense(at_targets))
+    by_weight = s.T @ (_column(of_all) * x) - _at_targets(_column(of_target) * x, targets, weight_shape)
     return (by_weight if b is None else by_weight - _column(b) * (k @ x)) + through_s
 
 
@@ -168,14 +168,14 @@ def _by_bias(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array | N
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
-    at_targets = placed(of_target, np.maximum(targets, 0), s.shape[1:])
-    by_bias = of_all @ s - (at_targets if isinstance(at_targets, mg.Tensor) else _dense(at_targets))
+    by_bias = of_all @ s - _at_targets(of_target, targets, s.shape[1:])
     return (by_bias if b is None else by_bias - np.sum(k) * b) + through_s
 
 
-def _dense(gradient: Any) -> Array:
-    """A gradient as an array."""
-    return gradient.dense() if hasattr(gradient, "dense") else gradient
+def _at_targets(rows: Any, targets: Array, shape: tuple[int, ...]) -> Any:
+    """Each row, added at its target to zeros of this shape."""
+    gradient = placed(rows, np.maximum(targets, 0), shape)
+    return gradient.dense() if isinstance(gradient, Parts) else gradient
 
 
 @mg.primitive(x=_by_x, weight=_by_weight, bias=_by_bias)  # type: ignore[untyped-decorator]

@@ -85,8 +85,6 @@ class Decoder(nn.Module):
         inputs = embedding_size + self.fed_size + (memory_size if before or context else 0)
         self.cells = nn.ModuleList(
             [make_cell(cell, hidden_size if k else inputs, hidden_size, **made) for k in range(num_layers)]
-            if isinstance(cell, str)
-            else [make_cell(cell, hidden_size if k else inputs, hidden_size) for k in range(num_layers)]
         )
         self.readout = nn.Linear(combined, readout_size, **made) if readout_size else None
         self.out = nn.Linear(readout_size or combined, vocab_size, **made)

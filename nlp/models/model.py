@@ -37,7 +37,7 @@ class Model(nn.Module):
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         super().__init__()
-        self.options = {name: value for name, value in given.items() if name not in UNSAID}
+        self.options = {name: _plain(value) for name, value in given.items() if name not in UNSAID}
         self.texts: dict[str, Text] = {}
 
     def save(self, path: StrPath, **texts: Text) -> None:
@@ -146,6 +146,11 @@ class Model(nn.Module):
         return type(self).__name__
 
 
+def _plain(value: Any) -> Any:
+    """A NumPy number as one of Python's, which a file can hold."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _text_of(document: Document) -> Text:
     """A tokenizer or a vocabulary, whichever it is."""
     if document.content.get("format") == "nlp.Vocabulary":
@@ -161,5 +166,5 @@ def real_steps(lengths: Any, T: int, like: Any) -> Array | None:
 def positive(title: str, **sizes: Any) -> None:
     """Raise ValueError unless all sizes are positive integers."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"{title}: {name} must be a positive integer, not {size!r}")

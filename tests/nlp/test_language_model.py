@@ -202,6 +202,12 @@ def test_a_file_holds_all_of_a_model(kind: Any, dtype: Any, tmp_path: Path, rng:
     assert set(LanguageModel.load(path, **functions).texts) == {"tokenizer", "tags"}
 
 
+def test_numbers_of_numpy_among_the_arguments_are_saved(tmp_path: Path) -> None:
+    LanguageModel(V, 4, 6, dropout=np.float64(0.25), eos_id=np.int64(2)).save(tmp_path / "model")
+    loaded = LanguageModel.load(tmp_path / "model")
+    assert (loaded.eos_id, loaded.dropout.p) == (2, 0.25)
+
+
 def test_files_that_are_refused(tmp_path: Path) -> None:
     model, path = made({}), tmp_path / "model.safetensors"
     model.save(path)
