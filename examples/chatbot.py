@@ -130,7 +130,7 @@ def train(args: argparse.Namespace) -> None:
     for n in np.random.default_rng(1).permutation(len(unseen))[:8]:
         print(f"  {unseen[n][0]}\n    {answers[n]}" + ("" if right[n] else f"\n    should be: {gold[n]}"))
     picture = args.out / "chatbot-attention.png"
-    common.draw_attention(found, 0, words.tokenize(unseen[0][0]), v, picture)
+    found.attention_map(0, source=[*words.tokenize(unseen[0][0]), "end"], target=v, path=picture)
     print(f"see {picture}; the model is in {args.out / 'chatbot.safetensors'}")
 
 

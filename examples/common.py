@@ -81,19 +81,6 @@ def fit_text(
                items=lambda window: int((window.targets >= 0).sum()), **settings)  # fmt: skip
 
 
-def draw_attention(found: nlp.Decoded, n: int, source: list[str], written: nlp.Vocabulary, path: Path) -> None:
-    """Where the decoder looked while it wrote the best hypothesis for source n.
-
-    source   the source's tokens; one that ends them may follow in the batch
-    written  the vocabulary of what is written
-    """
-    best = found.best[n]
-    target = [*written.decode(best.ids), *(["end"] if best.finished else [])]
-    if best.attention is not None and best.attention.shape[1] > len(source):
-        source = [*source, "end"]
-    found.attention_map(n, source=source, target=target, path=path)
-
-
 def run(parser: argparse.ArgumentParser, train: Callable[[Any], None], use: Callable[[Any], None]) -> None:
     """Read the command line, seed the random numbers, and train, or use what was trained; errors as one line."""
     args = parser.parse_args()

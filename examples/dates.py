@@ -92,7 +92,7 @@ def train(args: argparse.Namespace) -> None:
         print(f"  {x:34} {answer}" + ("" if answer == y else f"  should be {y}"))
     longest = int(np.argmax([len(x) for x, _ in tests[:50]]))
     picture = args.out / "dates-attention.png"
-    common.draw_attention(found, longest, list(tests[longest][0]), v, picture)
+    found.attention_map(longest, source=list(tests[longest][0]), target=v, path=picture)
     print(f"see {picture}; the model is in {args.out / 'dates.safetensors'}")
 
 

@@ -131,7 +131,7 @@ def train(args: argparse.Namespace) -> None:
     shown = int(np.argmin([abs(len(x.split()) - 8) for x, _ in tests]))
     if args.attention != "none":
         picture = args.out / "translate-attention.png"
-        common.draw_attention(found, shown, source.tokenize(tests[shown][0]), v, picture)
+        found.attention_map(shown, source=[*source.tokenize(tests[shown][0]), "end"], target=v, path=picture)
     found.tree(shown, tokens=target.vocabulary).render(args.out / "translate-beam.svg")
     print(f"see {args.out / 'translate-beam.svg'}; the model is in {args.out / 'translate.safetensors'}")
 
