@@ -26,7 +26,7 @@ import numpy as np
 
 from .memory import peaks_in_fresh_process, phases
 
-PEERS = ("torch", "autograd", "tokenizers", "gensim")  # what may be missing
+PEERS = ("torch", "autograd", "tokenizers", "gensim", "jax", "dezero")  # what may be missing
 WHOLE_CALL = ("",)  # the phases of a call that has none
 
 Call = Callable[[], Any]  # does what is measured, and returns its gradients

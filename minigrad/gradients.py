@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import backend
-from .hoisting import times
+from .hoisting import product
 
 Array = Any
 
@@ -81,12 +81,12 @@ class Products(Parts):
     def dense(self) -> Array:
         if len(self.pairs) == 1:
             p, q = self.pairs[0]
-            product = times(p.T, q)
+            total = product(p.T, q)
         else:  # the last step arrived first
             p = np.concatenate([p for p, _ in reversed(self.pairs)])  # (Σₖ nₖ, D)
             q = np.concatenate([q for _, q in reversed(self.pairs)])  # (Σₖ nₖ, H)
-            product = p.T @ q
-        return product if self.total is None else self.total + product
+            total = product(p.T, q)
+        return total if self.total is None else self.total + total
 
 
 class Placed(Parts):

@@ -1,42 +1,124 @@
 """What a loop over steps needs only once.
 
-A weight (H, D), in PyTorch's layout, is used as `x @ weight.T`. For the few rows x of a step, BLAS needs up to twice as
-long for a transposed matrix as for one that lies row by row. So inside a loop, of `mg.steps` or of backward, such a
-matrix is copied at its second use, and all further steps take the copy.
+A recurrent network multiplies a few rows with the same matrix at every step. Inside a loop, of `mg.steps` or of
+backward, the matrix is laid out once in the order in which such a product reads it, and all steps take that: in panels
+for a kernel of our own (`native.products`), or, without compiled kernels, a weight (H, D) of PyTorch's layout, which is
+used as `x @ weight.T`, row by row at its second use.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
+
+import numpy as np
 
 from . import backend
 from .modes import current_mode
+from .native import machine, panels, products
 from .tape import WRITES
 
 Array = Any
+WORTHWHILE = 16  # rows: for fewer, a matrix that is used once is not laid out
+
+
+class Hoisted:
+    """A matrix that a loop uses, and how it is laid out.
+
+    packs    whether in panels, for a kernel
+    written  the count of all writes when it was laid out; after another one it is laid out anew
+    """
+
+    __slots__ = ("laid_out", "owner", "packs", "uses", "written")
+
+    def __init__(self, matrix: Array, owner: weakref.ref[Any]) -> None:
+        self.owner = owner
+        self.packs = packs(matrix)
+        self.laid_out: Array | None = None
+        self.uses = 0
+        self.written = 0
+
+    def get(self, matrix: Array, rows: int) -> Array | None:
+        """The matrix laid out, None where that does not pay: at its first use, if there are few rows."""
+        if self.laid_out is None or self.written != WRITES.last:
+            self.uses += 1
+            if self.uses > 1 or (self.packs and rows >= WORTHWHILE):
+                if self.packs:
+                    self.laid_out = _packed(matrix)
+                elif matrix.strides[0] < matrix.strides[1] and backend.on_cpu(matrix):
+                    self.laid_out = matrix.copy()
+                self.written = WRITES.last
+        return self.laid_out
 
 
 def times(rows: Array, matrix: Array) -> Array:
+    """The product of two matrices, of which a loop may use the second one again."""
+    mode = current_mode()
+    hoisted = mode.hoisted
+    if hoisted is None or rows.shape[0] < 2 or not mode.fast:  # one row is quick in all layouts
+        return product(rows, matrix)
+    strides = matrix.strides
+    by_column = strides[0] < strides[1]
+    owner = matrix.base if by_column else matrix
+    if owner is None or (by_column and owner.shape != matrix.shape[::-1]):
+        return product(rows, matrix)
+    key = (id(owner), by_column)
+    found = hoisted.get(key)
+    if found is None:  # by weak reference: a loop may make another matrix at every step
+        found = hoisted[key] = Hoisted(matrix, weakref.ref(owner, lambda _: hoisted.pop(key, None)))
+    if found.packs and not _fits(rows, matrix):
+        return rows @ matrix
+    laid_out = found.get(matrix, rows.shape[0])
+    if laid_out is None:
+        return rows @ matrix
+    return _multiplied(rows, laid_out, matrix) if found.packs else rows @ laid_out
+
+
+def product(rows: Array, matrix: Array) -> Array:
     """The product of two matrices."""
-    hoisted = current_mode().hoisted
-    if hoisted is not None and rows.shape[0] > 1:  # one row times a matrix is quick in both orders
-        strides = matrix.strides
-        if strides[0] < strides[1]:
-            matrix = _row_by_row(matrix, hoisted)
-    return rows @ matrix
+    if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix) or not _fits(rows, matrix):
+        return rows @ matrix
+    return _multiplied(rows, _packed(matrix), matrix)
 
 
-def _row_by_row(matrix: Array, hoisted: dict[int, tuple[Array, Array | None, int]]) -> Array:
-    """The copy, if it is time for one; it is made anew when the matrix has been written into meanwhile."""
-    base = matrix.base
-    if base is None or base.shape != matrix.shape[::-1] or not current_mode().fast or not backend.on_cpu(matrix):
-        return matrix
-    found = hoisted.get(id(base))
-    if found is None:
-        hoisted[id(base)] = (base, None, 0)  # it is held, so that its id stays its own
-        return matrix
-    _, copy, written = found
-    if copy is None or written != WRITES.last:
-        copy = matrix.copy()
-        hoisted[id(base)] = (base, copy, WRITES.last)
-    return copy
+def _fits(rows: Array, matrix: Array) -> bool:
+    dtype = rows.dtype
+    return dtype is matrix.dtype and rows.size > 0 and dtype.itemsize in rows.strides
+
+
+def _packed(matrix: Array) -> Array:
+    packed = np.empty_like(matrix, shape=panels.panels(matrix.shape, matrix.dtype), order="C")
+    _into(panels.pack, matrix, packed)
+    return packed
+
+
+def _multiplied(rows: Array, packed: Array, matrix: Array) -> Array:
+    result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
+    kernel = products.few if rows.shape[0] < products.MANY else products.many
+    _into(kernel(rows.dtype), rows, packed, result)
+    return result
+
+
+def packs(matrix: Array) -> bool:
+    """Whether there are kernels for products with a matrix like this."""
+    return (
+        matrix.dtype in panels.KINDS
+        and matrix.size > 0
+        and _on_numpy(matrix)
+        and machine.available()
+        and not machine.switched_off()
+    )
+
+
+def _on_numpy(array: Array) -> bool:
+    """Whether NumPy computes with it, or a recording of NumPy's arrays."""
+    return type(array) is np.ndarray or (backend.is_recorded(array) and backend.on_cpu(array))
+
+
+def _into(function: Any, *arguments: Array) -> None:
+    """Call a function that writes into its last argument; in a recording, as one operation."""
+    if type(arguments[-1]) is np.ndarray:
+        function(*arguments)
+    else:
+        kind: Any = backend.backend_of(arguments[-1])
+        kind.call(function, arguments, arguments[-1:])

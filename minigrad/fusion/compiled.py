@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from . import native
+from ..native import machine
 from .loops import Loops
 from .plan import VIEWS, Plan, beside
 from .structure import Unsuited, schedule_of
@@ -25,7 +25,7 @@ Array = Any
 
 def accelerated(plan: Plan) -> Any:
     """The plan, or the same computation as a kernel where there can be one."""
-    if native.switched_off() or not native.available() or not plan.results:
+    if machine.switched_off() or not machine.available() or not plan.results:
         return plan
     try:
         return Compiled(plan)
@@ -92,7 +92,7 @@ class Compiled:
             return self._recorded(arrays, like)
         kernel = self._kernel
         if kernel is None:
-            kernel = self._kernel = native.compiled(self.source)
+            kernel = self._kernel = machine.compiled(self.source)
         if self._copied:
             results = self._run(kernel, self._laid_out(arrays), arrays)
         else:

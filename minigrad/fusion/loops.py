@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from . import native
+from ..native import machine
 from .body import BYTES, Lanewise, Row, columns_of
 from .lanes import KINDS, Block
 from .structure import Unsuited, cuts_of, matrix, schedule_of
@@ -49,7 +49,7 @@ class Loops:
             raise Unsuited("different numbers of rows")
         self.rows = max(rows, default=1)
         self.kinds = {s: KINDS[s.dtype] for s in symbols}
-        self.width = native.vector_bytes() // min([BYTES[k] for k in self.kinds.values() if k != "i1"], default=4)
+        self.width = machine.vector_bytes() // min([BYTES[k] for k in self.kinds.values() if k != "i1"], default=4)
         self.cuts = cuts_of(self.schedule)
         self.counter: Iterator[int] = itertools.count()
         self.declared: dict[str, None] = {}
@@ -59,7 +59,7 @@ class Loops:
         self.sizes = [self.rows, *used]
         place = {n: k for k, n in enumerate(self.sizes) if k}
         body = re.sub(r"%size\.(\d+)", lambda found: f"%n{place[int(found[1])]}", body)
-        sizes = ["%sizes.object = load ptr, ptr %arguments", _field("%sizes.field", "%sizes.object", native.DATA),
+        sizes = ["%sizes.object = load ptr, ptr %arguments", _field("%sizes.field", "%sizes.object", machine.DATA),
                  "%sizes = load ptr, ptr %sizes.field"]  # fmt: skip
         for k in range(len(self.sizes)):
             sizes += [f"%n{k}.at = getelementptr i64, ptr %sizes, i64 {k}", f"%n{k} = load i64, ptr %n{k}.at"]
@@ -101,20 +101,20 @@ class Loops:
         numbered = list(enumerate(self.arrays))
         for k, _ in numbered:
             load(f"%o{k}", "ptr", "%arguments", 8 * (k + 1))
-            load(f"%type{k}", "i64", f"%o{k}", native.TYPE)
+            load(f"%type{k}", "i64", f"%o{k}", machine.TYPE)
         stage("type", [f"i64 %type{k}, {id(np.ndarray)}" for k, _ in numbered])
         tests = []
         for k, s in numbered:
-            load(f"%dtype{k}", "i64", f"%o{k}", native.DTYPE)
-            load(f"%flags{k}", "i32", f"%o{k}", native.FLAGS)
-            lines.append(f"%aligned{k} = and i32 %flags{k}, {native.ALIGNED}")
-            load(f"%ndim{k}", "i32", f"%o{k}", native.NDIM)
-            load(f"%data{k}", "ptr", f"%o{k}", native.DATA)
-            load(f"%shape{k}", "ptr", f"%o{k}", native.SHAPE)
-            load(f"%strides{k}", "ptr", f"%o{k}", native.STRIDES)
+            load(f"%dtype{k}", "i64", f"%o{k}", machine.DTYPE)
+            load(f"%flags{k}", "i32", f"%o{k}", machine.FLAGS)
+            lines.append(f"%aligned{k} = and i32 %flags{k}, {machine.ALIGNED}")
+            load(f"%ndim{k}", "i32", f"%o{k}", machine.NDIM)
+            load(f"%data{k}", "ptr", f"%o{k}", machine.DATA)
+            load(f"%shape{k}", "ptr", f"%o{k}", machine.SHAPE)
+            load(f"%strides{k}", "ptr", f"%o{k}", machine.STRIDES)
             tests += [
                 f"i64 %dtype{k}, {id(np.dtype(s.dtype.str))}",
-                f"i32 %aligned{k}, {native.ALIGNED}",
+                f"i32 %aligned{k}, {machine.ALIGNED}",
                 f"i32 %ndim{k}, {s.ndim}",
             ]
         stage("kind", tests)

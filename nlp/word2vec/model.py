@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from minigrad.fusion.native import switched_off
+from minigrad.native.machine import switched_off
 
 from ..vectors import WordVectors
 from ..vocabulary import Vocabulary

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from test_fusion import BINARY, UNARY, activations, biased, flat, gru, inputs_for, lstm, run
 
 import minigrad as mg
-from minigrad.fusion import native
 from minigrad.fusion.compiled import Compiled
 from minigrad.fusion.plan import Plan
+from minigrad.native import machine
 
-pytestmark = pytest.mark.skipif(not native.available(), reason="needs llvmlite, of the extra `fast`")
+pytestmark = pytest.mark.skipif(not machine.available(), reason="needs llvmlite, of the extra `fast`")
 
 Function = Callable[..., Any]
 
@@ -32,7 +32,7 @@ def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Processors with vectors of different widths. (The code is the same; this one may do it in more instructions.)"""
     size: int = request.param
-    monkeypatch.setattr(native, "vector_bytes", lambda: size)
+    monkeypatch.setattr(machine, "vector_bytes", lambda: size)
     return size
 
 
@@ -182,8 +182,8 @@ def test_it_is_the_plan_bit_for_bit_but_for_exp_and_log() -> None:
 def test_sizes_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     f = mg.fuse(lstm)
     sources = set()
-    monkeypatch.setattr(native, "_compile", lambda source, old=native._compile: sources.add(source) or old(source))
-    monkeypatch.setattr(native, "_compiled", {})
+    monkeypatch.setattr(machine, "_compile", lambda source, old=machine._compile: sources.add(source) or old(source))
+    monkeypatch.setattr(machine, "_compiled", {})
     for n, h in [(2, 3), (5, 3), (33, 16), (16, 64)]:
         f(*inputs_for([(n, 4 * h), (n, h)], np.float32, "F"))["h"].sum().backward()
     assert len(kernels(f)) == 8
@@ -218,7 +218,7 @@ def test_a_gradient_of_another_kind_is_not_read_as_one_of_ours() -> None:
 
 
 def test_threads_share_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "_compiled", {})
+    monkeypatch.setattr(machine, "_compiled", {})
     f = mg.fuse(lstm)
     wrong = []
 

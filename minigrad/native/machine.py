@@ -1,4 +1,4 @@
-"""LLVM IR as a function that Python calls, by llvmlite (Numba's code generator, which comes with the extra `fast`).
+"""LLVM IR as a function that Python calls.
 
 A kernel is called with arrays and nothing else. It is a built-in function of CPython's "fast call" convention, and
 reads an array's address, shape and strides where NumPy's public C structure `PyArrayObject` has them, as every
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,8 @@ def _announce(seconds: float) -> None:
         print(f"minigrad: compiling a fused function took {seconds:.1f} s (MINIGRAD_COMPILE=0: never)", file=sys.stderr)
 
 
-def _compile(source: str) -> Callable[..., int]:
+def _engine(source: str) -> Any:
+    """A source, compiled for this processor."""
     from llvmlite import binding as llvm
 
     target = llvm.Target.from_default_triple()
@@ -119,7 +121,36 @@ def _compile(source: str) -> Callable[..., int]:
     builder.getModulePassManager().run(module, builder)
     engine = llvm.create_mcjit_compiler(module, machine)  # owns the two from now on
     engine.finalize_object()
+    return engine
+
+
+def address_of(source: str, name: str) -> int:
+    """The address of a function of a source; it stays where it is until the process ends."""
+    engine = _engine(source)
+    _engines.append(engine)
+    return int(engine.get_function_address(name))
+
+
+_engines: list[Any] = []
+
+
+def _compile(source: str) -> Callable[..., int]:
+    engine = _engine(source)
     method = _Method(b"kernel", engine.get_function_address("kernel"), _FASTCALL, None)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Method), ctypes.py_object, ctypes.c_void_p)
     alive = (engine, method)  # as long as the function is: its `self` (PyCFunction_NewEx)
     return make(("PyCFunction_NewEx", ctypes.pythonapi))(ctypes.byref(method), alive, None)  # type: ignore[no-any-return]
+
+
+def fields(name: str, number: int) -> list[str]:
+    """Instructions that read the address, the shape and the strides (in bytes) of a matrix among %arguments."""
+    lines = [f"%{name}.place = getelementptr ptr, ptr %arguments, i64 {number}",
+             f"%{name} = load ptr, ptr %{name}.place"]  # fmt: skip
+    for field, offset in (("data", DATA), ("shape", SHAPE), ("strides", STRIDES)):
+        lines += [f"%{name}.{field}.place = getelementptr i8, ptr %{name}, i64 {offset}",
+                  f"%{name}.{field} = load ptr, ptr %{name}.{field}.place"]  # fmt: skip
+    for of, each in (("shape", "size"), ("strides", "stride")):
+        for axis in (0, 1):
+            lines += [f"%{name}.{each}{axis}.place = getelementptr i64, ptr %{name}.{of}, i64 {axis}",
+                      f"%{name}.{each}{axis} = load i64, ptr %{name}.{each}{axis}.place"]  # fmt: skip
+    return lines

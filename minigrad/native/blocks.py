@@ -1,0 +1,161 @@
+"""The innermost part of a product of matrices: a block of rows with one panel."""
+
+from __future__ import annotations
+
+from . import machine
+from .panels import VECTORS
+
+UNROLLED = 2  # values of k in one turn of the loop
+BAND = 96  # rows that are copied at a time: with DEPTH values each they stay in the cache of a processor
+
+
+def rows_of() -> int:
+    """The most rows of a block: as many as the registers hold sums of."""
+    return 12 if machine.vector_bytes() == 64 else 6
+
+
+def block(kind: str, size: int, lanes: int, m: int) -> str:
+    """@block.m: m rows with one panel. The sums over k stand in m × VECTORS registers; with %add, they go on from what
+    the result is already.
+
+    The last panel has fewer columns `left` than a whole one; only those are written.
+    """
+    vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
+    sums = [(i, j) for i in range(m) for j in range(VECTORS)]
+    places = [f"%to{i} = getelementptr i8, ptr %to, i64 %to.skip{i}" for i in range(m)]
+    places = [f"%to.skip{i} = mul i64 %to.stride, {i}\n{line}" for i, line in enumerate(places)]
+    places += [f"%at{i}.{j} = getelementptr {kind}, ptr %to{i}, i64 {j * lanes}" for i, j in sums]
+    last = UNROLLED - 1
+    return "\n".join([
+        f"define internal void @block.{m}(ptr %rows, i64 %stride, i64 %step, ptr %panel, ptr %to, i64 %to.stride, "
+        "i64 %K, i64 %left, i1 %add) {",
+        *[f"%a{i}.skip = mul i64 %stride, {i}\n%a{i} = getelementptr i8, ptr %rows, i64 %a{i}.skip" for i in range(m)],
+        *places,
+        f"%fits = icmp sge i64 %left, {VECTORS * lanes}",
+        *_written(lanes),
+        "br i1 %add, label %go.on, label %look",
+        "go.on:", "br i1 %fits, label %load.whole, label %load.part",
+        "load.whole:",
+        *[f"%w{i}.{j} = load {vector}, ptr %at{i}.{j}, align {size}" for i, j in sums],
+        "br label %look",
+        "load.part:",
+        *[f"%p{i}.{j} = call {vector} @llvm.masked.load.{suffix}.p0(ptr %at{i}.{j}, i32 {size}, "
+          f"<{lanes} x i1> %written{j}, {vector} zeroinitializer)" for i, j in sums],
+        "br label %look",
+        "look:",
+        "%k = phi i64 [ 0, %0 ], [ 0, %load.whole ], [ 0, %load.part ], [ %k.more, %several ], [ %k.next, %single ]",
+        "%b = phi ptr [ %panel, %0 ], [ %panel, %load.whole ], [ %panel, %load.part ], [ %b.more, %several ], "
+        "[ %b.next, %single ]",
+        *[f"%s{i}.{j} = phi {vector} [ zeroinitializer, %0 ], [ %w{i}.{j}, %load.whole ], [ %p{i}.{j}, %load.part ], "
+          f"[ %s{i}.{j}.{last}.several, %several ], [ %s{i}.{j}.0.single, %single ]" for i, j in sums],
+        f"%k.more = add i64 %k, {UNROLLED}", "%k.next = add i64 %k, 1",
+        "%enough = icmp ule i64 %k.more, %K",
+        "br i1 %enough, label %several, label %few",
+        "several:",
+        *[line for u in range(UNROLLED) for line in _add(kind, size, lanes, m, u, "several")],
+        f"%b.more = getelementptr {kind}, ptr %b, i64 {UNROLLED * VECTORS * lanes}",
+        "br label %look",
+        "few:",
+        "%some = icmp ult i64 %k, %K",
+        "br i1 %some, label %single, label %store",
+        "single:",
+        *_add(kind, size, lanes, m, 0, "single"),
+        f"%b.next = getelementptr {kind}, ptr %b, i64 {VECTORS * lanes}",
+        "br label %look",
+        "store:", "br i1 %fits, label %whole, label %part",
+        "whole:", *[f"store {vector} %s{i}.{j}, ptr %at{i}.{j}, align {size}" for i, j in sums], "ret void",
+        "part:",
+        *[f"call void @llvm.masked.store.{suffix}.p0({vector} %s{i}.{j}, ptr %at{i}.{j}, i32 {size}, "
+          f"<{lanes} x i1> %written{j})" for i, j in sums],
+        "ret void", "}",
+    ])  # fmt: skip
+
+
+def _add(kind: str, size: int, lanes: int, m: int, u: int, turn: str) -> list[str]:
+    """The products for k + u, added to the sums."""
+    vector, name = f"<{lanes} x {kind}>", f"{u}.{turn}"
+    fma = f"call {vector} @llvm.fma.v{lanes}f{8 * size}"
+    lines = [f"%k.{name} = add i64 %k, {u}", f"%over.{name} = mul i64 %k.{name}, %step"]
+    for j in range(VECTORS):
+        lines += [f"%b{j}.{name}.at = getelementptr {kind}, ptr %b, i64 {(u * VECTORS + j) * lanes}",
+                  f"%b{j}.{name} = load {vector}, ptr %b{j}.{name}.at, align {size}"]  # fmt: skip
+    for i in range(m):
+        lines += [
+            f"%a{i}.{name}.at = getelementptr i8, ptr %a{i}, i64 %over.{name}",
+            f"%a{i}.{name}.one = load {kind}, ptr %a{i}.{name}.at",
+            f"%a{i}.{name}.first = insertelement {vector} poison, {kind} %a{i}.{name}.one, i64 0",
+            f"%a{i}.{name} = shufflevector {vector} %a{i}.{name}.first, {vector} poison, "
+            f"<{lanes} x i32> zeroinitializer",
+        ]
+        for j in range(VECTORS):
+            before = f"%s{i}.{j}" if u == 0 else f"%s{i}.{j}.{u - 1}.{turn}"
+            lines.append(f"%s{i}.{j}.{name} = {fma}({vector} %a{i}.{name}, {vector} %b{j}.{name}, {vector} {before})")
+    return lines
+
+
+def _written(lanes: int) -> list[str]:
+    """Which of a panel's columns there are."""
+    lines = [f"%left.one = insertelement <{lanes} x i64> poison, i64 %left, i64 0",
+             f"%left.all = shufflevector <{lanes} x i64> %left.one, <{lanes} x i64> poison, "
+             f"<{lanes} x i32> zeroinitializer"]  # fmt: skip
+    for j in range(VECTORS):
+        numbers = ", ".join(f"i64 {n + j * lanes}" for n in range(lanes))
+        lines.append(f"%written{j} = icmp slt <{lanes} x i64> <{numbers}>, %left.all")
+    return lines
+
+
+def copied(kind: str, size: int, lanes: int) -> str:
+    """@copied: rows that lie column by column, block after block of them, in each the rows of a k side by side.
+
+    What a block lacks at the end is filled with zeros; a copy may write beyond its place, where the next one follows.
+    """
+    most = rows_of()
+    vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
+    parts = range(-(-most // lanes))
+    lines = [f"%n.one = insertelement <{lanes} x i64> poison, i64 %n, i64 0",
+             f"%n.all = shufflevector <{lanes} x i64> %n.one, <{lanes} x i64> poison, "
+             f"<{lanes} x i32> zeroinitializer"]  # fmt: skip
+    for v in parts:
+        numbers = ", ".join(
+            f"i64 {min(n + v * lanes, most) if n + v * lanes < most else 1 << 40}" for n in range(lanes)
+        )
+        lines.append(f"%real{v} = icmp slt <{lanes} x i64> <{numbers}>, %n.all")
+    copies = []
+    for v in parts:
+        copies += [
+            f"%from{v} = getelementptr {kind}, ptr %source, i64 {v * lanes}",
+            f"%v{v} = call {vector} @llvm.masked.load.{suffix}.p0(ptr %from{v}, i32 {size}, <{lanes} x i1> %real{v}, "
+            f"{vector} zeroinitializer)",
+            f"%to{v} = getelementptr {kind}, ptr %target, i64 {v * lanes}",
+            f"store {vector} %v{v}, ptr %to{v}, align {size}",
+        ]
+    return "\n".join([
+        "define internal void @copied(ptr %rows, i64 %N, i64 %stride, i64 %step, i64 %K, ptr %to) {",
+        "%far = mul i64 %step, 12",
+        "br label %block",
+        "block:",
+        "%b = phi i64 [ 0, %0 ], [ %b.next, %block.end ]",
+        "%more = icmp ult i64 %b, %N",
+        "br i1 %more, label %begin, label %end",
+        "begin:",
+        f"%b.next = add i64 %b, {most}",
+        "%n = sub i64 %N, %b",
+        *lines,
+        "%b.skip = mul i64 %b, %stride", "%from = getelementptr i8, ptr %rows, i64 %b.skip",
+        "%b.place = mul i64 %b, %K", f"%place = getelementptr {kind}, ptr %to, i64 %b.place",
+        "br label %look",
+        "look:",
+        "%k = phi i64 [ 0, %begin ], [ %k.next, %copy ]",
+        "%k.more = icmp ult i64 %k, %K",
+        "br i1 %k.more, label %copy, label %block.end",
+        "copy:",
+        "%k.skip = mul i64 %k, %step", "%source = getelementptr i8, ptr %from, i64 %k.skip",
+        f"%k.place = mul i64 %k, {most}", f"%target = getelementptr {kind}, ptr %place, i64 %k.place",
+        "%ahead = getelementptr i8, ptr %source, i64 %far",
+        "call void @llvm.prefetch.p0(ptr %ahead, i32 0, i32 3, i32 1)",  # each k is on another page
+        *copies,
+        "%k.next = add i64 %k, 1",
+        "br label %look",
+        "block.end:", "br label %block",
+        "end:", "ret void", "}",
+    ])  # fmt: skip

@@ -1,0 +1,221 @@
+"""Products of matrices, rows times a matrix in panels.
+
+    few    a few rows, again and again with the same matrix: what a recurrent network does at every step. BLAS lays the
+           matrix out anew at each call, which costs as much as the product, and divides the work between threads in a
+           way that such shapes gain nothing from. The parts of the work are the panels
+    many   many rows. The parts are bands of rows that stay in the cache; rows that lie column by column, as in the
+           gradient of a weight, are copied into it
+
+Within a panel the rows are taken in blocks, whose sums stay in registers (Goto & van de Geijn 2008, "Anatomy of
+high-performance matrix multiplication"). Every sum is one chain of fused multiply-adds in order, whatever the number of
+rows and threads: the two give the same numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from . import machine, threads
+from .blocks import BAND, block, copied, rows_of
+from .panels import KINDS, VECTORS
+
+Array = Any
+Product = Callable[[Array, Array, Array], int]
+DEPTH = 256  # values of k that a band is taken for at a time
+MANY = 160  # rows from which on bands are quicker than panels
+
+
+@functools.cache
+def few(dtype: Any) -> Product:
+    """A function of (rows, packed, result): rows (N, K) times the packed matrix, written into the result (N, M).
+
+    The result has rows without gaps between their numbers; ValueError otherwise.
+    """
+    return machine.compiled(_source("few", *KINDS[dtype]))
+
+
+@functools.cache
+def many(dtype: Any) -> Product:
+    """The same."""
+    return machine.compiled(_source("many", *KINDS[dtype]))
+
+
+FIELDS = ("ptr %rows", "i64 %rows.stride", "i64 %rows.step", "ptr %packed", "ptr %out", "i64 %out.stride", "i64 %N",
+          "i64 %K", "i64 %M", "i64 %panels", "i64 %chunk")  # fmt: skip
+
+
+def _source(how: str, kind: str, size: int) -> str:
+    lanes = machine.vector_bytes() // size
+    vector = f"<{lanes} x {kind}>"
+    most = rows_of()
+    given = ["ptr %rows.data", "i64 %rows.stride0", "i64 %rows.stride1", "ptr %packed.data", "ptr %out.data",
+             "i64 %out.stride0", "i64 %N", "i64 %rows.size1", "i64 %out.size1", "i64 %packed.size0",
+             "i64 %chunk"]  # fmt: skip
+    message = b"the result of a product must have rows without gaps\0"
+    suffix = f"v{lanes}f{8 * size}"
+    part = _band(kind, size, lanes) if how == "many" else _panel(kind, lanes)
+    return "\n".join([
+        f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
+        f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, <{lanes} x i1>)",
+        "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
+        f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, <{lanes} x i1>, {vector})",
+        "declare ptr @PyLong_FromLongLong(i64)", "declare void @PyErr_SetString(ptr, ptr)",
+        "@PyExc_ValueError = external global ptr",
+        f'@message = private constant [{len(message)} x i8] c"{message[:-1].decode()}\\00"',
+        threads.source(),
+        *[block(kind, size, lanes, m) for m in range(1, most + 1)],
+        _blocks(most),
+        part,
+        "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
+        f"%argument = alloca [{len(given)} x i64]",
+        *machine.fields("rows", 0), *machine.fields("packed", 1), *machine.fields("out", 2),
+        f"%dense = icmp eq i64 %out.stride1, {size}",
+        "br i1 %dense, label %go, label %refuse",
+        "refuse:",
+        "%error = load ptr, ptr @PyExc_ValueError",
+        "call void @PyErr_SetString(ptr %error, ptr @message)",
+        "ret ptr null",
+        "go:",
+        "%N = add i64 %rows.size0, 0",
+        *_chunk(most),
+        *threads.stored(given),
+        f"%parts = add i64 {'%bands' if how == 'many' else '%packed.size0'}, 0",
+        "%flat = mul i64 %rows.size0, %rows.size1", "%work = mul i64 %flat, %out.size1",
+        "call void @share(ptr @part, ptr %argument, i64 %parts, i64 %work)",
+        "%answer = call ptr @PyLong_FromLongLong(i64 0)",
+        "ret ptr %answer",
+        "}",
+    ])  # fmt: skip
+
+
+def _chunk(most: int) -> list[str]:
+    """The rows of a band: at most BAND, a multiple of a block's, and at least eight bands."""
+    return [
+        "%N.up = add i64 %N, 7", "%eighth = lshr i64 %N.up, 3",
+        f"%eighth.up = add i64 %eighth, {most - 1}", f"%eighth.blocks = udiv i64 %eighth.up, {most}",
+        f"%even = mul i64 %eighth.blocks, {most}",
+        f"%too.many = icmp ugt i64 %even, {BAND}", f"%chunk = select i1 %too.many, i64 {BAND}, i64 %even",
+        "%chunk.less = sub i64 %chunk, 1", "%N.chunk = add i64 %N, %chunk.less", "%bands = udiv i64 %N.chunk, %chunk",
+    ]  # fmt: skip
+
+
+def _blocks(most: int) -> str:
+    """Some rows with one panel, in blocks of nearly the same size: the first `larger` ones have a row more."""
+    cases = " ".join(f"i64 {m}, label %block{m}" for m in range(1, most))
+    arguments = "i64 %stride, i64 %step, ptr %panel, ptr %to, i64 %to.stride, i64 %K, i64 %left, i1 %add"
+    calls = [
+        f"block{m}:\ncall void @block.{m}(ptr %row, {arguments.replace('%to,', '%row.to,')})\nbr label %after"
+        for m in range(1, most + 1)
+    ]
+    return "\n".join([
+        f"define internal void @blocks(ptr %rows, i64 %N, {arguments}) {{",
+        f"%up = add i64 %N, {most - 1}", f"%count = udiv i64 %up, {most}",
+        "%base = udiv i64 %N, %count", "%larger = urem i64 %N, %count",
+        "br label %look",
+        "look:",
+        "%n = phi i64 [ 0, %0 ], [ %n.next, %after ]",
+        "%row = phi ptr [ %rows, %0 ], [ %row.next, %after ]",
+        "%row.to = phi ptr [ %to, %0 ], [ %to.next, %after ]",
+        "%more = icmp ult i64 %n, %count",
+        "br i1 %more, label %choose, label %end",
+        "choose:",
+        "%is.larger = icmp ult i64 %n, %larger", "%one = zext i1 %is.larger to i64", "%m = add i64 %base, %one",
+        f"switch i64 %m, label %block{most} [ {cases} ]",
+        *calls,
+        "after:",
+        "%n.next = add i64 %n, 1",
+        "%row.skip = mul i64 %m, %stride", "%row.next = getelementptr i8, ptr %row, i64 %row.skip",
+        "%to.skip = mul i64 %m, %to.stride", "%to.next = getelementptr i8, ptr %row.to, i64 %to.skip",
+        "br label %look",
+        "end:", "ret void", "}",
+    ])  # fmt: skip
+
+
+def _panel(kind: str, lanes: int) -> str:
+    """The part p of few rows: all of them with one panel."""
+    return "\n".join([
+        "define internal void @part(ptr %argument, i64 %p) {",
+        *threads.loaded(FIELDS),
+        f"%column = mul i64 %p, {VECTORS * lanes}",
+        "%depth = mul i64 %column, %K", f"%panel = getelementptr {kind}, ptr %packed, i64 %depth",
+        f"%to = getelementptr {kind}, ptr %out, i64 %column",
+        "%left = sub i64 %M, %column",
+        "call void @blocks(ptr %rows, i64 %N, i64 %rows.stride, i64 %rows.step, ptr %panel, ptr %to, i64 %out.stride, "
+        "i64 %K, i64 %left, i1 false)",
+        "ret void", "}",
+    ])  # fmt: skip
+
+
+def _band(kind: str, size: int, lanes: int) -> str:
+    """The part p of many rows: a band of them with all panels, for DEPTH values of k at a time."""
+    most = rows_of()
+    return "\n".join([
+        copied(kind, size, lanes),
+        "define internal void @part(ptr %argument, i64 %p) {",
+        *threads.loaded(FIELDS),
+        f"%copy = alloca [{BAND * DEPTH * size + 64} x i8], align 64",
+        "%first = mul i64 %p, %chunk", "%rest = sub i64 %N, %first",
+        "%is.last = icmp ult i64 %rest, %chunk", "%n = select i1 %is.last, i64 %rest, i64 %chunk",
+        "%band.skip = mul i64 %first, %rows.stride", "%band = getelementptr i8, ptr %rows, i64 %band.skip",
+        "%out.skip = mul i64 %first, %out.stride", "%band.out = getelementptr i8, ptr %out, i64 %out.skip",
+        f"%dense = icmp eq i64 %rows.step, {size}",
+        "br label %deep",
+        "deep:",
+        "%k = phi i64 [ 0, %0 ], [ %k.next, %deep.end ]",
+        "%deep.more = icmp ult i64 %k, %K",
+        "br i1 %deep.more, label %take, label %end",
+        "take:",
+        "%K.rest = sub i64 %K, %k",
+        f"%is.deepest = icmp ult i64 %K.rest, {DEPTH}",
+        f"%depth = select i1 %is.deepest, i64 %K.rest, i64 {DEPTH}",
+        f"%k.next = add i64 %k, {DEPTH}",
+        "%add = icmp ne i64 %k, 0",
+        "%from.skip = mul i64 %k, %rows.step", "%from = getelementptr i8, ptr %band, i64 %from.skip",
+        "br i1 %dense, label %begin, label %lay.out",
+        "lay.out:",
+        "call void @copied(ptr %from, i64 %n, i64 %rows.stride, i64 %rows.step, i64 %depth, ptr %copy)",
+        "br label %begin",
+        "begin:",
+        "%source = phi ptr [ %from, %take ], [ %copy, %lay.out ]",
+        "br label %panel",
+        "panel:",
+        "%q = phi i64 [ 0, %begin ], [ %q.next, %panel.end ]",
+        "%panel.more = icmp ult i64 %q, %panels",
+        "br i1 %panel.more, label %do, label %deep.end",
+        "do:",
+        f"%column = mul i64 %q, {VECTORS * lanes}",
+        "%panel.skip = mul i64 %column, %K",
+        f"%inside = mul i64 %k, {VECTORS * lanes}", "%panel.at = add i64 %panel.skip, %inside",
+        f"%panel.data = getelementptr {kind}, ptr %packed, i64 %panel.at",
+        f"%to = getelementptr {kind}, ptr %band.out, i64 %column",
+        "%left = sub i64 %M, %column",
+        "br i1 %dense, label %as.it.is, label %as.copied",
+        "as.it.is:",
+        "call void @blocks(ptr %source, i64 %n, i64 %rows.stride, i64 %rows.step, ptr %panel.data, ptr %to, "
+        "i64 %out.stride, i64 %depth, i64 %left, i1 %add)",
+        "br label %panel.end",
+        "as.copied:",  # block after block, with all rows of a k side by side
+        "br label %each",
+        "each:",
+        "%b = phi i64 [ 0, %as.copied ], [ %b.next, %each.end ]",
+        "%each.more = icmp ult i64 %b, %n",
+        "br i1 %each.more, label %each.do, label %panel.end",
+        "each.do:",
+        f"%b.next = add i64 %b, {most}",
+        "%b.rest = sub i64 %n, %b",
+        f"%b.is.last = icmp ult i64 %b.rest, {most}", f"%b.n = select i1 %b.is.last, i64 %b.rest, i64 {most}",
+        "%b.skip = mul i64 %b, %depth", f"%b.from = getelementptr {kind}, ptr %copy, i64 %b.skip",
+        "%b.to.skip = mul i64 %b, %out.stride", "%b.to = getelementptr i8, ptr %to, i64 %b.to.skip",
+        f"switch i64 %b.n, label %each{most} [ {' '.join(f'i64 {m}, label %each{m}' for m in range(1, most))} ]",
+        *[f"each{m}:\ncall void @block.{m}(ptr %b.from, i64 {size}, i64 {most * size}, ptr %panel.data, ptr %b.to, "
+          "i64 %out.stride, i64 %depth, i64 %left, i1 %add)\nbr label %each.end" for m in range(1, most + 1)],
+        "each.end:", "br label %each",
+        "panel.end:",
+        "%q.next = add i64 %q, 1",
+        "br label %panel",
+        "deep.end:",
+        "br label %deep",
+        "end:", "ret void", "}",
+    ])  # fmt: skip

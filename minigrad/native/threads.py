@@ -1,0 +1,265 @@
+"""A pool of threads that share the parts of a piece of work, for kernels that last some microseconds.
+
+A kernel is called by one thread, which holds Python's lock. It offers its work as a number of parts and begins to do
+them; other threads of the pool, which run no Python, take parts as well. Who is late takes none, and the caller waits
+only for parts that were taken, so a busy machine costs nothing but the help. A part is computed in the same way by
+whoever takes it: results do not depend on the number of threads.
+
+The pool is a block of memory that everyone sees:
+
+    ticket    the parts that are left (the low 32 bits) of the work with this number (the high ones)
+    done      how many parts others have done
+    sleeping  whether others wait for the semaphore: after some 100 µs without work
+    function, argument   the work: function(argument, part)
+    rest      how many pieces of work are not offered: after somebody who had taken a part was not seen for a while
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+import sys
+import threading
+from collections.abc import Sequence
+
+from . import machine
+
+TICKET, DONE, SLEEPING, FUNCTION, ARGUMENT, REST, SEMAPHORE, SIZE = (
+    0,
+    64,
+    128,
+    192,
+    200,
+    208,
+    256,
+    512,
+)  # bytes, by cache lines
+SPINS = 4000  # looks at the ticket before a thread goes to sleep
+PATIENCE = 2000, 8  # looks at what others have done, and one more for each 2⁸ multiplications, before the caller yields
+RESTED = 100  # pieces of work that are not offered after that: others have no processor to themselves
+WORTH = 1 << 16  # multiplications: less is done alone
+MOST = 8  # threads: more of them wait for each other longer than they help
+
+
+@functools.cache
+def count() -> int:
+    """How many threads compute: OMP_NUM_THREADS, else the processors that this process may use, at most 8."""
+    told = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1  # elsewhere, no semaphore to share
+    return max(1, min(int(told) if told.isdigit() else usable, usable, MOST))
+
+
+@functools.cache
+def pool() -> int:
+    """The address of the pool; its threads are started."""
+    memory = ctypes.create_string_buffer(SIZE + 64)
+    address = -(-ctypes.addressof(memory) // 64) * 64
+    _alive.append(memory)
+    if count() > 1:
+        ctypes.CDLL(None).sem_init(ctypes.c_void_p(address + SEMAPHORE), 0, 0)
+        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(machine.address_of(_WORKER, "worker"))
+        for _ in range(count() - 1):
+            threading.Thread(target=work, args=(address,), daemon=True, name="minigrad").start()
+        os.register_at_fork(after_in_child=_forget)
+    return address
+
+
+_alive: list[ctypes.Array[ctypes.c_char]] = []
+
+
+def _forget() -> None:
+    """After a fork no thread but the forking one is there: nobody helps."""
+    for memory in _alive:
+        ctypes.memset(memory, 0, SIZE)
+
+
+def source() -> str:
+    """In LLVM's language, @share(function, argument, parts) for a kernel's source."""
+    return _CLAIM + _SHARE.replace("POOL", f"inttoptr (i64 {pool()} to ptr)")
+
+
+_PAUSE = {"x86_64": "@llvm.x86.sse2.pause()", "aarch64": "@llvm.aarch64.hint(i32 1)"}.get(platform.machine(), "")
+_DECLARED = {"@llvm.x86.sse2.pause()": "declare void @llvm.x86.sse2.pause()",
+             "@llvm.aarch64.hint(i32 1)": "declare void @llvm.aarch64.hint(i32)"}.get(_PAUSE, "")  # fmt: skip
+_WAIT = f"call void {_PAUSE}" if _PAUSE else ""  # what a thread does between two looks
+
+_CLAIM = f"""
+{_DECLARED}
+define internal i64 @claim(ptr %pool) {{
+    %ticket = getelementptr i8, ptr %pool, i64 {TICKET}
+    %first = load atomic i64, ptr %ticket acquire, align 8
+    br label %look
+look:
+    %seen = phi i64 [ %first, %0 ], [ %now, %take ]
+    %left = and i64 %seen, 4294967295
+    %some = icmp ne i64 %left, 0
+    br i1 %some, label %take, label %nothing
+take:
+    %one.less = sub i64 %seen, 1
+    %pair = cmpxchg ptr %ticket, i64 %seen, i64 %one.less acq_rel acquire
+    %now = extractvalue {{ i64, i1 }} %pair, 0
+    %taken = extractvalue {{ i64, i1 }} %pair, 1
+    br i1 %taken, label %mine, label %look
+mine:
+    %part = sub i64 %left, 1
+    ret i64 %part
+nothing:
+    ret i64 -1
+}}
+"""
+
+_SHARE = f"""
+declare i32 @sem_post(ptr)
+declare i32 @sched_yield()
+define internal void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications) {{
+    %worth = icmp ugt i64 %multiplications, {WORTH}
+    %rest.at = getelementptr i8, ptr POOL, i64 {REST}
+    %rest = load i64, ptr %rest.at
+    %well = icmp eq i64 %rest, 0
+    br i1 %worth, label %ask, label %alone
+ask:
+    br i1 %well, label %offer, label %less.rest
+less.rest:
+    %rest.less = sub i64 %rest, 1
+    store i64 %rest.less, ptr %rest.at
+    br label %alone
+alone:
+    br label %alone.look
+alone.look:
+    %n = phi i64 [ 0, %alone ], [ %n.next, %alone.do ]
+    %n.more = icmp ult i64 %n, %parts
+    br i1 %n.more, label %alone.do, label %end
+alone.do:
+    call void %function(ptr %argument, i64 %n)
+    %n.next = add i64 %n, 1
+    br label %alone.look
+offer:
+    %ticket = getelementptr i8, ptr POOL, i64 {TICKET}
+    %done.at = getelementptr i8, ptr POOL, i64 {DONE}
+    %sleeping.at = getelementptr i8, ptr POOL, i64 {SLEEPING}
+    %function.at = getelementptr i8, ptr POOL, i64 {FUNCTION}
+    %argument.at = getelementptr i8, ptr POOL, i64 {ARGUMENT}
+    %semaphore = getelementptr i8, ptr POOL, i64 {SEMAPHORE}
+    store ptr %function, ptr %function.at
+    store ptr %argument, ptr %argument.at
+    store atomic i64 0, ptr %done.at monotonic, align 8
+    %old = load atomic i64, ptr %ticket monotonic, align 8
+    %work = lshr i64 %old, 32
+    %next = add i64 %work, 1
+    %high = shl i64 %next, 32
+    %offered = or i64 %high, %parts
+    store atomic i64 %offered, ptr %ticket seq_cst, align 8
+    %asleep = load atomic i64, ptr %sleeping.at seq_cst, align 8
+    %any = icmp ne i64 %asleep, 0
+    br i1 %any, label %wake, label %begin
+wake:
+    %sleepers = atomicrmw xchg ptr %sleeping.at, i64 0 seq_cst
+    br label %post
+post:
+    %posted = phi i64 [ 0, %wake ], [ %posted.next, %post.one ]
+    %more = icmp ult i64 %posted, %sleepers
+    br i1 %more, label %post.one, label %begin
+post.one:
+    %ignored = call i32 @sem_post(ptr %semaphore)
+    %posted.next = add i64 %posted, 1
+    br label %post
+begin:
+    br label %next.part
+next.part:
+    %mine = phi i64 [ 0, %begin ], [ %mine.next, %do ]
+    %part = call i64 @claim(ptr POOL)
+    %got = icmp sge i64 %part, 0
+    br i1 %got, label %do, label %finish
+do:
+    call void %function(ptr %argument, i64 %part)
+    %mine.next = add i64 %mine, 1
+    br label %next.part
+finish:
+    %others = sub i64 %parts, %mine
+    %share.of = lshr i64 %multiplications, {PATIENCE[1]}
+    %patience = add i64 %share.of, {PATIENCE[0]}
+    br label %wait
+wait:
+    %turn = phi i64 [ 0, %finish ], [ %turn.next, %again ]
+    %done = load atomic i64, ptr %done.at acquire, align 8
+    %all = icmp eq i64 %done, %others
+    br i1 %all, label %end, label %again.or.yield
+again.or.yield:
+    %turn.next = add i64 %turn, 1
+    %long = icmp ugt i64 %turn.next, %patience
+    br i1 %long, label %yield, label %pause
+yield:
+    store i64 {RESTED}, ptr %rest.at
+    %yielded = call i32 @sched_yield()
+    br label %again
+pause:
+    {_WAIT}
+    br label %again
+again:
+    br label %wait
+end:
+    ret void
+}}
+"""
+
+_WORKER = (
+    _CLAIM
+    + f"""
+declare i32 @sem_wait(ptr)
+define void @worker(ptr %pool) {{
+    %ticket = getelementptr i8, ptr %pool, i64 {TICKET}
+    %done.at = getelementptr i8, ptr %pool, i64 {DONE}
+    %sleeping.at = getelementptr i8, ptr %pool, i64 {SLEEPING}
+    %function.at = getelementptr i8, ptr %pool, i64 {FUNCTION}
+    %argument.at = getelementptr i8, ptr %pool, i64 {ARGUMENT}
+    %semaphore = getelementptr i8, ptr %pool, i64 {SEMAPHORE}
+    br label %look
+look:
+    %idle = phi i64 [ 0, %0 ], [ 0, %do ], [ %idle.next, %pause ], [ 0, %lie.down ], [ 0, %sleep ]
+    %part = call i64 @claim(ptr %pool)
+    %got = icmp sge i64 %part, 0
+    br i1 %got, label %do, label %nothing
+do:
+    %function = load ptr, ptr %function.at
+    %argument = load ptr, ptr %argument.at
+    call void %function(ptr %argument, i64 %part)
+    %before = atomicrmw add ptr %done.at, i64 1 release
+    br label %look
+nothing:
+    %idle.next = add i64 %idle, 1
+    %tired = icmp ugt i64 %idle.next, {SPINS}
+    br i1 %tired, label %lie.down, label %pause
+pause:
+    {_WAIT}
+    br label %look
+lie.down:
+    %counted = atomicrmw add ptr %sleeping.at, i64 1 seq_cst
+    %now = load atomic i64, ptr %ticket seq_cst, align 8
+    %left = and i64 %now, 4294967295
+    %some = icmp ne i64 %left, 0
+    br i1 %some, label %look, label %sleep
+sleep:
+    %ignored = call i32 @sem_wait(ptr %semaphore)
+    br label %look
+}}
+"""
+)
+
+
+def stored(fields: Sequence[str]) -> list[str]:
+    """Instructions that write values, each with its type, into %argument, 8 bytes for each."""
+    lines = []
+    for k, field in enumerate(fields):
+        lines += [f"%field{k} = getelementptr i64, ptr %argument, i64 {k}", f"store {field}, ptr %field{k}"]
+    return lines
+
+
+def loaded(fields: Sequence[str]) -> list[str]:
+    """Instructions that read them again, each into a name that is given with its type."""
+    lines = []
+    for k, field in enumerate(fields):
+        kind, name = field.split()
+        lines += [f"{name}.at = getelementptr i64, ptr %argument, i64 {k}", f"{name} = load {kind}, ptr {name}.at"]
+    return lines
