@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few calls and rounds: does it run? Not for comparing")
     parser.add_argument("--threads", metavar="N", type=int, default=available_cores(), help="of every side (all cores)")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the table into FILE as well")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw ratios against sizes, as of `--only scaling`")
     options = parser.parse_args()
     limit_threads(options.threads)
 
@@ -42,6 +43,10 @@ def main() -> None:
     print(report.plain())
     if options.markdown is not None:
         options.markdown.write_text(report.markdown(), encoding="utf-8")
+    if options.plot is not None:
+        from .plot import draw
+
+        draw(report.rows, options.plot)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Backend(NamedTuple):
     call          (function, arguments, those written into): a call as one operation of the recording that arrays of
                   this kind belong to (`replay`); None for arrays that just compute
     inside        what such an array stands for
+    elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
     """
 
     array_type: type
@@ -48,6 +49,7 @@ class Backend(NamedTuple):
     wait: Callable[[Array], None] | None = None
     call: Callable[..., Any] | None = None
     inside: Callable[[Array], Array] | None = None
+    elementwise: Callable[..., Any] | None = None
 
 
 class DeviceError(RuntimeError, TypeError, ValueError):
@@ -106,6 +108,7 @@ def _cupy_backend(cupy: Any) -> Backend:
         add_at=cupyx.scatter_add,
         synchronous=False,
         wait=lambda array: cupy.cuda.get_current_stream().synchronize(),
+        elementwise=cupy.ElementwiseKernel,
     )
 
 
@@ -189,6 +192,12 @@ def is_recorded(array: object) -> bool:
     """Whether it is an array of a recording."""
     found = _BACKENDS.get(type(array))
     return found is not None and found.call is not None
+
+
+def elementwise_of(array: Array) -> Callable[..., Any] | None:
+    """What makes kernels for an array; for one of a recording, for what it stands for."""
+    found = backend_of(array)
+    return found.elementwise if found.inside is None else backend_of(found.inside(array)).elementwise
 
 
 def device_of(array: Array) -> Device:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import backend
-from .hoisting import product
+from .hoisting import add_product, packs, product, times
 
 Array = Any
 
@@ -50,6 +50,7 @@ class Products(Parts):
 
     __slots__ = ("pairs", "size", "total")
     LIMIT = 1 << 26
+    TOGETHER = 256  # rows in one product
 
     def __init__(self, pairs: list[tuple[Array, Array]]) -> None:
         p, q = pairs[0]
@@ -74,19 +75,35 @@ class Products(Parts):
         if other.total is not None:
             self.total = other.total if self.total is None else self.total + other.total
         if self.size > self.LIMIT:
-            self.total, self.pairs, self.size = self.dense(), self.pairs[:1], 0
-            self.pairs = [(p[:0], q[:0]) for p, q in self.pairs]
+            self.total, self.pairs, self.size = self.dense(), [], 0
         return self
 
     def dense(self) -> Array:
-        if len(self.pairs) == 1:
-            p, q = self.pairs[0]
-            total = product(p.T, q)
-        else:  # the last step arrived first
-            p = np.concatenate([p for p, _ in reversed(self.pairs)])  # (Σₖ nₖ, D)
-            q = np.concatenate([q for _, q in reversed(self.pairs)])  # (Σₖ nₖ, H)
-            total = product(p.T, q)
-        return total if self.total is None else self.total + total
+        """The sum, step by step from the first one, which arrived last.
+
+        To join all rows at once would need as much memory again as they have. So some hundred are joined at a time;
+        the sums of one product go on in the next, so that the numbers are those of a single one. (Without kernels,
+        adding would cost more than it saves; in a recording, rows that are joined lie side by side anyhow.)
+        """
+        total = None if self.total is None else self.total.copy()
+        pairs = list(self.pairs)
+        if total is None and len(pairs) == 1:
+            p, q = pairs[0]
+            return times(p.T, q)
+        at_once = not packs(pairs[0][1]) or backend.is_recorded(pairs[0][1]) if pairs else False
+        while pairs:
+            group = [pairs.pop()]
+            rows = len(group[0][0])
+            while pairs and (at_once or rows < self.TOGETHER):
+                group.append(pairs.pop())
+                rows += len(group[-1][0])
+            p, q = group[0] if len(group) == 1 else [np.concatenate(parts) for parts in zip(*group, strict=True)]
+            if total is None:
+                total = product(p.T, q)  # (D, H)
+            else:
+                add_product(total, p.T, q)
+        assert total is not None
+        return total
 
 
 class Placed(Parts):

@@ -81,6 +81,15 @@ def product(rows: Array, matrix: Array) -> Array:
     return _multiplied(rows, _packed(matrix), matrix)
 
 
+def add_product(total: Array, rows: Array, matrix: Array) -> None:
+    """total += rows @ matrix."""
+    fits = _fits(rows, matrix) and total.dtype is rows.dtype and total.strides[1] == total.dtype.itemsize
+    if fits and current_mode().fast and packs(matrix):
+        _into(products.added(rows.dtype), rows, _packed(matrix), total)
+    else:
+        total += rows @ matrix
+
+
 def _fits(rows: Array, matrix: Array) -> bool:
     dtype = rows.dtype
     return dtype is matrix.dtype and rows.size > 0 and dtype.itemsize in rows.strides

@@ -67,7 +67,7 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
         return target
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function.__name__ in ABSENT or REFUSED_KEYWORDS & kwargs.keys():
+        if function.__name__ in ABSENT or (REFUSED_KEYWORDS & kwargs.keys() and function is not np.copyto):
             return NotImplemented
         if any(kind not in (StrictArray, np.ndarray) for kind in types):
             return NotImplemented  # CuPy, too, leaves what it does not know to the others
@@ -133,6 +133,7 @@ _ATTRIBUTES = frozenset(["shape", "dtype", "ndim", "size", "nbytes", "itemsize",
 _METHODS = frozenset(
     [
         "copy",
+        "view",
         "astype",
         "reshape",
         "ravel",
@@ -223,6 +224,51 @@ module = types.ModuleType("strict_numpy", "NumPy's functions that make arrays, f
 for _name in ("arange", "zeros", "ones", "empty", "full", "eye"):
     setattr(module, _name, _creating(_name))
 
+
+class ElementwiseKernel:
+    """cupy.ElementwiseKernel for bodies that are declarations and assignments: they are run by NumPy, all elements at
+    once. Parameters and variables have the types that they are declared with, as in C++, and what is read and written
+    must be arrays of that type, on one device, of one shape but for broadcasting of what is read."""
+
+    def __init__(self, reads: str, writes: str, body: str, name: str, preamble: str = "") -> None:
+        self.reads, self.writes = [[p.split() for p in text.split(", ") if p] for text in (reads, writes)]
+        self.lines = [line.removesuffix(";") for line in body.split("\n")]
+        assert name.isidentifier()
+        assert all(line.endswith(";") for line in body.split("\n"))
+
+    def __call__(self, *arrays: Any) -> None:
+        assert len({a.device for a in arrays}) == 1
+        values = dict(_C)
+        kinds = [kind for kind, _ in (*self.reads, *self.writes)]
+        assert [str(a.dtype) for a in arrays] == kinds
+        n = len(self.reads)
+        shape = np.broadcast_shapes(*[a.shape for a in arrays[:n]])
+        assert all(a.shape == shape for a in arrays[n:]), "a kernel writes what has the shape of what it reads"
+        values.update({name: a._array for (_, name), a in zip(self.reads, arrays, strict=False)})
+        with np.errstate(all="ignore"):
+            for line in self.lines:
+                left, _, right = line.partition(" = ")
+                *kind, name = left.removeprefix("const ").split()
+                found = np.asarray(eval(right, {"__builtins__": {}}, values))
+                if kind:
+                    declared = np.dtype({"float": "f4", "double": "f8", "bool": "?"}[kind[0]])
+                    assert name not in values
+                    assert found.dtype == declared, f"{line}: it would be converted from {found.dtype}"
+                    values[name] = found
+                else:
+                    arrays[n + int(name[1:])]._array[...] = found
+
+
+_C: dict[str, Any] = {
+    "as_float": np.float32, "as_double": np.float64, "as_bool": lambda x: np.asarray(x) != 0, "NAN": np.nan,
+    "INFINITY": np.inf, "opposite": np.logical_not, "is_nan": np.isnan, "is_inf": np.isinf, "is_finite": np.isfinite,
+    "choose": np.where, "larger": np.maximum, "smaller": np.minimum, "larger_number": np.fmax,
+    "smaller_number": np.fmin, "sign_of": np.sign, "pow": np.power,
+    **{f.__name__: f for f in (np.sqrt, np.fabs, np.floor, np.ceil, np.trunc, np.rint, np.copysign, np.exp, np.expm1,
+                               np.log, np.log1p, np.tanh, np.sin, np.cos)},
+}  # fmt: skip
+
+
 BACKEND = backend.Backend(
     array_type=StrictArray,
     module=module,
@@ -232,4 +278,5 @@ BACKEND = backend.Backend(
     default_rng=lambda seed, device: Generator(seed, _full_name(device)),
     add_at=_add_at,
     synchronous=False,
+    elementwise=ElementwiseKernel,
 )

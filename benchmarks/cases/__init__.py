@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from ..compare import Case
 
 SUBJECTS = (
-    "overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "cells", "fusion",
-    "tokenizers", "word2vec", "models", "decoding",
+    "overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "cells", "scaling",
+    "fusion", "tokenizers", "word2vec", "models", "decoding",
 )  # fmt: skip
 
 

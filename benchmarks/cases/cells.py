@@ -2,9 +2,9 @@
 
     f = σ(x W_f + h U_f + b_f),  n = tanh(x W_n + (f h) U_n + b_n),  h' = h + f (n − h)
 
-No library knows it, so there is no fused layer: in PyTorch and HIPS autograd it is a loop, whose step `torch.compile`
-compiles; in JAX a `lax.scan` under `jax.jit`; in minigrad a loop with fused element-wise parts, plain and
-compiled. An LSTM is there as well, written as a cell in the same way, also in DeZero. Forward and backward, to the inputs and all
+No library knows it, so there is no fused layer. In PyTorch and HIPS autograd it is a loop, whose step `torch.compile`
+compiles; in JAX a `lax.scan` under `jax.jit`; in minigrad a loop with fused element-wise parts, plain and compiled. An
+LSTM is there as well, written as a cell in the same way, also in DeZero. Forward and backward, to the inputs and all
 weights.
 """
 
@@ -130,6 +130,7 @@ def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Setup
         def one(x: Any, state: Any, U: Any) -> Any:
             return CELLS[kind][0](f, x, state, U)
 
+        torch._dynamo.config.recompile_limit = 64  # one for each size
         compiled_one = torch.compile(one)
 
         def call() -> list[Any]:

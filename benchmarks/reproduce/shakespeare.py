@@ -29,5 +29,6 @@ if __name__ == "__main__":
     after = {epoch: losses[epoch - 1] for epoch in (1, 2, 5, 10, 20) if epoch <= len(losses)}
     write_row("tiny Shakespeare, validation nats a character", args, f"2×128 LSTM, {args.epochs} epochs",
               ", ".join(f"{value:.2f} after {epoch}" for epoch, value in after.items()),
-              "1.81 after 1, 1.71 after 2, 1.62 after 5, 1.59 after 10, 1.61 after 20 (PyTorch, same text and settings)",
+              "1.81 after 1, 1.71 after 2, 1.62 after 5, 1.59 after 10, 1.61 after 20 "
+              "(PyTorch, same text and settings)",
               run.seconds, **{f"epoch {epoch}": value for epoch, value in after.items()})  # fmt: skip

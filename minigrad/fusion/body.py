@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .functions import FORMULAS, LOGIC
 from .lanes import KINDS, Lanes
-from .structure import Unsuited, bounds_of, matrix
+from .structure import Place, Unsuited, matrix, operands_of, order_of, placed, types_of
 from .symbols import Symbol
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 BYTES = {"float": 4, "double": 8, "i1": 1}  # in memory
 _STORED = {"float": "float", "double": "double", "i1": "i8"}
 _SHORT = {"float": "f32", "double": "f64", "i8": "i8"}
-Place = tuple[Symbol, int, bool]  # a value from a column on; or that column alone, wherever the loop is
 
 
 def columns_of(size: int) -> str:
@@ -157,34 +154,10 @@ class Lanewise:
 
     def value(self, symbol: Symbol, start: int) -> Lanes:
         """A value from a column on; its operands first."""
-        wanted = _placed(symbol, start, False)
-        stack = [wanted]
-        while stack:
-            place = stack[-1]
-            missing = [] if place in self.known else [p for p in self._operands(place) if p not in self.known]
-            if missing:
-                stack += missing
-            else:
-                stack.pop()
-                if place not in self.known:
-                    self.known[place] = self._computed(place)
+        wanted = placed(symbol, start)
+        for place in order_of(wanted, self.loops.givens, self.known):
+            self.known[place] = self._computed(place)
         return self.known[wanted]
-
-    def _operands(self, place: Place) -> list[Place]:
-        symbol, start, alone = place
-        if symbol in self.loops.givens:
-            return []
-        if symbol.op == "part":
-            return [_placed(symbol.args[0], start + bounds_of(symbol)[0], alone)]
-        if symbol.op == "join":
-            before = 0
-            for part in symbol.args:
-                if before <= start < before + matrix(part)[1]:
-                    return [_placed(part, start - before, alone)]
-                before += matrix(part)[1]
-        if symbol.op == "sum":
-            raise Unsuited("something computed from a sum")
-        return [_placed(a, start, alone) for a in symbol.args if isinstance(a, Symbol)]
 
     def _computed(self, place: Place) -> Lanes:
         symbol, start, alone = place
@@ -194,26 +167,18 @@ class Lanewise:
         if op == "fill":
             return self.block.number(symbol.args[0], kind)
         if op in ("part", "join", "cast", "reshape"):
-            return self.known[self._operands(place)[0]].to(kind)
+            return self.known[operands_of(place, self.loops.givens)[0]].to(kind)
 
         def operand(value: Any, kind: str | None) -> Lanes:
             if isinstance(value, Symbol):
-                return self.known[_placed(value, start, alone)].to(str(kind))
+                return self.known[placed(value, start, alone)].to(str(kind))
             return self.block.number(value, str(kind))
 
         if op == "where":
             condition, a, b = map(operand, symbol.args, ("i1", kind, kind))
             return condition.where(a, b)
-        kinds = [v.dtype if isinstance(v, Symbol | np.generic) else type(v) for v in symbol.args]
-        loop = [KINDS.get(t) for t in op.resolve_dtypes((*kinds, None))[:-1]]
-        if op.__name__.startswith("logical_"):
-            loop = ["i1"] * len(loop)
+        loop = [KINDS.get(t) for t in types_of(symbol)]
         formula = (LOGIC if loop[0] == "i1" else FORMULAS).get(op)
         if formula is None or None in loop:
             raise Unsuited(f"np.{op.__name__}")
         return formula(*map(operand, symbol.args, loop))
-
-
-def _placed(symbol: Symbol, start: int, alone: bool) -> Place:
-    """A place as it is remembered: what has one column has it everywhere."""
-    return (symbol, 0, True) if matrix(symbol)[1] == 1 else (symbol, start, alone)

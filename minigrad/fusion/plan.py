@@ -9,12 +9,15 @@ nothing is looked up, and nothing decided, while it runs; `print(plan.source)` s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import backend
 from .symbols import Symbol
+
+if TYPE_CHECKING:
+    from .cuda import OnGpu
 
 Array = Any
 VIEWS = ("part", "reshape")
@@ -41,6 +44,7 @@ class Plan:
         self._buffers: list[tuple[tuple[int, ...], Any]] = []  # what a workspace holds
         self._buffer_views: list[tuple[str, str, Any]] = []  # (name, of, index): views of buffers, made once
         self._workspaces: list[tuple[type, list[Array]]] = []
+        self._kernels: dict[Any, OnGpu | None] = {}
         self._compile()
         self.source = self._written(quiet)
         self._run: Callable[..., list[Array]] = self._function()
@@ -50,8 +54,12 @@ class Plan:
     def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
         """The results' arrays; `like` is an array of the device to compute on."""
         kind = type(like)
-        if kind is not np.ndarray and backend.is_recorded(like):  # a recording plans its own memory
-            return self._run(arrays, self._new_workspace(like)[1], beside(like, np.empty_like))
+        if kind is not np.ndarray:
+            kernels = self._on_gpu(like)
+            if kernels is not None:
+                return kernels(arrays, like)
+            if backend.is_recorded(like):  # a recording plans its own memory
+                return self._run(arrays, self._new_workspace(like)[1], beside(like, np.empty_like))
         try:
             workspace = self._workspaces.pop()  # one for each thread that is running this plan
             if workspace[0] is not kind:
@@ -62,6 +70,21 @@ class Plan:
         results = self._run(arrays, workspace[1], empty)
         self._workspaces.append(workspace)
         return results
+
+    def _on_gpu(self, like: Array) -> OnGpu | None:
+        """Kernels for the device of an array, where it has kernels of its own and they can express this plan."""
+        make = backend.elementwise_of(like)
+        if make is None:
+            return None
+        if make not in self._kernels:
+            from .cuda import OnGpu
+            from .structure import Unsuited
+
+            try:
+                self._kernels[make] = OnGpu(self, make)
+            except Unsuited:
+                self._kernels[make] = None
+        return self._kernels[make]
 
     def _new_workspace(self, like: Array) -> tuple[type, list[Array]]:
         empty: Any = np.empty if type(like) is np.ndarray else beside(like, np.empty_like)

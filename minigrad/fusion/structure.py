@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 from .symbols import Symbol
+
+Place = tuple[Symbol, int, bool]  # a value from a column on; or that column alone, wherever the loop is
 
 LARGEST = 400  # symbols in a kernel; beyond, compiling takes long
 
@@ -82,3 +87,50 @@ def cuts_of(schedule: Sequence[Symbol]) -> dict[Symbol, set[int]]:
             a |= {k - shift for k in b if 0 < k - shift < matrix(one)[1]}
             changed = changed or len(a) + len(b) != new
     return {s: {k for k in found if 0 < k < matrix(s)[1]} for s, found in cuts.items()}
+
+
+# ---- the order of a loop's body ----------------------------------------------------------------------------------
+
+
+def placed(symbol: Symbol, start: int, alone: bool = False) -> Place:
+    """A place as it is remembered: what has one column has it everywhere."""
+    return (symbol, 0, True) if matrix(symbol)[1] == 1 else (symbol, start, alone)
+
+
+def operands_of(place: Place, givens: Container[Symbol]) -> list[Place]:
+    """What the value at a place is computed from. A part moves the column, a join looks up the part."""
+    symbol, start, alone = place
+    if symbol in givens:
+        return []
+    if symbol.op == "part":
+        return [placed(symbol.args[0], start + bounds_of(symbol)[0], alone)]
+    if symbol.op == "join":
+        before = 0
+        for part in symbol.args:
+            if before <= start < before + matrix(part)[1]:
+                return [placed(part, start - before, alone)]
+            before += matrix(part)[1]
+    if symbol.op == "sum":
+        raise Unsuited("something computed from a sum")
+    return [placed(a, start, alone) for a in symbol.args if isinstance(a, Symbol)]
+
+
+def order_of(wanted: Place, givens: Container[Symbol], known: Container[Place]) -> Iterator[Place]:
+    """The places to compute for a wanted one, operands first; the caller makes them known one by one."""
+    stack = [wanted]
+    while stack:
+        place = stack[-1]
+        missing = [] if place in known else [p for p in operands_of(place, givens) if p not in known]
+        if missing:
+            stack += missing
+        else:
+            stack.pop()
+            if place not in known:
+                yield place
+
+
+def types_of(symbol: Symbol) -> list[Any]:
+    """The dtypes that a ufunc computes with, one for each operand."""
+    kinds = [v.dtype if isinstance(v, Symbol | np.generic) else type(v) for v in symbol.args]
+    types = list(symbol.op.resolve_dtypes((*kinds, None))[:-1])
+    return [np.dtype(np.bool_)] * len(types) if symbol.op.__name__.startswith("logical_") else types

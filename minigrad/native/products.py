@@ -42,6 +42,12 @@ def many(dtype: Any) -> Product:
     return machine.compiled(_source("many", *KINDS[dtype]))
 
 
+@functools.cache
+def added(dtype: Any) -> Product:
+    """The same, added to what the result is already: its sums go on where they were."""
+    return machine.compiled(_source("added", *KINDS[dtype]))
+
+
 FIELDS = ("ptr %rows", "i64 %rows.stride", "i64 %rows.step", "ptr %packed", "ptr %out", "i64 %out.stride", "i64 %N",
           "i64 %K", "i64 %M", "i64 %panels", "i64 %chunk")  # fmt: skip
 
@@ -55,7 +61,7 @@ def _source(how: str, kind: str, size: int) -> str:
              "i64 %chunk"]  # fmt: skip
     message = b"the result of a product must have rows without gaps\0"
     suffix = f"v{lanes}f{8 * size}"
-    part = _band(kind, size, lanes) if how == "many" else _panel(kind, lanes)
+    part = _panel(kind, lanes) if how == "few" else _band(kind, size, lanes, how == "added")
     return "\n".join([
         f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
         f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, <{lanes} x i1>)",
@@ -81,7 +87,7 @@ def _source(how: str, kind: str, size: int) -> str:
         "%N = add i64 %rows.size0, 0",
         *_chunk(most),
         *threads.stored(given),
-        f"%parts = add i64 {'%bands' if how == 'many' else '%packed.size0'}, 0",
+        f"%parts = add i64 {'%packed.size0' if how == 'few' else '%bands'}, 0",
         "%flat = mul i64 %rows.size0, %rows.size1", "%work = mul i64 %flat, %out.size1",
         "call void @share(ptr @part, ptr %argument, i64 %parts, i64 %work)",
         "%answer = call ptr @PyLong_FromLongLong(i64 0)",
@@ -148,7 +154,7 @@ def _panel(kind: str, lanes: int) -> str:
     ])  # fmt: skip
 
 
-def _band(kind: str, size: int, lanes: int) -> str:
+def _band(kind: str, size: int, lanes: int, added: bool) -> str:
     """The part p of many rows: a band of them with all panels, for DEPTH values of k at a time."""
     most = rows_of()
     return "\n".join([
@@ -171,7 +177,7 @@ def _band(kind: str, size: int, lanes: int) -> str:
         f"%is.deepest = icmp ult i64 %K.rest, {DEPTH}",
         f"%depth = select i1 %is.deepest, i64 %K.rest, i64 {DEPTH}",
         f"%k.next = add i64 %k, {DEPTH}",
-        "%add = icmp ne i64 %k, 0",
+        "%add = " + ("icmp uge i64 %k, 0" if added else "icmp ne i64 %k, 0"),
         "%from.skip = mul i64 %k, %rows.step", "%from = getelementptr i8, ptr %band, i64 %from.skip",
         "br i1 %dense, label %begin, label %lay.out",
         "lay.out:",

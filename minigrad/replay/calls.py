@@ -42,6 +42,8 @@ def call_of(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any],
             return _bound(np.copyto, (out[0], args[0]), {"casting": "unsafe"} if name == "astype" else {})
         if function in _REDUCTIONS or name in _METHODS:
             reduce = _REDUCTIONS.get(function) or _METHODS[name]
+            if type(out[0]) is not np.ndarray:  # CuPy's ufuncs have no methods
+                return _bound(getattr(np, name), args, kwargs | {"out": out[0]})
             if kwargs.keys() <= {"axis", "keepdims"} and len(args) <= 2:
                 axis = kwargs.get("axis", args[1] if len(args) > 1 else None)
                 return reduce, (args[0], axis, None, out[0], kwargs.get("keepdims", False))

@@ -13,8 +13,9 @@ from .cell import Cell, State, recurrent_parameters
 
 
 @mg.fuse
-def gru(x: Any, w: Any, h: Any) -> Any:
-    """The element-wise part of a step: x = W_ih x_t + b_ih and w = W_hh h + b_hh, both (N, 3H), and h (N, H)."""
+def gru(x: Any, w: Any, h: Any, b: Any = None) -> Any:
+    """The element-wise part of a step: x = W_ih x_t + b_ih and w = W_hh h, both (N, 3H), h (N, H), b = b_hh (3H,)."""
+    w = w if b is None else w + b
     x_r, x_z, x_n = np.split(x, 3, axis=-1)
     w_r, w_z, w_n = np.split(w, 3, axis=-1)
     r = mg.sigmoid(x_r + w_r)
@@ -81,7 +82,7 @@ class GRUCell(Cell):
         """x (N, 3H), h (N, H) to (h', r, z, n)."""
         (h,) = state
         if self.reset_after:
-            return gru(x, mg.linear(recurrent, self.weight_hh, self.bias_hh), h)  # type: ignore[no-any-return]
+            return gru(x, mg.linear(recurrent, self.weight_hh), h, self.bias_hh)  # type: ignore[no-any-return]
         weight_rz, weight_n = np.split(self.weight_hh, [2 * self.hidden_size])
         r, z, kept = reset_and_update(x, mg.linear(recurrent, weight_rz), recurrent)
         h, n = candidate_and_mix(x, mg.linear(kept, weight_n), z, h)

@@ -92,6 +92,18 @@ def test_a_row_is_the_same_in_any_company(dtype: Any, rng: Any) -> None:
         np.testing.assert_array_equal(all_of_them[7 : 7 + n], multiplied("few", rows[7 : 7 + n], matrix))
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_sum_goes_on_where_it_was(dtype: Any, rng: Any) -> None:
+    """Two products, the second added to the first, are one product."""
+    rows, matrix = rng.standard_normal((61, 500)).astype(dtype), rng.standard_normal((500, 37)).astype(dtype)
+    for cut in (3, 256, 411):
+        out = multiplied("many", rows[:, :cut], matrix[:cut])
+        packed = np.empty(panels.panels((500 - cut, 37), dtype), dtype)
+        panels.pack(matrix[cut:], packed)
+        products.added(np.dtype(dtype))(rows[:, cut:], packed, out)
+        np.testing.assert_array_equal(out, multiplied("many", rows, matrix))
+
+
 @pytest.mark.parametrize("how", KERNELS)
 def test_nan_and_inf_pass_as_in_numpy(how: str) -> None:
     rows, matrix = np.ones((9, 20), np.float32), np.ones((20, 35), np.float32)
