@@ -103,8 +103,7 @@ def _packed(matrix: Array) -> Array:
 
 def _multiplied(rows: Array, packed: Array, matrix: Array) -> Array:
     result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
-    kernel = products.few if rows.shape[0] < products.MANY else products.many
-    _into(kernel(rows.dtype), rows, packed, result)
+    _into(products.suited(rows), rows, packed, result)
     return result
 
 

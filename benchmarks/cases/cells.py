@@ -33,11 +33,11 @@ def mixed(f: Functions, x: Any, w: Any, a: Any, h: Any) -> Any:
     return h + a * (f["tanh"](f["second"](x) + w) - h)
 
 
-def gated_unit(f: Functions, x: Any, state: Any, U: Any) -> Any:
-    """One step: x (N, 2H) is W x + b, U (2, H, H)."""
+def gated_unit(f: Functions, x: Any, state: Any, U_f: Any, U_n: Any) -> Any:
+    """One step: x (N, 2H) is W x + b, U_f and U_n (H, H)."""
     (h,) = state
-    a, kept = f["gates"](x, h @ U[0], h)
-    return (f["mixed"](x, kept @ U[1], a, h),)
+    a, kept = f["gates"](x, h @ U_f, h)
+    return (f["mixed"](x, kept @ U_n, a, h),)
 
 
 def lstm_gates(f: Functions, x: Any, w: Any, c: Any) -> Any:
@@ -58,10 +58,10 @@ PARTS = {"gates": gates, "mixed": mixed, "lstm_gates": lstm_gates}  # the elemen
 
 
 def weights(kind: str, D: int, H: int) -> list[Any]:
-    """W (D, width · H), b, and U."""
+    """W (D, width · H), b, and the recurrent ones."""
     _, width, _ = CELLS[kind]
-    square = (2, H, H) if kind == "own cell" else (H, 4 * H)
-    return normals((D, width * H), (width * H,), square, seed=2)
+    recurrent = [(H, H)] * 2 if kind == "own cell" else [(H, 4 * H)]
+    return normals((D, width * H), (width * H,), *recurrent, seed=2)
 
 
 def with_parts(names: Functions, fuse: Any = None) -> Functions:
@@ -72,14 +72,14 @@ def with_parts(names: Functions, fuse: Any = None) -> Functions:
     return names
 
 
-def loop(f: Functions, kind: str, xs: Any, W: Any, b: Any, U: Any, zeros: Any, step: Any = None) -> Any:
+def loop(f: Functions, kind: str, zeros: Any, xs: Any, W: Any, b: Any, *U: Any, step: Any = None) -> Any:
     """All steps, in Python: xs (T, N, D) to (T, N, H)."""
     _, _, states = CELLS[kind]
     step = step or CELLS[kind][0]
     projected = xs @ W + b
     state, outputs = (zeros,) * states, []
     for x in f["steps"](projected):
-        state = step(f, x, state, U)
+        state = step(f, x, state, *U)
         outputs.append(state[0])
     return f["stack"](outputs)
 
@@ -100,7 +100,7 @@ def on_minigrad(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Se
         start, zeros = start_of((T, N, H)), mg.zeros((N, H))
 
         def whole(start: Any, *leaves: Any) -> None:
-            loop(f, kind, *leaves, zeros).backward(start)
+            loop(f, kind, zeros, *leaves).backward(start)
 
         run = mg.compile(whole) if compiled else whole
 
@@ -127,15 +127,15 @@ def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Setup
         leaves = [torch.tensor(a, requires_grad=True) for a in (*normals((T, N, D)), *weights(kind, D, H))]
         start, zeros = torch.tensor(start_of((T, N, H))), torch.zeros(N, H)
 
-        def one(x: Any, state: Any, U: Any) -> Any:
-            return CELLS[kind][0](f, x, state, U)
+        def one(x: Any, state: Any, *U: Any) -> Any:
+            return CELLS[kind][0](f, x, state, *U)
 
         torch._dynamo.config.recompile_limit = 64  # one for each size
         compiled_one = torch.compile(one)
 
         def call() -> list[Any]:
-            step = (lambda f, x, state, U: compiled_one(x, state, U)) if compiled else None
-            loop(f, kind, *leaves, zeros, step).backward(start)
+            step = (lambda f, x, state, *U: compiled_one(x, state, *U)) if compiled else None
+            loop(f, kind, zeros, *leaves, step=step).backward(start)
             return take_grads(leaves)
 
         return call
@@ -156,7 +156,7 @@ def on_autograd(kind: str, N: int, T: int, D: int, H: int) -> Setup:
         })  # fmt: skip
         inputs = [*normals((T, N, D)), *weights(kind, D, H)]
         zeros, start = np.zeros((N, H), np.float32), start_of((T, N, H))
-        function = lambda *leaves: loop(f, kind, *leaves, zeros)  # noqa: E731
+        function = lambda *leaves: loop(f, kind, zeros, *leaves)  # noqa: E731
 
         def call() -> Any:
             pull, _ = autograd.make_vjp(function, tuple(range(len(inputs))))(*inputs)
@@ -180,9 +180,9 @@ def on_jax(kind: str, N: int, T: int, D: int, H: int) -> Setup:
         })  # fmt: skip
         step, _, states = CELLS[kind]
 
-        def forward(xs: Any, W: Any, b: Any, U: Any) -> Any:
+        def forward(xs: Any, W: Any, b: Any, *U: Any) -> Any:
             def one(state: Any, x: Any) -> Any:
-                state = step(f, x, state, U)
+                state = step(f, x, state, *U)
                 return state, state[0]
 
             return jax.lax.scan(one, (jnp.zeros((N, H)),) * states, xs @ W + b)[1]

@@ -162,7 +162,9 @@ class Piecewise:
             text = operand(symbol.args[0], kind)
         elif op in ("part", "join", "cast", "reshape"):
             (of,) = operands_of(place, self.givens)
-            text = self.known[of] if of[0].dtype == symbol.dtype else f"as_{kind}({self.known[of]})"
+            if of[0].dtype == symbol.dtype:
+                return self.known[of]
+            text = f"as_{kind}({self.known[of]})"
         elif op == "where":
             condition, a, b = map(operand, symbol.args, ("bool", kind, kind))
             text = f"choose({condition}, {a}, {b})"
@@ -172,7 +174,7 @@ class Piecewise:
             if formula is None or any(t not in TYPES for t in types):
                 raise Unsuited(f"np.{op.__name__}")
             text = formula.format(*map(operand, symbol.args, [TYPES[t] for t in types]))
-        name = f"v{len(self.known)}"
+        name = f"v{len(self.lines)}"
         self.lines.append(f"const {kind} {name} = {text};")
         return name
 

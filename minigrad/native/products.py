@@ -27,6 +27,12 @@ DEPTH = 256  # values of k that a band is taken for at a time
 MANY = 160  # rows from which on bands are quicker than panels
 
 
+def suited(rows: Array) -> Product:
+    """The quicker one for these rows."""
+    dense = rows.strides[1] == rows.dtype.itemsize or rows.shape[1] <= DEPTH
+    return few(rows.dtype) if rows.shape[0] < MANY and dense else many(rows.dtype)
+
+
 @functools.cache
 def few(dtype: Any) -> Product:
     """A function of (rows, packed, result): rows (N, K) times the packed matrix, written into the result (N, M).
@@ -68,7 +74,6 @@ def _source(how: str, kind: str, size: int) -> str:
         "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
         f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, <{lanes} x i1>, {vector})",
         "declare ptr @PyLong_FromLongLong(i64)", "declare void @PyErr_SetString(ptr, ptr)",
-        "@PyExc_ValueError = external global ptr",
         f'@message = private constant [{len(message)} x i8] c"{message[:-1].decode()}\\00"',
         threads.source(),
         *[block(kind, size, lanes, m) for m in range(1, most + 1)],
@@ -80,12 +85,11 @@ def _source(how: str, kind: str, size: int) -> str:
         f"%dense = icmp eq i64 %out.stride1, {size}",
         "br i1 %dense, label %go, label %refuse",
         "refuse:",
-        "%error = load ptr, ptr @PyExc_ValueError",
-        "call void @PyErr_SetString(ptr %error, ptr @message)",
+        f"call void @PyErr_SetString(ptr inttoptr (i64 {id(ValueError)} to ptr), ptr @message)",
         "ret ptr null",
         "go:",
         "%N = add i64 %rows.size0, 0",
-        *_chunk(most),
+        *_chunk(),
         *threads.stored(given),
         f"%parts = add i64 {'%packed.size0' if how == 'few' else '%bands'}, 0",
         "%flat = mul i64 %rows.size0, %rows.size1", "%work = mul i64 %flat, %out.size1",
@@ -96,13 +100,15 @@ def _source(how: str, kind: str, size: int) -> str:
     ])  # fmt: skip
 
 
-def _chunk(most: int) -> list[str]:
-    """The rows of a band: at most BAND, a multiple of a block's, and at least eight bands."""
+def _chunk() -> list[str]:
+    """The rows of a band: at most BAND, and so few that each thread gets as many bands, at least two."""
+    T = threads.count()
     return [
-        "%N.up = add i64 %N, 7", "%eighth = lshr i64 %N.up, 3",
-        f"%eighth.up = add i64 %eighth, {most - 1}", f"%eighth.blocks = udiv i64 %eighth.up, {most}",
-        f"%even = mul i64 %eighth.blocks, {most}",
-        f"%too.many = icmp ugt i64 %even, {BAND}", f"%chunk = select i1 %too.many, i64 {BAND}, i64 %even",
+        f"%N.up = add i64 %N, {BAND - 1}", f"%least = udiv i64 %N.up, {BAND}",
+        f"%too.few = icmp ult i64 %least, {2 * T}", f"%some.bands = select i1 %too.few, i64 {2 * T}, i64 %least",
+        f"%bands.up = add i64 %some.bands, {T - 1}", f"%turns = udiv i64 %bands.up, {T}",
+        f"%even = mul i64 %turns, {T}", "%even.less = sub i64 %even, 1", "%N.even = add i64 %N, %even.less",
+        "%chunk = udiv i64 %N.even, %even",
         "%chunk.less = sub i64 %chunk, 1", "%N.chunk = add i64 %N, %chunk.less", "%bands = udiv i64 %N.chunk, %chunk",
     ]  # fmt: skip
 

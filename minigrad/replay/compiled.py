@@ -12,6 +12,7 @@ from .. import backend
 from ..modes import changed_mode, current_mode
 from ..tensors import Tensor
 from ..trees import flatten, outline
+from .quick import MISS, quick
 from .recording import RecordingError
 from .session import Newcomers, Replay, Session, without_graph
 
@@ -34,6 +35,7 @@ class Compiled:
         self._replays: dict[Any, list[Replay]] = {}
         self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
         self._floats: dict[int, float] = {}  # the arguments that are floats
+        self._quick: dict[bool, Callable[..., Any]] = {}  # for the latest short program, with and without gradients
 
     @property
     def replays(self) -> list[Replay]:
@@ -48,11 +50,17 @@ class Compiled:
         """Give back the memory of all programs; what is called next is recorded anew."""
         self._replays.clear()
         self._known.clear()
+        self._quick.clear()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = current_mode()
         if mode.recording is not None or mode.observers or not mode.fast:
             return self.plain(*args, **kwargs)
+        run = self._quick.get(mode.grad)
+        if run is not None:
+            returned = run(args, kwargs)
+            if returned is not MISS:
+                return returned
         leaves: list[Any] = []
         structure: list[Any] = [mode.grad]
         outline((args, kwargs) if kwargs else args, leaves, structure)
@@ -65,7 +73,11 @@ class Compiled:
                 for k, leaf in enumerate(leaves):
                     if type(leaf) is float:
                         self._floats[k] = leaf
-                return replay.run(leaves)
+                returned = replay.run(leaves)
+                if replay.quick is None:
+                    replay.quick = quick(replay, args, kwargs)
+                self._quick[mode.grad] = replay.quick
+                return returned
             reason = unfit
         if reason is None:
             reason = "other arguments: " + ", ".join(map(_shown, leaves)) if self.why else "the first call"

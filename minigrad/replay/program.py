@@ -36,7 +36,6 @@ class Program:
     inputs   the values that are given at each run, in order
     results  the values that each run gives
     nbytes   the memory that the program holds
-    calls    for reading: the operations in order, with their calls
     """
 
     def __init__(self, recording: Recording, inputs: Sequence[Value], results: Sequence[Value], like: Array) -> None:
@@ -81,6 +80,29 @@ class Program:
     def _result(self, value: Value, registers: list[Any]) -> Array:
         place = self._arrays[value]
         return registers[place.number] if type(place) is Register else place.copy()
+
+    # ---- as it is called, for short programs --------------------------------------------------------------------
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether a run reads its inputs, makes its calls on fixed arrays, and copies its results: nothing else."""
+        fixed = all(type(self._arrays[v]) is not Register for v in self.results)
+        return fixed and not (self._effects or self._draws or self._live or any(late for late, _ in self._segments))
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls of a program that is pure."""
+        return [call for _, calls in self._segments for call in calls]
+
+    @property
+    def input_arrays(self) -> list[Array | None]:
+        """Where the inputs are copied to; None for one that is not needed."""
+        return list(self._input_arrays)
+
+    @property
+    def result_arrays(self) -> list[Array]:
+        """What is copied as results."""
+        return [self._arrays[v] for v in self.results]
 
     # ---- building ------------------------------------------------------------------------------------------------
 

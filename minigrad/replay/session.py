@@ -92,6 +92,7 @@ class Replay:
         self.assigned = session.assigned
         self.guards, self.attributes = recording.guards, recording.attributes
         self.lock = threading.Lock()
+        self.quick: Callable[..., Any] | None = None  # the same for short programs (see there), once it was tried
 
     def unfit(self, leaves: list[Any]) -> str | None:
         """Why it cannot run now, or None."""

@@ -49,6 +49,8 @@ def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
         return (np.expand_dims(g, -2) @ columns(b))[..., 0, :]
     if len(a_shape) == 2 and len(b.shape) == 2:
         return gathered(g.T, b.T)
+    if len(b.shape) == 2 and not isinstance(g, Tensor) and not isinstance(b, Tensor):
+        return times(flat(g), b.T).reshape((*g.shape[:-1], b.shape[0]))  # one product for all rows
     return g @ columns(b)
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import minigrad as mg
 import nn
 from minigrad.replay import RecordingError
+from minigrad.replay.quick import MISS
+from minigrad.trees import flatten
 
 
 class Model(nn.Module):
@@ -297,6 +299,57 @@ def test_states_of_steps_lie_side_by_side() -> None:
         getattr(f, "__name__", str(f)) for looked_up, calls in program._segments if not looked_up for f, _ in calls
     ]
     assert not any("concatenate" in name or "stack" in name for name in called)
+
+
+def test_a_short_program_is_a_function_of_its_own(rng: Any) -> None:
+    """It is taken for calls like the first ones, and for no others; the general way gives the same."""
+    cell = nn.LSTMCell(5, 4).eval()
+    weight = mg.tensor(rng.standard_normal((4, 4)).astype("f"))
+
+    @mg.compile
+    def step(x: Any, state: Any, *, scale: int = 2, extra: Any = None) -> Any:
+        with mg.no_grad():
+            h, c = cell(x, state)
+            return {"h": h @ weight * scale, "state": (h, c)} if extra is None else [h + extra]
+
+    def state(n: int) -> Any:
+        return mg.randn(n, 4), mg.randn(n, 4)
+
+    def same(*args: Any, **kwargs: Any) -> None:
+        found, expected = [flatten(f(*args, **kwargs))[0] for f in (step, step.plain)]
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.data, other.data)
+
+    x, s = mg.randn(3, 5), state(3)
+    for _ in range(4):
+        same(x, s)
+    quick = step._quick[True]
+    assert quick((x, s), {}) is not MISS
+    results = [step(x, s)["h"].data for _ in range(2)]
+    assert not np.shares_memory(*results)
+    x.data[0] = 7  # the numbers are looked at
+    same(x, s)
+    others: list[Any] = [
+        ((mg.randn(2, 5), state(2)), {}),
+        ((x, list(s)), {}),
+        ((x, s), {"scale": 3}),
+        ((x, s), {"extra": mg.randn(3, 4)}),
+        ((mg.randn(3, 5, requires_grad=True), s), {}),
+        ((mg.randn(3, 5, dtype=np.float64), s), {}),
+    ]
+    for args, kwargs in others:
+        assert quick(args, kwargs) is MISS
+        for _ in range(4):
+            same(*args, **kwargs)
+    with pytest.raises(mg.RecordingError, match="on the tape"):
+        step(mg.randn(3, 5, requires_grad=True) * 2, s)
+    same(x, s)
+    for change in (lambda: setattr(cell, "training", True), lambda: setattr(weight, "data", weight.data.copy())):
+        assert step._quick[True]((x, s), {}) is not MISS
+        change()
+        assert step._quick[True]((x, s), {}) is MISS
+        for _ in range(4):
+            same(x, s)
 
 
 def test_memory_is_given_back() -> None:

@@ -1,0 +1,172 @@
+"""A short replay as one Python function.
+
+A step of a stream runs a handful of calls that take some microseconds each; to look at its arguments, one after another
+and by rules for all cases, takes longer than they do. So for a program that leaves nothing behind but its results, the
+looks, the calls and the results are written down as the source of a function for just this case. Where anything is
+otherwise, it gives `MISS`, and the general way is taken, which also knows why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..tensors import Tensor
+
+if TYPE_CHECKING:
+    from .session import Replay
+
+MISS = object()
+LONGEST = 100  # calls: around more of them, the looks do not count
+_PLAIN = (type(None), bool, int, str)
+
+
+def always_miss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """For a replay that has no function of its own."""
+    return MISS
+
+
+def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
+    """A function of (args, kwargs) for calls like this one; `always_miss` where the replay does more than give
+    results."""
+    program = replay.program
+    simple = (
+        not replay.assigned
+        and program.is_pure
+        and all(u.after is None and u.given is None for u in replay.uses)
+        and len(program.calls) <= LONGEST
+    )
+    if not simple:
+        return always_miss
+    source = Source()
+    leaves: list[str] = []
+    if not (source.take_apart("args", args, leaves) and source.take_apart("kwargs", kwargs, leaves)):
+        return always_miss
+    values = _leaves((args, kwargs))
+    if not all(source.look_at(name, value) for name, value in zip(leaves, values, strict=True)):
+        return always_miss
+    for use in replay.uses:
+        tensor = leaves[use.argument] if use.argument is not None else source.name(use.tensor)
+        if use.argument is None:
+            source.unless(f"{tensor}.data is {source.name(use.array)}")
+        source.unless(f"{tensor}._requires_grad is {use.requires_grad}")
+        if use.before != "any":
+            source.unless(f"{tensor}.grad is {'' if use.before == 'none' else 'not '}None")
+    for values_of, key, before, _ in replay.attributes:
+        source.same(f"{source.name(values_of)}.get({key!r})", before)
+    for _, read, before in replay.guards:
+        source.same(f"{source.name(read)}()", before)
+    source.add(f"with {source.name(replay.lock)}, errstate(all='ignore'):")
+    for target, k in zip(program.input_arrays, replay.arguments, strict=True):
+        if target is not None:
+            array = f"{leaves[k]}.data" if isinstance(values[k], Tensor) else leaves[k]
+            source.add(f"    copyto({source.name(target)}, {array})")
+    for function, arguments in program.calls:
+        source.add(f"    {source.name(function)}({', '.join(map(source.name, arguments))})")
+    for k, array in enumerate(program.result_arrays):
+        source.add(f"    r{k} = {source.name(array)}.copy()")
+    outputs = [make([Result(k) for k in range(len(program.result_arrays))]) for make in replay.outputs]
+    source.add(f"return {source.built(replay.build(outputs))}")
+    return source.function()
+
+
+class Result:
+    """Stands for an array among the results, where the structure of what is returned is looked at."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Source:
+    """Lines, and the objects that they name."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.space: dict[str, Any] = {"MISS": MISS, "Tensor": Tensor, "of": Tensor._of, "ndarray": np.ndarray,
+                                      "copyto": np.copyto, "errstate": np.errstate}  # fmt: skip
+        self.count = 0
+
+    def name(self, value: Any) -> str:
+        """A name for an object; numbers and the like are written as they are."""
+        if type(value) in _PLAIN:
+            return repr(value)
+        self.space[f"k{len(self.space)}"] = value
+        return f"k{len(self.space) - 1}"
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+
+    def unless(self, test: str) -> None:
+        """Give up if this is not so."""
+        self.add(f"if not ({test}): return MISS")
+
+    def same(self, now: str, before: Any) -> None:
+        """Give up if a value is another one."""
+        name = self.name(before)
+        self.add(f"now = {now}")
+        self.unless(f"now is {name} or now == {name}" if type(before) not in _PLAIN else f"now == {name}")
+
+    def take_apart(self, name: str, tree: Any, leaves: list[str]) -> bool:
+        """Give names to the leaves of an argument, in order; whether its structure is one that we can write down."""
+        kind = type(tree)
+        if kind is dict:
+            self.unless(f"type({name}) is dict and tuple({name}) == {self.name(tuple(tree))}")
+            parts = [(f"{name}_{k}", f"{name}[{key!r}]", part) for k, (key, part) in enumerate(tree.items())]
+            if not all(type(key) is str for key in tree):
+                return False
+        elif kind in (tuple, list):
+            self.unless(f"type({name}) is {kind.__name__} and len({name}) == {len(tree)}")
+            parts = [(f"{name}_{k}", f"{name}[{k}]", part) for k, part in enumerate(tree)]
+        else:
+            leaves.append(name)
+            return not isinstance(tree, dict | tuple | list)
+        for inner, text, part in parts:
+            self.add(f"{inner} = {text}")
+            if not self.take_apart(inner, part, leaves):
+                return False
+        return True
+
+    def look_at(self, name: str, value: Any) -> bool:
+        """Give up unless an argument is like this one; whether we can say what that means."""
+        array, data = value, name
+        if type(value) is Tensor:
+            array, data = value.data, f"{name}.data"
+            self.unless(f"type({name}) is Tensor and {name}.edge is None")
+            self.unless(f"{name}._requires_grad is {value._requires_grad}")
+        elif type(value) in _PLAIN:
+            self.unless(f"type({name}) is {self.name(type(value))} and {name} == {value!r}")
+            return True
+        if type(array) is not np.ndarray:
+            return False
+        self.add(f"now = {data}")
+        self.unless(f"type(now) is ndarray and now.dtype is {self.name(array.dtype)} and now.shape == {array.shape}")
+        return True
+
+    def built(self, tree: Any) -> str:
+        """What is returned, as an expression."""
+        kind = type(tree)
+        if kind is dict:
+            return "{" + "".join(f"{self.name(key)}: {self.built(part)}, " for key, part in tree.items()) + "}"
+        if isinstance(tree, tuple | list):
+            parts = "".join(f"{self.built(part)}, " for part in tree)
+            if kind in (tuple, list):
+                return f"({parts})" if kind is tuple else f"[{parts}]"
+            return f"{self.name(kind)}({parts})" if hasattr(tree, "_fields") else f"{self.name(kind)}([{parts}])"
+        if type(tree) is Result:
+            return f"r{tree.number}"
+        if type(tree) is Tensor and type(tree.data) is Result:
+            return f"of(r{tree.data.number})"
+        return self.name(tree)
+
+    def function(self) -> Callable[..., Any]:
+        text = "\n    ".join(["def run(args, kwargs):", *self.lines])
+        exec(compile(text, "<replay>", "exec"), self.space)
+        return self.space["run"]  # type: ignore[no-any-return]
+
+
+def _leaves(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    return [leaf for part in tree for leaf in _leaves(part)] if isinstance(tree, tuple | list) else [tree]
