@@ -36,6 +36,8 @@ class Backend(NamedTuple):
                   this kind belong to (`replay`); None for arrays that just compute
     inside        what such an array stands for
     elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
+    capture       (function): what it launches, without doing it, as one function that launches all of it; None where
+                  there is nothing to gain
     """
 
     array_type: type
@@ -50,6 +52,7 @@ class Backend(NamedTuple):
     call: Callable[..., Any] | None = None
     inside: Callable[[Array], Array] | None = None
     elementwise: Callable[..., Any] | None = None
+    capture: Callable[[Callable[[], None]], Callable[[], None]] | None = None
 
 
 class DeviceError(RuntimeError, TypeError, ValueError):
@@ -109,7 +112,26 @@ def _cupy_backend(cupy: Any) -> Backend:
         synchronous=False,
         wait=lambda array: cupy.cuda.get_current_stream().synchronize(),
         elementwise=cupy.ElementwiseKernel,
+        capture=lambda work: _cuda_graph(cupy, work),
     )
+
+
+def _cuda_graph(cupy: Any, work: Callable[[], None]) -> Callable[[], None]:
+    """A CUDA graph of what a function launches. Its temporary arrays come from a pool of its own, which nobody else
+    gets memory from while the graph is there."""
+    stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
+    cupy.cuda.get_current_stream().synchronize()
+    with stream, cupy.cuda.using_allocator(pool.malloc):
+        stream.begin_capture()
+        try:
+            work()
+        finally:
+            graph = stream.end_capture()
+
+    def launch(pool: Any = pool) -> None:
+        graph.launch(cupy.cuda.get_current_stream())
+
+    return launch
 
 
 class _Cupy:
@@ -196,7 +218,9 @@ def is_recorded(array: object) -> bool:
 
 def elementwise_of(array: Array) -> Callable[..., Any] | None:
     """What makes kernels for an array; for one of a recording, for what it stands for."""
-    found = backend_of(array)
+    found = _BACKENDS.get(type(array))
+    if found is None:  # a number
+        return None
     return found.elementwise if found.inside is None else backend_of(found.inside(array)).elementwise
 
 

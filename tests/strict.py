@@ -279,4 +279,5 @@ BACKEND = backend.Backend(
     add_at=_add_at,
     synchronous=False,
     elementwise=ElementwiseKernel,
+    capture=lambda work: work,
 )

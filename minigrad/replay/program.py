@@ -36,6 +36,7 @@ class Program:
     inputs   the values that are given at each run, in order
     results  the values that each run gives
     nbytes   the memory that the program holds
+    graph    on a GPU, what launches all calls at once (after the second run); `not_captured` is the error if it failed
     """
 
     def __init__(self, recording: Recording, inputs: Sequence[Value], results: Sequence[Value], like: Array) -> None:
@@ -48,6 +49,10 @@ class Program:
         self._effects = list(recording.effects)
         self._draws: list[tuple[Callable[[Array], None], Array]] = []
         self._like = like
+        self.capture: Any = backend.backend_of(like).capture
+        self.graph: Callable[[], None] | None = None
+        self.not_captured: Exception | None = None
+        self._runs = 0
         self._registers = itertools.count(len(results))
         self._segments: list[tuple[bool, list[Any]]] = []  # (whether its calls need registers, calls)
         self.inputs = list(inputs)
@@ -66,16 +71,36 @@ class Program:
             draw(array)
         registers: list[Any] = [None] * self._count
         with np.errstate(all="ignore"):
-            for looked_up, calls in self._segments:
-                if looked_up:
-                    for call in calls:
-                        call(registers)
-                else:
-                    for function, arguments in calls:
-                        function(*arguments)
+            if self.capture is None:
+                self._do(registers)
+            else:
+                self._launch()
         for effect in self._effects:
             effect()
         return [self._result(value, registers) for value in self.results]
+
+    def _do(self, registers: list[Any]) -> None:
+        for looked_up, calls in self._segments:
+            if looked_up:
+                for call in calls:
+                    call(registers)
+            else:
+                for function, arguments in calls:
+                    function(*arguments)
+
+    def _launch(self) -> None:
+        """On a GPU: the first run launches call after call, and libraries make what they need. The second is captured
+        as one graph, which it and all later ones launch. Where that fails, runs go on as the first one."""
+        if self.graph is None and self._runs == 1:
+            try:
+                self.graph = self.capture(lambda: self._do([]))
+            except Exception as error:  # CUDA's errors have no base class
+                self.capture, self.not_captured = None, error
+        self._runs += 1
+        if self.graph is None:
+            self._do([])
+        else:
+            self.graph()
 
     def _result(self, value: Value, registers: list[Any]) -> Array:
         place = self._arrays[value]
@@ -87,7 +112,11 @@ class Program:
     def is_pure(self) -> bool:
         """Whether a run reads its inputs, makes its calls on fixed arrays, and copies its results: nothing else."""
         fixed = all(type(self._arrays[v]) is not Register for v in self.results)
-        return fixed and not (self._effects or self._draws or self._live or any(late for late, _ in self._segments))
+        return (
+            fixed
+            and self.capture is None
+            and not (self._effects or self._draws or self._live or any(late for late, _ in self._segments))
+        )
 
     @property
     def calls(self) -> list[Call]:

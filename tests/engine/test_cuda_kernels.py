@@ -87,6 +87,38 @@ def test_a_layer_replayed_on_a_device() -> None:
             np.testing.assert_array_equal(one, other)
 
 
+def test_a_program_is_captured_at_its_second_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capturing does nothing by itself; weights are written once a run, also where it fails."""
+    weight = mg.Tensor(backends.from_numpy(np.zeros(3, np.float32), "strict:0"))
+    one = mg.Tensor(backends.from_numpy(np.ones(3, np.float32), "strict:0"))
+    events: list[str] = []
+
+    def capture(work: Callable[[], None]) -> Callable[[], None]:
+        events.append("captured")
+        if failing:
+            raise RuntimeError("it cannot be captured")
+        return lambda: events.append("launched") or work()  # type: ignore[func-returns-value]
+
+    strict_backend = backends.backend_of(one.data)
+    monkeypatch.setitem(backends._BACKENDS, type(one.data), strict_backend._replace(capture=capture))
+    for failing in (False, True):
+        events.clear()
+
+        @mg.compile
+        def step(x: mg.Tensor) -> Any:
+            with mg.no_grad():
+                weight[...] = weight + x
+                return weight * 2
+
+        start = numbers([weight])[0].copy()
+        for k in range(1, 7):
+            np.testing.assert_array_equal(numbers([step(one)])[0], 2 * (start + k))
+        assert events == (["captured"] if failing else ["captured", *["launched"] * 3])
+        (replay,) = step.replays
+        assert (replay.program.graph is None) == failing
+        assert (replay.program.not_captured is not None) == failing
+
+
 def test_nan_and_inf_pass() -> None:
     special = np.array([[np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0]], np.float32)
 

@@ -352,6 +352,12 @@ def test_a_short_program_is_a_function_of_its_own(rng: Any) -> None:
             same(x, s)
 
 
+def test_a_program_without_anything_to_do() -> None:
+    step = mg.compile(lambda x, n=3: (n, "text"))
+    for _ in range(5):
+        assert step(mg.ones(3)) == (3, "text")
+
+
 def test_memory_is_given_back() -> None:
     run = mg.compile(lambda x: np.tanh(x @ x.T).detach())
     for _ in range(3):
