@@ -26,16 +26,8 @@ from collections.abc import Sequence
 
 from . import machine
 
-TICKET, DONE, SLEEPING, FUNCTION, ARGUMENT, REST, SEMAPHORE, SIZE = (
-    0,
-    64,
-    128,
-    192,
-    200,
-    208,
-    256,
-    512,
-)  # bytes, by cache lines
+TICKET, DONE, SLEEPING, SEMAPHORE, SIZE = 0, 64, 128, 256, 512  # bytes, each on a cache line of its own
+FUNCTION, ARGUMENT, REST = 192, 200, 208
 SPINS = 4000  # looks at the ticket before a thread goes to sleep
 PATIENCE = 2000, 8  # looks at what others have done, and one more for each 2⁸ multiplications, before the caller yields
 RESTED = 100  # pieces of work that are not offered after that: others have no processor to themselves
@@ -76,7 +68,9 @@ def _forget() -> None:
 
 
 def source() -> str:
-    """In LLVM's language, @share(function, argument, parts) for a kernel's source."""
+    """In LLVM's language, @share(function, argument, parts, multiplications) for a kernel's source."""
+    if count() == 1:
+        return _ALONE
     return _CLAIM + _SHARE.replace("POOL", f"inttoptr (i64 {pool()} to ptr)")
 
 
@@ -202,6 +196,22 @@ again:
 end:
     ret void
 }}
+"""
+
+_ALONE = """
+define internal void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications) {
+    br label %look
+look:
+    %n = phi i64 [ 0, %0 ], [ %n.next, %do ]
+    %more = icmp ult i64 %n, %parts
+    br i1 %more, label %do, label %end
+do:
+    call void %function(ptr %argument, i64 %n)
+    %n.next = add i64 %n, 1
+    br label %look
+end:
+    ret void
+}
 """
 
 _WORKER = (
