@@ -15,14 +15,15 @@ Points = list[tuple[int, float, float, float]]  # size, ratio, lowest, highest
 
 
 def series(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Points]]:
-    """For each (what, along): the points of each side."""
+    """For each (what, along): the points of each pair of the case's first side and another one."""
     found: dict[tuple[str, str], dict[str, Points]] = {}
     for row in rows:
         named = NAME.match(row.case.name)
-        if named and row.ratios and row.side != "minigrad":
+        if named and row.ratios and not row.side.startswith("minigrad"):
             lines = found.setdefault((named["what"], named["along"]), {})
+            pair = f"{next(iter(row.case.sides))} / {row.side}"
             point = (int(named["number"]), median(row.ratios), min(row.ratios), max(row.ratios))
-            lines.setdefault(row.side, []).append(point)
+            lines.setdefault(pair, []).append(point)
     return found
 
 
@@ -41,13 +42,13 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         raise ValueError("none of these cases has a size in its name, as in `--only scaling`")
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.6), sharey=True, squeeze=False)
     for axis, ((what, along), lines) in zip(axes[0], panels.items(), strict=True):
-        for side, points in lines.items():
+        for pair, points in lines.items():
             sizes, ratios, low, high = zip(*points, strict=True)
-            (line,) = axis.plot(sizes, ratios, marker="o", label=f"minigrad / {side}")
+            (line,) = axis.plot(sizes, ratios, marker="o", label=pair)
             axis.fill_between(sizes, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        _dress(axis, what.partition(": ")[2], along)
+        _dress(axis, f"{what.partition(': ')[2]}, along {along}", along)
     axes[0][0].set_ylabel("ratio of times (below 1: minigrad is faster)")
-    axes[0][0].legend(fontsize=8)
+    axes[0][0].legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)

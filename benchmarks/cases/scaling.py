@@ -17,7 +17,7 @@ from .layers import on_minigrad, on_torch
 STEPS = (10, 100, 1_000, 10_000, 100_000)  # of (4, T, 16, 16)
 BATCH = (1, 4, 16, 64, 256)  # of (N, 50, 128, 128)
 STATES = (32, 64, 128, 256, 512, 1024)  # of (20, 20, H, H)
-RECORDED = 1_000  # steps: a program of more takes long to be written down
+RECORDED = 10_000  # steps: to write a longer program down takes minutes
 
 
 def products_alone(N: int, T: int, D: int, H: int) -> Setup:
