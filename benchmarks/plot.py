@@ -46,7 +46,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             sizes, ratios, low, high = zip(*points, strict=True)
             (line,) = axis.plot(sizes, ratios, marker="o", label=pair)
             axis.fill_between(sizes, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        _dress(axis, f"{what.partition(': ')[2]}, along {along}", along)
+        axis.set_title(f"{what.partition(': ')[2]}, along {along}", fontsize=10)
+        _dress(axis, sorted({size for points in lines.values() for size, *_ in points}), along)
     axes[0][0].set_ylabel("ratio of times (below 1: minigrad is faster)")
     axes[0][0].legend(fontsize=7)
     figure.tight_layout()
@@ -54,11 +55,12 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     plt.close(figure)
 
 
-def _dress(axis: Any, title: str, along: str) -> None:
+def _dress(axis: Any, sizes: list[int], along: str) -> None:
     axis.axhline(1, color="black", linewidth=0.8)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_yticks([0.25, 0.5, 1, 2, 4, 8], ["0.25", "0.5", "1", "2", "4", "8"])
+    axis.set_xticks(sizes, [f"{n:,}" for n in sizes], fontsize=8)
+    axis.minorticks_off()
     axis.set_xlabel(along)
-    axis.set_title(title, fontsize=10)
     axis.grid(visible=True, which="major", alpha=0.3)
