@@ -17,7 +17,7 @@ import numpy as np
 
 from . import backend
 from .gradients import Parts, Products, RowSparse, add, add_into
-from .modes import MODE, current_mode
+from .modes import MODE, Once, current_mode
 from .tape import WRITES, Edge, Node, Observer, Output, describe, node_of, refuse_overwritten
 from .tensors import Tensor
 
@@ -87,7 +87,7 @@ def walk(
             owned.add(key)
 
     outer = MODE.get()
-    MODE.set(outer.replace(grad=create_graph, hoisted={}))
+    MODE.set(outer.replace(grad=create_graph, hoisted=Once()))
     try:
         with np.errstate(all="ignore"):
             for edge, gradient in roots:

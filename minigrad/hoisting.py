@@ -65,7 +65,7 @@ def times(rows: Array, matrix: Array) -> Array:
     key = (id(owner), by_column)
     found = hoisted.get(key)
     if found is None:  # by weak reference: a loop may make another matrix at every step
-        found = hoisted[key] = Hoisted(matrix, weakref.ref(owner, lambda _: hoisted.pop(key, None)))
+        found = hoisted[key] = Hoisted(matrix, hoisted.watch(key, owner))
     if found.packs and not _fits(rows, matrix):
         return rows @ matrix
     laid_out = found.get(matrix, rows.shape[0])

@@ -7,6 +7,7 @@ a single look-up when an operation is recorded, and is restored on every exit fr
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Once(dict[Any, Any]):
+    """What a loop needs only once, by what it is of; what it is of takes its entry with it when it is gone."""
+
+    __slots__ = ("__weakref__",)
+
+    def watch(self, key: Any, owner: Any) -> weakref.ref[Any]:
+        """A weak reference that knows this entry; weakly as well, so that all ends with the loop."""
+        mine = weakref.ref(self)
+
+        def gone(_: Any) -> None:
+            found = mine()
+            if found is not None:
+                found.pop(key, None)
+
+        return weakref.ref(owner, gone)
+
+
 class Mode:
     """What holds while an operation is recorded.
 
@@ -27,14 +45,14 @@ class Mode:
     observers  those who are told of every recorded node and of every gradient (see `tape.Observer`)
     fast       whether gathered, fused and other fast paths may be taken
     recording  what is written down for `mg.compile`, or None
-    hoisted    what a loop over steps needs only once: transposed matrices, by what they are of; None outside of loops
+    hoisted    what a loop over steps needs only once: matrices laid out for products; None outside of loops
     """
 
     __slots__ = ("fast", "grad", "hoisted", "observers", "recording", "scope")
 
     def __init__(
         self, grad: bool = True, scope: Scope | None = None, observers: tuple[Observer, ...] = (), fast: bool = True,
-        hoisted: dict[Any, Any] | None = None, recording: Any = None,
+        hoisted: Once | None = None, recording: Any = None,
     ) -> None:  # fmt: skip
         self.grad = grad
         self.scope = scope

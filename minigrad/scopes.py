@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .modes import MODE, Mode, current_mode
+from .modes import MODE, Mode, Once, current_mode
 
 if TYPE_CHECKING:
     from .tensors import Tensor
@@ -77,7 +77,7 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
     The scope ends with the loop, also when it is left by `break`, `return` or an exception.
     """
     outer, outside = current_mode().scope, current_mode().hoisted
-    hoisted: dict[Any, Any] = {}
+    hoisted = Once()
     inner: Scope | None = None
 
     def leave() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -64,3 +65,18 @@ def test_a_matrix_that_is_new_at_every_step_is_not_kept() -> None:
         s = np.tanh(s @ (w * (t + 1)))
         gc.collect()
         assert len(current_mode().hoisted or {}) <= 1
+
+
+def test_what_is_laid_out_ends_with_the_loop() -> None:
+    """Without the help of the garbage collector, which may come late."""
+    w = mg.randn(40, 40, requires_grad=True)
+    gc.disable()
+    try:
+        s = mg.randn(20, 40)
+        for _ in mg.steps(range(4)):
+            s = np.tanh(mg.linear(s, w))
+            ended = [weakref.ref(h.laid_out) for h in (current_mode().hoisted or {}).values() if h.laid_out is not None]
+        assert len(ended) == 1
+        assert ended[0]() is None
+    finally:
+        gc.enable()
