@@ -25,6 +25,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.gradients import Parts
+from minigrad.hoisting import product
 from minigrad.rules.indexing import placed
 
 Array = Any
@@ -39,6 +40,11 @@ def of_targets(x: Any, targets: Array) -> Any:
 def _total(a: Array | None, b: Array | None) -> Any:
     """a + Σ b."""
     return (1.0 if a is None else a) + (0.0 if b is None else np.sum(b))
+
+
+def _product(a: Any, b: Any) -> Any:
+    """a b, of arrays by the engine's kernels."""
+    return a @ b if isinstance(a, mg.Tensor) or isinstance(b, mg.Tensor) else product(a, b)
 
 
 def _column(v: Any) -> Any:
@@ -146,7 +152,7 @@ def _by_x(g: list[Any], y: Any, weight: Any, targets: Array, a: Array | None, b:
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
-    by_x = _column(of_all) * (s @ weight) - _column(of_target) * weight[np.maximum(targets, 0)]
+    by_x = _column(of_all) * _product(s, weight) - _column(of_target) * weight[np.maximum(targets, 0)]
     return (by_x if b is None else by_x - _column(k) * (b @ weight)) + through_s
 
 
@@ -158,7 +164,7 @@ def _by_weight(
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
-    by_weight = s.T @ (_column(of_all) * x) - _at_targets(_column(of_target) * x, targets, weight_shape)
+    by_weight = _product(s.T, _column(of_all) * x) - _at_targets(_column(of_target) * x, targets, weight_shape)
     return (by_weight if b is None else by_weight - _column(b) * (k @ x)) + through_s
 
 
@@ -183,7 +189,7 @@ def linear_cross_entropy(
     x: Array, weight: Array, bias: Array | None, targets: Array, a: Array | None = None, b: Array | None = None
 ) -> tuple[Array, Array]:
     """ℓ and s of each row of logits x Wᵀ + bias, for x (R, D), W (C, D) and bias (C,); the rest as `cross_entropy`."""
-    z = x @ weight.T  # (R, C)
+    z = product(x, weight.T)  # (R, C)
     if bias is not None:
         z += bias
     return _softmax_losses(z, targets, a, b), z
