@@ -19,6 +19,9 @@ from .native import machine, panels, products
 from .tape import WRITES
 
 Array = Any
+LARGEST = (
+    7 << 19
+)  # numbers in a matrix of a product: beyond, what BLAS does for matrices that no cache holds is quicker
 WORTHWHILE = 16  # rows: for fewer, a matrix that is used once is not laid out
 
 
@@ -91,8 +94,10 @@ def add_product(total: Array, rows: Array, matrix: Array) -> None:
 
 
 def _fits(rows: Array, matrix: Array) -> bool:
+    """Whether there is a kernel for these rows, and it is the quicker way."""
     dtype = rows.dtype
-    return dtype is matrix.dtype and rows.size > 0 and dtype.itemsize in rows.strides
+    largest = max(rows.size, matrix.size, rows.shape[0] * matrix.shape[1])
+    return dtype is matrix.dtype and rows.size > 0 and largest <= LARGEST and dtype.itemsize in rows.strides
 
 
 def _packed(matrix: Array) -> Array:
