@@ -82,15 +82,14 @@ class Products(Parts):
         """The sum, step by step from the first one, which arrived last.
 
         To join all rows at once would need as much memory again as they have. So some hundred are joined at a time;
-        the sums of one product go on in the next, so that the numbers are those of a single one. (Without kernels,
-        adding would cost more than it saves; in a recording, rows that are joined lie side by side anyhow.)
+        the sums of one product go on in the next. (Without kernels, adding would cost more than it saves.)
         """
         total = None if self.total is None else self.total.copy()
         pairs = list(self.pairs)
         if total is None and len(pairs) == 1:
             p, q = pairs[0]
             return times(p.T, q)
-        at_once = not packs(pairs[0][1]) or backend.is_recorded(pairs[0][1]) if pairs else False
+        at_once = bool(pairs) and not packs(pairs[0][1])
         while pairs:
             group = [pairs.pop()]
             rows = len(group[0][0])

@@ -19,9 +19,7 @@ from .native import machine, panels, products
 from .tape import WRITES
 
 Array = Any
-LARGEST = (
-    7 << 19
-)  # numbers in a matrix of a product: beyond, what BLAS does for matrices that no cache holds is quicker
+LARGEST = 7 << 19  # numbers in rows or result, half of it in the matrix, of many rows: beyond, BLAS is quicker
 WORTHWHILE = 16  # rows: for fewer, a matrix that is used once is not laid out
 
 
@@ -69,7 +67,7 @@ def times(rows: Array, matrix: Array) -> Array:
     found = hoisted.get(key)
     if found is None:  # by weak reference: a loop may make another matrix at every step
         found = hoisted[key] = Hoisted(matrix, hoisted.watch(key, owner))
-    if found.packs and not _fits(rows, matrix):
+    if found.packs and (not _fits(rows, matrix) or (rows.shape[0] >= products.MANY and _is_large(rows, matrix))):
         return rows @ matrix
     laid_out = found.get(matrix, rows.shape[0])
     if laid_out is None:
@@ -79,7 +77,9 @@ def times(rows: Array, matrix: Array) -> Array:
 
 def product(rows: Array, matrix: Array) -> Array:
     """The product of two matrices."""
-    if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix) or not _fits(rows, matrix):
+    if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix):
+        return rows @ matrix
+    if not _fits(rows, matrix) or _is_large(rows, matrix):
         return rows @ matrix
     return _multiplied(rows, _packed(matrix), matrix)
 
@@ -94,10 +94,13 @@ def add_product(total: Array, rows: Array, matrix: Array) -> None:
 
 
 def _fits(rows: Array, matrix: Array) -> bool:
-    """Whether there is a kernel for these rows, and it is the quicker way."""
+    """Whether there is a kernel for these rows."""
     dtype = rows.dtype
-    largest = max(rows.size, matrix.size, rows.shape[0] * matrix.shape[1])
-    return dtype is matrix.dtype and rows.size > 0 and largest <= LARGEST and dtype.itemsize in rows.strides
+    return dtype is matrix.dtype and rows.size > 0 and dtype.itemsize in rows.strides
+
+
+def _is_large(rows: Array, matrix: Array) -> bool:
+    return bool(max(rows.size, 2 * matrix.size, rows.shape[0] * matrix.shape[1]) > LARGEST)
 
 
 def _packed(matrix: Array) -> Array:

@@ -352,6 +352,26 @@ def test_a_short_program_is_a_function_of_its_own(rng: Any) -> None:
             same(x, s)
 
 
+@pytest.mark.parametrize("states", [9, 33])
+def test_a_gradient_of_many_rows_is_the_same(states: int, rng: Any) -> None:
+    """The rows of a weight's gradient are summed in groups, in a recording as elsewhere."""
+    weight = mg.tensor(rng.standard_normal((states, states)).astype("f") / 5, requires_grad=True)
+    first = mg.tensor(rng.standard_normal((11, states)).astype("f"))
+
+    def whole(s: Any) -> None:
+        weight.grad = None
+        for _ in mg.steps(range(40)):
+            s = np.tanh(s @ weight)
+        s.sum().backward()
+
+    step = mg.compile(whole)
+    for _ in range(4):
+        step(first)
+    found = weight.grad.data.copy()
+    whole(first)
+    np.testing.assert_array_equal(found, weight.grad.data)
+
+
 def test_a_program_without_anything_to_do() -> None:
     step = mg.compile(lambda x, n=3: (n, "text"))
     for _ in range(5):
