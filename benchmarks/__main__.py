@@ -24,10 +24,13 @@ def main() -> None:
     parser.add_argument("--only", metavar="NAME", action="append", help="cases with NAME in their name; repeatable")
     parser.add_argument("--quick", action="store_true", help="few calls and rounds: does it run? Not for comparing")
     parser.add_argument("--threads", metavar="N", type=int, default=available_cores(), help="of every side (all cores)")
+    parser.add_argument("--device", default="cpu", help="of every side that can: cpu (the default), or cuda")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the table into FILE as well")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw ratios against sizes, as of `--only scaling`")
     options = parser.parse_args()
     limit_threads(options.threads)
+    os.environ["MINIGRAD_BENCHMARKS_DEVICE"] = options.device
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of a GPU's memory
 
     from .cases import all_cases
     from .compare import FULL, QUICK, measure

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from .memory import peaks_in_fresh_process, phases
+from .place import DEVICE, NotOnGPUError, wait
 
 PEERS = ("torch", "autograd", "tokenizers", "gensim", "jax", "dezero")  # what may be missing
 WHOLE_CALL = ("",)  # the phases of a call that has none
@@ -103,7 +104,7 @@ def measure(case: Case, effort: Effort) -> tuple[list[Row], set[str]]:
     check_agreement(case, calls)
     gc.collect()
     gc.freeze()
-    peaks = {side: peaks_in_fresh_process(case.name, side) if case.memory else {} for side in calls}
+    peaks = {side: peaks_in_fresh_process(case.name, side) if case.memory and DEVICE == "cpu" else {} for side in calls}
     rounds = [{side: block(call, effort) for side, call in calls.items()} for _ in range(effort.rounds)]
 
     first = next(iter(calls))
@@ -128,6 +129,8 @@ def set_up(case: Case) -> tuple[dict[str, Call], set[str]]:
             if error.name not in PEERS:
                 raise
             missing.add(error.name)
+        except NotOnGPUError:
+            continue
     return calls, missing
 
 
@@ -151,8 +154,10 @@ def block(call: Call, effort: Effort) -> dict[str, float]:
 def clock(call: Call) -> dict[str, float]:
     """The seconds that each phase of one call takes."""
     seconds = {}
+    wait()
     start = time.perf_counter()
     for phase in phases(call):
+        wait()
         stop = time.perf_counter()
         if phase is not None:
             seconds[phase] = stop - start
@@ -188,7 +193,7 @@ def result_of(call: Call) -> Any:
 
 def as_array(gradient: Any) -> Any:
     """Any side's gradient as a NumPy array."""
-    for step in ("dense", "to_dense", "numpy"):  # RowSparse; a sparse and then any tensor
+    for step in ("dense", "to_dense", "cpu", "get", "numpy"):  # sparse ones; PyTorch's and CuPy's on a GPU; any tensor
         if hasattr(gradient, step):
             gradient = getattr(gradient, step)()
-    return gradient
+    return np.asarray(gradient)

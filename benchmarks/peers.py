@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .compare import Call, Setup
+from .place import only_on_cpu, ours, theirs
 
 Array = Any
 Body = Callable[..., Any]
@@ -54,11 +55,9 @@ def on_minigrad(body: Body, *shapes: Shape, names: str = "numpy", in_phases: boo
     """The body on minigrad's tensors; `names` is the module whose names it gets, NumPy or minigrad itself."""
 
     def setup() -> Call:
-        import minigrad as mg
-
-        leaves = [mg.tensor(array, requires_grad=True) for array in normals(*shapes)]
+        leaves = [ours(array, requires_grad=True) for array in normals(*shapes)]
         forward = partial(body, importlib.import_module(names), *leaves)
-        return partial(_phases if in_phases else _whole, forward, leaves, start_of(forward().shape))
+        return partial(_phases if in_phases else _whole, forward, leaves, ours(start_of(forward().shape)))
 
     return setup
 
@@ -69,8 +68,8 @@ def replayed(body: Body, *shapes: Shape) -> Setup:
     def setup() -> Call:
         import minigrad as mg
 
-        leaves = [mg.tensor(array, requires_grad=True) for array in normals(*shapes)]
-        start = start_of(body(np, *leaves).shape)
+        leaves = [ours(array, requires_grad=True) for array in normals(*shapes)]
+        start = ours(start_of(body(np, *leaves).shape))
         run: Any = mg.compile(lambda start, *leaves: body(np, *leaves).backward(start))
 
         def call() -> list[Any]:
@@ -88,9 +87,9 @@ def on_torch(body: Body, *shapes: Shape, in_phases: bool = False) -> Setup:
     def setup() -> Call:
         import torch
 
-        leaves = [torch.tensor(array, requires_grad=True) for array in normals(*shapes)]
+        leaves = [theirs(array, requires_grad=True) for array in normals(*shapes)]
         forward = partial(body, torch, *leaves)
-        return partial(_phases if in_phases else _whole, forward, leaves, torch.tensor(start_of(forward().shape)))
+        return partial(_phases if in_phases else _whole, forward, leaves, theirs(start_of(forward().shape)))
 
     return setup
 
@@ -121,6 +120,7 @@ def on_autograd(body: Body, *shapes: Shape, in_phases: bool = False) -> Setup:
     """The body on HIPS autograd's boxed arrays."""
 
     def setup() -> Call:
+        only_on_cpu()
         import autograd
         import autograd.numpy
 
@@ -159,6 +159,7 @@ def by_hand(gradients: Callable[..., Sequence[Array]], *shapes: Shape, result: S
     """`gradients(start, *inputs)`: forward and backward as one would write them without a tape; the floor."""
 
     def setup() -> Call:
+        only_on_cpu()
         return partial(gradients, start_of(result), *normals(*shapes))
 
     return setup

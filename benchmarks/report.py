@@ -12,6 +12,7 @@ from statistics import median
 import numpy as np
 
 from .compare import PEERS, Effort, Row
+from .place import name_of_gpu
 
 HEAD = ("case", "side", "time", "minigrad / side", "peak memory")
 LEGEND = (
@@ -60,9 +61,9 @@ class Report:
         return cells
 
     def _about(self) -> list[str]:
-        e = self.effort
+        e, gpu = self.effort, name_of_gpu()
         return [
-            f"{datetime.datetime.now():%Y-%m-%d %H:%M}, {processor()}, {self.threads} threads",
+            f"{datetime.datetime.now():%Y-%m-%d %H:%M}, {processor()}, {self.threads} threads{', ' * bool(gpu)}{gpu}",
             f"Python {platform.python_version()}, NumPy {np.__version__} ({blas()}), {versions()}",
             f"float32; medians of {e.rounds} rounds of alternating blocks of {e.calls} or more calls each",
             *(f"{peer} is not installed here: its sides are left out" for peer in sorted(self.missing)),

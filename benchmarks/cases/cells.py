@@ -17,6 +17,7 @@ import numpy as np
 
 from ..compare import Call, Case, Setup
 from ..peers import normals, start_of, take_grads
+from ..place import exact_jax, only_on_cpu, ours, theirs
 
 SIZES = ((1, 50, 64, 64), (16, 50, 64, 64), (32, 50, 128, 128), (20, 20, 200, 200), (64, 50, 256, 256))  # N, T, D, H
 Functions = dict[str, Callable[..., Any]]
@@ -96,8 +97,8 @@ def on_minigrad(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Se
             "first": lambda x: np.split(x, 2, axis=-1)[0], "second": lambda x: np.split(x, 2, axis=-1)[1],
             "quarters": lambda x: np.split(x, 4, axis=-1), "steps": lambda xs: (x for _, x in mg.steps(xs)),
         }, mg.fuse)  # fmt: skip
-        leaves = [mg.tensor(a, requires_grad=True) for a in (*normals((T, N, D)), *weights(kind, D, H))]
-        start, zeros = start_of((T, N, H)), mg.zeros((N, H))
+        leaves = [ours(a, requires_grad=True) for a in (*normals((T, N, D)), *weights(kind, D, H))]
+        start, zeros = ours(start_of((T, N, H))), ours(np.zeros((N, H), np.float32))
 
         def whole(start: Any, *leaves: Any) -> None:
             loop(f, kind, zeros, *leaves).backward(start)
@@ -124,8 +125,8 @@ def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Setup
             "first": lambda x: x.chunk(2, -1)[0], "second": lambda x: x.chunk(2, -1)[1],
             "quarters": lambda x: x.chunk(4, -1),
         })  # fmt: skip
-        leaves = [torch.tensor(a, requires_grad=True) for a in (*normals((T, N, D)), *weights(kind, D, H))]
-        start, zeros = torch.tensor(start_of((T, N, H))), torch.zeros(N, H)
+        leaves = [theirs(a, requires_grad=True) for a in (*normals((T, N, D)), *weights(kind, D, H))]
+        start, zeros = theirs(start_of((T, N, H))), theirs(np.zeros((N, H), np.float32))
 
         def one(x: Any, state: Any, *U: Any) -> Any:
             return CELLS[kind][0](f, x, state, *U)
@@ -145,6 +146,7 @@ def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Setup
 
 def on_autograd(kind: str, N: int, T: int, D: int, H: int) -> Setup:
     def setup() -> Call:
+        only_on_cpu()
         import autograd
         import autograd.numpy as anp
 
@@ -171,7 +173,7 @@ def on_jax(kind: str, N: int, T: int, D: int, H: int) -> Setup:
     """jax.jit of forward and backward, the loop as lax.scan."""
 
     def setup() -> Call:
-        import jax
+        jax = exact_jax()
         import jax.numpy as jnp
 
         f = with_parts({
@@ -195,7 +197,7 @@ def on_jax(kind: str, N: int, T: int, D: int, H: int) -> Setup:
         start = jnp.asarray(start_of((T, N, H)))
 
         def call() -> Any:
-            return [np.asarray(g) for g in jax.block_until_ready(whole(start, *leaves))]
+            return jax.block_until_ready(whole(start, *leaves))
 
         return call
 
@@ -206,6 +208,7 @@ def on_dezero(kind: str, N: int, T: int, D: int, H: int) -> Setup:
     """With a product for each gate, as in its own LSTM layer."""
 
     def setup() -> Call:
+        only_on_cpu()
         vars(np)["int"] = int  # its last release asks NumPy for it while it is imported
         import dezero
         from dezero import functions

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..compare import Call, Case
+from ..compare import Call, Case, as_array
 from ..peers import normals
+from ..place import DEVICE, ours, theirs
 
 Array = Any
 N, B, H, V, S = 64, 5, 256, 10_000, 20
@@ -60,9 +61,9 @@ def here(beam: int | None, ends: bool) -> Call:
             return nlp.Step(mg.log_softmax(self.out(joined)), h, attention.reshape((len(ids), -1)))
 
     given = weights(ends)
-    model = Model()
+    model = Model().to(DEVICE)
     model.load_state_dict({name: w for name, w in given.items() if "." in name})
-    start = nlp.Start(np.full(N, BOS), mg.tensor(given["state"]), mg.tensor(given["memory"]))
+    start = nlp.Start(np.full(N, BOS), ours(given["state"]), ours(given["memory"]))
 
     def call() -> list[Any]:
         if beam is None:
@@ -76,7 +77,7 @@ def here(beam: int | None, ends: bool) -> Call:
 
 def results(scores: list[float], ids: list[Any]) -> list[Any]:
     """What the sides must agree in."""
-    return [np.array(scores), np.concatenate([np.asarray(i) for i in ids])]
+    return [np.array(scores), np.concatenate([as_array(i) for i in ids])]
 
 
 # ---- PyTorch -----------------------------------------------------------------------------------------------------
@@ -86,10 +87,10 @@ def there(beam: int | None, ends: bool) -> Call:
     import torch
     from torch.nn.functional import linear, log_softmax
 
-    given = {name: torch.tensor(w) for name, w in weights(ends).items()}
+    given = {name: theirs(w) for name, w in weights(ends).items()}
     memory, start = given["memory"], given["state"]
     embedding, out = given["embedding.weight"], given["out.weight"]
-    cell = torch.nn.GRUCell(H, H)
+    cell = torch.nn.GRUCell(H, H, device=DEVICE)
     cell.load_state_dict({name.removeprefix("cell."): w for name, w in given.items() if name.startswith("cell.")})
 
     def step(ids: Any, h: Any) -> tuple[Any, Any]:
@@ -100,9 +101,9 @@ def there(beam: int | None, ends: bool) -> Call:
 
     @torch.no_grad()
     def greedy() -> list[Any]:
-        ids, h = torch.full((N,), BOS), start
-        totals, open_ = torch.zeros(N), torch.ones(N, dtype=torch.bool)
-        chosen, lengths = [], torch.full((N,), STEPS)
+        ids, h = torch.full((N,), BOS, device=DEVICE), start
+        totals, open_ = torch.zeros(N, device=DEVICE), torch.ones(N, dtype=torch.bool, device=DEVICE)
+        chosen, lengths = [], torch.full((N,), STEPS, device=DEVICE)
         for t in range(STEPS):
             log_p, h = step(ids, h)
             best, ids = log_p.max(-1)
@@ -118,12 +119,12 @@ def there(beam: int | None, ends: bool) -> Call:
     @torch.no_grad()
     def search() -> list[Any]:
         assert beam is not None
-        ids, h = torch.full((N * beam,), BOS), start.repeat_interleave(beam, 0)
-        totals = torch.full((N, beam), -torch.inf)
+        ids, h = torch.full((N * beam,), BOS, device=DEVICE), start.repeat_interleave(beam, 0)
+        totals = torch.full((N, beam), -torch.inf, device=DEVICE)
         totals[:, 0] = 0  # the hypotheses are the same at first
-        sequences = torch.zeros(N, beam, 0, dtype=torch.long)
+        sequences = torch.zeros(N, beam, 0, dtype=torch.long, device=DEVICE)
         finished: list[tuple[float, Any]] = [(-np.inf, None)] * N
-        first = torch.arange(N)[:, None]
+        first = torch.arange(N, device=DEVICE)[:, None]
         for _ in range(STEPS):
             log_p, h = step(ids, h)
             scores = (totals[:, :, None] + log_p.view(N, beam, V)).view(N, -1)

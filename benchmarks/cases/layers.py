@@ -12,6 +12,7 @@ import numpy as np
 
 from ..compare import WHOLE_CALL, Call, Case, Setup
 from ..peers import normals, start_of, take_grads
+from ..place import DEVICE, ours, theirs
 
 SIZES = (
     (1, 50, 64, 64),
@@ -39,10 +40,10 @@ def on_minigrad(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None, 
         import minigrad as mg
         import nn
 
-        layer = getattr(nn, kind)(D, H)
+        layer = getattr(nn, kind)(D, H, device=DEVICE)
         layer.load_state_dict(weights(kind, D, H))
-        xs = mg.tensor(normals((T, N, D))[0], requires_grad=True)
-        start = start_of((T, N, H))
+        xs = ours(normals((T, N, D))[0], requires_grad=True)
+        start = ours(start_of((T, N, H)))
 
         def whole(xs: Any, start: Any) -> None:
             layer(xs, lengths=lengths)[0].backward(start)
@@ -67,10 +68,10 @@ def on_torch(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None) -> 
         import torch
         from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-        layer = getattr(torch.nn, kind)(D, H)
-        layer.load_state_dict({name: torch.tensor(w) for name, w in weights(kind, D, H).items()})
-        xs = torch.tensor(normals((T, N, D))[0], requires_grad=True)
-        start = torch.tensor(start_of((T, N, H)))
+        layer = getattr(torch.nn, kind)(D, H, device=DEVICE)
+        layer.load_state_dict({name: theirs(w) for name, w in weights(kind, D, H).items()})
+        xs = theirs(normals((T, N, D))[0], requires_grad=True)
+        start = theirs(start_of((T, N, H)))
 
         def call() -> list[Any]:
             if lengths is None:
@@ -92,10 +93,10 @@ def on_torch_cell(kind: str, N: int, T: int, D: int, H: int) -> Setup:
     def setup() -> Call:
         import torch
 
-        cell = getattr(torch.nn, kind + "Cell")(D, H)
-        cell.load_state_dict({name.removesuffix("_l0"): torch.tensor(w) for name, w in weights(kind, D, H).items()})
-        xs = torch.tensor(normals((T, N, D))[0], requires_grad=True)
-        start = torch.tensor(start_of((T, N, H)))
+        cell = getattr(torch.nn, kind + "Cell")(D, H, device=DEVICE)
+        cell.load_state_dict({name.removesuffix("_l0"): theirs(w) for name, w in weights(kind, D, H).items()})
+        xs = theirs(normals((T, N, D))[0], requires_grad=True)
+        start = theirs(start_of((T, N, H)))
 
         def call() -> list[Any]:
             state, outputs = None, []
@@ -146,8 +147,9 @@ def stream_on_minigrad(H: int, compiled: bool) -> Setup:
         import minigrad as mg
         import nn
 
-        cell = nn.LSTMCell(H, H)
-        x, state = mg.tensor(normals((1, H))[0]), (mg.zeros((1, H)), mg.zeros((1, H)))
+        cell = nn.LSTMCell(H, H, device=DEVICE)
+        zeros = np.zeros((1, H), np.float32)
+        x, state = ours(normals((1, H))[0]), (ours(zeros), ours(zeros))
 
         @mg.no_grad
         def step(x: Any, state: Any) -> Any:
@@ -172,8 +174,9 @@ def stream_on_torch(H: int) -> Setup:
     def setup() -> Call:
         import torch
 
-        cell = torch.nn.LSTMCell(H, H)
-        x, state = torch.tensor(normals((1, H))[0]), (torch.zeros(1, H), torch.zeros(1, H))
+        cell = torch.nn.LSTMCell(H, H, device=DEVICE)
+        zeros = np.zeros((1, H), np.float32)
+        x, state = theirs(normals((1, H))[0]), (theirs(zeros), theirs(zeros))
 
         def call() -> list[Any]:
             s = state

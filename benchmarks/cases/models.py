@@ -13,6 +13,7 @@ import numpy as np
 
 from ..compare import WHOLE_CALL, Call, Case
 from ..peers import normals
+from ..place import DEVICE, ours, theirs
 
 Array = Any
 LR, CLIP = 0.1, 1.0
@@ -47,10 +48,10 @@ def here(size: Size, compiled: bool) -> Call:
     import nn
 
     V, H, L, B, T = size
-    model = nlp.LanguageModel(V, H, H, L)
+    model = nlp.LanguageModel(V, H, H, L, device=DEVICE)
     model.load_state_dict(weights(V, H, L))
     optimizer = nn.SGD(model.named_parameters(), lr=LR, clip_norm=CLIP)
-    ids, targets = text(V, B, T)
+    ids, targets = (ours(part).data for part in text(V, B, T))
 
     def iterate(ids: Array, targets: Array) -> Any:
         optimizer.zero_grad()
@@ -73,11 +74,11 @@ def there(size: Size) -> Call:
 
     V, H, L, B, T = size
     embedding, layers, out = torch.nn.Embedding(V, H), torch.nn.LSTM(H, H, L), torch.nn.Linear(H, V)
-    model = torch.nn.ModuleDict({"embedding": embedding, "layers": layers, "out": out})
-    model.load_state_dict({name: torch.tensor(w) for name, w in weights(V, H, L).items()})
+    model = torch.nn.ModuleDict({"embedding": embedding, "layers": layers, "out": out}).to(DEVICE)
+    model.load_state_dict({name: theirs(w) for name, w in weights(V, H, L).items()})
     ordered = [dict(model.named_parameters())[name] for name in weights(V, H, L)]
     optimizer = torch.optim.SGD(ordered, lr=LR)
-    ids, targets = (torch.tensor(part) for part in text(V, B, T))
+    ids, targets = (theirs(part) for part in text(V, B, T))
 
     def call() -> list[Any]:
         optimizer.zero_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import fsum
 from typing import Any, TypeVar
 
 X = TypeVar("X", bound=Any)
@@ -55,7 +56,7 @@ def mean(item: Any, near: Sequence[Any]) -> float:
         return float(item.x)
     straight = [8.0 if item.thin and other.thin else 1.0 for _, other, _, _ in near]
     places = [other.x + at - own for _, other, at, own in near]
-    return float(sum(w * x for w, x in zip(straight, places, strict=True)) / sum(straight))
+    return fsum(w * x for w, x in zip(straight, places, strict=True)) / fsum(straight)
 
 
 def in_order(band: Sequence[X], wanted: dict[X, float]) -> list[X]:

@@ -11,6 +11,7 @@ structures, 1981.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import fsum
 from typing import Any
 
 from .bands import in_order, mean, ranks, settle
@@ -183,7 +184,7 @@ class Box(Item):
         if place is not None:
             return place.x
         items = self.entering.get(leaf, [])
-        return sum(item.x + item.way_in(leaf) for item in items) / len(items) if items else 0.0
+        return fsum(item.x + item.way_in(leaf) for item in items) / len(items) if items else 0.0
 
     def steps(self) -> tuple[int, ...]:
         return next((steps for item in self.items if (steps := item.steps())), ())

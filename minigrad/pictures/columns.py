@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import fsum
 from typing import Any
 
 from .boxes import Box, leaves_of
@@ -39,7 +40,7 @@ class Row(Box):
         self.stack = max(self.stack, self.room_for_satellites())
         ends = GAP * (1 + (self.between > 0 and len(ordered) == 1))
         sides = [(max(item.left, self.room), max(item.right, self.room)) for item in ordered]
-        width = self.stack + sum(left + right for left, right in sides) + gap * (len(ordered) - 1) + ends
+        width = self.stack + fsum(left + right for left, right in sides) + gap * (len(ordered) - 1) + ends
         x = -width / 2 + self.stack
         for item, (left, right) in zip(ordered, sides, strict=True):
             item.x = x + left
@@ -77,7 +78,7 @@ class Row(Box):
 
     def way_in(self, leaf: Leaf) -> float:
         columns = self.entering.get(leaf, [])
-        return sum(c.x + c.way_in(leaf) for c in columns) / len(columns) if columns else 0.0
+        return fsum(c.x + c.way_in(leaf) for c in columns) / len(columns) if columns else 0.0
 
 
 def height_in(leaf: Leaf, box: Item) -> float:

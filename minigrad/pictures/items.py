@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import fsum
 from typing import TYPE_CHECKING
 
 from .graph import GraphNode
@@ -91,7 +92,7 @@ class Passing(Item):
 
 def stacked_height(leaves: Sequence[Leaf]) -> float:
     """Of leaves above each other."""
-    return sum(leaf.tall for leaf in leaves) + 5 * (len(leaves) - 1)
+    return fsum(leaf.tall for leaf in leaves) + 5 * (len(leaves) - 1)
 
 
 def place_satellites(leaf: Leaf) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from math import fsum
 from typing import NamedTuple
 
 import numpy as np
@@ -101,7 +102,8 @@ def size_in_words(count: int) -> str:
 
 def text_width(text: str, size: float) -> float:
     """About how wide a line is in Helvetica, in points; rather too wide than too narrow."""
-    return size * sum(map(_advance, text))
+    # fsum, here and wherever places are computed: `sum` adds in another way since Python 3.12, and pictures should not
+    return size * fsum(map(_advance, text))
 
 
 def _advance(letter: str) -> float:
