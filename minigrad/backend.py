@@ -1,4 +1,4 @@
-"""Arrays and devices. The only module that knows CuPy.
+"""Arrays and devices. The only module that imports CuPy; `cuda` has what is done for its arrays.
 
 Everything else is written once, in NumPy's vocabulary: `np.tanh(a)` runs where `a` is, because CuPy's arrays answer
 NumPy's protocols. What those protocols do not reach stands here: which device an array is on, moving between
@@ -35,6 +35,8 @@ class Backend(NamedTuple):
     call          (function, arguments, those written into): a call as one operation of the recording that arrays of
                   this kind belong to (`replay`); None for arrays that just compute
     inside        what such an array stands for
+    add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None where sorting is as good
+    product       (a, b, out, add=False): `out = a @ b`, or added to it; None where np.matmul does it as well
     elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
     capture       (function): what it launches, without doing it, as one function that launches all of it; None where
                   there is nothing to gain
@@ -51,6 +53,8 @@ class Backend(NamedTuple):
     wait: Callable[[Array], None] | None = None
     call: Callable[..., Any] | None = None
     inside: Callable[[Array], Array] | None = None
+    add_rows: Callable[[Array, Array, Array], None] | None = None
+    product: Callable[..., None] | None = None
     elementwise: Callable[..., Any] | None = None
     capture: Callable[[Callable[[], None]], Callable[[], None]] | None = None
 
@@ -87,53 +91,6 @@ def unregister(kind: str) -> None:
 # ---- CuPy --------------------------------------------------------------------------------------------------------
 
 
-def _cupy_backend(cupy: Any) -> Backend:
-    import cupyx
-
-    def on(device: Device) -> Any:
-        return cupy.cuda.Device(int(device.partition(":")[2] or 0))
-
-    def from_numpy(array: Any, device: Device) -> Array:
-        with on(device):
-            return cupy.asarray(array)
-
-    def default_rng(seed: Any, device: Device) -> Any:
-        with on(device):
-            return cupy.random.default_rng(seed)
-
-    return Backend(
-        array_type=cupy.ndarray,
-        module=cupy,
-        device_of=lambda array: f"cuda:{array.device.id}",
-        to_numpy=cupy.asnumpy,
-        from_numpy=from_numpy,
-        default_rng=default_rng,
-        add_at=cupyx.scatter_add,
-        synchronous=False,
-        wait=lambda array: cupy.cuda.get_current_stream().synchronize(),
-        elementwise=cupy.ElementwiseKernel,
-        capture=lambda work: _cuda_graph(cupy, work),
-    )
-
-
-def _cuda_graph(cupy: Any, work: Callable[[], None]) -> Callable[[], None]:
-    """A CUDA graph of what a function launches. Its temporary arrays come from a pool of its own, which nobody else
-    gets memory from while the graph is there."""
-    stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
-    cupy.cuda.get_current_stream().synchronize()
-    with stream, cupy.cuda.using_allocator(pool.malloc):
-        stream.begin_capture()
-        try:
-            work()
-        finally:
-            graph = stream.end_capture()
-
-    def launch(pool: Any = pool) -> None:
-        graph.launch(cupy.cuda.get_current_stream())
-
-    return launch
-
-
 class _Cupy:
     """CuPy, looked for once, when first asked for. Importable and usable are two things; the error is kept."""
 
@@ -149,10 +106,12 @@ class _Cupy:
             try:
                 import cupy
 
+                from .cuda.arrays import backend as backend_of_cupy
+
                 self.module = cupy
                 cupy.cuda.runtime.getDeviceCount()
                 cupy.zeros(1) + 1
-                register("cuda", _cupy_backend(cupy))
+                register("cuda", backend_of_cupy(cupy))
                 self.usable = True
             except Exception as error:  # a missing package, driver, library or card: all mean "no GPU here"
                 self.error = error
@@ -216,12 +175,10 @@ def is_recorded(array: object) -> bool:
     return found is not None and found.call is not None
 
 
-def elementwise_of(array: Array) -> Callable[..., Any] | None:
-    """What makes kernels for an array; for one of a recording, for what it stands for."""
+def real_backend(array: Array) -> Backend | None:
+    """The backend of an array; of one of a recording, of what it stands for. None for a number."""
     found = _BACKENDS.get(type(array))
-    if found is None:  # a number
-        return None
-    return found.elementwise if found.inside is None else backend_of(found.inside(array)).elementwise
+    return found if found is None or found.inside is None else backend_of(found.inside(array))
 
 
 def device_of(array: Array) -> Device:
@@ -258,6 +215,11 @@ def from_numpy(array: Any, device: Device) -> Array:
     return backend_for(device).from_numpy(array, device)
 
 
+def shaped(function: Callable[..., Array], like: Array, shape: tuple[int, ...], **how: Any) -> Array:
+    """np.empty_like and its sisters for any shape. (To CuPy, the shape () means that of the array.)"""
+    return function(like, shape=shape, **how) if shape else function(like, shape=(1,), **how).reshape(())
+
+
 # ---- indices -----------------------------------------------------------------------------------------------------
 
 
@@ -287,10 +249,21 @@ def add_at(array: Array, index: Any, values: Array) -> None:
     elif len(parts) == 1:
         rows = arrays[0].reshape(-1).astype(np.intp, copy=False)  # a small integer type cannot hold every row
         rows = np.where(rows < 0, rows + array.shape[0], rows)
+        if (add_rows := backend_of(array).add_rows) is not None:
+            add_rows(array, rows, values.reshape((rows.size, *array.shape[1:])))
+            return
         unique, sums = sum_rows(rows, values.reshape((rows.size, *array.shape[1:])))
         array[unique] += sums
     else:
         backend_of(array).add_at(array, index, values)
+
+
+def fill_rows(array: Array, rows: Array, value: float) -> None:
+    """`array[rows] = value` for a mask of rows. (On a GPU, that index would wait for the mask.)"""
+    if on_cpu(array):
+        array[rows] = value
+    else:
+        np.copyto(array, value, where=rows.reshape((*rows.shape, *(1,) * (len(array.shape) - len(rows.shape)))))
 
 
 def sum_rows(indices: Array, rows: Array) -> tuple[Array, Array]:
@@ -305,7 +278,7 @@ def sum_rows(indices: Array, rows: Array) -> tuple[Array, Array]:
         return ordered[starts], _sum_groups(rows, order, starts)
     unique, inverse = np.unique(indices, return_inverse=True)
     sums = np.zeros_like(rows, shape=(unique.shape[0], *rows.shape[1:]))
-    xp.add_at(sums, inverse.reshape(-1), rows)
+    (xp.add_rows or xp.add_at)(sums, inverse.reshape(-1), rows)
     return unique, sums
 
 

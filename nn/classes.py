@@ -169,7 +169,9 @@ class CrossEntropyLoss(_ClassLoss):
         if self.label_smoothing:
             smooth = self.label_smoothing / classes
             b = smooth * (np.ones_like(input.data, shape=(classes,)) if weight is None else weight)  # (C,)
-            a = (1 - self.label_smoothing) * (np.ones_like(input.data, shape=targets.shape) if a is None else a)
+            a = (1 - self.label_smoothing) * (
+                backend.shaped(np.ones_like, input.data, targets.shape) if a is None else a
+            )
         n = math.prod(targets.shape)
         rows = input if input.ndim == 2 else input.reshape((n, input.shape[-1]))  # (R, ·)
         loss, _ = loss_of(rows, targets.reshape(n), None if a is None else a.reshape(n), b)

@@ -81,7 +81,7 @@ def _softmax_losses(z: Array, targets: Array, a: Array | None, b: Array | None) 
         loss = _total(a, b) * np.log(_joined(totals, z)) - (of_target if a is None else a * of_target)
         if b is not None:
             loss = loss - _joined(of_all, z)
-    z[targets < 0] = 0.0
+    backend.fill_rows(z, targets < 0, 0.0)
     return np.where(targets >= 0, loss, 0.0)
 
 

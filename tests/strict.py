@@ -9,12 +9,14 @@ Devices are "strict:0", "strict:1" and so on.
 
 from __future__ import annotations
 
+import ctypes
 import types
 from typing import Any
 
 import numpy as np
 
 from minigrad import backend
+from minigrad.cuda.products import product
 
 ABSENT = frozenset(
     [
@@ -38,8 +40,43 @@ REFUSED_KEYWORDS = frozenset(["initial", "where", "subok"])
 """Keywords of NumPy's functions that CuPy's do not have."""
 
 
+WAITS = frozenset(
+    [
+        "nonzero", "flatnonzero", "argwhere", "unique", "extract", "compress", "sort", "argsort", "partition",
+        "argpartition", "einsum", "tensordot", "dot", "vdot", "inner", "matmul", "solve", "inv", "cholesky", "slogdet",
+        "det", "eigh", "svd", "qr",
+    ]
+)  # fmt: skip
+"""What CuPy refuses to do while a CUDA graph is captured: to wait for values, and to call most libraries."""
+
+_capturing: list[bool] = []
+
+
 class Crossing(TypeError):
     """Data would leave its device, or come to it, without being asked to."""
+
+
+class Waits(RuntimeError):
+    """Something that cannot be part of a CUDA graph."""
+
+
+def _now(what: str) -> None:
+    """To be called where CuPy waits."""
+    if _capturing:
+        raise Waits(f"{what} cannot be captured")
+
+
+def capture(work: Any) -> Any:
+    """A graph that does the work whenever it is launched; the first time it is checked whether a GPU could."""
+
+    def launch() -> None:
+        _capturing.append(True)
+        try:
+            work()
+        finally:
+            _capturing.pop()
+
+    return launch
 
 
 class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -58,6 +95,8 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__" or ufunc.__name__ in ABSENT or any(_foreign(x) for x in inputs):
             return NotImplemented
+        if ufunc.__name__ in WAITS:
+            _now(f"np.{ufunc.__name__}")
         out = kwargs.pop("out", None)
         plain = [_plain(x, self.device, lists=False) for x in inputs]
         if out is None:
@@ -71,6 +110,12 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
             return NotImplemented
         if any(kind not in (StrictArray, np.ndarray) for kind in types):
             return NotImplemented  # CuPy, too, leaves what it does not know to the others
+        if function.__name__ in WAITS:
+            _now(f"np.{function.__name__}")
+        if function is np.linalg.solve and len(args[1].shape) > 1 and args[0].shape[:-1] != args[1].shape[:-1]:
+            raise ValueError("a must have (..., M, M) shape and b must have (..., M, K) for multidimensional b")
+        if function.__name__.endswith("_like") and kwargs.get("shape") == ():
+            kwargs = {key: value for key, value in kwargs.items() if key != "shape"}  # CuPy takes () for none
         plain = {key: _plain(value, self.device) for key, value in kwargs.items()}
         return self._wrapped(function(*_plain(args, self.device), **plain), (args, kwargs))
 
@@ -78,8 +123,12 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         if name in _ATTRIBUTES:
+            if name in ("item", "tolist"):
+                _now(name)
             return getattr(self._array, name)
         if name in _METHODS:
+            if name in WAITS:
+                _now(name)
             method = getattr(self._array, name)
             return lambda *args, **kwargs: self._wrapped(
                 method(*_plain(args, self.device), **_plain(kwargs, self.device)), (self,)
@@ -91,24 +140,32 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self._wrapped(self._array.T, (self,))
 
     def __getitem__(self, index: Any) -> StrictArray:
+        if _masks(index):
+            _now("what a mask chooses")
         return self._wrapped(self._array[_plain(index, self.device)], (self,))
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        if any(mask.ndim < self.ndim or getattr(value, "shape", ()) for mask in _masks(index)):
+            _now("a write to what a mask chooses")
         self._array[_plain(index, self.device)] = _plain(value, self.device)
 
     def __len__(self) -> int:
         return len(self._array)
 
     def __bool__(self) -> bool:
+        _now("bool")
         return bool(self._array)
 
     def __float__(self) -> float:
+        _now("float")
         return float(self._array)
 
     def __int__(self) -> int:
+        _now("int")
         return int(self._array)
 
     def __index__(self) -> int:
+        _now("an index")
         return self._array.__index__()
 
     def __repr__(self) -> str:
@@ -164,6 +221,11 @@ _METHODS = frozenset(
         "trace",
     ]
 )
+
+
+def _masks(index: Any) -> list[StrictArray]:
+    """The masks in an index."""
+    return [a for a in _arrays(index) if a.dtype == np.bool_]
 
 
 def _foreign(value: Any) -> bool:
@@ -259,6 +321,55 @@ class ElementwiseKernel:
                     arrays[n + int(name[1:])]._array[...] = found
 
 
+class Cublas:
+    """cuBLAS's products of matrices column by column, at addresses. Calls are checked as the library does."""
+
+    def address(self, array: StrictArray) -> int:
+        return int(array._array.ctypes.data)
+
+    def __call__(self, name: str, *arguments: Any) -> None:
+        kind = {"S": np.dtype("f4"), "D": np.dtype("f8")}[name[len("cublas")]]
+        if name.endswith("gemm_v2"):
+            *head, a, down_a, b, down_b, before, c, down_c = arguments
+            step_a = step_b = step_c = 0
+            count = 1
+        else:
+            assert name.endswith("gemmStridedBatched")
+            *head, a, down_a, step_a, b, down_b, step_b, before, c, down_c, step_c, count = arguments
+        turned_a, turned_b, m, n, k, factor = head
+        alpha, beta = (_matrix(kind, address, 1, 1, 1)[0, 0] for address in (factor, before))
+        assert min(m, n, k, count) > 0
+        for i in range(count):
+            left = _matrix(kind, a + i * step_a * kind.itemsize, *((k, m) if turned_a else (m, k)), down_a)
+            right = _matrix(kind, b + i * step_b * kind.itemsize, *((n, k) if turned_b else (k, n)), down_b)
+            result = _matrix(kind, c + i * step_c * kind.itemsize, m, n, down_c)
+            found = alpha * np.matmul(left.T if turned_a else left, right.T if turned_b else right)
+            result[...] = found + beta * result if beta else found
+
+
+def _matrix(kind: Any, address: int, rows: int, columns: int, down: int) -> Any:
+    """A matrix column by column at an address, `down` numbers from one column to the next."""
+    assert down >= rows
+    size = ((columns - 1) * down + rows) * kind.itemsize
+    memory = (ctypes.c_char * size).from_address(address)
+    return np.ndarray((rows, columns), kind, memory, strides=(kind.itemsize, down * kind.itemsize))
+
+
+def _product(a: StrictArray, b: StrictArray, out: StrictArray, add: bool = False) -> None:
+    assert len({a.device, b.device, out.device}) == 1
+    if not product(Cublas(), a, b, out, add):
+        if add:
+            out += np.matmul(a, b)
+        else:
+            np.matmul(a, b, out=out)
+
+
+def _add_rows(array: StrictArray, indices: StrictArray, rows: StrictArray) -> None:
+    assert str(indices.dtype) == "int64"
+    assert array.device == indices.device == rows.device
+    np.add.at(array._array, indices._array, rows._array)
+
+
 _C: dict[str, Any] = {
     "as_float": np.float32, "as_double": np.float64, "as_bool": lambda x: np.asarray(x) != 0, "NAN": np.nan,
     "INFINITY": np.inf, "opposite": np.logical_not, "is_nan": np.isnan, "is_inf": np.isinf, "is_finite": np.isfinite,
@@ -273,11 +384,13 @@ BACKEND = backend.Backend(
     array_type=StrictArray,
     module=module,
     device_of=lambda array: array.device,
-    to_numpy=lambda array: array._array.copy(),
+    to_numpy=lambda array: _now("a copy to the CPU") or array._array.copy(),  # type: ignore[func-returns-value]
     from_numpy=lambda array, device: StrictArray(np.array(array), _full_name(device)),
     default_rng=lambda seed, device: Generator(seed, _full_name(device)),
     add_at=_add_at,
     synchronous=False,
+    add_rows=_add_rows,
+    product=_product,
     elementwise=ElementwiseKernel,
-    capture=lambda work: work,
+    capture=capture,
 )

@@ -73,7 +73,8 @@ class Plan:
 
     def _on_gpu(self, like: Array) -> OnGpu | None:
         """Kernels for the device of an array, where it has kernels of its own and they can express this plan."""
-        make = backend.elementwise_of(like)
+        kind = backend.real_backend(like)
+        make = None if kind is None else kind.elementwise
         if make is None:
             return None
         if make not in self._kernels:
@@ -245,7 +246,7 @@ class Plan:
 
 def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
     """np.empty_like or np.zeros_like as np.empty and np.zeros, for arrays of the kind of `like`."""
-    return lambda shape, dtype, order: function(like, dtype=dtype, shape=shape, order=order)
+    return lambda shape, dtype, order: backend.shaped(function, like, shape, dtype=dtype, order=order)
 
 
 def places(symbol: Symbol) -> list[tuple[Symbol, tuple[slice, ...]]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from .recording import Operation, filled
 
 Array = Any
@@ -32,6 +33,8 @@ def call_of(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any],
             return _into(function, args, into, kwargs)
         return _bound(function, args, kwargs if into is None else kwargs | {"out": into})
     if isinstance(function, np.ufunc):
+        if function is np.matmul and (multiply := backend.backend_of(out[0]).product) is not None:
+            return multiply, (*args, *out)
         return _into(function, args, out, kwargs)
     if len(out) == 1:
         if function is np.where and len(args) == 3 and not kwargs:

@@ -277,7 +277,7 @@ class Program:
         """An array without axes that holds a live number."""
         key = (id(number), dtype)
         if key not in self._live:
-            self._live[key] = (number, np.empty_like(self._like, dtype=dtype, shape=(), order="C"))
+            self._live[key] = (number, backend.shaped(np.empty_like, self._like, (), dtype=dtype))
         return self._live[key][1]
 
     def _append(self, looked_up: bool, call: Any) -> None:

@@ -119,7 +119,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
 def _filled(g: list[Any], shapes: list[tuple[int, ...]]) -> list[Any]:
     """Zeros for the outputs that got no gradient."""
     like = next(p for p in g if p is not None)
-    return [np.zeros_like(like, shape=s) if p is None else p for p, s in zip(g, shapes, strict=True)]
+    return [backend.shaped(np.zeros_like, like, s) if p is None else p for p, s in zip(g, shapes, strict=True)]
 
 
 @operation(

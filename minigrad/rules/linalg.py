@@ -83,6 +83,9 @@ def solve_a(g: Any, y: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
 
 @operation(np.linalg.solve, a=solve_a, b=solve_b)
 def solve(a: Array, b: Array) -> Array:
+    if len(b.shape) > 1 and a.shape[:-2] != b.shape[:-2]:  # CuPy wants as many of both
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
     return np.linalg.solve(a, b)
 
 
