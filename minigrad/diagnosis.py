@@ -45,7 +45,7 @@ def _gpu_lines() -> list[str]:
     if cupy.module is None:
         return [
             f"GPU          no: CuPy cannot be imported ({type(cupy.error).__name__}: {cupy.error})",
-            "             for an NVIDIA GPU with CUDA 12: pip install 'minigrad[gpu]'",
+            "             for an NVIDIA GPU with CUDA 12: pip install 'minigrad[gpu]'; with CUDA 13: cupy-cuda13x",
         ]
     lines = [f"CuPy         {cupy.module.__version__}"]
     if not cupy.usable:

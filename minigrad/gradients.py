@@ -120,7 +120,7 @@ class Placed(Parts):
         backend.add_at(buffer, self.index, self.piece)
 
     def dense(self) -> Array:
-        buffer = np.zeros_like(self.piece, shape=self.shape, order="C")
+        buffer = backend.shaped(np.zeros_like, self.piece, self.shape, order="C")
         self.add_to(buffer)
         return buffer
 
@@ -157,7 +157,7 @@ class RowSparse(Parts):
         return RowSparse(*backend.sum_rows(self.indices, self.rows), self.shape, check=False)
 
     def dense(self) -> Array:
-        whole = np.zeros_like(self.rows, shape=self.shape, order="C")
+        whole = backend.shaped(np.zeros_like, self.rows, self.shape, order="C")
         unique, sums = backend.sum_rows(self.indices, self.rows)
         whole[unique] = sums
         return whole

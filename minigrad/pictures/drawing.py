@@ -58,16 +58,18 @@ def draw(dot: str, ending: str) -> bytes:
     """Lay out and draw: by pygraphviz, which carries Graphviz, else by the system's `dot`."""
     try:
         import pygraphviz
-    except ImportError:
+    except ImportError as error:
         import graphviz
 
         try:
             piped: bytes = graphviz.Source(dot).pipe(format=ending)
             return piped
         except graphviz.ExecutableNotFound:
-            raise ImportError(
-                "to draw graphs, install pip install 'minigrad[viz]' (or a system Graphviz); .dot() works without"
-            ) from None
+            if isinstance(error, ModuleNotFoundError):
+                what = "pip install 'minigrad[viz]' (or a system Graphviz)"
+            else:  # its wheel counts on libraries that very small systems lack
+                what = f"a system Graphviz (`apt install graphviz`): pygraphviz is here, but not usable ({error})"
+            raise ImportError(f"to draw graphs, install {what}; .dot() and .html() work without") from None
     agraph = pygraphviz.AGraph(string=dot)
     drawn: bytes = agraph.draw(format=ending, prog="dot")
     return drawn

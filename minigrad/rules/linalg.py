@@ -66,11 +66,19 @@ def slogdet(a: Any) -> Any:
     return SlogdetResult(*_slogdet(a))
 
 
+def _matched(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two stacks of matrices, as many in each: CuPy's `solve` does not broadcast them."""
+    if a.shape[:-2] == b.shape[:-2]:
+        return a, b
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
+
+
 def solve_b(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
     """a⁻ᵀ g."""
     if len(b_shape) == 1:  # a vector is a matrix of one column
-        return np.linalg.solve(columns(a), np.expand_dims(g, -1))[..., 0]
-    return np.linalg.solve(columns(a), g)
+        return np.linalg.solve(*_matched(columns(a), np.expand_dims(g, -1)))[..., 0]
+    return np.linalg.solve(*_matched(columns(a), g))
 
 
 def solve_a(g: Any, y: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
@@ -83,10 +91,7 @@ def solve_a(g: Any, y: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
 
 @operation(np.linalg.solve, a=solve_a, b=solve_b)
 def solve(a: Array, b: Array) -> Array:
-    if len(b.shape) > 1 and a.shape[:-2] != b.shape[:-2]:  # CuPy wants as many of both
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        a, b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
-    return np.linalg.solve(a, b)
+    return np.linalg.solve(a, b) if len(b.shape) == 1 else np.linalg.solve(*_matched(a, b))
 
 
 def cholesky_rule(g: Any, y: Any) -> Any:

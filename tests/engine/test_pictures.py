@@ -133,6 +133,20 @@ def test_without_a_renderer_the_text_is_still_there(tmp_path: Path, monkeypatch:
     assert graph.render(tmp_path / "g.dot").read_text("utf-8") == graph.dot()
 
 
+def test_a_renderer_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import graphviz
+
+    def missing(*_: object, **__: object) -> bytes:
+        raise graphviz.ExecutableNotFound(["dot"])
+
+    (tmp_path / "pygraphviz.py").write_text('raise ImportError("libxyz.so.6: cannot open shared object file")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pygraphviz", raising=False)
+    monkeypatch.setattr(graphviz.Source, "pipe", missing)
+    with pytest.raises(ImportError, match=r"apt install graphviz.*not usable \(libxyz\.so\.6: cannot open"):
+        mg.graph(rnn(2)).render(tmp_path / "g.svg")
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "g.dot"
     target.mkdir()

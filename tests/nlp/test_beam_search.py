@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from conftest import PLACES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from written_by_tables import Tables
@@ -318,13 +319,16 @@ def test_the_end_can_be_another() -> None:
 # ---- its parts ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 3000), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**31))
-def test_the_largest_are_those_of_a_stable_sort(R: int, V: int, k: int, different: int, seed: int) -> None:
+def test_the_largest_are_those_of_a_stable_sort(
+    place: Any, R: int, V: int, k: int, different: int, seed: int
+) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 10**different, (R, V)).astype(np.float32)  # many ties, or none
     x[rng.random((R, V)) < rng.choice([0.0, 0.3, 0.999])] = -np.inf
-    places, values = largest(x, k)
+    places, values = largest(place.array(x), k)
     expected = np.argsort(-x, axis=-1, kind="stable")[:, :k]
     there = np.take_along_axis(x, expected, axis=-1)
     np.testing.assert_array_equal(values, there)
