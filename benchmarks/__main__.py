@@ -33,23 +33,29 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of a GPU's memory
 
     from .cases import all_cases
-    from .compare import FULL, QUICK, measure
+    from .compare import FULL, ON_GPU, QUICK, DisagreementError, measure
     from .report import Report
 
     cases = [c for c in all_cases() if not options.only or any(name in c.name for name in options.only)]
     if not cases:
         parser.error("no such case; there are\n  " + "\n  ".join(c.name for c in all_cases()))
-    report = Report(threads=options.threads, effort=QUICK if options.quick else FULL)
+    effort = QUICK if options.quick else FULL if options.device == "cpu" else ON_GPU
+    report = Report(threads=options.threads, effort=effort)
     for number, case in enumerate(cases, 1):
         print(f"[{number}/{len(cases)}] {case.name}", file=sys.stderr, flush=True)
-        report.add(measure(case, report.effort))
+        try:
+            report.add(measure(case, report.effort))
+        except DisagreementError as error:
+            report.wrong.append(str(error))
+            print(f"  not measured: {error}", file=sys.stderr, flush=True)
+        if options.markdown is not None:
+            options.markdown.write_text(report.markdown(), encoding="utf-8")
     print(report.plain())
-    if options.markdown is not None:
-        options.markdown.write_text(report.markdown(), encoding="utf-8")
     if options.plot is not None:
         from .plot import draw
 
         draw(report.rows, options.plot)
+    sys.exit(1 if report.wrong else 0)
 
 
 if __name__ == "__main__":

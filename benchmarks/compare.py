@@ -76,6 +76,7 @@ class Effort:
 
 
 FULL = Effort(warmups=2, calls=7, seconds=0.1, longest=5.0, rest=0.3, rounds=5)
+ON_GPU = Effort(warmups=4, calls=7, seconds=0.05, longest=5.0, rest=0.05, rounds=5)  # no threads spin there
 QUICK = Effort(warmups=1, calls=2, seconds=0.0, longest=5.0, rest=0.02, rounds=2)
 
 
@@ -168,8 +169,12 @@ def clock(call: Call) -> dict[str, float]:
 # ---- agreement ---------------------------------------------------------------------------------------------------
 
 
+class DisagreementError(ValueError):
+    """Two sides do not compute the same."""
+
+
 def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e-3) -> None:
-    """Raise ValueError if a side's gradients are not the first side's, in shape or, up to float32's rounding, value."""
+    """Raise DisagreementError if a side's gradients are not the first's, in shape or, up to float32's rounding, value."""
     expected: list[Any] = []
     for side, call in calls.items():
         found = [as_array(gradient) for gradient in result_of(call)]
@@ -178,7 +183,7 @@ def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e
             continue
         for k, (one, other) in enumerate(zip(expected, found, strict=True)):
             if one.shape != other.shape or np.abs(one - other).max() > tolerance * np.abs(one).max():
-                raise ValueError(f"{case.name}: gradient {k} of {side} is not that of {next(iter(calls))}")
+                raise DisagreementError(f"{case.name}: gradient {k} of {side} is not that of {next(iter(calls))}")
 
 
 def result_of(call: Call) -> Any:

@@ -30,6 +30,7 @@ class Report:
     effort: Effort
     rows: list[Row] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
+    wrong: list[str] = field(default_factory=list)
 
     def add(self, measured: tuple[list[Row], set[str]]) -> None:
         rows, missing = measured
@@ -66,6 +67,7 @@ class Report:
             f"{datetime.datetime.now():%Y-%m-%d %H:%M}, {processor()}, {self.threads} threads{', ' * bool(gpu)}{gpu}",
             f"Python {platform.python_version()}, NumPy {np.__version__} ({blas()}), {versions()}",
             f"float32; medians of {e.rounds} rounds of alternating blocks of {e.calls} or more calls each",
+            *(f"not measured: {message}" for message in self.wrong),
             *(f"{peer} is not installed here: its sides are left out" for peer in sorted(self.missing)),
         ]
 

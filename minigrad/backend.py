@@ -36,7 +36,7 @@ class Backend(NamedTuple):
                   this kind belong to (`replay`); None for arrays that just compute
     inside        what such an array stands for
     add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None where sorting is as good
-    product       (a, b, out, add=False): `out = a @ b`, or added to it; None where np.matmul does it as well
+    product       (a, b, out): `out = a @ b` in a program that can be captured; None where np.matmul does
     elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
     capture       (function): what it launches, without doing it, as one function that launches all of it; None where
                   there is nothing to gain
@@ -217,6 +217,11 @@ def from_numpy(array: Any, device: Device) -> Array:
 
 def shaped(function: Callable[..., Array], like: Array, shape: tuple[int, ...], **how: Any) -> Array:
     """np.empty_like and its sisters for any shape. (To CuPy, the shape () means that of the array.)"""
+    kind = _BACKENDS.get(type(like), NUMPY)
+    if kind.call is None and kind.module is not np:  # CuPy's own are twice as fast
+        dtype, order = how.get("dtype", like.dtype), how.get("order", "C")
+        made: Array = getattr(kind.module, function.__name__.removesuffix("_like"))(shape, dtype, order)
+        return made
     return function(like, shape=shape, **how) if shape else function(like, shape=(1,), **how).reshape(())
 
 

@@ -68,17 +68,17 @@ def times(rows: Array, matrix: Array) -> Array:
     if found is None:  # by weak reference: a loop may make another matrix at every step
         found = hoisted[key] = Hoisted(matrix, hoisted.watch(key, owner))
     if found.packs and (not _fits(rows, matrix) or (rows.shape[0] >= products.MANY and _is_large(rows, matrix))):
-        return _elsewhere(rows, matrix)
+        return rows @ matrix
     laid_out = found.get(matrix, rows.shape[0])
     if laid_out is None:
-        return _elsewhere(rows, matrix)
+        return rows @ matrix
     return _multiplied(rows, laid_out, matrix) if found.packs else rows @ laid_out
 
 
 def product(rows: Array, matrix: Array) -> Array:
     """The product of two matrices."""
     if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix):
-        return _elsewhere(rows, matrix)
+        return rows @ matrix
     if not _fits(rows, matrix) or _is_large(rows, matrix):
         return rows @ matrix
     return _multiplied(rows, _packed(matrix), matrix)
@@ -88,29 +88,9 @@ def add_product(total: Array, rows: Array, matrix: Array) -> None:
     """total += rows @ matrix."""
     fits = _fits(rows, matrix) and total.dtype is rows.dtype and total.strides[1] == total.dtype.itemsize
     if fits and current_mode().fast and packs(matrix):
-        _into(products.added(rows.dtype), (rows, _packed(matrix)), total)
-    elif (multiply := _of_backend(rows)) is not None:
-        _into(multiply, (rows, matrix), total, True)
+        _into(products.added(rows.dtype), rows, _packed(matrix), total)
     else:
         total += rows @ matrix
-
-
-def _elsewhere(rows: Array, matrix: Array) -> Array:
-    """The product by what the arrays' kind multiplies with."""
-    multiply = _of_backend(rows)
-    if multiply is None or rows.dtype != matrix.dtype:
-        return rows @ matrix
-    result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
-    _into(multiply, (rows, matrix), result)
-    return result
-
-
-def _of_backend(array: Array) -> Any:
-    """What multiplies matrices of this kind into arrays; None for NumPy's."""
-    if type(array) is np.ndarray:
-        return None
-    kind = backend.real_backend(array)
-    return None if kind is None else kind.product
 
 
 def _fits(rows: Array, matrix: Array) -> bool:
@@ -125,13 +105,13 @@ def _is_large(rows: Array, matrix: Array) -> bool:
 
 def _packed(matrix: Array) -> Array:
     packed = np.empty_like(matrix, shape=panels.panels(matrix.shape, matrix.dtype), order="C")
-    _into(panels.pack, (matrix,), packed)
+    _into(panels.pack, matrix, packed)
     return packed
 
 
 def _multiplied(rows: Array, packed: Array, matrix: Array) -> Array:
     result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
-    _into(products.suited(rows), (rows, packed), result)
+    _into(products.suited(rows), rows, packed, result)
     return result
 
 
@@ -151,10 +131,10 @@ def _on_numpy(array: Array) -> bool:
     return type(array) is np.ndarray or (backend.is_recorded(array) and backend.on_cpu(array))
 
 
-def _into(function: Any, operands: tuple[Array, ...], target: Array, *how: Any) -> None:
-    """Call a function of operands that writes into a target; in a recording, as one operation."""
-    if backend.is_recorded(target):
-        kind: Any = backend.backend_of(target)
-        kind.call(function, (*operands, target, *how), (target,))
+def _into(function: Any, *arguments: Array) -> None:
+    """Call a function that writes into its last argument; in a recording, as one operation."""
+    if type(arguments[-1]) is np.ndarray:
+        function(*arguments)
     else:
-        function(*operands, target, *how)
+        kind: Any = backend.backend_of(arguments[-1])
+        kind.call(function, arguments, arguments[-1:])

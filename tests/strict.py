@@ -355,13 +355,10 @@ def _matrix(kind: Any, address: int, rows: int, columns: int, down: int) -> Any:
     return np.ndarray((rows, columns), kind, memory, strides=(kind.itemsize, down * kind.itemsize))
 
 
-def _product(a: StrictArray, b: StrictArray, out: StrictArray, add: bool = False) -> None:
+def _product(a: StrictArray, b: StrictArray, out: StrictArray) -> None:
     assert len({a.device, b.device, out.device}) == 1
-    if not product(Cublas(), a, b, out, add):
-        if add:
-            out += np.matmul(a, b)
-        else:
-            np.matmul(a, b, out=out)
+    if not product(Cublas(), a, b, out):
+        np.matmul(a, b, out=out)
 
 
 def _add_rows(array: StrictArray, indices: StrictArray, rows: StrictArray) -> None:

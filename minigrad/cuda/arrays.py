@@ -26,12 +26,9 @@ def backend(cupy: Any) -> Backend:
 
     blas = Cublas(cupy)
 
-    def multiply(a: Array, b: Array, out: Array, add: bool = False) -> None:
-        if not blas.usable() or not product(blas, a, b, out, add):
-            if add:
-                out += cupy.matmul(a, b)
-            else:
-                cupy.matmul(a, b, out=out)
+    def multiply(a: Array, b: Array, out: Array) -> None:
+        if not blas.usable() or not product(blas, a, b, out):
+            cupy.matmul(a, b, out=out)
 
     return Backend(
         array_type=cupy.ndarray,

@@ -1,6 +1,6 @@
 """Products of matrices by cuBLAS, into arrays that are there.
 
-CuPy calls cuBLAS as well, but refuses to while a graph is captured, and takes several times as long to get there.
+CuPy calls cuBLAS as well, but refuses to while a graph is captured.
 
 cuBLAS thinks of matrices column by column, so that a matrix row by row is its own transpose there: out = a b is
 computed as outᵀ = bᵀ aᵀ, and nothing is moved.
@@ -27,8 +27,8 @@ _int, _long, _address = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p
 _MATRIX, _MATRICES = (_address, _int), (_address, _int, _long)
 
 
-def product(blas: Any, a: Array, b: Array, out: Array, add: bool = False) -> bool:
-    """out = a b, or out += a b, like np.matmul; whether there is such a product (else nothing is done).
+def product(blas: Any, a: Array, b: Array, out: Array) -> bool:
+    """out = a b, like np.matmul; whether there is such a product (else nothing is done).
 
     blas  is called with the name of a function of cuBLAS and what that takes after the handle; tells addresses
     """
@@ -41,7 +41,7 @@ def product(blas: Any, a: Array, b: Array, out: Array, add: bool = False) -> boo
     lying = layout(out)
     if lying is None or steps(out) is None:
         result = out.copy("C")
-        product(blas, a, b, result, add)
+        product(blas, a, b, result)
         out[...] = result
         return True
     if lying[0] == TRANSPOSED:
@@ -51,13 +51,13 @@ def product(blas: Any, a: Array, b: Array, out: Array, add: bool = False) -> boo
     b, how_b, down_b, step_b = matrices(b, batch)
     letter, address, down = LETTERS[out.dtype], blas.address, lying[1]
     zero, one = map(ctypes.addressof, FACTORS[letter])
-    head, before = (how_b, how_a, N, M, K, one), one if add else zero
+    head = how_b, how_a, N, M, K, one
     if math.prod(batch) == 1:
-        blas(f"cublas{letter}gemm_v2", *head, address(b), down_b, address(a), down_a, before, address(out), down)
+        blas(f"cublas{letter}gemm_v2", *head, address(b), down_b, address(a), down_a, zero, address(out), down)
     else:
         left, right = (address(b), down_b, step_b), (address(a), down_a, step_a)
         blas(
-            f"cublas{letter}gemmStridedBatched", *head, *left, *right, before, address(out), down, steps(out),
+            f"cublas{letter}gemmStridedBatched", *head, *left, *right, zero, address(out), down, steps(out),
             math.prod(batch),
         )  # fmt: skip
     return True
