@@ -174,7 +174,7 @@ class DisagreementError(ValueError):
 
 
 def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e-3) -> None:
-    """Raise DisagreementError if a side's gradients are not the first's, in shape or, up to float32's rounding, value."""
+    """Raise DisagreementError if a side's gradients are not the first's, in shape or, up to rounding, value."""
     expected: list[Any] = []
     for side, call in calls.items():
         found = [as_array(gradient) for gradient in result_of(call)]
