@@ -104,7 +104,11 @@ def _is_large(rows: Array, matrix: Array) -> bool:
 
 
 def _packed(matrix: Array) -> Array:
-    packed = np.empty_like(matrix, shape=panels.panels(matrix.shape, matrix.dtype), order="C")
+    shape = panels.panels(matrix.shape, matrix.dtype)
+    if type(matrix) is np.ndarray:
+        packed = panels.room(shape, matrix.dtype)
+    else:
+        packed = np.empty_like(matrix, shape=shape, order="C")
     _into(panels.pack, matrix, packed)
     return packed
 

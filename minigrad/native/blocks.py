@@ -5,7 +5,6 @@ from __future__ import annotations
 from . import machine
 from .panels import VECTORS
 
-UNROLLED = 2  # values of k in one turn of the loop
 BAND = 96  # rows that are copied at a time: with DEPTH values each they stay in the cache of a processor
 
 
@@ -25,7 +24,6 @@ def block(kind: str, size: int, lanes: int, m: int) -> str:
     places = [f"%to{i} = getelementptr i8, ptr %to, i64 %to.skip{i}" for i in range(m)]
     places = [f"%to.skip{i} = mul i64 %to.stride, {i}\n{line}" for i, line in enumerate(places)]
     places += [f"%at{i}.{j} = getelementptr {kind}, ptr %to{i}, i64 {j * lanes}" for i, j in sums]
-    last = UNROLLED - 1
     return "\n".join([
         f"define internal void @block.{m}(ptr %rows, i64 %stride, i64 %step, ptr %panel, ptr %to, i64 %to.stride, "
         "i64 %K, i64 %left, i1 %add) {",
@@ -43,23 +41,15 @@ def block(kind: str, size: int, lanes: int, m: int) -> str:
           f"<{lanes} x i1> %written{j}, {vector} zeroinitializer)" for i, j in sums],
         "br label %look",
         "look:",
-        "%k = phi i64 [ 0, %0 ], [ 0, %load.whole ], [ 0, %load.part ], [ %k.more, %several ], [ %k.next, %single ]",
-        "%b = phi ptr [ %panel, %0 ], [ %panel, %load.whole ], [ %panel, %load.part ], [ %b.more, %several ], "
-        "[ %b.next, %single ]",
+        f"%k = phi i64 {_from('0', '%k.next')}", f"%over = phi i64 {_from('0', '%over.next')}",
+        f"%b = phi ptr {_from('%panel', '%b.next')}",
         *[f"%s{i}.{j} = phi {vector} [ zeroinitializer, %0 ], [ %w{i}.{j}, %load.whole ], [ %p{i}.{j}, %load.part ], "
-          f"[ %s{i}.{j}.{last}.several, %several ], [ %s{i}.{j}.0.single, %single ]" for i, j in sums],
-        f"%k.more = add i64 %k, {UNROLLED}", "%k.next = add i64 %k, 1",
-        "%enough = icmp ule i64 %k.more, %K",
-        "br i1 %enough, label %several, label %few",
-        "several:",
-        *[line for u in range(UNROLLED) for line in _add(kind, size, lanes, m, u, "several")],
-        f"%b.more = getelementptr {kind}, ptr %b, i64 {UNROLLED * VECTORS * lanes}",
-        "br label %look",
-        "few:",
-        "%some = icmp ult i64 %k, %K",
-        "br i1 %some, label %single, label %store",
-        "single:",
-        *_add(kind, size, lanes, m, 0, "single"),
+          f"[ %s{i}.{j}.next, %turn ]" for i, j in sums],
+        "%more = icmp ult i64 %k, %K",
+        "br i1 %more, label %turn, label %store",
+        "turn:",
+        *_add(kind, size, lanes, m),
+        "%k.next = add i64 %k, 1", "%over.next = add i64 %over, %step",
         f"%b.next = getelementptr {kind}, ptr %b, i64 {VECTORS * lanes}",
         "br label %look",
         "store:", "br i1 %fits, label %whole, label %part",
@@ -71,25 +61,29 @@ def block(kind: str, size: int, lanes: int, m: int) -> str:
     ])  # fmt: skip
 
 
-def _add(kind: str, size: int, lanes: int, m: int, u: int, turn: str) -> list[str]:
-    """The products for k + u, added to the sums."""
-    vector, name = f"<{lanes} x {kind}>", f"{u}.{turn}"
+def _from(first: str, next_one: str) -> str:
+    """Where a value of the loop over k comes from."""
+    return f"[ {first}, %0 ], [ {first}, %load.whole ], [ {first}, %load.part ], [ {next_one}, %turn ]"
+
+
+def _add(kind: str, size: int, lanes: int, m: int) -> list[str]:
+    """The products for one k, added to the sums. (For two in a turn, LLVM would load all of both before it multiplies,
+    which is more than the registers hold.)"""
+    vector = f"<{lanes} x {kind}>"
     fma = f"call {vector} @llvm.fma.v{lanes}f{8 * size}"
-    lines = [f"%k.{name} = add i64 %k, {u}", f"%over.{name} = mul i64 %k.{name}, %step"]
+    lines = []
     for j in range(VECTORS):
-        lines += [f"%b{j}.{name}.at = getelementptr {kind}, ptr %b, i64 {(u * VECTORS + j) * lanes}",
-                  f"%b{j}.{name} = load {vector}, ptr %b{j}.{name}.at, align {size}"]  # fmt: skip
+        lines += [f"%b{j}.at = getelementptr {kind}, ptr %b, i64 {j * lanes}",
+                  f"%b{j} = load {vector}, ptr %b{j}.at, align {size}"]  # fmt: skip
     for i in range(m):
         lines += [
-            f"%a{i}.{name}.at = getelementptr i8, ptr %a{i}, i64 %over.{name}",
-            f"%a{i}.{name}.one = load {kind}, ptr %a{i}.{name}.at",
-            f"%a{i}.{name}.first = insertelement {vector} poison, {kind} %a{i}.{name}.one, i64 0",
-            f"%a{i}.{name} = shufflevector {vector} %a{i}.{name}.first, {vector} poison, "
-            f"<{lanes} x i32> zeroinitializer",
+            f"%a{i}.at = getelementptr i8, ptr %a{i}, i64 %over",
+            f"%a{i}.one = load {kind}, ptr %a{i}.at",
+            f"%a{i}.first = insertelement {vector} poison, {kind} %a{i}.one, i64 0",
+            f"%a{i}.all = shufflevector {vector} %a{i}.first, {vector} poison, <{lanes} x i32> zeroinitializer",
         ]
-        for j in range(VECTORS):
-            before = f"%s{i}.{j}" if u == 0 else f"%s{i}.{j}.{u - 1}.{turn}"
-            lines.append(f"%s{i}.{j}.{name} = {fma}({vector} %a{i}.{name}, {vector} %b{j}.{name}, {vector} {before})")
+        lines += [f"%s{i}.{j}.next = {fma}({vector} %a{i}.all, {vector} %b{j}, {vector} %s{i}.{j})" for j in
+                  range(VECTORS)]  # fmt: skip
     return lines
 
 

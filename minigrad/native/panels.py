@@ -9,6 +9,7 @@ column, as `weight.T` does, is transposed in registers, a square of numbers at a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from . import machine, threads
 Array = Any
 KINDS = {np.dtype(np.float32): ("float", 4), np.dtype(np.float64): ("double", 8)}
 VECTORS = 2  # of columns in a panel
+LINE = 64  # bytes of a cache line
 
 
 def width(dtype: Any) -> int:
@@ -29,6 +31,14 @@ def width(dtype: Any) -> int:
 def panels(shape: tuple[int, ...], dtype: Any) -> tuple[int, int, int]:
     """The shape of the packed form of a matrix (K, M): (panels, K, width)."""
     return -(-shape[1] // width(dtype)), shape[0], width(dtype)
+
+
+def room(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Memory for a packed matrix that begins with a cache line: a vector that lies on two takes twice as long."""
+    size = math.prod(shape)
+    memory = np.empty(size + LINE // int(dtype.itemsize), dtype)
+    start = -memory.ctypes.data % LINE // int(dtype.itemsize)
+    return memory[start : start + size].reshape(shape)
 
 
 def pack(matrix: Array, packed: Array) -> None:
