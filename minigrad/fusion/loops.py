@@ -11,6 +11,9 @@ which everything is computed once, and what is not a result never leaves the reg
     order "F"   rows lie side by side: for each column of the pieces, along the rows
     order "C"   columns lie side by side: for each row, along the columns of the pieces
 
+The turns of the outer loop are shared between threads (`native.threads`), each time in the same way: what a thread has
+computed is still in its cache when it reads it at the next step. A kernel with sums runs alone.
+
 Sizes are read when it is called: for other sizes of the same structure, the source is the same.
 """
 
@@ -22,7 +25,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..native import machine
+from ..native import machine, threads
 from .body import BYTES, Lanewise, Row, columns_of
 from .lanes import KINDS, Block
 from .structure import Unsuited, cuts_of, matrix, schedule_of
@@ -54,26 +57,43 @@ class Loops:
         self.counter: Iterator[int] = itertools.count()
         self.declared: dict[str, None] = {}
         self.reserved: list[str] = []  # memory for sums
-        body = self._body(outputs)
-        used = sorted({int(n) for n in re.findall(r"%size\.(\d+)", body)})
+        self.parts = 1 if any(s.op == "sum" for s in outputs) else threads.count()
+        self.work: list[str] = []
+        loops, checks = self._loops(outputs), "\n".join(self._checks())
+        source = f"{checks}\n{loops}"
+        used = sorted({int(n) for n in re.findall(r"%size\.(\d+)", source)})
         self.sizes = [self.rows, *used]
-        place = {n: k for k, n in enumerate(self.sizes) if k}
-        body = re.sub(r"%size\.(\d+)", lambda found: f"%n{place[int(found[1])]}", body)
-        sizes = ["%sizes.object = load ptr, ptr %arguments", _field("%sizes.field", "%sizes.object", machine.DATA),
-                 "%sizes = load ptr, ptr %sizes.field"]  # fmt: skip
-        for k in range(len(self.sizes)):
-            sizes += [f"%n{k}.at = getelementptr i64, ptr %sizes, i64 {k}", f"%n{k} = load i64, ptr %n{k}.at"]
-        self.source = "\n".join([
-            *self.declared, "declare ptr @PyLong_FromLongLong(i64)", "",
-            "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {", *self.reserved, *sizes, body, "}", "",
-        ])  # fmt: skip
+        self.source = self._whole(checks, loops)
 
     def block(self) -> Block:
         return Block(self.width, self.counter, self.declared)
 
+    def _whole(self, checks: str, loops: str) -> str:
+        """The source: @kernel checks its arguments, and shares out @part, the loops."""
+        place = {n: k for k, n in enumerate(self.sizes) if k}
+        sizes = ["%sizes.object = load ptr, ptr %arguments", _field("%sizes.field", "%sizes.object", machine.DATA),
+                 "%sizes = load ptr, ptr %sizes.field"]  # fmt: skip
+        for k in range(len(self.sizes)):
+            sizes += [f"%n{k}.at = getelementptr i64, ptr %sizes, i64 {k}", f"%n{k} = load i64, ptr %n{k}.at"]
+        numbered = lambda text: re.sub(r"%size\.(\d+)", lambda found: f"%n{place[int(found[1])]}", text)  # noqa: E731
+        loops, work = numbered(loops), numbered("\n".join(self.work))
+        names = sorted(set(re.findall(r"%(?:data\d+|stride\d+\.\d|n\d+)\b", loops)))
+        fields = [f"{'ptr' if name.startswith('%data') else 'i64'} {name}" for name in names]
+        shared = self.parts > 1
+        return "\n".join([
+            *self.declared, "declare ptr @PyLong_FromLongLong(i64)", threads.source() if shared else "",
+            "define internal void @part(ptr %argument, i64 %p) {", *self.reserved, *threads.loaded(fields), loops, "}",
+            "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
+            f"%argument = alloca [{max(len(fields), 1)} x i64]", *sizes, numbered(checks),
+            "go:", *threads.stored(fields), work,
+            f"call void @share(ptr @part, ptr %argument, i64 {self.parts}, i64 %work{len(self.work)})" if shared else
+            "call void @part(ptr %argument, i64 0)",
+            "ret ptr %answer", "}", "",
+        ])  # fmt: skip
+
     # ---- the arguments -------------------------------------------------------------------------------------------
 
-    def _body(self, outputs: Sequence[Symbol]) -> str:
+    def _loops(self, outputs: Sequence[Symbol]) -> str:
         pieces: dict[tuple[bool, int], list[tuple[Symbol, int]]] = {}  # of a loop: (whether along all rows, width)
         for symbol in outputs:
             over = symbol.args[0] if symbol.op == "sum" else symbol
@@ -81,8 +101,7 @@ class Loops:
             for start, stop in itertools.pairwise(sorted({0, columns, *self.cuts.get(over, ())})):
                 pieces.setdefault((rows != 1, stop - start), []).append((symbol, start))
         loops = [self._loop(k, *key, found) for k, (key, found) in enumerate(pieces.items())]
-        end = [f"loop{len(pieces)}:", "ret ptr %answer"]
-        return "\n".join([*self._checks(), *itertools.chain(*loops), *end])
+        return "\n".join(["br label %loop0", *itertools.chain(*loops), f"loop{len(pieces)}:", "ret void"])
 
     def _checks(self) -> list[str]:
         """Reading and checking the arrays: −1 is returned where one is not as expected, or which ones to copy."""
@@ -136,7 +155,7 @@ class Loops:
             *lines,
             f"%answer = call ptr @PyLong_FromLongLong(i64 {wanted[-1]})",
             f"%some = icmp ne i64 {wanted[-1]}, 0",
-            "br i1 %some, label %copy, label %loop0",
+            "br i1 %some, label %copy, label %go",
             "copy:",
             "ret ptr %answer",
             "refuse:",
@@ -160,13 +179,22 @@ class Loops:
             for symbol, start in pieces:
                 lanes.store(symbol, start)
         after = row.totals()
+        before = f"%work{k}" if k else "0"
+        self.work.append(
+            f"%numbers{k} = mul i64 {outer}, {inner}\n%work{k}.of = mul i64 %numbers{k}, {len(whole.block.lines)}\n"
+            f"%work{k + 1} = add i64 {before}, %work{k}.of"
+        )
         ramp = f"<{', '.join(f'i64 {n}' for n in range(W))}>"
         return [
             f"loop{k}:",
+            f"%first{k}.all = mul i64 {outer}, %p",
+            f"%first{k} = udiv i64 %first{k}.all, {self.parts}",
+            f"%end{k}.all = add i64 %first{k}.all, {outer}",
+            f"%end{k} = udiv i64 %end{k}.all, {self.parts}",
             f"br label %outer{k}",
             f"outer{k}:",
-            f"%outer{k}.n = phi i64 [ 0, %loop{k} ], [ %outer{k}.next, %after{k} ]",
-            f"%outer{k}.more = icmp slt i64 %outer{k}.n, {outer}",
+            f"%outer{k}.n = phi i64 [ %first{k}, %loop{k} ], [ %outer{k}.next, %after{k} ]",
+            f"%outer{k}.more = icmp slt i64 %outer{k}.n, %end{k}",
             f"br i1 %outer{k}.more, label %row{k}, label %loop{k + 1}",
             f"row{k}:",
             *row.block.lines,

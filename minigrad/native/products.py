@@ -2,7 +2,8 @@
 
     few    a few rows, again and again with the same matrix: what a recurrent network does at every step. BLAS lays the
            matrix out anew at each call, which costs as much as the product, and divides the work between threads in a
-           way that such shapes gain nothing from. The parts of the work are the panels
+           way that such shapes gain nothing from. The parts of the work are the panels; or, if a processor's cache
+           holds the matrix, as many rows for each thread, which computed what they are made of at the step before
     many   many rows. The parts are bands of rows that stay in the cache; rows that lie column by column, as in the
            gradient of a weight, are copied into it
 
@@ -25,6 +26,8 @@ Array = Any
 Product = Callable[[Array, Array, Array], int]
 DEPTH = 256  # values of k that a band is taken for at a time
 MANY = 160  # rows from which on bands are quicker than panels
+ROWS = 8  # of each thread, at least, where few rows are shared by rows
+CACHE = 5 << 18  # bytes of a matrix that a processor keeps
 
 
 def suited(rows: Array) -> Product:
@@ -67,7 +70,7 @@ def _source(how: str, kind: str, size: int) -> str:
              "i64 %chunk"]  # fmt: skip
     message = b"the result of a product must have rows without gaps\0"
     suffix = f"v{lanes}f{8 * size}"
-    part = _panel(kind, lanes) if how == "few" else _band(kind, size, lanes, how == "added")
+    part = _panel(kind, lanes) + "\n" + _rows(kind, lanes) if how == "few" else _band(kind, size, lanes, how == "added")
     return "\n".join([
         f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})",
         f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, <{lanes} x i1>)",
@@ -91,9 +94,9 @@ def _source(how: str, kind: str, size: int) -> str:
         "%N = add i64 %rows.size0, 0",
         *_chunk(),
         *threads.stored(given),
-        f"%parts = add i64 {'%packed.size0' if how == 'few' else '%bands'}, 0",
+        *(_divided(size) if how == "few" else ["%parts = add i64 %bands, 0"]),
         "%flat = mul i64 %rows.size0, %rows.size1", "%work = mul i64 %flat, %out.size1",
-        "call void @share(ptr @part, ptr %argument, i64 %parts, i64 %work)",
+        f"call void @share(ptr {'%part' if how == 'few' else '@part'}, ptr %argument, i64 %parts, i64 %work)",
         "%answer = call ptr @PyLong_FromLongLong(i64 0)",
         "ret ptr %answer",
         "}",
@@ -110,6 +113,18 @@ def _chunk() -> list[str]:
         f"%even = mul i64 %turns, {T}", "%even.less = sub i64 %even, 1", "%N.even = add i64 %N, %even.less",
         "%chunk = udiv i64 %N.even, %even",
         "%chunk.less = sub i64 %chunk, 1", "%N.chunk = add i64 %N, %chunk.less", "%bands = udiv i64 %N.chunk, %chunk",
+    ]  # fmt: skip
+
+
+def _divided(size: int) -> list[str]:
+    """How few rows are shared."""
+    T = threads.count()
+    return [
+        f"%are.rows = icmp uge i64 %N, {ROWS * T}",
+        "%numbers = mul i64 %rows.size1, %out.size1", f"%bytes = mul i64 %numbers, {size}",
+        f"%is.kept = icmp ule i64 %bytes, {CACHE}", "%by.rows = and i1 %are.rows, %is.kept",
+        "%part = select i1 %by.rows, ptr @some.rows, ptr @part",
+        f"%parts = select i1 %by.rows, i64 {T}, i64 %packed.size0",
     ]  # fmt: skip
 
 
@@ -157,6 +172,34 @@ def _panel(kind: str, lanes: int) -> str:
         "call void @blocks(ptr %rows, i64 %N, i64 %rows.stride, i64 %rows.step, ptr %panel, ptr %to, i64 %out.stride, "
         "i64 %K, i64 %left, i1 false)",
         "ret void", "}",
+    ])  # fmt: skip
+
+
+def _rows(kind: str, lanes: int) -> str:
+    """The part p of few rows: as many for each thread, with all panels."""
+    T = threads.count()
+    return "\n".join([
+        "define internal void @some.rows(ptr %argument, i64 %p) {",
+        *threads.loaded(FIELDS),
+        "%first.all = mul i64 %N, %p", f"%first = udiv i64 %first.all, {T}",
+        "%end.all = add i64 %first.all, %N", f"%last = udiv i64 %end.all, {T}", "%n = sub i64 %last, %first",
+        "%skip = mul i64 %first, %rows.stride", "%these = getelementptr i8, ptr %rows, i64 %skip",
+        "%out.skip = mul i64 %first, %out.stride", "%these.out = getelementptr i8, ptr %out, i64 %out.skip",
+        "br label %look",
+        "look:",
+        "%q = phi i64 [ 0, %0 ], [ %q.next, %do ]",
+        "%more = icmp ult i64 %q, %panels",
+        "br i1 %more, label %do, label %end",
+        "do:",
+        f"%column = mul i64 %q, {VECTORS * lanes}",
+        "%depth = mul i64 %column, %K", f"%panel = getelementptr {kind}, ptr %packed, i64 %depth",
+        f"%to = getelementptr {kind}, ptr %these.out, i64 %column",
+        "%left = sub i64 %M, %column",
+        "call void @blocks(ptr %these, i64 %n, i64 %rows.stride, i64 %rows.step, ptr %panel, ptr %to, i64 %out.stride, "
+        "i64 %K, i64 %left, i1 false)",
+        "%q.next = add i64 %q, 1",
+        "br label %look",
+        "end:", "ret void", "}",
     ])  # fmt: skip
 
 
