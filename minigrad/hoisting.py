@@ -52,43 +52,50 @@ class Hoisted:
         return self.laid_out
 
 
-def times(rows: Array, matrix: Array) -> Array:
-    """The product of two matrices, of which a loop may use the second one again."""
+def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
+    """The product of two matrices, of which a loop may use the second one again; plus `start` (M,) in every row."""
     mode = current_mode()
     hoisted = mode.hoisted
     if hoisted is None or rows.shape[0] < 2 or not mode.fast:  # one row is quick in all layouts
-        return product(rows, matrix)
+        return product(rows, matrix, start)
     strides = matrix.strides
     by_column = strides[0] < strides[1]
     owner = matrix.base if by_column else matrix
     if owner is None or (by_column and owner.shape != matrix.shape[::-1]):
-        return product(rows, matrix)
+        return product(rows, matrix, start)
     key = (id(owner), by_column)
     found = hoisted.get(key)
     if found is None:  # by weak reference: a loop may make another matrix at every step
         found = hoisted[key] = Hoisted(matrix, hoisted.watch(key, owner))
     if found.packs and (not _fits(rows, matrix) or (rows.shape[0] >= products.MANY and _is_large(rows, matrix))):
-        return rows @ matrix
+        return _plain(rows, matrix, start)
     laid_out = found.get(matrix, rows.shape[0])
     if laid_out is None:
-        return rows @ matrix
-    return _multiplied(rows, laid_out, matrix) if found.packs else rows @ laid_out
+        return _plain(rows, matrix, start)
+    return _multiplied(rows, laid_out, matrix, start) if found.packs else _plain(rows, laid_out, start)
 
 
-def product(rows: Array, matrix: Array) -> Array:
-    """The product of two matrices."""
+def product(rows: Array, matrix: Array, start: Array | None = None) -> Array:
+    """The product of two matrices, plus `start` (M,) in every row."""
     if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix):
-        return rows @ matrix
+        return _plain(rows, matrix, start)
     if not _fits(rows, matrix) or _is_large(rows, matrix):
-        return rows @ matrix
-    return _multiplied(rows, _packed(matrix), matrix)
+        return _plain(rows, matrix, start)
+    return _multiplied(rows, _packed(matrix), matrix, start)
+
+
+def _plain(rows: Array, matrix: Array, start: Array | None) -> Array:
+    result = rows @ matrix
+    if start is not None:
+        result += start
+    return result
 
 
 def add_product(total: Array, rows: Array, matrix: Array) -> None:
     """total += rows @ matrix."""
     fits = _fits(rows, matrix) and total.dtype is rows.dtype and total.strides[1] == total.dtype.itemsize
     if fits and current_mode().fast and packs(matrix):
-        _into(products.added(rows.dtype), rows, _packed(matrix), total)
+        _into(products.added(rows.dtype), (rows, _packed(matrix)), total)
     else:
         total += rows @ matrix
 
@@ -109,13 +116,19 @@ def _packed(matrix: Array) -> Array:
         packed = panels.room(shape, matrix.dtype)
     else:
         packed = np.empty_like(matrix, shape=shape, order="C")
-    _into(panels.pack, matrix, packed)
+    _into(panels.pack, (matrix,), packed)
     return packed
 
 
-def _multiplied(rows: Array, packed: Array, matrix: Array) -> Array:
+def _multiplied(rows: Array, packed: Array, matrix: Array, start: Array | None) -> Array:
     result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
-    _into(products.suited(rows), rows, packed, result)
+    if start is None:
+        _into(products.suited(rows), (rows, packed), result)
+    elif start.dtype is rows.dtype and start.shape == result.shape[1:] and start.strides[0] == start.dtype.itemsize:
+        _into(products.suited(rows), (rows, packed), result, start)
+    else:
+        _into(products.suited(rows), (rows, packed), result)
+        result += start
     return result
 
 
@@ -135,10 +148,10 @@ def _on_numpy(array: Array) -> bool:
     return type(array) is np.ndarray or (backend.is_recorded(array) and backend.on_cpu(array))
 
 
-def _into(function: Any, *arguments: Array) -> None:
-    """Call a function that writes into its last argument; in a recording, as one operation."""
-    if type(arguments[-1]) is np.ndarray:
-        function(*arguments)
+def _into(function: Any, operands: tuple[Array, ...], target: Array, *more: Array) -> None:
+    """Call a function that writes into a target, which follows its operands; in a recording, as one operation."""
+    if type(target) is np.ndarray:
+        function(*operands, target, *more)
     else:
-        kind: Any = backend.backend_of(arguments[-1])
-        kind.call(function, arguments, arguments[-1:])
+        kind: Any = backend.backend_of(target)
+        kind.call(function, (*operands, target, *more), (target,))

@@ -189,7 +189,5 @@ def linear_cross_entropy(
     x: Array, weight: Array, bias: Array | None, targets: Array, a: Array | None = None, b: Array | None = None
 ) -> tuple[Array, Array]:
     """ℓ and s of each row of logits x Wᵀ + bias, for x (R, D), W (C, D) and bias (C,); the rest as `cross_entropy`."""
-    z = product(x, weight.T)  # (R, C)
-    if bias is not None:
-        z += bias
+    z = product(x, weight.T, bias)  # (R, C)
     return _softmax_losses(z, targets, a, b), z

@@ -75,7 +75,10 @@ class Loops:
                  "%sizes = load ptr, ptr %sizes.field"]  # fmt: skip
         for k in range(len(self.sizes)):
             sizes += [f"%n{k}.at = getelementptr i64, ptr %sizes, i64 {k}", f"%n{k} = load i64, ptr %n{k}.at"]
-        numbered = lambda text: re.sub(r"%size\.(\d+)", lambda found: f"%n{place[int(found[1])]}", text)  # noqa: E731
+
+        def numbered(text: str) -> str:
+            return re.sub(r"%size\.(\d+)", lambda found: f"%n{place[int(found[1])]}", text)
+
         loops, work = numbered(loops), numbered("\n".join(self.work))
         names = sorted(set(re.findall(r"%(?:data\d+|stride\d+\.\d|n\d+)\b", loops)))
         fields = [f"{'ptr' if name.startswith('%data') else 'i64'} {name}" for name in names]

@@ -14,8 +14,8 @@ def rows_of() -> int:
 
 
 def block(kind: str, size: int, lanes: int, m: int) -> str:
-    """@block.m: m rows with one panel. The sums over k stand in m × VECTORS registers; with %add, they go on from what
-    the result is already.
+    """@block.m: m rows with one panel. The sums over k stand in m × VECTORS registers; with %add, they begin with what
+    is at %from: the result so far, or the same row for all.
 
     The last panel has fewer columns `left` than a whole one; only those are written.
     """
@@ -23,10 +23,15 @@ def block(kind: str, size: int, lanes: int, m: int) -> str:
     sums = [(i, j) for i in range(m) for j in range(VECTORS)]
     places = [f"%to{i} = getelementptr i8, ptr %to, i64 %to.skip{i}" for i in range(m)]
     places = [f"%to.skip{i} = mul i64 %to.stride, {i}\n{line}" for i, line in enumerate(places)]
+    places += [
+        f"%from.skip{i} = mul i64 %from.stride, {i}\n%from{i} = getelementptr i8, ptr %from, i64 %from.skip{i}"
+        for i in range(m)
+    ]
+    places += [f"%begin{i}.{j} = getelementptr {kind}, ptr %from{i}, i64 {j * lanes}" for i, j in sums]
     places += [f"%at{i}.{j} = getelementptr {kind}, ptr %to{i}, i64 {j * lanes}" for i, j in sums]
     return "\n".join([
         f"define internal void @block.{m}(ptr %rows, i64 %stride, i64 %step, ptr %panel, ptr %to, i64 %to.stride, "
-        "i64 %K, i64 %left, i1 %add) {",
+        "i64 %K, i64 %left, i1 %add, ptr %from, i64 %from.stride) {",
         *[f"%a{i}.skip = mul i64 %stride, {i}\n%a{i} = getelementptr i8, ptr %rows, i64 %a{i}.skip" for i in range(m)],
         *places,
         f"%fits = icmp sge i64 %left, {VECTORS * lanes}",
@@ -34,10 +39,10 @@ def block(kind: str, size: int, lanes: int, m: int) -> str:
         "br i1 %add, label %go.on, label %look",
         "go.on:", "br i1 %fits, label %load.whole, label %load.part",
         "load.whole:",
-        *[f"%w{i}.{j} = load {vector}, ptr %at{i}.{j}, align {size}" for i, j in sums],
+        *[f"%w{i}.{j} = load {vector}, ptr %begin{i}.{j}, align {size}" for i, j in sums],
         "br label %look",
         "load.part:",
-        *[f"%p{i}.{j} = call {vector} @llvm.masked.load.{suffix}.p0(ptr %at{i}.{j}, i32 {size}, "
+        *[f"%p{i}.{j} = call {vector} @llvm.masked.load.{suffix}.p0(ptr %begin{i}.{j}, i32 {size}, "
           f"<{lanes} x i1> %written{j}, {vector} zeroinitializer)" for i, j in sums],
         "br label %look",
         "look:",

@@ -23,7 +23,7 @@ from .blocks import BAND, block, copied, rows_of
 from .panels import KINDS, VECTORS
 
 Array = Any
-Product = Callable[[Array, Array, Array], int]
+Product = Callable[..., int]
 DEPTH = 256  # values of k that a band is taken for at a time
 MANY = 160  # rows from which on bands are quicker than panels
 ROWS = 8  # of each thread, at least, where few rows are shared by rows
@@ -39,6 +39,7 @@ def suited(rows: Array) -> Product:
 @functools.cache
 def few(dtype: Any) -> Product:
     """A function of (rows, packed, result): rows (N, K) times the packed matrix, written into the result (N, M).
+    With a fourth array (M,), every row of the result begins with that.
 
     The result has rows without gaps between their numbers; ValueError otherwise.
     """
@@ -53,12 +54,12 @@ def many(dtype: Any) -> Product:
 
 @functools.cache
 def added(dtype: Any) -> Product:
-    """The same, added to what the result is already: its sums go on where they were."""
+    """The same without a fourth array, added to what the result is already: its sums go on where they were."""
     return machine.compiled(_source("added", *KINDS[dtype]))
 
 
 FIELDS = ("ptr %rows", "i64 %rows.stride", "i64 %rows.step", "ptr %packed", "ptr %out", "i64 %out.stride", "i64 %N",
-          "i64 %K", "i64 %M", "i64 %panels", "i64 %chunk")  # fmt: skip
+          "i64 %K", "i64 %M", "i64 %panels", "i64 %chunk", "ptr %start")  # fmt: skip
 
 
 def _source(how: str, kind: str, size: int) -> str:
@@ -67,7 +68,7 @@ def _source(how: str, kind: str, size: int) -> str:
     most = rows_of()
     given = ["ptr %rows.data", "i64 %rows.stride0", "i64 %rows.stride1", "ptr %packed.data", "ptr %out.data",
              "i64 %out.stride0", "i64 %N", "i64 %rows.size1", "i64 %out.size1", "i64 %packed.size0",
-             "i64 %chunk"]  # fmt: skip
+             "i64 %chunk", "ptr %start"]  # fmt: skip
     message = b"the result of a product must have rows without gaps\0"
     suffix = f"v{lanes}f{8 * size}"
     part = _panel(kind, lanes) + "\n" + _rows(kind, lanes) if how == "few" else _band(kind, size, lanes, how == "added")
@@ -86,11 +87,20 @@ def _source(how: str, kind: str, size: int) -> str:
         f"%argument = alloca [{len(given)} x i64]",
         *machine.fields("rows", 0), *machine.fields("packed", 1), *machine.fields("out", 2),
         f"%dense = icmp eq i64 %out.stride1, {size}",
-        "br i1 %dense, label %go, label %refuse",
+        "br i1 %dense, label %look.start, label %refuse",
         "refuse:",
         f"call void @PyErr_SetString(ptr inttoptr (i64 {id(ValueError)} to ptr), ptr @message)",
         "ret ptr null",
+        "look.start:",
+        "%has.start = icmp eq i64 %count, 4",
+        "br i1 %has.start, label %read.start, label %go",
+        "read.start:",
+        "%start.place = getelementptr ptr, ptr %arguments, i64 3", "%start.object = load ptr, ptr %start.place",
+        f"%start.field = getelementptr i8, ptr %start.object, i64 {machine.DATA}",
+        "%start.data = load ptr, ptr %start.field",
+        "br label %go",
         "go:",
+        "%start = phi ptr [ null, %look.start ], [ %start.data, %read.start ]",
         "%N = add i64 %rows.size0, 0",
         *_chunk(),
         *threads.stored(given),
@@ -131,11 +141,12 @@ def _divided(size: int) -> list[str]:
 def _blocks(most: int) -> str:
     """Some rows with one panel, in blocks of nearly the same size: the first `larger` ones have a row more."""
     cases = " ".join(f"i64 {m}, label %block{m}" for m in range(1, most))
-    arguments = "i64 %stride, i64 %step, ptr %panel, ptr %to, i64 %to.stride, i64 %K, i64 %left, i1 %add"
-    calls = [
-        f"block{m}:\ncall void @block.{m}(ptr %row, {arguments.replace('%to,', '%row.to,')})\nbr label %after"
-        for m in range(1, most + 1)
-    ]
+    arguments = (
+        "i64 %stride, i64 %step, ptr %panel, ptr %to, i64 %to.stride, i64 %K, i64 %left, i1 %add, ptr %from, "
+        "i64 %from.stride"
+    )
+    here = arguments.replace("%to,", "%row.to,").replace("%from,", "%row.from,")
+    calls = [f"block{m}:\ncall void @block.{m}(ptr %row, {here})\nbr label %after" for m in range(1, most + 1)]
     return "\n".join([
         f"define internal void @blocks(ptr %rows, i64 %N, {arguments}) {{",
         f"%up = add i64 %N, {most - 1}", f"%count = udiv i64 %up, {most}",
@@ -145,6 +156,7 @@ def _blocks(most: int) -> str:
         "%n = phi i64 [ 0, %0 ], [ %n.next, %after ]",
         "%row = phi ptr [ %rows, %0 ], [ %row.next, %after ]",
         "%row.to = phi ptr [ %to, %0 ], [ %to.next, %after ]",
+        "%row.from = phi ptr [ %from, %0 ], [ %from.next, %after ]",
         "%more = icmp ult i64 %n, %count",
         "br i1 %more, label %choose, label %end",
         "choose:",
@@ -155,6 +167,7 @@ def _blocks(most: int) -> str:
         "%n.next = add i64 %n, 1",
         "%row.skip = mul i64 %m, %stride", "%row.next = getelementptr i8, ptr %row, i64 %row.skip",
         "%to.skip = mul i64 %m, %to.stride", "%to.next = getelementptr i8, ptr %row.to, i64 %to.skip",
+        "%from.skip = mul i64 %m, %from.stride", "%from.next = getelementptr i8, ptr %row.from, i64 %from.skip",
         "br label %look",
         "end:", "ret void", "}",
     ])  # fmt: skip
@@ -167,10 +180,10 @@ def _panel(kind: str, lanes: int) -> str:
         *threads.loaded(FIELDS),
         f"%column = mul i64 %p, {VECTORS * lanes}",
         "%depth = mul i64 %column, %K", f"%panel = getelementptr {kind}, ptr %packed, i64 %depth",
-        f"%to = getelementptr {kind}, ptr %out, i64 %column",
-        "%left = sub i64 %M, %column",
+        f"%to = getelementptr {kind}, ptr %out, i64 %column", f"%from = getelementptr {kind}, ptr %start, i64 %column",
+        "%left = sub i64 %M, %column", "%add = icmp ne ptr %start, null",
         "call void @blocks(ptr %rows, i64 %N, i64 %rows.stride, i64 %rows.step, ptr %panel, ptr %to, i64 %out.stride, "
-        "i64 %K, i64 %left, i1 false)",
+        "i64 %K, i64 %left, i1 %add, ptr %from, i64 0)",
         "ret void", "}",
     ])  # fmt: skip
 
@@ -194,9 +207,10 @@ def _rows(kind: str, lanes: int) -> str:
         f"%column = mul i64 %q, {VECTORS * lanes}",
         "%depth = mul i64 %column, %K", f"%panel = getelementptr {kind}, ptr %packed, i64 %depth",
         f"%to = getelementptr {kind}, ptr %these.out, i64 %column",
-        "%left = sub i64 %M, %column",
+        f"%from = getelementptr {kind}, ptr %start, i64 %column",
+        "%left = sub i64 %M, %column", "%add = icmp ne ptr %start, null",
         "call void @blocks(ptr %these, i64 %n, i64 %rows.stride, i64 %rows.step, ptr %panel, ptr %to, i64 %out.stride, "
-        "i64 %K, i64 %left, i1 false)",
+        "i64 %K, i64 %left, i1 %add, ptr %from, i64 0)",
         "%q.next = add i64 %q, 1",
         "br label %look",
         "end:", "ret void", "}",
@@ -226,7 +240,10 @@ def _band(kind: str, size: int, lanes: int, added: bool) -> str:
         f"%is.deepest = icmp ult i64 %K.rest, {DEPTH}",
         f"%depth = select i1 %is.deepest, i64 %K.rest, i64 {DEPTH}",
         f"%k.next = add i64 %k, {DEPTH}",
-        "%add = " + ("icmp uge i64 %k, 0" if added else "icmp ne i64 %k, 0"),
+        "%goes.on = " + ("icmp uge i64 %k, 0" if added else "icmp ne i64 %k, 0"),
+        "%has.start = icmp ne ptr %start, null", "%add = or i1 %goes.on, %has.start",
+        "%origin.at = select i1 %goes.on, ptr %band.out, ptr %start",
+        "%origin.stride = select i1 %goes.on, i64 %out.stride, i64 0",
         "%from.skip = mul i64 %k, %rows.step", "%from = getelementptr i8, ptr %band, i64 %from.skip",
         "br i1 %dense, label %begin, label %lay.out",
         "lay.out:",
@@ -245,11 +262,12 @@ def _band(kind: str, size: int, lanes: int, added: bool) -> str:
         f"%inside = mul i64 %k, {VECTORS * lanes}", "%panel.at = add i64 %panel.skip, %inside",
         f"%panel.data = getelementptr {kind}, ptr %packed, i64 %panel.at",
         f"%to = getelementptr {kind}, ptr %band.out, i64 %column",
+        f"%origin = getelementptr {kind}, ptr %origin.at, i64 %column",
         "%left = sub i64 %M, %column",
         "br i1 %dense, label %as.it.is, label %as.copied",
         "as.it.is:",
         "call void @blocks(ptr %source, i64 %n, i64 %rows.stride, i64 %rows.step, ptr %panel.data, ptr %to, "
-        "i64 %out.stride, i64 %depth, i64 %left, i1 %add)",
+        "i64 %out.stride, i64 %depth, i64 %left, i1 %add, ptr %origin, i64 %origin.stride)",
         "br label %panel.end",
         "as.copied:",  # block after block, with all rows of a k side by side
         "br label %each",
@@ -261,11 +279,13 @@ def _band(kind: str, size: int, lanes: int, added: bool) -> str:
         f"%b.next = add i64 %b, {most}",
         "%b.rest = sub i64 %n, %b",
         f"%b.is.last = icmp ult i64 %b.rest, {most}", f"%b.n = select i1 %b.is.last, i64 %b.rest, i64 {most}",
+        "%b.origin.skip = mul i64 %b, %origin.stride", "%b.origin = getelementptr i8, ptr %origin, i64 %b.origin.skip",
         "%b.skip = mul i64 %b, %depth", f"%b.from = getelementptr {kind}, ptr %copy, i64 %b.skip",
         "%b.to.skip = mul i64 %b, %out.stride", "%b.to = getelementptr i8, ptr %to, i64 %b.to.skip",
         f"switch i64 %b.n, label %each{most} [ {' '.join(f'i64 {m}, label %each{m}' for m in range(1, most))} ]",
         *[f"each{m}:\ncall void @block.{m}(ptr %b.from, i64 {size}, i64 {most * size}, ptr %panel.data, ptr %b.to, "
-          "i64 %out.stride, i64 %depth, i64 %left, i1 %add)\nbr label %each.end" for m in range(1, most + 1)],
+          "i64 %out.stride, i64 %depth, i64 %left, i1 %add, ptr %b.origin, i64 %origin.stride)\nbr label %each.end"
+          for m in range(1, most + 1)],
         "each.end:", "br label %each",
         "panel.end:",
         "%q.next = add i64 %q, 1",

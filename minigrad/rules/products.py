@@ -99,9 +99,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x must have rows of {weight.shape[-1]} numbers for a weight of shape {weight.shape}")
-    y = times(flat(x), weight.T)
-    if bias is not None:
-        y += bias
+    y = times(flat(x), weight.T, bias)
     return y.reshape((*x.shape[:-1], weight.shape[0]))
 
 

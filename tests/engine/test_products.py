@@ -36,11 +36,11 @@ def vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         function.cache_clear()
 
 
-def multiplied(how: str, rows: Any, matrix: Any) -> Any:
+def multiplied(how: str, rows: Any, matrix: Any, *start: Any) -> Any:
     packed = np.full(panels.panels(matrix.shape, matrix.dtype), np.nan, matrix.dtype)
     panels.pack(matrix, packed)
     out = np.full((len(rows), matrix.shape[1]), np.nan, rows.dtype)
-    getattr(products, how)(rows.dtype)(rows, packed, out)
+    getattr(products, how)(rows.dtype)(rows, packed, out, *start)
     return out
 
 
@@ -58,6 +58,9 @@ def check(how: str, rows: Any, matrix: Any) -> None:
     sizes = np.abs(rows.astype(np.longdouble)) @ np.abs(matrix.astype(np.longdouble))
     bound = rows.shape[1] * np.finfo(rows.dtype).eps * sizes  # Higham 2002, (3.5), with twice its constant
     assert (np.abs(multiplied(how, rows, matrix) - exact) <= bound).all()
+    start = np.linspace(-2, 3, matrix.shape[1], dtype=rows.dtype)
+    bound = (rows.shape[1] + 1) * np.finfo(rows.dtype).eps * (sizes + np.abs(start))
+    assert (np.abs(multiplied(how, rows, matrix, start) - exact - start) <= bound).all()
 
 
 @pytest.mark.parametrize("how", KERNELS)
