@@ -3,7 +3,7 @@
 A recurrent network multiplies a few rows with the same matrix at every step. Inside a loop, of `mg.steps` or of
 backward, the matrix is laid out once in the order in which such a product reads it, and all steps take that: in panels
 for a kernel of our own (`native.products`), or, without compiled kernels, a weight (H, D) of PyTorch's layout, which is
-used as `x @ weight.T`, row by row at its second use.
+used as `x @ weight.T`, row by row at its second use. Sums of many rows, too, have a kernel.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy as np
 
 from . import backend
 from .modes import current_mode
-from .native import machine, panels, products
+from .native import machine, panels, products, sums
 from .tape import WRITES
 
 Array = Any
 LARGEST = 7 << 19  # numbers in rows or result, half of it in the matrix, of many rows: beyond, BLAS is quicker
+SHARED = 1 << 14  # numbers: fewer are added up by NumPy
 WORTHWHILE = 16  # rows: for fewer, a matrix that is used once is not laid out
 
 
@@ -98,6 +99,15 @@ def add_product(total: Array, rows: Array, matrix: Array) -> None:
         _into(products.added(rows.dtype), (rows, _packed(matrix)), total)
     else:
         total += rows @ matrix
+
+
+def sum_of_rows(rows: Array) -> Array:
+    """rows (N, M), added up: (M,)."""
+    if current_mode().fast and rows.size >= SHARED and rows.strides[1] == rows.dtype.itemsize and packs(rows):
+        result = np.empty_like(rows, shape=(1, rows.shape[1]), order="C")
+        _into(sums.of_rows(rows.dtype), (rows,), result)
+        return result[0]
+    return np.sum(rows, axis=0)
 
 
 def _fits(rows: Array, matrix: Array) -> bool:

@@ -5,4 +5,5 @@ threads   a pool of threads that share the parts of a piece of work
 panels    a matrix as products read it
 blocks    the innermost part of a product
 products  products of matrices
+sums      sums of rows
 """

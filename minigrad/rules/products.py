@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import dispatch
 from ..gradients import Products
-from ..hoisting import times
+from ..hoisting import sum_of_rows, times
 from ..modes import current_mode
 from ..primitives import Elementwise
 from ..tensors import Tensor
@@ -88,7 +88,7 @@ def linear_input(g: Any, weight: Any) -> Any:
 
 def linear_bias(g: Any) -> Any:
     """g, summed over all rows."""
-    return np.sum(g, axis=tuple(range(len(g.shape) - 1)))
+    return np.sum(g, axis=tuple(range(len(g.shape) - 1))) if isinstance(g, Tensor) else sum_of_rows(flat(g))
 
 
 @operation(x=linear_input, weight=lambda g, x: gathered(flat(g), flat(x)), bias=linear_bias)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.native import machine, panels, products
+from minigrad.native import machine, panels, products, sums
 
 pytestmark = pytest.mark.skipif(not machine.available(), reason="needs llvmlite, of the extra `fast`")
 
@@ -195,3 +195,16 @@ def test_layers_use_them(monkeypatch: pytest.MonkeyPatch, rng: Any) -> None:
         s = np.tanh(mg.linear(s, W))
     s.sum().backward()
     assert used == [("few", (30, 20))] * 6 + [("few", (30, 20))] * 5 + [("few", (20, 180))]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_sums_of_rows_are_those_of_numpy(vectors: int, dtype: Any) -> None:
+    rng = np.random.default_rng(vectors)
+    sums.of_rows.cache_clear()
+    for N, M in ((0, 3), (1, 1), (2, 5), (5, 16), (7, 33), (1000, 17), (333, 400)):
+        for rows in (rng.standard_normal((N, M)), rng.standard_normal((2 * N, M + 3))[::2, 1:-2]):
+            rows = rows.astype(dtype, copy=False) if rows.flags.c_contiguous else laid_out(rows.astype(dtype), "gaps")
+            out = np.full((1, M), np.nan, dtype)
+            sums.of_rows(np.dtype(dtype))(rows, out)
+            np.testing.assert_array_equal(out[0], np.add.reduce(rows, axis=0))
+    sums.of_rows.cache_clear()
