@@ -117,7 +117,8 @@ def _fits(rows: Array, matrix: Array) -> bool:
 
 
 def _is_large(rows: Array, matrix: Array) -> bool:
-    return bool(max(rows.size, 2 * matrix.size, rows.shape[0] * matrix.shape[1]) > LARGEST)
+    size = max(rows.size, 2 * matrix.size, rows.shape[0] * matrix.shape[1])
+    return bool(size > LARGEST and not products.wide(rows, matrix.shape[1]))
 
 
 def _packed(matrix: Array) -> Array:
@@ -133,11 +134,11 @@ def _packed(matrix: Array) -> Array:
 def _multiplied(rows: Array, packed: Array, matrix: Array, start: Array | None) -> Array:
     result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
     if start is None:
-        _into(products.suited(rows), (rows, packed), result)
+        _into(products.suited(rows, matrix.shape[1]), (rows, packed), result)
     elif start.dtype is rows.dtype and start.shape == result.shape[1:] and start.strides[0] == start.dtype.itemsize:
-        _into(products.suited(rows), (rows, packed), result, start)
+        _into(products.suited(rows, matrix.shape[1]), (rows, packed), result, start)
     else:
-        _into(products.suited(rows), (rows, packed), result)
+        _into(products.suited(rows, matrix.shape[1]), (rows, packed), result)
         result += start
     return result
 

@@ -82,7 +82,7 @@ class Loops:
         loops, work = numbered(loops), numbered("\n".join(self.work))
         names = sorted(set(re.findall(r"%(?:data\d+|stride\d+\.\d|n\d+)\b", loops)))
         fields = [f"{'ptr' if name.startswith('%data') else 'i64'} {name}" for name in names]
-        shared = self.parts > 1
+        shared = self.parts > 1 and bool(self.work)
         return "\n".join([
             *self.declared, "declare ptr @PyLong_FromLongLong(i64)", threads.source() if shared else "",
             "define internal void @part(ptr %argument, i64 %p) {", *self.reserved, *threads.loaded(fields), loops, "}",

@@ -30,10 +30,16 @@ ROWS = 8  # of each thread, at least, where few rows are shared by rows
 CACHE = 5 << 18  # bytes of a matrix that a processor keeps
 
 
-def suited(rows: Array) -> Product:
-    """The quicker one for these rows."""
+def suited(rows: Array, columns: int) -> Product:
+    """The quicker one for these rows and a matrix of so many columns."""
     dense = rows.strides[1] == rows.dtype.itemsize or rows.shape[1] <= DEPTH
-    return few(rows.dtype) if rows.shape[0] < MANY and dense else many(rows.dtype)
+    return few(rows.dtype) if dense and (rows.shape[0] < MANY or wide(rows, columns)) else many(rows.dtype)
+
+
+def wide(rows: Array, columns: int) -> bool:
+    """Whether rows that a processor's cache holds are multiplied with a matrix that it does not hold: each panel is
+    then read once, and used for all rows."""
+    return bool(rows.nbytes <= CACHE < rows.shape[1] * columns * rows.itemsize)
 
 
 @functools.cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
+from ..backend import is_array
+from ..tensors import Tensor
 from ..vocabulary import composed, elementwise, operation
 from .elementwise import chosen
 
@@ -175,9 +178,22 @@ def softmax(x: Array, axis: Any = -1) -> Array:
 @operation(x=lambda g, y, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True))
 def log_softmax(x: Array, axis: Any = -1) -> Array:
     """x − log Σ exp(x) along an axis (the last) or several."""
-    z = x - _largest(x, axis)
+    m = _largest(x, axis)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
+        if axis not in (-1, len(x.shape) - 1) or len(x.shape) != 2 or not is_array(x):
+            z = x - m
+            return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
+        exp_of_difference, twice_less = _of_rows()
+        total = np.log(np.sum(exp_of_difference(Tensor(x), Tensor(m)).data, axis=-1, keepdims=True))
+        return twice_less(Tensor(x), Tensor(m), Tensor(total)).data
+
+
+@functools.cache
+def _of_rows() -> tuple[Any, Any]:
+    """exp(x − m) and (x − m) − l: fused, they are one pass each, which threads share."""
+    from ..fusion import fuse  # which has its gradients from these rules
+
+    return fuse(lambda x, m: np.exp(x - m)), fuse(lambda x, m, l: (x - m) - l)
 
 
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
