@@ -13,11 +13,12 @@ def rows_of() -> int:
     return 12 if machine.vector_bytes() == 64 else 6
 
 
-def block(kind: str, size: int, lanes: int, m: int) -> str:
+def block(kind: str, size: int, lanes: int, m: int, ahead: int = 0) -> str:
     """@block.m: m rows with one panel. The sums over k stand in m × VECTORS registers; with %add, they begin with what
     is at %from: the result so far, or the same row for all.
 
-    The last panel has fewer columns `left` than a whole one; only those are written.
+    The last panel has fewer columns `left` than a whole one; only those are written. Meanwhile the panel that lies
+    `ahead` panels after this one is called into the cache.
     """
     vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
     sums = [(i, j) for i in range(m) for j in range(VECTORS)]
@@ -34,7 +35,7 @@ def block(kind: str, size: int, lanes: int, m: int) -> str:
         "i64 %K, i64 %left, i1 %add, ptr %from, i64 %from.stride) {",
         *[f"%a{i}.skip = mul i64 %stride, {i}\n%a{i} = getelementptr i8, ptr %rows, i64 %a{i}.skip" for i in range(m)],
         *places,
-        f"%fits = icmp sge i64 %left, {VECTORS * lanes}",
+        f"%fits = icmp sge i64 %left, {VECTORS * lanes}", f"%far = mul i64 %K, {ahead * VECTORS * lanes * size}",
         *_written(lanes),
         "br i1 %add, label %go.on, label %look",
         "go.on:", "br i1 %fits, label %load.whole, label %load.part",
@@ -53,6 +54,7 @@ def block(kind: str, size: int, lanes: int, m: int) -> str:
         "%more = icmp ult i64 %k, %K",
         "br i1 %more, label %turn, label %store",
         "turn:",
+        *(_called(kind, lanes) if ahead else []),
         *_add(kind, size, lanes, m),
         "%k.next = add i64 %k, 1", "%over.next = add i64 %over, %step",
         f"%b.next = getelementptr {kind}, ptr %b, i64 {VECTORS * lanes}",
@@ -89,6 +91,15 @@ def _add(kind: str, size: int, lanes: int, m: int) -> list[str]:
         ]
         lines += [f"%s{i}.{j}.next = {fma}({vector} %a{i}.all, {vector} %b{j}, {vector} %s{i}.{j})" for j in
                   range(VECTORS)]  # fmt: skip
+    return lines
+
+
+def _called(kind: str, lanes: int) -> list[str]:
+    """What another panel has for this k, called from memory."""
+    lines = ["%there = getelementptr i8, ptr %b, i64 %far"]
+    for j in range(VECTORS):
+        lines += [f"%there{j} = getelementptr {kind}, ptr %there, i64 {j * lanes}",
+                  f"call void @llvm.prefetch.p0(ptr %there{j}, i32 0, i32 2, i32 1)"]  # fmt: skip
     return lines
 
 

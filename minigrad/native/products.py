@@ -86,7 +86,7 @@ def _source(how: str, kind: str, size: int) -> str:
         "declare ptr @PyLong_FromLongLong(i64)", "declare void @PyErr_SetString(ptr, ptr)",
         f'@message = private constant [{len(message)} x i8] c"{message[:-1].decode()}\\00"',
         threads.source(),
-        *[block(kind, size, lanes, m) for m in range(1, most + 1)],
+        *[block(kind, size, lanes, m, -threads.count() if how == "few" else 0) for m in range(1, most + 1)],
         _blocks(most),
         part,
         "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
