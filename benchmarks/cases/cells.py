@@ -11,6 +11,7 @@ weights.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,8 @@ def on_minigrad(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Se
     return setup
 
 
-def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Setup:
-    """`compiled` is torch.compile of the step. (That of a loop of 50 steps takes minutes.)"""
+def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: str = "") -> Setup:
+    """`compiled` is what torch.compile gets: the "step", or the whole "loop". (For 50 steps, that takes minutes.)"""
 
     def setup() -> Call:
         import torch
@@ -133,10 +134,12 @@ def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Setup
 
         torch._dynamo.config.recompile_limit = 64  # one for each size
         compiled_one = torch.compile(one)
+        step = (lambda f, x, state, *U: compiled_one(x, state, *U)) if compiled == "step" else None
+        whole = partial(loop, f, kind, zeros, step=step)
+        run = torch.compile(whole) if compiled == "loop" else whole
 
         def call() -> list[Any]:
-            step = (lambda f, x, state, *U: compiled_one(x, state, *U)) if compiled else None
-            loop(f, kind, zeros, *leaves, step=step).backward(start)
+            run(*leaves).backward(start)
             return take_grads(leaves)
 
         return call
@@ -250,11 +253,13 @@ def sides(kind: str, size: tuple[int, int, int, int]) -> dict[str, Setup]:
     found = {
         "minigrad, compiled": on_minigrad(kind, *size, compiled=True),
         "minigrad": on_minigrad(kind, *size, compiled=False),
-        "torch, loop": on_torch(kind, *size, compiled=False),
-        "torch.compile of the step, in a loop": on_torch(kind, *size, compiled=True),
+        "torch, loop": on_torch(kind, *size),
+        "torch.compile of the step, in a loop": on_torch(kind, *size, compiled="step"),
         "jax.jit, lax.scan": on_jax(kind, *size),
         "autograd": on_autograd(kind, *size),
     }
+    if size[1] <= 20:
+        found["torch.compile of the loop"] = on_torch(kind, *size, compiled="loop")
     if kind == "LSTM cell" and size[0] == 16:  # a call takes long
         found["dezero"] = on_dezero(kind, *size)
     return found
