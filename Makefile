@@ -26,7 +26,7 @@ check: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/python docs/make_vocabulary.py --check
 	$(BIN)/python -m pytest tests/parity tests/browser tests/engine/test_compiled.py tests/engine/test_fusion.py \
-		tests/engine/test_products.py tests/engine/test_hoisting.py tests/engine/test_replay.py \
+		tests/engine/test_products.py tests/engine/test_hoisting.py tests/engine/test_replay.py tests/nn \
 		tests/nlp/test_word2vec_compiled.py tests/nlp/test_word_vectors.py -q
 
 # Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
