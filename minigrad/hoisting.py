@@ -15,7 +15,7 @@ import numpy as np
 
 from . import backend
 from .modes import current_mode
-from .native import machine, panels, products, sums
+from .native import machine, panels, products, single, sums
 from .tape import WRITES
 
 Array = Any
@@ -78,6 +78,8 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
 
 def product(rows: Array, matrix: Array, start: Array | None = None) -> Array:
     """The product of two matrices, plus `start` (M,) in every row."""
+    if rows.shape[0] == 1 and _reads_on(rows, matrix) and current_mode().fast and packs(matrix):
+        return _started(single.times(rows.dtype), (rows, matrix), rows, matrix, start)
     if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix):
         return _plain(rows, matrix, start)
     if not _fits(rows, matrix) or _is_large(rows, matrix):
@@ -116,6 +118,14 @@ def _fits(rows: Array, matrix: Array) -> bool:
     return dtype is matrix.dtype and rows.size > 0 and dtype.itemsize in rows.strides
 
 
+def _reads_on(row: Array, matrix: Array) -> bool:
+    """Whether one row is multiplied with a matrix that lies column by column, both without gaps."""
+    dtype = row.dtype
+    size = dtype.itemsize
+    dense = row.strides[1] == size and matrix.strides[0] == size and matrix.strides[1] >= size * matrix.shape[0]
+    return dense and dtype is matrix.dtype
+
+
 def _is_large(rows: Array, matrix: Array) -> bool:
     size = max(rows.size, 2 * matrix.size, rows.shape[0] * matrix.shape[1])
     return bool(size > LARGEST and not products.wide(rows, matrix.shape[1]))
@@ -132,13 +142,18 @@ def _packed(matrix: Array) -> Array:
 
 
 def _multiplied(rows: Array, packed: Array, matrix: Array, start: Array | None) -> Array:
+    return _started(products.suited(rows, matrix.shape[1]), (rows, packed), rows, matrix, start)
+
+
+def _started(kernel: Any, operands: tuple[Array, Array], rows: Array, matrix: Array, start: Array | None) -> Array:
+    """What a kernel makes of its operands: the product of rows and matrix, which begins with `start`."""
     result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
     if start is None:
-        _into(products.suited(rows, matrix.shape[1]), (rows, packed), result)
+        _into(kernel, operands, result)
     elif start.dtype is rows.dtype and start.shape == result.shape[1:] and start.strides[0] == start.dtype.itemsize:
-        _into(products.suited(rows, matrix.shape[1]), (rows, packed), result, start)
+        _into(kernel, operands, result, start)
     else:
-        _into(products.suited(rows, matrix.shape[1]), (rows, packed), result)
+        _into(kernel, operands, result)
         result += start
     return result
 

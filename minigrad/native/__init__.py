@@ -5,5 +5,6 @@ threads   a pool of threads that share the parts of a piece of work
 panels    a matrix as products read it
 blocks    the innermost part of a product
 products  products of matrices
+single    one row times a weight
 sums      sums of rows
 """

@@ -154,3 +154,21 @@ def fields(name: str, number: int) -> list[str]:
             lines += [f"%{name}.{each}{axis}.place = getelementptr i64, ptr %{name}.{of}, i64 {axis}",
                       f"%{name}.{each}{axis} = load i64, ptr %{name}.{each}{axis}.place"]  # fmt: skip
     return lines
+
+
+def fourth(name: str) -> list[str]:
+    """Instructions that read the address of a fourth array's numbers; null if there are only three arrays."""
+    return [
+        f"%has.{name} = icmp eq i64 %count, 4",
+        f"br label %ask.{name}",
+        f"ask.{name}:",
+        f"br i1 %has.{name}, label %read.{name}, label %after.{name}",
+        f"read.{name}:",
+        f"%{name}.place = getelementptr ptr, ptr %arguments, i64 3",
+        f"%{name}.object = load ptr, ptr %{name}.place",
+        f"%{name}.field = getelementptr i8, ptr %{name}.object, i64 {DATA}",
+        f"%{name}.data = load ptr, ptr %{name}.field",
+        f"br label %after.{name}",
+        f"after.{name}:",
+        f"%{name} = phi ptr [ null, %ask.{name} ], [ %{name}.data, %read.{name} ]",
+    ]

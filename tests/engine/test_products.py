@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.native import machine, panels, products, sums
+from minigrad.native import machine, panels, products, single, sums
 
 pytestmark = pytest.mark.skipif(not machine.available(), reason="needs llvmlite, of the extra `fast`")
 
@@ -208,3 +208,20 @@ def test_sums_of_rows_are_those_of_numpy(vectors: int, dtype: Any) -> None:
             sums.of_rows(np.dtype(dtype))(rows, out)
             np.testing.assert_array_equal(out[0], np.add.reduce(rows, axis=0))
     sums.of_rows.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_one_row(vectors: int, dtype: Any) -> None:
+    rng = np.random.default_rng(vectors)
+    single.times.cache_clear()
+    for K, M in ((1, 1), (3, 5), (16, 7), (65, 33), (129, 70), (600, 257)):
+        x, weight = rng.standard_normal((1, K)).astype(dtype), rng.standard_normal((M, K + 3)).astype(dtype)[:, :K]
+        exact = x.astype(np.longdouble) @ weight.T.astype(np.longdouble)
+        sizes = np.abs(x).astype(np.longdouble) @ np.abs(weight.T).astype(np.longdouble)
+        start = np.linspace(-2, 3, M, dtype=dtype)
+        for more in ((), (start,)):
+            out = np.full((1, M), np.nan, dtype)
+            single.times(dtype)(x, weight.T, out, *more)
+            bound = (K + 1) * np.finfo(dtype).eps * (sizes + sum(map(np.abs, more)))
+            assert (np.abs(out - exact - sum(more)) <= bound).all()
+    single.times.cache_clear()
