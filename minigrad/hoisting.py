@@ -19,7 +19,7 @@ from .native import machine, panels, products, single, sums
 from .tape import WRITES
 
 Array = Any
-LARGEST = 7 << 19  # numbers in rows or result, half of it in the matrix, of many rows: beyond, BLAS is quicker
+LARGEST = 1 << 23  # numbers in rows or result, half of it in the matrix, of many rows: beyond, BLAS is quicker
 SHARED = 1 << 14  # numbers: fewer are added up by NumPy
 WORTHWHILE = 16  # rows: for fewer, a matrix that is used once is not laid out
 
