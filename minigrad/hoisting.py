@@ -19,7 +19,8 @@ from .native import machine, panels, products, single, sums
 from .tape import WRITES
 
 Array = Any
-LARGEST = 1 << 23  # numbers in rows or result, half of it in the matrix, of many rows: beyond, BLAS is quicker
+LARGEST = 1 << 23  # numbers in the result, half of it in the matrix, for many rows: beyond, BLAS is quicker
+MOST_IN_ROWS = 7 << 19  # the same, in the rows
 SHARED = 1 << 14  # numbers: fewer are added up by NumPy
 WORTHWHILE = 16  # rows: for fewer, a matrix that is used once is not laid out
 
@@ -68,7 +69,7 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
     found = hoisted.get(key)
     if found is None:  # by weak reference: a loop may make another matrix at every step
         found = hoisted[key] = Hoisted(matrix, hoisted.watch(key, owner))
-    if found.packs and (not _fits(rows, matrix) or (rows.shape[0] >= products.MANY and _is_large(rows, matrix))):
+    if found.packs and not (_fits(rows, matrix) and (products.suits(rows, matrix) or not _is_large(rows, matrix))):
         return _plain(rows, matrix, start)
     laid_out = found.get(matrix, rows.shape[0])
     if laid_out is None:
@@ -127,8 +128,8 @@ def _reads_on(row: Array, matrix: Array) -> bool:
 
 
 def _is_large(rows: Array, matrix: Array) -> bool:
-    size = max(rows.size, 2 * matrix.size, rows.shape[0] * matrix.shape[1])
-    return bool(size > LARGEST and not products.wide(rows, matrix.shape[1]))
+    large = rows.size > MOST_IN_ROWS or max(2 * matrix.size, rows.shape[0] * matrix.shape[1]) > LARGEST
+    return bool(large)
 
 
 def _packed(matrix: Array) -> Array:
@@ -142,7 +143,7 @@ def _packed(matrix: Array) -> Array:
 
 
 def _multiplied(rows: Array, packed: Array, matrix: Array, start: Array | None) -> Array:
-    return _started(products.suited(rows, matrix.shape[1]), (rows, packed), rows, matrix, start)
+    return _started(products.suited(rows, matrix), (rows, packed), rows, matrix, start)
 
 
 def _started(kernel: Any, operands: tuple[Array, Array], rows: Array, matrix: Array, start: Array | None) -> Array:

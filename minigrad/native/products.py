@@ -30,16 +30,16 @@ ROWS = 8  # of each thread, at least, where few rows are shared by rows
 CACHE = 5 << 18  # bytes of a matrix that a processor keeps
 
 
-def suited(rows: Array, columns: int) -> Product:
-    """The quicker one for these rows and a matrix of so many columns."""
+def suited(rows: Array, matrix: Array) -> Product:
+    """The quicker one for these rows and this matrix."""
     dense = rows.strides[1] == rows.dtype.itemsize or rows.shape[1] <= DEPTH
-    return few(rows.dtype) if dense and (rows.shape[0] < MANY or wide(rows, columns)) else many(rows.dtype)
+    return few(rows.dtype) if dense and suits(rows, matrix) else many(rows.dtype)
 
 
-def wide(rows: Array, columns: int) -> bool:
-    """Whether rows that a processor's cache holds are multiplied with a matrix that it does not hold: each panel is
-    then read once, and used for all rows."""
-    return bool(rows.nbytes <= CACHE < rows.shape[1] * columns * rows.itemsize)
+def suits(rows: Array, matrix: Array) -> bool:
+    """Whether the rows are few; or not many, and the matrix large: a processor's cache holds the rows, and not the
+    matrix, of which each panel is then read once and used for all rows."""
+    return bool(rows.shape[0] < MANY or rows.nbytes <= CACHE < matrix.nbytes)
 
 
 @functools.cache
