@@ -32,6 +32,8 @@ def main() -> None:
     os.environ["MINIGRAD_BENCHMARKS_DEVICE"] = options.device
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of a GPU's memory
 
+    import minigrad  # noqa: F401  before NumPy, as docs/engine.md advises
+
     from .cases import all_cases
     from .compare import FULL, ON_GPU, QUICK, DisagreementError, measure
     from .report import Report

@@ -8,6 +8,7 @@
 (2, 2)
 """
 
+from . import blas as blas  # before anything imports NumPy
 from . import rules as rules  # fills the table and binds the operators
 from .allocation import keep_freed_memory
 from .anomaly import AnomalyError, detect_anomaly

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import blas
 from .backend import CUPY
 
 EXTRAS = {
@@ -62,7 +63,7 @@ def report() -> str:
     """What `doctor` prints."""
     threads = [
         f"{name}={os.environ[name]}"
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", blas.VARIABLE)
         if name in os.environ
     ]
     from . import __version__

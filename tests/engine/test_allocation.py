@@ -38,3 +38,17 @@ def faults(**environment: str) -> int:
 def test_a_second_pass_finds_its_memory() -> None:
     assert faults() < 200
     assert faults(MINIGRAD_KEEP_MEMORY="0") > 1000
+
+
+def timeout_of_blas(code: str, **environment: str) -> str:
+    """What OpenBLAS is told after some imports."""
+    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    code += "; import os; print(os.environ.get('OPENBLAS_THREAD_TIMEOUT'))"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=kept | environment).stdout.strip()
+
+
+def test_threads_of_blas_rest_sooner() -> None:
+    assert timeout_of_blas("import minigrad") == "20"
+    assert timeout_of_blas("import numpy, minigrad") == "None"  # too late
+    assert timeout_of_blas("import minigrad", OPENBLAS_THREAD_TIMEOUT="24") == "24"
