@@ -18,16 +18,17 @@ examples: $(VENV)/examples
 test: $(VENV)/test
 	$(BIN)/python -m pytest tests --ignore=tests/parity --ignore=tests/browser -q
 
-# Lint, types, all that compares with PyTorch, the compiled kernels, and the viewer in a browser (skipped where there is
-# none).
+# Lint, types, all that compares with PyTorch, the compiled kernels and the layers on them, and the viewer in a browser
+# (skipped where there is none).
 check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/make_vocabulary.py --check
-	$(BIN)/python -m pytest tests/parity tests/browser tests/engine/test_compiled.py tests/engine/test_fusion.py \
-		tests/engine/test_products.py tests/engine/test_hoisting.py tests/engine/test_replay.py tests/nn \
+	$(BIN)/python -m pytest tests/parity tests/nn tests/engine/test_compiled.py tests/engine/test_fusion.py \
+		tests/engine/test_products.py tests/engine/test_hoisting.py tests/engine/test_replay.py \
 		tests/nlp/test_word2vec_compiled.py tests/nlp/test_word_vectors.py -q
+	$(BIN)/python -m pytest tests/browser -q
 
 # Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
 bench: $(VENV)/dev
