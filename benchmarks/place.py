@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-VARIABLE = "MINIGRAD_BENCHMARKS_DEVICE"
-DEVICE = os.environ.get(VARIABLE, "cpu")
+DEVICE = os.environ.get("MINIGRAD_BENCHMARKS_DEVICE", "cpu")  # which `__main__` sets before this is imported
 
 
 class NotOnGPUError(Exception):

@@ -16,13 +16,5 @@ import sys
 VARIABLE = "OPENBLAS_THREAD_TIMEOUT"
 TURNS = "20"  # they wait for 2²⁰ turns of the processor's clock; OpenBLAS's own default is 2²⁶
 
-
-def rest_sooner() -> bool:
-    """Set it, if there is time; whether there was."""
-    if "numpy" in sys.modules:
-        return False
+if "numpy" not in sys.modules:
     os.environ.setdefault(VARIABLE, TURNS)
-    return True
-
-
-IN_TIME = rest_sooner()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +30,10 @@ def test_arrows_never_point_up(path: Path) -> None:
     if path.name != "backend.py":
         assert not found & {"cupy", "cupyx"}
     assert not found & {"pickle", "shelve", "torch", "scipy"}
+
+
+def test_every_package_is_installed() -> None:
+    """In a wheel, too, which has what pyproject.toml lists."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in FILES if path.name == "__init__.py"}
+    assert set(listed) == there

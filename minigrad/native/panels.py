@@ -37,7 +37,8 @@ def room(shape: tuple[int, ...], dtype: Any) -> Array:
     """Memory for a packed matrix that begins with a cache line: a vector that lies on two takes twice as long."""
     size = math.prod(shape)
     memory = np.empty(size + LINE // int(dtype.itemsize), dtype)
-    start = -memory.ctypes.data % LINE // int(dtype.itemsize)
+    address = memory.__array_interface__["data"][0]  # `.ctypes` would leave garbage behind at every call
+    start = -address % LINE // int(dtype.itemsize)
     return memory[start : start + size].reshape(shape)
 
 

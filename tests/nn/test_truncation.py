@@ -180,8 +180,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 
     for k2 in (5, 10):
         peak(3, k2)
-        # NumPy's caches of small pieces of memory differ by some kilobytes; no array has room in 60 bytes a window
-        assert peak(240, k2) - peak(60, k2) < 60 * (240 - 60)
+        assert peak(240, k2) < 1.05 * peak(60, k2)  # by then, NumPy's caches of small pieces of memory are full
 
 
 def test_going_on_from_a_saved_state(rng: Rng) -> None:
