@@ -234,16 +234,18 @@ def record_many(
 
 def new_node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: int) -> Node:
     """A node without its outputs, made at the user's line, which is some frames up."""
-    node = _new(Node)
+    node = Node()
     node.position = next_position()
     node.edges = edges
     node.primitive = primitive
     node.scope = scope
     node.extra = None
     frame: Any = _frame(depth)
-    while INTERNAL[frame.f_code.co_filename] and frame.f_back is not None:
+    code = frame.f_code
+    while INTERNAL[code.co_filename] and frame.f_back is not None:
         frame = frame.f_back
-    node.code = frame.f_code
+        code = frame.f_code
+    node.code = code
     node.instruction = frame.f_lasti
     return node
 
