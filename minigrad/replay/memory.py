@@ -10,6 +10,7 @@ is then one matrix for the product over all steps, and nothing is copied.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -200,7 +201,7 @@ class Memory:
     @staticmethod
     def array(block: Array, shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...], offset: int = 0) -> Array:
         """An array in a block, its axes in the order of the given strides, without gaps."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         flat = block[offset : offset + size * dtype.itemsize].view(dtype)
         axes = sorted(range(len(shape)), key=lambda a: (-abs(strides[a]), a) if shape[a] != 1 else (0, a))
         laid = flat.reshape([shape[a] for a in axes])

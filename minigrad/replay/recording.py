@@ -8,19 +8,17 @@ weights. What is written down are `Operation`s on `Value`s; `program` makes of t
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..tape import caller, line_of
 from .live import Live
-
-if TYPE_CHECKING:
-    from .traced import Traced
 
 Array = Any
 
@@ -59,7 +57,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -99,25 +97,28 @@ class Operation:
         return f"<{self.name} at {line_of(*self.place)}>"
 
 
+_NESTED = (tuple, list, dict)
+
+
 def leaves_in(tree: Any, kind: type) -> list[Any]:
     """All of one kind anywhere in nested tuples, lists and dicts."""
-    if type(tree) is kind:
-        return [tree]
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    if isinstance(tree, tuple | list):
-        return [v for part in tree for v in leaves_in(part, kind)]
-    return []
+    found: list[Any] = []
+    for part in tree.values() if isinstance(tree, dict) else tree:
+        if type(part) is kind:
+            found.append(part)
+        elif isinstance(part, _NESTED):
+            found += leaves_in(part, kind)
+    return found
 
 
 def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
     """The same nested structure with every leaf changed."""
-    if isinstance(tree, tuple | list):
-        parts = [replaced(part, change) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    if not isinstance(tree, _NESTED):
+        return change(tree)
     if isinstance(tree, dict):
-        return {key: replaced(part, change) for key, part in tree.items()}
-    return change(tree)
+        return {k: replaced(p, change) if isinstance(p, _NESTED) else change(p) for k, p in tree.items()}
+    parts = [replaced(p, change) if isinstance(p, _NESTED) else change(p) for p in tree]
+    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
 
 
 # what says something about arrays that does not depend on their numbers
@@ -155,8 +156,6 @@ class Recording:
     # ---- from arrays to traced ones and back ---------------------------------------------------------------------
 
     def traced(self, value: Value, array: Array, base: Traced | None = None) -> Traced:
-        from .traced import Traced
-
         made = Traced(self, value, array, base)
         self.alive.add(made)
         return made
@@ -194,8 +193,6 @@ class Recording:
 
     @staticmethod
     def is_traced(array: Any) -> bool:
-        from .traced import Traced
-
         return type(array) is Traced
 
     def all_traced(self, arrays: Sequence[Array]) -> list[Array]:
@@ -245,8 +242,6 @@ class Recording:
         result = function(*replaced(args, self.plain), **replaced(kwargs, self.plain))
         if function in _ABOUT:
             return result
-        from .traced import Traced
-
         made = self._operation(function, args, kwargs)
         made.writes = [target.value for target in writes]
         sources = leaves_in((args, kwargs), Traced)
@@ -315,3 +310,6 @@ class Recording:
             f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
             "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."
         )
+
+
+from .traced import Traced  # noqa: E402 (which speaks of recordings)

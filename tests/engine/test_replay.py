@@ -296,7 +296,7 @@ def test_states_of_steps_lie_side_by_side() -> None:
         run(mg.ones((6, 3, 4)), start)
     program = run.replays[0].program
     called = [
-        getattr(f, "__name__", str(f)) for looked_up, calls in program._segments if not looked_up for f, _ in calls
+        getattr(f, "__name__", str(f)) for looked_up, calls in program.plan.segments if not looked_up for f, _ in calls
     ]
     assert not any("concatenate" in name or "stack" in name for name in called)
 
