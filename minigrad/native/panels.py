@@ -79,7 +79,7 @@ def _source(kind: str, size: int) -> str:
         f"%parts = udiv i64 %from.size1, {VECTORS * lanes}",
         f"%row.by.row = icmp eq i64 %from.stride1, {size}",
         "%function = select i1 %row.by.row, ptr @rows, ptr @columns",
-        "%work = mul i64 %from.size0, %from.size1",
+        "%numbers = mul i64 %from.size0, %from.size1", "%work = mul i64 %numbers, 8",
         "call void @share(ptr %function, ptr %argument, i64 %parts, i64 %work)",
         "%answer = call ptr @PyLong_FromLongLong(i64 0)",
         "ret ptr %answer",
