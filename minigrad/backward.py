@@ -53,7 +53,7 @@ def walk(
     heap: list[tuple[int, Node]] = []
 
     def deliver(edge: Edge, new: Any, *seen: Any) -> None:
-        """Add `new` to what has arrived at `edge`; `seen` are arrays that `new` may be, or be a view of."""
+        """Add `new` to what has arrived at `edge`; `seen` are arrays of others that `new` may be, or be a view of."""
         if new.shape != edge.shape or new.dtype is not edge.dtype:
             new = fit(new, edge)
         if type(edge) is Node:
@@ -160,13 +160,15 @@ def walk(
                         ):  # another step's part of a weight's gradient
                             gradients[parent] = old.plus(pulled)
                         else:
-                            deliver(parent, pulled, g, kept)
+                            deliver(parent, pulled, *((g, kept) if pull.gives_new else (pulled,)))
                     else:
+                        others = (g, kept) if pull.gives_new and not _repeats(pulled) else (pulled,)
                         for one, gradient in zip(parent, pulled, strict=True):
                             if one is not None and gradient is not None:
                                 for observer in observers:
                                     observer.pulled(node, one, gradient)
-                                deliver(one, gradient, g, kept)
+                                deliver(one, gradient, *others)
+                        others = None
                 if not retain_graph:
                     node.edges = None
                 pulled = g = kept = parent = None
@@ -203,6 +205,12 @@ def _seen(new: Array, seen: tuple[Any, ...]) -> bool:
     if getattr(new, "base", None) is not None or not backend.is_array(new):
         return True
     return any(new is s or (isinstance(s, tuple | list) and any(new is k for k in s)) for s in seen)
+
+
+def _repeats(gradients: Any) -> bool:
+    """Whether one array is the gradient of several operands."""
+    arrays = [id(g) for g in gradients if g is not None]
+    return len(set(arrays)) < len(arrays)
 
 
 def _copied(gradient: Any) -> Array:

@@ -38,9 +38,13 @@ _ndarray = np.ndarray
 
 
 class Pull:
-    """The gradient of one operand: its formula, and what to keep for it."""
+    """The gradient of one operand: its formula, and what to keep for it.
 
-    __slots__ = ("formula", "keep", "name", "names", "operand")
+    gives_new  whether what the formula gives, if it is none of what it was given, is an array of its own, which may be
+               added to. A user's may be an array that the user has.
+    """
+
+    __slots__ = ("formula", "gives_new", "keep", "name", "names", "operand")
 
     def __init__(self, name: str, formula: Formula, parameters: list[str]) -> None:
         if name not in parameters:
@@ -48,6 +52,7 @@ class Pull:
         self.name = name
         self.operand = parameters.index(name)
         self.formula = formula
+        self.gives_new = True
         asked = list(inspect.signature(formula).parameters)
         if not asked or asked[0] != "g":
             raise TypeError(f"the first parameter of a gradient's formula must be g, got ({', '.join(asked)})")

@@ -292,6 +292,7 @@ def _pull() -> Pull:
     pull = object.__new__(Pull)
     pull.name, pull.operand, pull.formula = "inputs", 0, _gradients
     pull.names = ("kernel", "kept", "parents", "stand")
+    pull.gives_new = True
     return pull
 
 

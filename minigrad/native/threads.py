@@ -9,7 +9,9 @@ The pool is a block of memory that everyone sees:
 
     ticket    the parts that are left (the low 32 bits) of the work with this number (the high ones)
     done      how many parts others have done
-    sleeping  whether others wait for the semaphore: after some 100 µs without work
+    sleeping  how many of the others wait for the semaphore: after some 100 µs without work. To wake them takes as long as
+              a small piece of work does; it is done for a large one, or when several small ones come in a row
+    last, row   when the last small one came that met sleepers, and how many have followed each other closely
     function, argument   the work: function(argument, part)
     rest      how many pieces of work are not offered: after somebody who had taken a part was not seen for a while
 """
@@ -27,11 +29,13 @@ from collections.abc import Sequence
 from . import machine
 
 TICKET, DONE, SLEEPING, SEMAPHORE, SIZE = 0, 64, 128, 256, 512  # bytes, each on a cache line of its own
-FUNCTION, ARGUMENT, REST = 192, 200, 208
+FUNCTION, ARGUMENT, REST, LAST, ROW = 192, 200, 208, 216, 224
 SPINS = 4000  # looks at the ticket before a thread goes to sleep
 PATIENCE = 2000, 8  # looks at what others have done, and one more for each 2⁸ multiplications, before the caller yields
 RESTED = 100  # pieces of work that are not offered after that: others have no processor to themselves
 WORTH = 1 << 16  # multiplications: less is done alone
+LARGE = 1 << 22  # multiplications: others are woken for more, whenever it comes
+CLOSELY, SEVERAL = 60_000, 4  # nanoseconds from one small piece of work to the next, and how many wake the others
 MOST = 8  # threads: more of them wait for each other longer than they help
 
 
@@ -79,6 +83,8 @@ _DECLARED = {"@llvm.x86.sse2.pause()": "declare void @llvm.x86.sse2.pause()",
              "@llvm.aarch64.hint(i32 1)": "declare void @llvm.aarch64.hint(i32)"}.get(_PAUSE, "")  # fmt: skip
 _WAIT = f"call void {_PAUSE}" if _PAUSE else ""  # what a thread does between two looks
 
+_MONOTONIC = 1  # CLOCK_MONOTONIC on Linux, where alone there are threads
+
 _CLAIM = f"""
 {_DECLARED}
 define internal i64 @claim(ptr %pool) {{
@@ -107,7 +113,9 @@ nothing:
 _SHARE = f"""
 declare i32 @sem_post(ptr)
 declare i32 @sched_yield()
+declare i32 @clock_gettime(i32, ptr)
 define internal void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications) {{
+    %time = alloca [2 x i64]
     %worth = icmp ugt i64 %multiplications, {WORTH}
     %rest.at = getelementptr i8, ptr POOL, i64 {REST}
     %rest = load i64, ptr %rest.at
@@ -147,7 +155,29 @@ offer:
     store atomic i64 %offered, ptr %ticket seq_cst, align 8
     %asleep = load atomic i64, ptr %sleeping.at seq_cst, align 8
     %any = icmp ne i64 %asleep, 0
-    br i1 %any, label %wake, label %begin
+    br i1 %any, label %are.asleep, label %begin
+are.asleep:
+    %large = icmp ugt i64 %multiplications, {LARGE}
+    br i1 %large, label %wake, label %look.at.clock
+look.at.clock:
+    %told = call i32 @clock_gettime(i32 {_MONOTONIC}, ptr %time)
+    %seconds = load i64, ptr %time
+    %rest.of.time = getelementptr i64, ptr %time, i64 1
+    %nanoseconds = load i64, ptr %rest.of.time
+    %whole = mul i64 %seconds, 1000000000
+    %now = add i64 %whole, %nanoseconds
+    %last.at = getelementptr i8, ptr POOL, i64 {LAST}
+    %last = load i64, ptr %last.at
+    store i64 %now, ptr %last.at
+    %gap = sub i64 %now, %last
+    %closely = icmp ult i64 %gap, {CLOSELY}
+    %row.at = getelementptr i8, ptr POOL, i64 {ROW}
+    %row = load i64, ptr %row.at
+    %row.more = add i64 %row, 1
+    %row.now = select i1 %closely, i64 %row.more, i64 1
+    store i64 %row.now, ptr %row.at
+    %are.several = icmp uge i64 %row.now, {SEVERAL}
+    br i1 %are.several, label %wake, label %begin
 wake:
     %sleepers = atomicrmw xchg ptr %sleeping.at, i64 0 seq_cst
     br label %post

@@ -6,6 +6,7 @@ import gc
 import tracemalloc
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,6 +164,38 @@ def test_a_gradient_has_its_tensors_dtype_and_shape(dtype: type) -> None:
     (x * y).sum().backward()
     assert (x.grad.dtype, x.grad.shape) == (dtype, (3, 1))
     assert (y.grad.dtype, y.grad.shape) == (np.float64, (2, 1, 4))
+
+
+# ---- whose array a gradient is -----------------------------------------------------------------------------------
+
+
+def test_an_array_that_a_rule_of_the_users_gives_stays_as_it_is() -> None:
+    """It may be an array that the user has; nobody adds to it, and no gradient is the array itself."""
+    constant = np.full(3, 2.0, np.float32)
+
+    @mg.primitive(x=lambda g: constant)
+    def doubled(x: Any) -> Any:
+        return (x * 2).sum()
+
+    a = mg.ones(3, requires_grad=True)
+    (doubled(a) + a.sum() + a.sum()).backward()
+    assert a.grad.tolist() == [4.0] * 3
+    assert constant.tolist() == [2.0] * 3
+    a.grad = None
+    doubled(a).backward()
+    assert not np.shares_memory(a.grad.data, constant)
+
+
+def test_one_array_for_several_operands_is_added_to_for_each_alone() -> None:
+    @mg.primitive(joint="xs", xs=lambda g, xs: [both := g * np.ones_like(xs[0]), both])
+    def total(xs: Any) -> Any:
+        return (xs[0] + xs[1]).sum()
+
+    a, b = mg.ones(3, requires_grad=True), mg.ones(3, requires_grad=True)
+    ((a * 3).sum() + total((a, b)) + (a * 4).sum()).backward()
+    assert a.grad.tolist() == [8.0] * 3
+    assert b.grad.tolist() == [1.0] * 3
+    assert not np.shares_memory(a.grad.data, b.grad.data)
 
 
 # ---- what backward takes -----------------------------------------------------------------------------------------
