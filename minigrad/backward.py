@@ -162,7 +162,7 @@ def walk(
                         else:
                             deliver(parent, pulled, *((g, kept) if pull.gives_new else (pulled,)))
                     else:
-                        others = (g, kept) if pull.gives_new and not _repeats(pulled) else (pulled,)
+                        others: Any = (g, kept) if pull.gives_new and not _repeats(pulled) else (pulled,)
                         for one, gradient in zip(parent, pulled, strict=True):
                             if one is not None and gradient is not None:
                                 for observer in observers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ def as_array(data: Any, dtype: Any = None) -> Any:
         return data if dtype is None else data.astype(dtype)
     if isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
         raise TypeError("tensor: a list of Tensors is joined by np.stack, which records it")
+    if not isinstance(data, int | float) and isinstance(data, Real):
+        data = getattr(data, "kind", float)(float(data))  # a fraction, or a number of a recording
     try:
         array = np.asarray(data, dtype=dtype)
     except (ValueError, TypeError) as error:

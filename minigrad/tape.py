@@ -17,7 +17,7 @@ import itertools
 import os
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -194,10 +194,26 @@ class _Writes:
 
     def mark(self, array: Array) -> None:
         """Remember that the memory of `array` was overwritten, and by which line."""
-        memory = owner(array)
-        key = id(memory)
-        self.last = position = next_position()
-        self.log[key] = (weakref.ref(memory, lambda _: self.log.pop(key, None)), position, *caller())
+        self.marks([array])()
+
+    def marks(self, arrays: Sequence[Array]) -> Callable[[], None]:
+        """A function that remembers it of several arrays; it keeps none of them alive."""
+        log = self.log
+
+        def known(memory: Array) -> tuple[int, weakref.ref[Any]]:
+            key = id(memory)
+            return key, weakref.ref(memory, lambda _: log.pop(key, None))
+
+        memories = [known(owner(array)) for array in arrays]
+
+        def mark() -> None:
+            if memories:
+                self.last = position = next_position()
+                line = caller()
+                for key, memory in memories:
+                    log[key] = (memory, position, *line)
+
+        return mark
 
     def since(self, array: Array, position: int) -> str | None:
         """The line that wrote into the memory of `array` after `position`, or None."""

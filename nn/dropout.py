@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import minigrad as mg
@@ -18,11 +19,12 @@ def dropout_mask(shape: tuple[int, ...], p: float, like: mg.Tensor) -> mg.Tensor
     return mg.Tensor((kept * (1 / (1 - p))).astype(like.dtype))
 
 
-def check_probability(module: str, p: float) -> float:
+def check_probability(module: str, p: Any) -> float:
     """The probability itself; ValueError if it is none."""
-    if not isinstance(p, int | float) or not 0 <= p <= 1:
+    is_number = isinstance(p, Real)  # also one of a recording
+    if not (is_number and 0 <= p <= 1):
         raise ValueError(f"{module}: a probability must be between 0 and 1, not {p!r}")
-    return p
+    return p  # type: ignore[no-any-return]
 
 
 class Dropout(Module):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend
+from minigrad import backend, replay
 from minigrad.scopes import here
 
 Array = Any
@@ -100,8 +100,7 @@ def packing_of(title: str, T: int, N: int, lengths: Any, mask: Any, device: str)
         n = checked_lengths(title, lengths, T, N)
         real = np.arange(T)[:, None] < n
     elif mask is not None:
-        array = mask.data if isinstance(mask, mg.Tensor) else mask
-        real = backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+        real = looked_at(title, "the mask", mask, "nested tuples of booleans")
         if real.shape != (T, N):
             raise ValueError(f"{title}: the mask has shape {real.shape}, expected (T, N) = {(T, N)}{here()}")
         if real.dtype.kind != "b":
@@ -115,10 +114,17 @@ def packing_of(title: str, T: int, N: int, lengths: Any, mask: Any, device: str)
     return packing
 
 
+def looked_at(title: str, what: str, values: Any, instead: str) -> np.ndarray[Any, Any]:
+    """Values that decide what is computed, as NumPy's array; a compiled function takes them as constants."""
+    array = values.data if isinstance(values, mg.Tensor) else values
+    if backend.is_recorded(array):
+        replay.only_outside(f"{title}: what is computed depends on {what}, so give {instead}, which are constants")
+    return backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+
+
 def checked_lengths(title: str, lengths: Any, T: int, N: int) -> np.ndarray[Any, Any]:
     """The lengths as N integers from 1 to T. They are looked at, so they are best on the CPU."""
-    array = lengths.data if isinstance(lengths, mg.Tensor) else lengths
-    n = backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+    n = looked_at(title, "the lengths", lengths, "a tuple of integers")
     if n.dtype.kind not in "iu":
         raise TypeError(f"{title}: lengths must be integers, got {n.dtype}{here()}")
     if n.shape != (N,):

@@ -9,8 +9,8 @@ The pool is a block of memory that everyone sees:
 
     ticket    the parts that are left (the low 32 bits) of the work with this number (the high ones)
     done      how many parts others have done
-    sleeping  how many of the others wait for the semaphore: after some 100 µs without work. To wake them takes as long as
-              a small piece of work does; it is done for a large one, or when several small ones come in a row
+    sleeping  how many of the others wait for the semaphore: after some 100 µs without work. To wake them takes as long
+              as a small piece of work does; it is done for a large one, or when several small ones come in a row
     last, row   when the last small one came that met sleepers, and how many have followed each other closely
     function, argument   the work: function(argument, part)
     rest      how many pieces of work are not offered: after somebody who had taken a part was not seen for a while

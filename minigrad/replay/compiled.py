@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .. import backend
+from ..creation import get_default_dtype
 from ..modes import changed_mode, current_mode
 from ..tensors import Tensor
 from ..trees import flatten, outline
 from .quick import MISS, quick
 from .recording import RecordingError
-from .session import Newcomers, Replay, Session, without_graph
+from .session import FLOATS, TURN, Newcomers, Replay, Session, without_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRAMS = 8  # kept for arguments of one kind: those of other modes, with and without gradients
+WATCHED = 64  # kinds of arguments that were met only once
 
 
 class Compiled:
@@ -35,7 +39,7 @@ class Compiled:
         self._replays: dict[Any, list[Replay]] = {}
         self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
         self._floats: dict[int, float] = {}  # the arguments that are floats
-        self._quick: dict[bool, Callable[..., Any]] = {}  # for the latest short program, with and without gradients
+        self._quick: dict[Any, Callable[..., Any]] = {}  # for the latest short program, with and without gradients
 
     @property
     def replays(self) -> list[Replay]:
@@ -56,27 +60,32 @@ class Compiled:
         mode = current_mode()
         if mode.recording is not None or mode.observers or not mode.fast:
             return self.plain(*args, **kwargs)
-        run = self._quick.get(mode.grad)
-        if run is not None:
-            returned = run(args, kwargs)
-            if returned is not MISS:
-                return returned
+        with TURN:
+            run = self._quick.get((mode.grad, get_default_dtype()))
+            if run is not None:
+                returned = run(args, kwargs)
+                if returned is not MISS:
+                    return returned
+            return self._looked_up(args, kwargs)
+
+    def _looked_up(self, args: Any, kwargs: Any) -> Any:
+        """Replay what was recorded for arguments like these, or watch, or record."""
+        modes = (current_mode().grad, get_default_dtype())
         leaves: list[Any] = []
-        structure: list[Any] = [mode.grad]
+        structure: list[Any] = [modes]
         outline((args, kwargs) if kwargs else args, leaves, structure)
-        key = (*structure, *[self._kind(leaf, k) for k, leaf in enumerate(leaves)])
-        replays = self._replays.get(key, ())
+        key = (*structure, *_alike(leaves), *[self._kind(leaf, k) for k, leaf in enumerate(leaves)])
+        for k, leaf in enumerate(leaves):
+            if isinstance(leaf, FLOATS):
+                self._floats[k] = float(leaf)
         reason = None
-        for replay in reversed(replays):
+        for replay in reversed(self._replays.get(key, ())):
             unfit = replay.unfit(leaves)
             if unfit is None:
-                for k, leaf in enumerate(leaves):
-                    if type(leaf) is float:
-                        self._floats[k] = leaf
                 returned = replay.run(leaves)
                 if replay.quick is None:
                     replay.quick = quick(replay, args, kwargs)
-                self._quick[mode.grad] = replay.quick
+                self._quick[modes] = replay.quick
                 return returned
             reason = unfit
         if reason is None:
@@ -96,8 +105,8 @@ class Compiled:
                 )
             array = leaf.data
             return (Tensor, array.shape, array.dtype, leaf._requires_grad, _place(array))
-        if type(leaf) is float:
-            return float
+        if isinstance(leaf, FLOATS):
+            return type(leaf)
         if backend.is_array(leaf):
             return (leaf.shape, leaf.dtype, _place(leaf))
         try:
@@ -115,13 +124,15 @@ class Compiled:
         with changed_mode(observers=(newcomers,)):
             outputs, build = flatten(self.plain(*args, **kwargs))
         self._known[key] = newcomers
+        if len(self._known) > WATCHED:
+            del self._known[next(iter(self._known))]
         return build([without_graph(self.name, output) for output in outputs])
 
     def _recorded(self, key: Any, leaves: list[Any], rebuild: Callable[[list[Any]], Any], reason: str) -> Any:
         """Run the function as it is, and write down what it does. If a tensor is used that the call before did not use,
         that was in vain, and the next call is recorded again."""
-        session = Session(self.name)
-        outputs = session.run(self.plain, leaves, rebuild, self._known[key].alive(), self._floats)
+        session = Session(self.name, self._known[key])
+        outputs = session.run(self.plain, leaves, rebuild, self._floats, self._replays.get(key, []))
         replay = session.replay()
         if replay is None:
             self._known[key].found.update(session.missed.found)
@@ -133,8 +144,19 @@ class Compiled:
             self.why.append(reason)
         return outputs
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: the instance is the first argument, and a constant."""
+        return self if instance is None else MethodType(self, instance)
+
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
+
+
+def _alike(leaves: list[Any]) -> list[tuple[int, int]]:
+    """Which tensors among the arguments are one: their gradients would be one as well."""
+    first: dict[int, int] = {}
+    found = [(k, first.setdefault(id(leaf), k)) for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    return [pair for pair in found if pair[0] != pair[1]]
 
 
 def _place(array: Any) -> Any:
@@ -142,7 +164,13 @@ def _place(array: Any) -> Any:
 
 
 def _shown(leaf: Any) -> str:
-    return f"{leaf.dtype} {leaf.shape}" if hasattr(leaf, "dtype") else "a float" if type(leaf) is float else repr(leaf)
+    return (
+        f"{leaf.dtype} {leaf.shape}"
+        if hasattr(leaf, "dtype")
+        else "a float"
+        if isinstance(leaf, FLOATS)
+        else repr(leaf)
+    )
 
 
 def compile(function: F) -> F:
@@ -178,4 +206,8 @@ def compile(function: F) -> F:
     Raises RecordingError, a TypeError that names the line, where the function looks at a value (`item`, `bool`,
     `float`, `numpy`), or does what depends on values in the shape of its result.
     """
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        raise RecordingError(
+            f"compile: {function.__name__} gives its values one after the other; compile what is done in each step"
+        )
     return Compiled(function)  # type: ignore[return-value]

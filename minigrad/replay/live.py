@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,26 +18,49 @@ from ..modes import current_mode
 
 
 class Live:
-    """A number that is read at each run of a recording: a learning rate, how many steps were taken.
+    """A number that is read at each run of a recording: a learning rate, a float among the arguments.
 
-    Arithmetic with it gives such a number. A comparison is decided now, and has to be decided alike at each run.
+    Arithmetic and NumPy's functions make such a number of it. Where Python needs to know it, for a comparison, `float`
+    or a format, it is what it is now, and has to be that at each run: for another number a run is recorded anew.
     """
 
-    __slots__ = ("read", "what")
+    __slots__ = ("kind", "read", "what")
 
-    def __init__(self, read: Callable[[], float], what: str) -> None:
+    def __init__(self, read: Callable[[], float], what: str, kind: type = float) -> None:
         self.read = read
         self.what = what
+        self.kind = kind
 
     def value(self) -> float:
         return self.read()
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Beside an array, it is one of the recording."""
+        """Beside an array, it is one of the recording; of numbers alone, it is a number again."""
         recording = current_mode().recording
         if recording is None or method != "__call__" or not all(map(_is_operand, inputs)):
             return NotImplemented
-        return recording.call(ufunc, inputs, kwargs)
+        if kwargs or ufunc.nout > 1 or any(map(backend.is_array, inputs)):
+            return recording.call(ufunc, inputs, kwargs)
+        return _made(ufunc, inputs)
+
+    def _now(self) -> float:
+        """The number, which has to be the same at each run from now on."""
+        return float(decided(lambda: self.read(), self.what))
+
+    def __float__(self) -> float:
+        return self._now()
+
+    def __int__(self) -> int:
+        return int(decided(lambda: int(self.read()), f"{self.what} as an integer"))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return decided(lambda: round(self.read(), digits), f"{self.what}, rounded")
+
+    def __format__(self, spec: str) -> str:
+        return str(decided(lambda: format(self.read(), spec), f"{self.what} as text"))
+
+    def __str__(self) -> str:
+        return format(self, "")
 
     def __bool__(self) -> bool:
         return bool(decided(lambda: bool(self.read()), f"whether {self.what} is 0"))
@@ -45,24 +69,42 @@ class Live:
         return f"<{self.what}, now {self.read()!r}>"
 
     def __hash__(self) -> int:
-        return id(self)
+        return hash(self._now())
+
+    def __neg__(self) -> Live:
+        return _made(operator.neg, (self,))
+
+    def __pos__(self) -> Live:
+        return self
+
+    def __abs__(self) -> Live:
+        return _made(abs, (self,))
+
+
+def _made(function: Callable[..., Any], numbers: tuple[Any, ...]) -> Live:
+    """A number that is made of others at each run."""
+    what = " and ".join(dict.fromkeys(n.what for n in numbers if isinstance(n, Live)))
+    return Live(lambda: float(function(*[n.read() if isinstance(n, Live) else n for n in numbers])), what)
+
+
+_UFUNCS: dict[str, Any] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
+    "floordiv": np.floor_divide, "mod": np.remainder,
+}  # fmt: skip
 
 
 def _binary(name: str) -> Any:
     function = getattr(operator, name)
-    ufunc = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power"}[name]
 
     def forward(self: Live, other: Any) -> Any:
-        if isinstance(other, int | float):
-            return Live(lambda: function(self.read(), other), self.what)
-        if isinstance(other, Live):
-            return Live(lambda: function(self.read(), other.read()), self.what)
-        return getattr(np, ufunc)(self, other) if backend.is_array(other) else NotImplemented
+        if isinstance(other, Live | int | float):
+            return _made(function, (self, other))
+        return _UFUNCS[name](self, other) if backend.is_array(other) else NotImplemented
 
     def backward(self: Live, other: Any) -> Any:
         if isinstance(other, int | float):
-            return Live(lambda: function(other, self.read()), self.what)
-        return getattr(np, ufunc)(other, self) if backend.is_array(other) else NotImplemented
+            return _made(function, (other, self))
+        return _UFUNCS[name](other, self) if backend.is_array(other) else NotImplemented
 
     return forward, backward
 
@@ -72,7 +114,7 @@ def _is_operand(value: Any) -> bool:
     return isinstance(value, Live | int | float) or backend.is_array(value)
 
 
-for _name in ("add", "sub", "mul", "truediv", "pow"):
+for _name in _UFUNCS:
     _forward, _backward = _binary(_name)
     setattr(Live, f"__{_name}__", _forward)
     setattr(Live, f"__r{_name}__", _backward)
@@ -81,8 +123,10 @@ for _name in ("add", "sub", "mul", "truediv", "pow"):
 def _compared(name: str) -> Any:
     function = getattr(operator, name)
 
-    def compare(self: Live, other: Any) -> bool:
-        number = other.read if isinstance(other, Live) else lambda: other
+    def compare(self: Live, other: Any) -> Any:
+        if not isinstance(other, Live | int | float):
+            return NotImplemented
+        number: Callable[[], Any] = other.read if isinstance(other, Live) else lambda: other
         return bool(decided(lambda: bool(function(self.read(), number())), f"{self.what} {name} {other!r}"))
 
     return compare
@@ -92,12 +136,23 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Live, f"__{_name}__", _compared(_name))
 
 
+Real.register(Live)
+
+
 # ---- what code says of the state it reads ------------------------------------------------------------------------
 
 
-def live(read: Callable[[], float], what: str) -> Any:
-    """A number that may change between runs: `read()`, or while something is recorded, a `Live` one."""
-    return read() if current_mode().recording is None else Live(read, what)
+def live(read: Callable[[], float], what: str, of: Any = None) -> Any:
+    """A number that may change between runs: `read()`, or while something is recorded, a `Live` one.
+
+    It is read before the calls of a run, so not after what it is a number `of` has changed in the same recording.
+    """
+    now = current_mode().recording
+    if now is None:
+        return read()
+    if any(changed is of for changed in now.changed):
+        raise now.refused(f"{what} is read after it has changed in the same call; let it change once, and at the end")
+    return Live(read, what)
 
 
 def decided(read: Callable[[], Any], what: str) -> Any:
@@ -116,12 +171,20 @@ def attributes(values: dict[str, Any], names: Iterable[str], what: str) -> None:
         now.attributes += [(values, name, values.get(name), what) for name in names]
 
 
-def done(effect: Callable[[], Any]) -> None:
-    """Do something to the state outside of arrays: now, and again before each run."""
+def done(effect: Callable[[], Any], *changed: Any) -> None:
+    """Do something to the state outside of arrays, to the `changed` objects: now, and after the calls of each run."""
     effect()
     now = current_mode().recording
     if now is not None:
         now.effects.append(effect)
+        now.changed += changed
+
+
+def only_outside(what: str) -> None:
+    """Refuse, while something is recorded, what could not be done again."""
+    now = current_mode().recording
+    if now is not None:
+        raise now.refused(what)
 
 
 def borrow(tensor: Any) -> None:

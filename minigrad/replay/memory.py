@@ -120,11 +120,14 @@ def chains_of(
     """Chains, and the operations that join runs of their members: by number, the first member of the run.
 
     `fixed` values have a place of their own. A member is made by one operation, and neither it nor what is joined is
-    written into later. What several joins want in different orders is copied in all but the first of them.
+    written into later. What several joins want in different orders is copied in all but the first of them; so is what
+    was itself joined in place.
     """
     after: dict[Value, Value] = {}
     before: dict[Value, Value] = {}
     taken: dict[int, list[Value]] = {}
+    inside: set[Value] = set()  # of a chain, and what is joined of it
+    wholes: set[Value] = set()
     for k, operation in enumerate(operations):
         parts = joins(operation)
         if parts is None or len(parts) < 2:
@@ -133,9 +136,11 @@ def chains_of(
         roots = [p.root for p in parts]
         fits = (
             joined not in fixed
+            and joined not in inside
+            and wholes.isdisjoint(roots)
             and lifetimes.writers[joined] == [k]
             and len(set(roots)) == len(roots)
-            and all(_may_move(p, lifetimes, fixed) for p in parts)
+            and all(_may_move(p, fixed) for p in parts)
             and not any(root in lifetimes.writers and max(lifetimes.writers[root]) > k for root in roots)
         )
         pairs = list(itertools.pairwise(roots))
@@ -146,6 +151,8 @@ def chains_of(
         after.update(pairs)
         before.update((b, a) for a, b in pairs)
         taken[k] = roots
+        inside.update(roots)
+        wholes.add(joined)
     chains = []
     for head in [v for v in after if v not in before]:
         members = [head]
@@ -155,7 +162,7 @@ def chains_of(
     return chains, {k: roots[0] for k, roots in taken.items()}
 
 
-def _may_move(part: Value, lifetimes: Lifetimes, fixed: set[Value]) -> bool:
+def _may_move(part: Value, fixed: set[Value]) -> bool:
     root = part.root
     return root.kind == "made" and root not in fixed and whole(part) and contiguous(root) and root.size > 0
 

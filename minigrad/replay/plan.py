@@ -18,7 +18,7 @@ from .. import backend
 from .calls import Call, call_of
 from .live import Live
 from .memory import Chain, Lifetimes, Memory, chains_of, contiguous, with_copies
-from .recording import Operation, Recording, Value, empty, replaced
+from .recording import Operation, Recording, Value, empty, leaves_in, replaced
 
 Array = Any
 
@@ -42,6 +42,7 @@ class Plan:
     draws         (function, array): random numbers that are drawn before each run
     scalars       (number, array without axes): what holds a live number
     registers     how many arrays are looked up
+    written       the arrays from outside that are written into
     nbytes        the memory that the plan holds
     """
 
@@ -64,6 +65,8 @@ class Plan:
         self.input_arrays = [self._arrays.get(value) for value in inputs]
         self._write()
         self.scalars = list(self._scalars.values())
+        roots = dict.fromkeys(v.root for o in self.operations for v in o.writes)
+        self.written = [v.array for v in roots if v.kind == "outside"]
         self.registers = next(self._numbers)
         self.nbytes = self._memory.nbytes
 
@@ -224,7 +227,8 @@ def needed(operations: list[Operation], results: Sequence[Value]) -> list[Operat
     kept: list[Operation] = []
     for operation in reversed(operations):
         roots = {v.root for v in operation.writes}
-        if not roots or any(r.kind != "made" or r in wanted for r in roots):
+        drawn = operation.drawn  # the next ones are what they are because of it
+        if drawn or not roots or any(r.kind != "made" or r in wanted for r in roots):
             kept.append(operation)
             wanted |= {v.root for v in operation.reads}
     return kept[::-1]
@@ -251,7 +255,11 @@ def _varies(operation: Operation, varying: set[Value]) -> bool:
     if operation.function is empty:
         return False
     sources = [v.root for v in (*operation.reads, *operation.writes)]
-    return operation.drawn or any(r in varying or r.kind in ("input", "outside") for r in sources)
+    return (
+        operation.drawn
+        or any(r in varying or r.kind in ("input", "outside") for r in sources)
+        or bool(leaves_in((operation.args, operation.kwargs), Live))
+    )
 
 
 def _ends(lifetimes: Lifetimes, chains: list[Chain]) -> dict[int, list[Value | Chain]]:

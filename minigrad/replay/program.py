@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..tape import WRITES
 from .calls import Call
 from .plan import Plan, Register
 from .recording import Recording, Value
@@ -33,6 +34,7 @@ class Program:
         self.nbytes = plan.nbytes
         self._results = [plan.place(value) for value in results]  # an array, or a Register
         self._effects = list(recording.effects)
+        self._mark_written = WRITES.marks(plan.written)
         self.capture: Any = backend.backend_of(like).capture
         self.graph: Callable[[], None] | None = None
         self.not_captured: Exception | None = None
@@ -51,6 +53,7 @@ class Program:
                 np.copyto(target, array)
         for draw, array in plan.draws:
             draw(array)
+        self._mark_written()
         registers: list[Any] = [None] * plan.registers
         with np.errstate(all="ignore"):
             if self.capture is None:
@@ -94,7 +97,8 @@ class Program:
         return (
             fixed
             and self.capture is None
-            and not (self._effects or plan.draws or plan.scalars or any(late for late, _ in plan.segments))
+            and not (self._effects or plan.draws or plan.scalars or plan.written)
+            and not any(late for late, _ in plan.segments)
         )
 
     @property

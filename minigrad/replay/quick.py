@@ -47,8 +47,14 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
     values = _leaves((args, kwargs))
     if not all(source.look_at(name, value) for name, value in zip(leaves, values, strict=True)):
         return always_miss
+    for name, value in zip(leaves, values, strict=True):
+        twin = next(other for other, v in zip(leaves, values, strict=True) if v is value)
+        if isinstance(value, Tensor) and twin != name:
+            source.unless(f"{name} is {twin}")
     for use in replay.uses:
         tensor = leaves[use.argument] if use.argument is not None else source.name(use.tensor)
+        if use.met is not None:
+            source.unless(f"{tensor} is {source.name(use.met)}()")
         if use.argument is None:
             source.unless(f"{tensor}.data is {source.name(use.array)}")
         source.unless(f"{tensor}._requires_grad is {use.requires_grad}")
@@ -58,7 +64,7 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
         source.same(f"{source.name(values_of)}.get({key!r})", before)
     for _, read, before in replay.guards:
         source.same(f"{source.name(read)}()", before)
-    source.add(f"with {source.name(replay.lock)}, errstate(all='ignore'):")
+    source.add("with errstate(all='ignore'):")
     source.add("    pass")  # where it only gives what is there
     for target, k in zip(program.input_arrays, replay.arguments, strict=True):
         if target is not None:
@@ -68,7 +74,8 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
         source.add(f"    {source.name(function)}({', '.join(map(source.name, arguments))})")
     for k, array in enumerate(program.result_arrays):
         source.add(f"    r{k} = {source.name(array)}.copy()")
-    outputs = [make([Result(k) for k in range(len(program.result_arrays))]) for make in replay.outputs]
+    results: Any = [Result(k) for k in range(len(program.result_arrays))]
+    outputs = [make(results, [Argument(name) for name in leaves]) for make in replay.outputs]
     source.add(f"return {source.built(replay.build(outputs))}")
     return source.function()
 
@@ -78,6 +85,13 @@ class Result:
 
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+class Argument:
+    """Stands for an argument among them, by its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 class Source:
@@ -157,6 +171,8 @@ class Source:
             return f"{self.name(kind)}({parts})" if hasattr(tree, "_fields") else f"{self.name(kind)}([{parts}])"
         if type(tree) is Result:
             return f"r{tree.number}"
+        if type(tree) is Argument:
+            return tree.name
         if type(tree) is Tensor and type(tree.data) is Result:
             return f"of(r{tree.data.number})"
         return self.name(tree)

@@ -1,8 +1,7 @@
 """A recording: every operation on arrays that a function does, in order, while it does it.
 
-Nothing in the engine, in a layer or in an optimizer knows of it. They compute with arrays of a kind of their own,
-`Traced`, which do at once what they are asked to and write it down: forward and backward, fused kernels, updates of
-weights. What is written down are `Operation`s on `Value`s; `program` makes of them what can be run again.
+The engine, layers and optimizers compute as always, but with arrays of a kind of their own, `Traced`, which do at once
+what they are asked to and write it down: forward and backward, fused kernels, updates of weights. What is written down are `Operation`s on `Value`s; `program` makes of them what can be run again.
 """
 
 from __future__ import annotations
@@ -144,8 +143,8 @@ class Recording:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        self.live: list[Live] = []
-        self.effects: list[Callable[[], Any]] = []  # done before each run: a counter that goes up
+        self.effects: list[Callable[[], Any]] = []  # done after the calls of each run: a counter that goes up
+        self.changed: list[Any] = []  # the objects that they change
         self.guards: list[tuple[str, Callable[[], Any], Any]] = []  # (what, how it is read, its value)
         self.attributes: list[tuple[dict[str, Any], str, Any, str]] = []  # (of what, name, value, what it is called)
         self.assigned: list[tuple[Any, str, Any]] = []  # (object, attribute, tensor) to set after each run
@@ -162,7 +161,8 @@ class Recording:
 
     def input(self, array: Array) -> Traced:
         """An array that is given anew at each run. It is copied, so that a write into it is the recording's own."""
-        return self.traced(Value("input", array), array.copy())
+        own = array.copy("K")
+        return self.traced(Value("input", own), own)
 
     def of_outside(self, array: Array) -> Traced:
         """An array that was there before; the same one is read, and written into, at each run."""

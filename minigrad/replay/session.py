@@ -1,11 +1,14 @@
 """One recorded call: tensors lend their arrays, the function runs, and what comes out is described.
 
 A `Replay` is the outcome: a program, together with what has to be true for it to run, and what it leaves behind.
+
+Recordings and replays take turns, whatever threads they are in: while one is recorded, weights have traced arrays.
 """
 
 from __future__ import annotations
 
 import functools
+import random
 import threading
 import weakref
 from collections.abc import Callable
@@ -23,6 +26,8 @@ from .program import Program
 from .recording import Recording, RecordingError, Value
 
 Array = Any
+FLOATS = (float, np.floating)  # arguments of these kinds are given anew at each call
+TURN = threading.RLock()  # held by whoever records or replays
 
 
 class Newcomers(Observer):
@@ -37,6 +42,11 @@ class Newcomers(Observer):
                 if isinstance(v, Tensor) and v.edge is None and not Recording.is_traced(v.data):
                     self.found[id(v)] = weakref.ref(v)
 
+    def has(self, tensor: Tensor) -> bool:
+        """Whether it is one of them."""
+        found = self.found.get(id(tensor))
+        return found is not None and found() is tensor
+
     def alive(self) -> list[Tensor]:
         """Those that are still there."""
         return [t for t in (found() for found in self.found.values()) if t is not None]
@@ -48,6 +58,8 @@ class Use:
     argument  which leaf of the arguments it is, or None for one from outside
     array     its array, which one from outside has to have again
     value     that array in the recording
+    met       of an argument that may be used from outside of the function as well, as a weight may: the tensor, by weak
+              reference; it has to be that one again
     before    what `.grad` has to be: "none", "tensor", or "any"
     given     where the program takes the old gradient as an input: its value
     after     the number of the result that `.grad` becomes, −1 for None; None where it stays as it is
@@ -56,6 +68,7 @@ class Use:
     def __init__(self, tensor: Tensor, argument: int | None, array: Array, value: Value) -> None:
         self.tensor, self.argument, self.array, self.value = tensor, argument, array, value
         self.requires_grad = tensor.requires_grad
+        self.met: weakref.ref[Tensor] | None = None
         self.grad = tensor.grad
         self.before = "none" if tensor.grad is None else "tensor"
         self.given: Value | None = None
@@ -69,6 +82,8 @@ class Use:
         """Why a program cannot run with this tensor as it is."""
         if self.argument is None and tensor.data is not self.array:
             return f"{_name(tensor)} was given another array"
+        if self.met is not None and self.met() is not tensor:
+            return f"argument {self.argument} is another tensor than the one that may be used from outside as well"
         if tensor._requires_grad != self.requires_grad:
             return f"requires_grad of {_name(tensor)} changed"
         if self.before != "any" and (tensor.grad is None) != (self.before == "none"):
@@ -91,11 +106,15 @@ class Replay:
         self.outputs, self.build = session.outputs, session.build
         self.assigned = session.assigned
         self.guards, self.attributes = recording.guards, recording.attributes
-        self.lock = threading.Lock()
+        self.outside = {id(use.tensor) for use in self.uses if use.argument is None}  # kept alive by their uses
         self.quick: Callable[..., Any] | None = None  # the same for short programs (see there), once it was tried
+        self.watched = session.watched
 
     def unfit(self, leaves: list[Any]) -> str | None:
         """Why it cannot run now, or None."""
+        for k, leaf in enumerate(leaves):
+            if id(leaf) in self.outside:
+                return f"argument {k} is a tensor that is used from outside as well"
         for use in self.uses:
             reason = use.unfit(use.now(leaves))
             if reason is not None:
@@ -118,33 +137,34 @@ class Replay:
         for use, tensor in zip(self.uses, tensors, strict=True):
             if use.given is not None:
                 arrays.append(tensor.grad.data)
-        with self.lock:
-            results = self.program.run(arrays)
+        results = self.program.run(arrays)
         for use, tensor in zip(self.uses, tensors, strict=True):
             if use.after is not None:
                 tensor.grad = None if use.after < 0 else Tensor._of(results[use.after])
         for owner, attribute, number in self.assigned:
             setattr(owner, attribute, Tensor._of(results[number]))
-        return self.build([make(results) for make in self.outputs])
+        return self.build([make(results, leaves) for make in self.outputs])
 
 
 class Session:
     """One call of a function, while it is recorded.
 
     arguments  which leaves of the arguments are inputs of the program
-    outputs    for each leaf of what the function returned, how it is made of the results
+    outputs    for each leaf of what the function returned, how it is made of the results and the arguments
     assigned   (object, attribute, number of the result)
+    watched    the tensors that the call before used, which may have been the same arguments
     missed     the tensors that were used without being lent
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, watched: Newcomers) -> None:
         self.name = name
+        self.watched = watched
         self.recording = Recording()
         self.uses: list[Use] = []
         self.arguments: list[int] = []
         self.inputs: list[Value] = []
         self.results: list[Value] = []
-        self.outputs: list[Callable[[list[Array]], Any]] = []
+        self.outputs: list[Callable[[list[Array], list[Any]], Any]] = []
         self.assigned: list[tuple[Any, str, int]] = []
         self.build: Callable[[list[Any]], Any] = lambda leaves: leaves
         self._grads: dict[Tensor, Array] = {}
@@ -153,13 +173,17 @@ class Session:
 
     def run(
         self, function: Callable[..., Any], leaves: list[Any], rebuild: Callable[[list[Any]], Any],
-        known: list[Tensor], floats: dict[int, float],
+        floats: dict[int, float], before: list[Replay],
     ) -> Any:  # fmt: skip
-        """Call the function, and return what it returns."""
+        """Call the function, and return what it returns. `before` is what was recorded for arguments like these."""
+        known = self.watched.alive()
         try:
             arrays = [v.data if isinstance(v, Tensor) else v for v in (*leaves, *known)]
             self._like = next((a for a in arrays if backend.is_array(a)), self._like)
             given = [self._lent(k, leaf, floats) for k, leaf in enumerate(leaves)]
+            for use in self.uses:  # is an argument used from outside as well? If so, then by every call
+                if all(watched.has(use.tensor) for watched in (self.watched, *[r.watched for r in before])):
+                    use.met = weakref.ref(use.tensor)
             gradients = {id(t.grad) for t in (*known, *[use.tensor for use in self.uses])}
             for tensor in known:
                 if id(tensor) not in gradients:
@@ -170,8 +194,14 @@ class Session:
                     use.grad.data = self.recording.input(use.grad.data)
                     use.given = use.grad.data.value
             args, kwargs = rebuild(given)
+            others = _other_generators()
             with changed_mode(recording=self.recording, observers=(self.missed,)):
                 returned, self.build = flatten(function(*args, **kwargs))
+            if others != _other_generators():
+                raise RecordingError(
+                    f"compile: {self.name} draws random numbers of NumPy's or Python's, which would be the same at "
+                    "every run; draw them with mg.rand, mg.randn, ..., or pass them as arguments"
+                )
             return self.build(self._described(returned))
         finally:
             self._give_back()
@@ -184,9 +214,8 @@ class Session:
             self._lend(leaf, k, self.recording.input)
             self.arguments.append(k)
             self.inputs.append(leaf.data.value)
-        elif type(leaf) is float:
-            floats[k] = leaf
-            return Live(functools.partial(floats.__getitem__, k), f"argument {k}")
+        elif isinstance(leaf, FLOATS):
+            return Live(functools.partial(floats.__getitem__, k), f"argument {k}", type(leaf))
         elif backend.is_array(leaf):
             leaf = self.recording.input(leaf)
             self.arguments.append(k)
@@ -221,13 +250,14 @@ class Session:
             tensor = isinstance(output, Tensor)
             array = output.data if tensor else output
             if self.recording.is_traced(array) and not (tensor and output in self.recording.borrowed):
-                self.outputs.append(functools.partial(_of_result, self._result(array), tensor))
+                self.outputs.append(_of_result(self._result(array), tensor))
                 own = array.array.copy()
                 now.append(Tensor._of(own) if tensor else own)
             elif isinstance(output, Live):
                 raise self.recording.refused("it returns a number that was an argument, or is made of one")
             else:
-                self.outputs.append(functools.partial(_same, output))
+                use = next((u for u in self.uses if u.tensor is output and u.argument is not None), None)
+                self.outputs.append(_same(output) if use is None else _argument(use.argument))
                 now.append(output)
         late = [t for t in self.recording.borrowed if t.data is not None and not any(u.tensor is t for u in self.uses)]
         self.uses += [Use(t, None, self.recording.borrowed[t], t.data.value) for t in late]
@@ -279,6 +309,12 @@ class Session:
         return Replay(self, Program(recording, self.inputs, self.results, self._like))
 
 
+def _other_generators() -> tuple[Any, ...]:
+    """The states of the random numbers that are not ours."""
+    kind, numbers, *rest = np.random.get_state()  # noqa: NPY002 (the one that is asked about)
+    return kind, np.asarray(numbers).tobytes(), rest, random.getstate()
+
+
 def without_graph(name: str, output: Any) -> Any:
     """An output without its graph, which was walked already; RecordingError if it was not."""
     if not isinstance(output, Tensor) or output.edge is None:
@@ -291,9 +327,13 @@ def without_graph(name: str, output: Any) -> Any:
     return Tensor._of(output.data)
 
 
-def _of_result(number: int, tensor: bool, results: list[Array]) -> Any:
-    return Tensor._of(results[number]) if tensor else results[number]
+def _of_result(number: int, tensor: bool) -> Any:
+    return lambda results, leaves: Tensor._of(results[number]) if tensor else results[number]
 
 
-def _same(output: Any, results: list[Array]) -> Any:
-    return output
+def _argument(k: Any) -> Any:
+    return lambda results, leaves: leaves[k]
+
+
+def _same(output: Any) -> Any:
+    return lambda results, leaves: output

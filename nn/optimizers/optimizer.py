@@ -200,6 +200,8 @@ class Optimizer:
                 replay.assigned(self, "grad_norm", total_norm([g.values for g in everything], self.norm_type))
                 assert self.grad_norm is not None
                 factor = clip_factor(self.grad_norm, self.clip_norm)
+            if self.nonfinite != "pass":
+                replay.only_outside(f'{self._title} with nonfinite="{self.nonfinite}" looks at the gradients')
             if self.nonfinite != "pass" and (problems := nonfinite(everything)):
                 if self.nonfinite == "raise":
                     raise FloatingPointError(f"{self._title}.step: {'; '.join(problems)}")
@@ -207,7 +209,7 @@ class Optimizer:
                 return loss
             for group, gradients in found:
                 options = {name: plain(group[name]) for name in self.defaults}
-                options["lr"] = replay.live(functools.partial(_rate, group), "lr")
+                options["lr"] = replay.live(functools.partial(_rate, group), "lr", of=group)
                 sign = -1.0 if options.pop("maximize") else 1.0
                 for gradient in gradients:
                     self._apply(gradient, options, sign, factor)
@@ -217,6 +219,12 @@ class Optimizer:
         """If the step is being recorded: what must be as it is now when it is replayed, besides the learning rate."""
         replay.attributes(vars(self), ("clip_norm", "norm_type", "clip_value", "nonfinite"), self._title)
         for group in self.param_groups:
+            for name, value in group.items():
+                if isinstance(value, replay.Live):
+                    group[name] = value.value()
+                    replay.only_outside(
+                        f"{self._title}: {name} is set from an argument, which would happen only once; set it before"
+                    )
             replay.attributes(group, [name for name in self.defaults if name != "lr"], f"the options of {self._title}")
         state = self.state
         replay.decided(lambda: self.state is state, f"the state of {self._title}")
@@ -256,7 +264,7 @@ class Optimizer:
             for name, array in state.items():
                 array[rows] = s[name]
         if state:
-            replay.done(functools.partial(_count, self.state[gradient.name]))
+            replay.done(functools.partial(_count, self.state[gradient.name]), self.state[gradient.name])
 
     def _state_of(self, gradient: Gradient, options: Mapping[str, Any]) -> tuple[dict[str, Array], int]:
         """The arrays of a parameter's state, made where there are none, and the number of this step."""
@@ -270,7 +278,8 @@ class Optimizer:
             slot = entry[name]  # follows its parameter, which may have moved
             replay.borrow(slot)
             slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(weight.dtype, copy=False)
-        return {name: entry[name].data for name in slots}, replay.live(lambda: entry["step"] + 1, "the number of steps")
+        t = replay.live(lambda: entry["step"] + 1, "the number of steps", of=entry)
+        return {name: entry[name].data for name in slots}, t
 
     # ---- state ---------------------------------------------------------------------------------------------------
 

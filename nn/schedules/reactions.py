@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from minigrad import replay
 
 from ..optimizers import Optimizer
 from .schedule import LRScheduler
@@ -44,6 +47,10 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
         """Take note of a metric, a number or a Tensor of one, and reduce the rates if it is time."""
+        replay.only_outside(f"{self._title} looks at a metric")
+        self._advance(metrics)
+
+    def _advance(self, metrics: Any) -> None:  # type: ignore[override]
         value = float(metrics)
         self.last_epoch += 1
         if self._is_better(value):
@@ -105,11 +112,16 @@ class WarmupLR(LRScheduler):
 
     def step(self, *metrics: Any) -> None:
         """Go on by one step. Metrics are for the schedule `after`, if it wants them."""
+        if self.wants_metric:
+            replay.only_outside(f"{self._title} looks at a metric")
+        replay.done(functools.partial(self._advance, *metrics), *self.optimizer.param_groups)
+
+    def _advance(self, *metrics: Any) -> None:
         self.last_epoch += 1
         if self.last_epoch <= self.steps:
             self._rise()
         elif self.after is not None:
-            self.after.step(*metrics)
+            self.after._advance(*metrics)
 
     def state_dict(self) -> dict[str, Any]:
         after = {} if self.after is None else {"after": self.after.state_dict()}

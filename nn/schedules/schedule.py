@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minigrad import replay
+
 from ..optimizers import Optimizer
 
 
@@ -29,6 +31,10 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on by one step, and write the new rates into the optimizer."""
+        replay.done(self._advance, *self.optimizer.param_groups)
+
+    def _advance(self, *metrics: Any) -> None:
+        """What a step does."""
         raise NotImplementedError(f"{self._title} does not define step()")
 
     def get_last_lr(self) -> list[float]:
@@ -103,5 +109,5 @@ class Formula(LRScheduler):
         """The learning rate of each group at step t."""
         raise NotImplementedError(f"{self._title} does not define lr()")
 
-    def step(self) -> None:
+    def _advance(self, *metrics: Any) -> None:
         self._go_to(self.last_epoch + 1)
