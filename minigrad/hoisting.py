@@ -4,6 +4,8 @@ A recurrent network multiplies a few rows with the same matrix at every step. In
 backward, the matrix is laid out once in the order in which such a product reads it, and all steps take that: in panels
 for a kernel of our own (`native.products`), or, without compiled kernels, a weight (H, D) of PyTorch's layout, which is
 used as `x @ weight.T`, row by row at its second use. Sums of many rows, too, have a kernel.
+
+Whoever calls `times` in a loop sees to it that writes into the matrix are noticed: it is a Tensor's, or kept by a node.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
     strides = matrix.strides
     by_column = strides[0] < strides[1]
     owner = matrix.base if by_column else matrix
-    if owner is None or (by_column and owner.shape != matrix.shape[::-1]):
+    if by_column and not _are_transposed(owner, matrix):
         return product(rows, matrix, start)
     key = (id(owner), by_column)
     found = hoisted.get(key)
@@ -88,10 +90,27 @@ def product(rows: Array, matrix: Array, start: Array | None = None) -> Array:
     return _multiplied(rows, _packed(matrix), matrix, start)
 
 
+def _are_transposed(owner: Array, matrix: Array) -> bool:
+    """Whether a view of the owner's memory is its transpose: with such strides, there is room for no other one."""
+    return (
+        type(owner) is type(matrix)  # not None, nor another library's memory
+        and owner.shape == matrix.shape[::-1]
+        and owner.strides == matrix.strides[::-1]
+        and owner.dtype is matrix.dtype
+    )
+
+
 def _plain(rows: Array, matrix: Array, start: Array | None) -> Array:
-    result = rows @ matrix
-    if start is not None:
-        result += start
+    return _plus(rows @ matrix, start)
+
+
+def _plus(result: Array, start: Array | None) -> Array:
+    """The sum, in the same memory where that has its dtype."""
+    if start is None:
+        return result
+    if start.dtype is not result.dtype:
+        return result + start
+    result += start
     return result
 
 
@@ -106,7 +125,9 @@ def add_product(total: Array, rows: Array, matrix: Array) -> None:
 
 def sum_of_rows(rows: Array) -> Array:
     """rows (N, M), added up: (M,)."""
-    if current_mode().fast and rows.size >= SHARED and rows.strides[1] == rows.dtype.itemsize and packs(rows):
+    several = rows.shape[1] > 1  # one column is added up by NumPy in pairs, which is more exact
+    dense = rows.strides[1] == rows.dtype.itemsize
+    if several and dense and rows.size >= SHARED and current_mode().fast and packs(rows):
         result = np.empty_like(rows, shape=(1, rows.shape[1]), order="C")
         _into(sums.of_rows(rows.dtype), (rows,), result)
         return result[0]
@@ -155,7 +176,7 @@ def _started(kernel: Any, operands: tuple[Array, Array], rows: Array, matrix: Ar
         _into(kernel, operands, result, start)
     else:
         _into(kernel, operands, result)
-        result += start
+        return _plus(result, start)
     return result
 
 

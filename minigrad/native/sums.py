@@ -1,6 +1,8 @@
 """The sum of many rows, as in the gradient of a bias: each thread adds up some of the columns.
 
-Every column is one chain of additions from the first row to the last, as NumPy's: the numbers are the same.
+Every column is one chain of additions from the first row to the last, as NumPy's if there are two columns or more: the
+numbers are the same. A single column NumPy adds up in pairs, whose error grows with the logarithm of the number of rows
+instead of with the number; so it is left to NumPy (see `hoisting.sum_of_rows`).
 """
 
 from __future__ import annotations

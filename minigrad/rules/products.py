@@ -15,7 +15,7 @@ import numpy as np
 from .. import dispatch
 from ..gradients import Products
 from ..hoisting import sum_of_rows, times
-from ..modes import current_mode
+from ..modes import changed_mode, current_mode
 from ..primitives import Elementwise
 from ..tensors import Tensor
 from ..vocabulary import composed, elementwise, operation
@@ -73,6 +73,21 @@ def product(a: Array, b: Array) -> Array:
 
 
 matmul: Elementwise = elementwise(product, matmul_left, matmul_right, name="matmul", ufunc=np.matmul)
+_matmul = matmul.apply
+
+
+def _of_tensors(a: Any, b: Any) -> Any:
+    """a b, where a loop may lay b out once only if it is a Tensor.
+
+    A write into a Tensor is noticed; one into a plain array, such as a buffer that each step fills anew, is not.
+    """
+    if isinstance(b, Tensor):
+        return _matmul(a, b)
+    with changed_mode(hoisted=None):
+        return _matmul(a, b)
+
+
+matmul.apply = _of_tensors
 multiply = dispatch.UFUNCS[np.multiply]
 
 
@@ -91,16 +106,26 @@ def linear_bias(g: Any) -> Any:
     return np.sum(g, axis=tuple(range(len(g.shape) - 1))) if isinstance(g, Tensor) else sum_of_rows(flat(g))
 
 
-@operation(x=linear_input, weight=lambda g, x: gathered(flat(g), flat(x)), bias=linear_bias)
-def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """x Wᵀ + b: rows (..., D) and a weight (H, D), PyTorch's layout, give (..., H), in one product for all rows.
-
-    The same as `x @ weight.T + bias`.
-    """
+@operation(name="linear", x=linear_input, weight=lambda g, x: gathered(flat(g), flat(x)), bias=linear_bias)
+def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    """x Wᵀ + b."""
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"x must have rows of {weight.shape[-1]} numbers for a weight of shape {weight.shape}")
     y = times(flat(x), weight.T, bias)
     return y.reshape((*x.shape[:-1], weight.shape[0]))
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x Wᵀ + b: rows (..., D) and a weight (H, D), PyTorch's layout, give (..., H), in one product for all rows.
+
+    The same as `x @ weight.T + bias`.
+    """
+    if bias is not None and not (isinstance(bias, Tensor) and len(bias.shape) == 1):
+        return linear(x, weight) + bias
+    if isinstance(weight, Tensor):
+        return _linear(x, weight, bias)
+    with changed_mode(hoisted=None):  # as in matmul
+        return _linear(x, weight, bias)
 
 
 @composed(np.tensordot)

@@ -67,6 +67,67 @@ def test_a_matrix_that_is_new_at_every_step_is_not_kept() -> None:
         assert len(current_mode().hoisted or {}) <= 1
 
 
+PRODUCTS: list[Any] = [  # with a matrix, and the matrix that it is
+    (lambda h, a: h @ a, lambda a: a),
+    (lambda h, a: np.dot(h, a), lambda a: a),
+    (lambda h, a: h @ a.T, lambda a: a.T),
+    (lambda h, a: h.data @ mg.Tensor(a.copy()).T, lambda a: a.T),
+    (mg.linear, lambda a: a.T),
+    (lambda h, a: mg.linear(h.data, a), lambda a: a.T),
+]
+
+
+@pytest.mark.parametrize("number", range(len(PRODUCTS)))
+@pytest.mark.parametrize("rows", [3, 40])
+def test_a_plain_array_may_be_filled_anew_at_every_step(number: int, rows: int, rng: Any) -> None:
+    multiplied, meant = PRODUCTS[number]
+    buffer, h = np.empty((32, 32)), mg.tensor(rng.standard_normal((rows, 32)))
+    for _ in mg.steps(range(4)):
+        buffer[...] = rng.standard_normal((32, 32))
+        for _ in range(2):
+            y = np.asarray(multiplied(h, buffer))
+            exact = h.data @ meant(buffer)
+            np.testing.assert_allclose(y, exact, rtol=1e-12, atol=1e-12)
+
+
+def test_a_tensor_may_be_written_into_at_every_step(rng: Any) -> None:
+    w, h = mg.tensor(rng.standard_normal((32, 32))), mg.tensor(rng.standard_normal((40, 32)))
+    for _ in mg.steps(range(4)):
+        w[:, 3] = rng.standard_normal(32)
+        for _ in range(3):
+            np.testing.assert_allclose((h @ w).data, h.data @ w.data, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(mg.linear(h, w).data, h.data @ w.data.T, rtol=1e-12, atol=1e-12)
+
+
+VIEWS: list[Any] = [
+    lambda w: w, lambda w: w.T, lambda w: w[::-1], lambda w: w[:, ::-1], lambda w: w[::-1].T, lambda w: w[:, ::-1].T,
+    lambda w: w[::-1, ::-1], lambda w: w[::-1, ::-1].T,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_views_of_one_matrix_are_not_mistaken_for_each_other(rows: int, rng: Any) -> None:
+    array, x = rng.standard_normal((32, 32)), rng.standard_normal((rows, 32))
+    w, h = mg.tensor(array, requires_grad=True), mg.tensor(x, requires_grad=True)
+    compiled = mg.compile(lambda h, w: [h @ view(w) for view in VIEWS for _ in mg.steps(range(2))])
+    for _ in mg.steps(range(3)):
+        for view in VIEWS:
+            np.testing.assert_allclose((h @ view(w)).data, x @ view(array), rtol=1e-12, atol=1e-12)
+    sum([(h @ view(w)).sum() for view in VIEWS], mg.zeros(())).backward()
+    np.testing.assert_allclose(h.grad.data, sum(np.ones((rows, 32)) @ view(array).T for view in VIEWS), rtol=1e-12)
+    for _ in range(4):
+        expected = [x @ view(array) for view in VIEWS for _ in range(2)]
+        for found, right in zip(compiled(h.detach(), w.detach()), expected, strict=True):
+            np.testing.assert_allclose(found.data, right, rtol=1e-12, atol=1e-12)
+
+
+def test_memory_of_another_library_is_multiplied_too(rng: Any) -> None:
+    array = np.asfortranarray(rng.standard_normal((32, 32)))
+    h, w = mg.tensor(rng.standard_normal((5, 32))), mg.from_dlpack(array)
+    for _ in mg.steps(range(3)):
+        np.testing.assert_allclose((h @ w).data, h.data @ array, rtol=1e-12, atol=1e-12)
+
+
 def test_what_is_laid_out_ends_with_the_loop() -> None:
     """Without the help of the garbage collector, which may come late."""
     w = mg.randn(40, 40, requires_grad=True)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
+import nn
 from minigrad.native import machine, panels, products, single, sums
 
 pytestmark = pytest.mark.skipif(not machine.available(), reason="needs llvmlite, of the extra `fast`")
@@ -208,6 +209,15 @@ def test_sums_of_rows_are_those_of_numpy(vectors: int, dtype: Any) -> None:
             sums.of_rows(np.dtype(dtype))(rows, out)
             np.testing.assert_array_equal(out[0], np.add.reduce(rows, axis=0))
     sums.of_rows.cache_clear()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_the_gradient_of_a_bias_is_that_of_numpy(width: int, rng: Any) -> None:
+    """Also of a single one, whose terms NumPy adds up in pairs: one by one, float32 would lose three digits."""
+    g = rng.random((1 << 20, width), np.float32)
+    linear = nn.Linear(2, width)
+    linear(mg.ones((1 << 20, 2))).backward(mg.tensor(g))
+    np.testing.assert_array_equal(linear.bias.grad.data, np.sum(g, axis=0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
