@@ -67,12 +67,19 @@ class Row:
 class Profile:
     """What `mg.profile()` saw.
 
-    events   one for each operation, forward and backward, in the order of their ends
-    seconds  from the beginning of the block to its end
+    events  one for each operation, forward and backward, in the order of their ends
+    began   when the block began, on the clock of `time.perf_counter`
+    ended   and when it ended; None inside of it
     """
 
     events: list[Event] = field(default_factory=list)
-    seconds: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """From the beginning of the block to its end, or until now."""
+        return (time.perf_counter() if self.ended is None else self.ended) - self.began
 
     def rows(self, by: By = "operation", depth: int | None = None, steps: bool = False) -> dict[str, Row]:
         """Sums by operation, scope, or both, the most expensive first.
@@ -95,26 +102,29 @@ class Profile:
         return dict(sorted(found.items(), key=lambda item: -item[1].seconds))
 
     def table(self, by: By = "operation", depth: int | None = None, steps: bool = False, most: int = 25) -> str:
-        """The rows as text, at most so many; below, what ran between operations: Python, the optimizer, the data."""
-        rows = self.rows(by, depth, steps)
+        """The rows as text, at most so many; below, what ran between operations: Python, the optimizer, the data.
+
+        Calls are those of forward. Inside of the block it is the table up to now.
+        """
+        rows, seconds = self.rows(by, depth, steps), self.seconds
         shown = list(rows.items())[:most]
         width = max([len(name) for name, _ in shown] + [24])
         lines = [f"{by:{width}}    calls  forward ms  backward ms       MiB    share"]
-        rest = self.seconds - sum(row.seconds for row in rows.values())
+        rest = seconds - sum(row.seconds for row in rows.values())
         for name, row in shown:
             lines.append(
                 f"{name or '(no scope)':{width}} {row.calls:8,} {1e3 * row.forward:11.2f} {1e3 * row.backward:12.2f} "
-                f"{row.bytes / 2**20:9.2f} {row.seconds / max(self.seconds, 1e-12):8.1%}"
+                f"{row.bytes / 2**20:9.2f} {row.seconds / max(seconds, 1e-12):8.1%}"
             )
         if len(rows) > most:
             others = list(rows.values())[most:]
             lines.append(f"{f'{len(others)} others':{width}} {sum(r.calls for r in others):8,} "
                          f"{1e3 * sum(r.forward for r in others):11.2f} {1e3 * sum(r.backward for r in others):12.2f} "
                          f"{sum(r.bytes for r in others) / 2**20:9.2f} "
-                         f"{sum(r.seconds for r in others) / max(self.seconds, 1e-12):8.1%}")  # fmt: skip
+                         f"{sum(r.seconds for r in others) / max(seconds, 1e-12):8.1%}")  # fmt: skip
         lines.append(f"{'between operations':{width}} {'':8} {1e3 * rest:11.2f} {'':12} {'':9} "
-                     f"{rest / max(self.seconds, 1e-12):8.1%}")  # fmt: skip
-        lines.append(f"{'all':{width}} {len(self.events):8,} {1e3 * self.seconds:11.2f}")
+                     f"{rest / max(seconds, 1e-12):8.1%}")  # fmt: skip
+        lines.append(f"{'all':{width}} {sum(r.calls for r in rows.values()):8,} {1e3 * seconds:11.2f}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -122,9 +132,14 @@ class Profile:
 
     def trace(self, path: str | os.PathLike[str]) -> Path:
         """Write the events as JSON, which chrome://tracing and Perfetto show along time. Atomically."""
-        events = [
+        rows = {"forward": 1, "backward": 2}  # the format's threads, which have numbers, and names apart
+        events: list[dict[str, Any]] = [
+            {"name": "thread_name", "ph": "M", "pid": 0, "tid": number, "args": {"name": phase}}
+            for phase, number in rows.items()
+        ]
+        events += [
             {"name": e.operation, "cat": e.phase, "ph": "X", "ts": 1e6 * e.start, "dur": 1e6 * e.span, "pid": 0,
-             "tid": e.phase, "args": {"scope": e.scope, "bytes": e.bytes}} for e in self.events
+             "tid": rows[e.phase], "args": {"scope": e.scope, "bytes": e.bytes}} for e in self.events
         ]  # fmt: skip
         return write(path, json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}).encode())
 
@@ -156,7 +171,7 @@ def profile() -> Iterator[Profile]:
         try:
             yield found
         finally:
-            found.seconds = watch.now()
+            found.ended = time.perf_counter()
 
 
 class _Open:
@@ -172,11 +187,10 @@ class _Open:
 class _Watch(Observer):
     def __init__(self, found: Profile) -> None:
         self.found = found
-        self.zero = time.perf_counter()
         self.open: list[_Open] = []
 
     def now(self) -> float:
-        return time.perf_counter() - self.zero
+        return time.perf_counter() - self.found.began
 
     def began(self, primitive: Primitive) -> None:
         self.open.append(_Open(primitive.name, primitive, self.now()))

@@ -27,6 +27,7 @@ def _slow(g: Any) -> Any:
 
 def test_operations_are_counted_timed_and_weighed() -> None:
     w = mg.ones((50, 20), requires_grad=True)
+    (mg.ones((8, 50)) @ w).sum().backward()  # kernels are compiled at their first use
     with mg.profile() as p:
         with mg.scope("layer"):
             h = np.tanh(mg.ones((8, 50)) @ w)
@@ -104,12 +105,40 @@ def test_tables_and_traces(tmp_path: Path) -> None:
     assert "between operations" in text
     assert "1 others" in p.table(most=1)
     assert p.table(by="scope").splitlines()[1].startswith("model")
-    events = json.loads(p.trace(tmp_path / "trace.json").read_text())["traceEvents"]
+    all_of_them = json.loads(p.trace(tmp_path / "trace.json").read_text())["traceEvents"]
+    names = {e["tid"]: e["args"]["name"] for e in all_of_them if e["ph"] == "M" and e["name"] == "thread_name"}
+    events = [e for e in all_of_them if e["ph"] != "M"]
     assert len(events) == len(p.events) == 12
     assert {e["cat"] for e in events} == {"forward", "backward"}
+    assert all(type(e["tid"]) is int and names[e["tid"]] == e["cat"] for e in events)
     assert all(e["ph"] == "X" and e["dur"] >= 0 and e["args"]["scope"] in ("model", "") for e in events)
     with pytest.raises(ValueError, match='by must be "operation", "scope" or "both"'):
         p.rows(by="line")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("most", [1, 25])
+def test_the_columns_of_a_table_add_up(most: int) -> None:
+    with mg.profile() as p:
+        for _ in range(30):
+            np.exp(np.tanh(mg.ones(4, requires_grad=True))).sum().backward()
+    *rows, between, whole = [line.split() for line in p.table(most=most).splitlines()[1:]]
+    assert len(rows) == min(most + 1, 3)
+    assert sum(int(row[-5]) for row in rows) == int(whole[1]) == 90
+    sums = sum(float(row[-4]) + float(row[-3]) for row in rows) + float(between[2])
+    np.testing.assert_allclose(sums, float(whole[2]), atol=0.05)
+
+
+def test_a_table_inside_of_the_block_is_that_up_to_now() -> None:
+    with mg.profile() as p:
+        _sleeping(mg.ones(3))
+        time.sleep(0.02)
+        shares = [float(line.split()[-1].rstrip("%")) for line in str(p).splitlines()[1:-1]]
+        assert len(shares) == 2
+        assert 99 < sum(shares) < 101
+        assert min(shares) > 1
+        now = p.seconds
+        assert now >= 0.04
+    assert now < p.seconds == p.seconds
 
 
 def test_second_order_and_compiled_functions_are_seen() -> None:
