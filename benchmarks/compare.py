@@ -10,7 +10,8 @@ The garbage collector stays on, as it is for users, but no side pays for another
 libraries are put aside (`gc.freeze`: PyTorch's would make each collection many times slower for sides that make Python
 objects), and every block starts clean.
 
-Before anything is timed, the gradients of all sides are compared: what is measured is the same computation.
+Before anything is timed, the gradients of all sides are compared, or the results where there are none: what is measured
+is the same computation.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .place import DEVICE, NotOnGPUError, wait
 PEERS = ("torch", "autograd", "tokenizers", "gensim", "jax", "dezero")  # what may be missing
 WHOLE_CALL = ("",)  # the phases of a call that has none
 
-Call = Callable[[], Any]  # does what is measured, and returns its gradients
+Call = Callable[[], Any]  # does what is measured, and returns its gradients, or results
 Setup = Callable[[], Call]  # imports a library and makes the data; never measured
 
 
@@ -45,7 +46,7 @@ class Case:
     memory  the phases whose peak memory is measured as well: `WHOLE_CALL`, or their names
 
     A call is a function; or a generator function that yields the name of each phase when the phase ends (None: do not
-    count it), and then each phase has a row of its own. Either returns the gradients.
+    count it), and then each phase has a row of its own. Either returns the gradients, or the results if there are none.
     """
 
     name: str
@@ -174,7 +175,10 @@ class DisagreementError(ValueError):
 
 
 def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e-3) -> None:
-    """Raise DisagreementError if a side's gradients are not the first's, in shape or, up to rounding, value."""
+    """Raise DisagreementError if what a side returns is not what the first does, in shape or, up to rounding, value.
+
+    A floor returns nothing; some sides must return something.
+    """
     expected: list[Any] = []
     for side, call in calls.items():
         found = [as_array(gradient) for gradient in result_of(call)]
@@ -182,8 +186,17 @@ def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e
         if not found:  # a floor computes no gradients
             continue
         for k, (one, other) in enumerate(zip(expected, found, strict=True)):
-            if one.shape != other.shape or np.abs(one - other).max() > tolerance * np.abs(one).max():
+            if not agree(one, other, tolerance):
                 raise DisagreementError(f"{case.name}: gradient {k} of {side} is not that of {next(iter(calls))}")
+    if not expected:
+        raise DisagreementError(f"{case.name}: no side returns anything to compare")
+
+
+def agree(one: Any, other: Any, tolerance: float) -> bool:
+    """Whether two arrays are the same up to rounding; NaN and infinity are so with nothing, not even themselves."""
+    if one.shape != other.shape or not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return False
+    return bool(np.abs(one - other).max(initial=0) <= tolerance * np.abs(one).max(initial=0))
 
 
 def result_of(call: Call) -> Any:

@@ -33,6 +33,11 @@ def weights(kind: str, D: int, H: int) -> dict[str, Any]:
     return dict(zip(names, normals((rows, D), (rows, H), (rows,), (rows,), seed=2), strict=True))
 
 
+def weights_of_cell(kind: str, D: int, H: int) -> dict[str, Any]:
+    """The same, by the names in a cell."""
+    return {name.removesuffix("_l0"): w for name, w in weights(kind, D, H).items()}
+
+
 def on_minigrad(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None, compiled: bool = False) -> Setup:
     """The layer of `nn`; `compiled`, forward and backward are recorded once and replayed."""
 
@@ -94,7 +99,7 @@ def on_torch_cell(kind: str, N: int, T: int, D: int, H: int) -> Setup:
         import torch
 
         cell = getattr(torch.nn, kind + "Cell")(D, H, device=DEVICE)
-        cell.load_state_dict({name.removesuffix("_l0"): theirs(w) for name, w in weights(kind, D, H).items()})
+        cell.load_state_dict({name: theirs(w) for name, w in weights_of_cell(kind, D, H).items()})
         xs = theirs(normals((T, N, D))[0], requires_grad=True)
         start = theirs(start_of((T, N, H)))
 
@@ -148,6 +153,7 @@ def stream_on_minigrad(H: int, compiled: bool) -> Setup:
         import nn
 
         cell = nn.LSTMCell(H, H, device=DEVICE)
+        cell.load_state_dict(weights_of_cell("LSTM", H, H))
         zeros = np.zeros((1, H), np.float32)
         x, state = ours(normals((1, H))[0]), (ours(zeros), ours(zeros))
 
@@ -163,7 +169,7 @@ def stream_on_minigrad(H: int, compiled: bool) -> Setup:
             s = state
             for _ in range(100):
                 s = run(x, s)
-            return []
+            return list(s)
 
         return call
 
@@ -175,6 +181,7 @@ def stream_on_torch(H: int) -> Setup:
         import torch
 
         cell = torch.nn.LSTMCell(H, H, device=DEVICE)
+        cell.load_state_dict({name: theirs(w) for name, w in weights_of_cell("LSTM", H, H).items()})
         zeros = np.zeros((1, H), np.float32)
         x, state = theirs(normals((1, H))[0]), (theirs(zeros), theirs(zeros))
 
@@ -183,7 +190,7 @@ def stream_on_torch(H: int) -> Setup:
             with torch.no_grad():
                 for _ in range(100):
                     s = cell(x, s)
-            return []
+            return list(s)
 
         return call
 

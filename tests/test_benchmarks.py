@@ -1,0 +1,69 @@
+"""That the sides of a benchmark are compared before they are timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.cases import layers
+from benchmarks.compare import Case, DisagreementError, check_agreement, set_up
+
+CASE = Case("a case", {})
+RIGHT = np.array([1.0, -2.0, 0.5])
+
+
+def check(*results: Any) -> None:
+    check_agreement(CASE, {f"side {k}": (lambda found=found: found) for k, found in enumerate(results)})
+
+
+def test_sides_agree_up_to_rounding() -> None:
+    check([RIGHT, np.ones((0, 3))], [RIGHT * (1 + 1e-6), np.ones((0, 3))], [])
+    check([], [RIGHT], [RIGHT])
+
+    def in_phases() -> Iterator[str]:
+        yield "forward"
+        return [RIGHT]
+
+    check_agreement(CASE, {"whole": lambda: [RIGHT], "in phases": in_phases})
+
+
+@pytest.mark.parametrize(
+    "wrong", [RIGHT * 1.01, RIGHT[:2], np.array([1.0, np.nan, 0.5]), np.array([1.0, -2.0, np.inf]), RIGHT * np.nan]
+)
+def test_sides_that_do_not_agree_are_refused(wrong: Any) -> None:
+    for results in ([RIGHT], [wrong]), ([wrong], [RIGHT]), ([], [RIGHT], [wrong]):
+        with pytest.raises(DisagreementError, match="a case: gradient 0 of side"):
+            check(*results)
+
+
+def test_what_is_not_finite_agrees_with_nothing() -> None:
+    for number in (np.nan, np.inf):
+        with pytest.raises(DisagreementError, match="gradient 0"):
+            check([np.array([1.0, number])], [np.array([1.0, number])])
+
+
+def test_nothing_is_not_agreement() -> None:
+    with pytest.raises(DisagreementError, match="no side returns anything to compare"):
+        check([], [])
+
+
+def test_a_stream_of_steps_is_the_same_on_all_sides() -> None:
+    """It ends in the state that an LSTM, written down in NumPy, has after a hundred steps."""
+    case = layers.stream(8)
+    calls, _ = set_up(case)
+    assert {"minigrad, compiled", "minigrad"} <= set(calls)
+    check_agreement(case, calls)
+
+    w = {name: array.astype(float) for name, array in layers.weights("LSTM", 8, 8).items()}
+    x, h, c = layers.normals((1, 8))[0].astype(float), np.zeros((1, 8)), np.zeros((1, 8))
+    for _ in range(100):
+        z = x @ w["weight_ih_l0"].T + w["bias_ih_l0"] + h @ w["weight_hh_l0"].T + w["bias_hh_l0"]
+        i, f, g, o = np.split(z, 4, axis=1)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+    for call in calls.values():
+        for found, exact in zip(call(), (h, c), strict=True):
+            np.testing.assert_allclose(np.asarray(found), exact, rtol=1e-5, atol=1e-6)
