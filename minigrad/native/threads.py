@@ -53,6 +53,7 @@ def pool() -> int:
     memory = ctypes.create_string_buffer(SIZE + 64)
     address = -(-ctypes.addressof(memory) // 64) * 64
     _alive.append(memory)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # also when the interpreter ends: the threads go on looking
     if count() > 1:
         ctypes.CDLL(None).sem_init(ctypes.c_void_p(address + SEMAPHORE), 0, 0)
         work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(machine.address_of(_WORKER, "worker"))

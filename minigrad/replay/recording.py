@@ -1,7 +1,8 @@
 """A recording: every operation on arrays that a function does, in order, while it does it.
 
 The engine, layers and optimizers compute as always, but with arrays of a kind of their own, `Traced`, which do at once
-what they are asked to and write it down: forward and backward, fused kernels, updates of weights. What is written down are `Operation`s on `Value`s; `program` makes of them what can be run again.
+what they are asked to and write it down: forward and backward, fused kernels, updates of weights. What is written down
+are `Operation`s on `Value`s; `plan` makes of them what can be run again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from .. import backend
 from ..tape import caller, line_of
+from ..tensors import Tensor
 from .live import Live
 
 Array = Any
@@ -178,10 +180,15 @@ class Recording:
             tensor.data = self.of_outside(tensor.data)
 
     def kept_outside(self) -> RecordingError | None:
-        """An error where something that was computed is still there after the call."""
+        """An error where something that was computed is still there after the call; the tensors that keep it get the
+        arrays that they stand for."""
         self.outside.clear()
         if len(self.alive):
             gc.collect()  # what is left may be garbage in a cycle
+        for left in list(self.alive):
+            for keeper in gc.get_referrers(left):
+                if isinstance(keeper, Tensor):
+                    keeper.data = left.array
         for left in list(self.alive):
             made = next((o for o in self.operations if left.value.root in o.outputs), None)
             where = "" if made is None else f", made by {made.name} at {line_of(*made.place)},"

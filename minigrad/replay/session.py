@@ -8,6 +8,7 @@ Recordings and replays take turns, whatever threads they are in: while one is re
 from __future__ import annotations
 
 import functools
+import os
 import random
 import threading
 import weakref
@@ -18,7 +19,7 @@ import numpy as np
 
 from .. import backend
 from ..modes import changed_mode
-from ..tape import Observer, node_of
+from ..tape import Observer, line_of, node_of
 from ..tensors import Tensor
 from ..trees import flatten
 from .live import Live
@@ -28,6 +29,8 @@ from .recording import Recording, RecordingError, Value
 Array = Any
 FLOATS = (float, np.floating)  # arguments of these kinds are given anew at each call
 TURN = threading.RLock()  # held by whoever records or replays
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=TURN.acquire, after_in_parent=TURN.release, after_in_child=TURN.release)
 
 
 class Newcomers(Observer):
@@ -293,10 +296,14 @@ class Session:
         self._grads.clear()
         if (left := recording.kept_outside()) is not None:
             raise left
-        written = {v.root for o in recording.operations for v in o.writes}
-        if any(v in written for v in self.inputs):
-            raise RecordingError(f"compile: {self.name} writes into an argument; let it return a new tensor")
-        used = written | {v.root for o in recording.operations for v in o.reads} | {v.root for v in self.results}
+        written = {v.root: o for o in recording.operations for v in o.writes}
+        for value in self.inputs:
+            if value in written:
+                line = line_of(*written[value].place)
+                raise RecordingError(
+                    f"compile: {self.name} writes into an argument, at {line}\nLet it return a new tensor"
+                )
+        used = written.keys() | {v.root for o in recording.operations for v in o.reads} | {v.root for v in self.results}
         for use in self.uses:
             if use.given is not None and use.given not in used:
                 use.given, use.before = None, "any"

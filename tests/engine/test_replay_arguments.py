@@ -428,3 +428,23 @@ def test_lengths_are_constants(name: str) -> None:
     constant = (3, 1) if name == "lengths" else tuple(map(tuple, real.tolist()))
     for _ in range(4):
         agree(step, x, constant)
+
+
+def test_what_is_kept_outside_can_still_be_looked_at() -> None:
+    kept = []
+    step = mg.compile(lambda x: kept.append(x * 2) or x * 3)
+    step(mg.ones(2))
+    with pytest.raises(mg.RecordingError, match="kept outside"):
+        step(mg.ones(2))
+    assert [t.tolist() for t in kept] == [[2.0, 2.0]] * 2
+
+
+def test_a_write_into_an_argument_names_the_line() -> None:
+    @mg.compile
+    def step(x: Any) -> Any:
+        x[0] = 5.0
+        return x * 2
+
+    step(mg.ones(2))
+    with pytest.raises(mg.RecordingError, match=r"writes into an argument, at .*x\[0\] = 5\.0"):
+        step(mg.ones(2))
