@@ -16,8 +16,8 @@ import numpy as np
 from .. import backend
 from ..native import machine
 from .loops import Loops
-from .plan import VIEWS, Plan, beside
-from .structure import Unsuited, schedule_of
+from .plan import Plan, beside
+from .structure import VIEWS, Unsuited, base, from_sums, schedule_of
 from .symbols import Symbol
 
 Array = Any
@@ -43,12 +43,12 @@ class Compiled:
         self.plan = plan
         results, givens = list(dict.fromkeys(plan.results)), set(plan.givens)
         schedule = schedule_of(plan.givens, results)
-        after = _after_sums(schedule)
-        base = {s: _base(s) for s in results}
+        summed = from_sums(schedule)
+        after = {s for s in summed if base(s).op != "sum" or base(s).args[0] in summed}  # not the first sums' views
         bases = {s for s in results if s.op not in VIEWS} | {s for s in schedule if s.op == "sum"} | givens
         operands = [a for s in after for a in s.args if isinstance(a, Symbol)]
-        needed = [_base(a) if _base(a).op == "sum" else a for a in operands]
-        direct = [base[s] if base[s] in bases else s for s in results if s not in after and base[s] not in after]
+        needed = [base(a) if base(a).op == "sum" else a for a in operands]
+        direct = [base(s) if base(s) in bases else s for s in results if s not in after and base(s) not in after]
         self.outputs = [s for s in dict.fromkeys([*direct, *needed]) if s not in givens and s not in after]
         if not self.outputs:
             raise Unsuited("nothing is computed")
@@ -57,11 +57,11 @@ class Compiled:
         self.source = sys.intern(code.source)  # that of other sizes, mostly
         self._sizes = np.array(code.sizes, np.int64)
         self._copied: set[int] = set()  # givens that are usually laid out otherwise
-        tail = [s for s in results if s in after or base[s] in after]
+        tail = [s for s in results if s in after or base(s) in after]
         self._tail = Plan([*plan.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
-        self._run = self._function(base)
+        self._run = self._function()
 
-    def _function(self, base: dict[Symbol, Symbol]) -> Callable[..., Any]:
+    def _function(self) -> Callable[..., Any]:
         """A function of (kernel, arrays for it, arrays as given) that returns the results, or the kernel's answer."""
         plan = self.plan
         space: dict[str, Any] = {"sizes": self._sizes, "empty": np.empty, "zeros": np.zeros, "tail": self._tail}
@@ -135,13 +135,6 @@ class Compiled:
         return self.source
 
 
-def _base(symbol: Symbol) -> Symbol:
-    """What a view is a view of."""
-    while symbol.op in VIEWS:
-        symbol = symbol.args[0]
-    return symbol
-
-
 def _viewed(symbol: Symbol, names: dict[Symbol, str]) -> str:
     """A view in Python."""
     if symbol in names:
@@ -150,19 +143,3 @@ def _viewed(symbol: Symbol, names: dict[Symbol, str]) -> str:
     if symbol.op == "reshape":
         return f"{of}.reshape({symbol.params})"
     return f"{of}[{', '.join(f'{start}:{stop}' for start, stop in symbol.params)}]"
-
-
-def _after_sums(schedule: Sequence[Symbol]) -> set[Symbol]:
-    """What is computed from sums; views of a sum are not counted."""
-    of_sum: set[Symbol] = set()
-    after: set[Symbol] = set()
-    for symbol in schedule:
-        args = [a for a in symbol.args if isinstance(a, Symbol)]
-        if symbol.op in VIEWS and args[0] in of_sum and args[0] not in after:
-            of_sum.add(symbol)
-        elif any(a in of_sum for a in args):
-            of_sum.add(symbol)
-            after.add(symbol)
-        elif symbol.op == "sum":
-            of_sum.add(symbol)
-    return after

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import backend
 from .plan import Plan, beside
-from .structure import Place, Unsuited, cuts_of, matrix, operands_of, order_of, placed, schedule_of, types_of
+from .structure import Place, Unsuited, cuts_of, from_sums, matrix, operands_of, order_of, placed, schedule_of, types_of
 from .symbols import Symbol
 
 Array = Any
@@ -66,7 +66,7 @@ class OnGpu:
         results = list(dict.fromkeys(plan.results))
         schedule = schedule_of(plan.givens, results)
         sums = [s.args[0] for s in schedule if s.op == "sum"]
-        after = _from_sums(schedule)
+        after = from_sums(schedule)
         givens = set(plan.givens)
         wanted = [*[s for s in results if s not in after], *sums]
         self.outputs = [s for s in dict.fromkeys(wanted) if s not in givens]
@@ -187,12 +187,3 @@ def _number(value: Any) -> str:
     if np.isinf(number):
         return "INFINITY" if number > 0 else "-INFINITY"
     return repr(number)
-
-
-def _from_sums(schedule: Sequence[Symbol]) -> set[Symbol]:
-    """The sums, and all that is computed from them, views included."""
-    found: set[Symbol] = set()
-    for symbol in schedule:
-        if symbol.op == "sum" or any(a in found for a in symbol.args if isinstance(a, Symbol)):
-            found.add(symbol)
-    return found

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import backend
+from .structure import VIEWS, Unsuited, schedule_of
 from .symbols import Symbol
 
 if TYPE_CHECKING:
     from .cuda import OnGpu
 
 Array = Any
-VIEWS = ("part", "reshape")
 
 
 class Plan:
@@ -79,7 +79,6 @@ class Plan:
             return None
         if make not in self._kernels:
             from .cuda import OnGpu
-            from .structure import Unsuited
 
             try:
                 self._kernels[make] = OnGpu(self, make)
@@ -117,7 +116,7 @@ class Plan:
         return space["run"]  # type: ignore[no-any-return]
 
     def _compile(self) -> None:
-        schedule = self._schedule()
+        schedule = schedule_of(self.givens, self.results)
         last_use = {arg: k for k, symbol in enumerate(schedule) for arg in symbol.args if isinstance(arg, Symbol)}
         for symbol in reversed(schedule):  # a view is alive as long as its base is read through it
             if symbol.op in VIEWS:
@@ -146,21 +145,6 @@ class Plan:
                     free.setdefault((a.shape, a.dtype), []).append(buffer_of.pop(a))
             self._emit(symbol)
 
-    def _schedule(self) -> list[Symbol]:
-        """What has to be computed, in an order in which it can be."""
-        schedule: dict[Symbol, None] = {}
-        stack = [(symbol, False) for symbol in reversed(self.results)]
-        while stack:
-            symbol, ready = stack.pop()
-            if symbol in self._names or symbol in schedule:
-                continue
-            if ready:
-                schedule[symbol] = None
-            else:
-                stack.append((symbol, True))
-                stack += [(a, False) for a in reversed(symbol.args) if isinstance(a, Symbol)]
-        return list(schedule)
-
     def _reserve_results(self, schedule: list[Symbol]) -> None:
         """Names for the results; the parts of a joined one are views of it, computed in place where possible."""
         computed = set(schedule)
@@ -186,7 +170,7 @@ class Plan:
         """These, and the arrays that they are views of."""
         found = dict.fromkeys(symbols)
         for symbol in symbols:
-            while symbol.op in ("part", "reshape"):
+            while symbol.op in VIEWS:
                 symbol = symbol.args[0]
                 found[symbol] = None
         return list(found)

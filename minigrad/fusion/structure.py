@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from .symbols import Symbol
 Place = tuple[Symbol, int, bool]  # a value from a column on; or that column alone, wherever the loop is
 
 LARGEST = 400  # symbols in a kernel; beyond, compiling takes long
+VIEWS = ("part", "reshape")
 
 
 class Unsuited(Exception):  # noqa: N818
@@ -25,7 +26,7 @@ def matrix(symbol: Symbol) -> tuple[int, int]:
     return (1, 1, *symbol.shape)[-2:]  # type: ignore[return-value]
 
 
-def schedule_of(givens: Sequence[Symbol], results: Sequence[Symbol]) -> list[Symbol]:
+def schedule_of(givens: Iterable[Symbol], results: Sequence[Symbol]) -> list[Symbol]:
     """What is computed, operands first."""
     found: dict[Symbol, None] = {}
     known = set(givens)
@@ -39,9 +40,23 @@ def schedule_of(givens: Sequence[Symbol], results: Sequence[Symbol]) -> list[Sym
         else:
             stack.append((symbol, True))
             stack += [(a, False) for a in reversed(symbol.args) if isinstance(a, Symbol)]
-    if len(found) > LARGEST:
-        raise Unsuited("too many operations")
     return list(found)
+
+
+def base(symbol: Symbol) -> Symbol:
+    """What a view is a view of."""
+    while symbol.op in VIEWS:
+        symbol = symbol.args[0]
+    return symbol
+
+
+def from_sums(schedule: Sequence[Symbol]) -> set[Symbol]:
+    """The sums, and all that is computed from them, views included."""
+    found: set[Symbol] = set()
+    for symbol in schedule:
+        if symbol.op == "sum" or any(a in found for a in symbol.args if isinstance(a, Symbol)):
+            found.add(symbol)
+    return found
 
 
 def bounds_of(part: Symbol) -> tuple[int, int]:
@@ -56,6 +71,8 @@ def bounds_of(part: Symbol) -> tuple[int, int]:
 
 def cuts_of(schedule: Sequence[Symbol]) -> dict[Symbol, set[int]]:
     """The columns at which a value is cut: where it is joined or a part of it is taken, and where its operands are."""
+    if len(schedule) > LARGEST:
+        raise Unsuited("too many operations")
     links: list[tuple[Symbol, Symbol, int]] = []  # column k of the first is column k + shift of the second
     cuts: dict[Symbol, set[int]] = {}
     for symbol in schedule:
