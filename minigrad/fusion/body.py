@@ -28,6 +28,7 @@ class Row:
     def __init__(self, loops: Loops, outer: str) -> None:
         self.loops, self.outer = loops, outer + ".n"
         self.block = loops.block()
+        self.before = loops.block()  # once for all turns
         self.sums: dict[tuple[Symbol, int], str] = {}
 
     def varies(self, symbol: Symbol, alone: bool = False) -> bool:
@@ -63,25 +64,30 @@ class Row:
         return Lanes(self.block, emit(f"shufflevector {vector(kind)} {one}, {vector(kind)} poison, {zeros}"), kind)
 
     def sum(self, symbol: Symbol, start: int) -> str:
-        """Where the lanes of a sum along the inner loop are added up."""
+        """Where the lanes of a sum along the inner loop are added up, in double precision: it may have many terms."""
         found = self.sums.get((symbol, start))
         if found is None:
-            vector = self.block.vector(self.loops.kinds[symbol])
+            vector = self.block.vector("double")
             found = self.sums[symbol, start] = f"%sum{next(self.loops.counter)}"
             self.loops.reserved.append(f"{found} = alloca {vector}")
-            self.block.do(f"store {vector} zeroinitializer, ptr {found}")
+            block = self.before if matrix(symbol) == (1, 1) else self.block
+            block.do(f"store {vector} zeroinitializer, ptr {found}")
         return found
 
-    def totals(self) -> list[str]:
-        """After the inner loop: its sums, added to the results."""
+    def totals(self, alone: bool) -> list[str]:
+        """The sums, added to the results: those into one number after the loops, the others after the inner loop."""
         block = self.loops.block()
         for (symbol, start), found in self.sums.items():
+            if (matrix(symbol) == (1, 1)) != alone:
+                continue
             kind = self.loops.kinds[symbol]
             at = self.address(symbol, start)
-            lanes = block.emit(f"load {block.vector(kind)}, ptr {found}")
-            name = f"llvm.vector.reduce.fadd.v{self.loops.width}{_SHORT[kind]}"
-            arguments = (kind, "0.0"), (block.vector(kind), lanes)
-            total = block.emit(block.call(name, kind, *arguments, flags="reassoc "))
+            lanes = block.emit(f"load {block.vector('double')}, ptr {found}")
+            name = f"llvm.vector.reduce.fadd.v{self.loops.width}f64"
+            arguments = ("double", "0.0"), (block.vector("double"), lanes)
+            total = block.emit(block.call(name, "double", *arguments, flags="reassoc "))
+            if kind == "float":
+                total = block.emit(f"fptrunc double {total} to float")
             before = block.emit(f"load {kind}, ptr {at}, align {BYTES[kind]}")
             block.do(f"store {kind} {block.emit(f'fadd {kind} {before}, {total}')}, ptr {at}, align {BYTES[kind]}")
         return block.lines
@@ -134,9 +140,9 @@ class Lanewise:
             return
         if self.mask is not None:
             value = Lanes(block, self.mask, "i1").where(value, value.like(0.0))
-        at, vector = self.row.sum(symbol, target), value.type
-        before = block.fresh(f"load {vector}, ptr {at}")
-        block.do(f"store {vector} {block.emit(f'fadd {vector} {before}, {value.name}')}, ptr {at}")
+        at, value = self.row.sum(symbol, target), value.to("double")
+        total = Lanes(block, block.fresh(f"load {value.type}, ptr {at}"), "double") + value
+        block.do(f"store {total.type} {total.name}, ptr {at}")
 
     def _written(self, value: Lanes, symbol: Symbol, start: int) -> None:
         block, name, stored = self.block, value.name, _STORED[value.kind]

@@ -123,7 +123,7 @@ def _nan(x: Lanes) -> Lanes:
 
 
 def _sign(x: Lanes) -> Lanes:
-    return (x > 0.0).where(1.0, (x < 0.0).where(-1.0, x))  # a NaN and 0 stay
+    return (x > 0.0).where(1.0, (x < 0.0).where(-1.0, x + 0.0))  # a NaN stays; -0.0 becomes 0.0
 
 
 # On floats, all of one kind:

@@ -181,7 +181,7 @@ class Loops:
         for lanes in (whole, rest):
             for symbol, start in pieces:
                 lanes.store(symbol, start)
-        after = row.totals()
+        after, at_last = row.totals(alone=False), row.totals(alone=True)
         before = f"%work{k}" if k else "0"
         self.work.append(
             f"%numbers{k} = mul i64 {outer}, {inner}\n%work{k}.of = mul i64 %numbers{k}, {len(whole.block.lines)}\n"
@@ -190,6 +190,7 @@ class Loops:
         ramp = f"<{', '.join(f'i64 {n}' for n in range(W))}>"
         return [
             f"loop{k}:",
+            *row.before.lines,
             f"%first{k}.all = mul i64 {outer}, %p",
             f"%first{k} = udiv i64 %first{k}.all, {self.parts}",
             f"%end{k}.all = add i64 %first{k}.all, {outer}",
@@ -198,7 +199,7 @@ class Loops:
             f"outer{k}:",
             f"%outer{k}.n = phi i64 [ %first{k}, %loop{k} ], [ %outer{k}.next, %after{k} ]",
             f"%outer{k}.more = icmp slt i64 %outer{k}.n, %end{k}",
-            f"br i1 %outer{k}.more, label %row{k}, label %loop{k + 1}",
+            f"br i1 %outer{k}.more, label %row{k}, label %done{k}",
             f"row{k}:",
             *row.block.lines,
             f"br label %inner{k}",
@@ -224,6 +225,9 @@ class Loops:
             *after,
             f"%outer{k}.next = add i64 %outer{k}.n, 1",
             f"br label %outer{k}",
+            f"done{k}:",
+            *at_last,
+            f"br label %loop{k + 1}",
         ]
 
 

@@ -179,6 +179,33 @@ def test_it_is_the_plan_bit_for_bit_but_for_exp_and_log() -> None:
             np.testing.assert_allclose(a, b, rtol=1e-6 if f is biased else 0)  # sums have another order
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("of", "into"),
+    [
+        ((1 << 18, 1), (1, 1)), ((1 << 13, 32), (1, 1)), ((1 << 13, 32), (1,)), ((1 << 18,), ()),
+        ((1, 1 << 18), (1, 1)), ((4, 1 << 16), ()), ((1 << 13, 6), ()),
+    ],
+)  # fmt: skip
+def test_sums_into_one_number(of: tuple[int, ...], into: tuple[int, ...], order: str) -> None:
+    """They have many terms of one sign, which no chain of float32 could add up; parts of them too."""
+
+    def f(x: mg.Tensor, b: mg.Tensor) -> Any:
+        y = np.tanh(x + b) * 1.5
+        return (y, *np.split(y * y, [2], axis=-1)) if y.shape[-1] == 6 else y
+
+    rng = np.random.default_rng(0)
+    x, b = np.asarray(rng.random(of, np.float32), order=order), np.asarray(rng.random(into, np.float32))
+    fused = mg.fuse(f)
+    gradients = []
+    for g, dtype in ((fused, np.float32), (f, np.float64)):
+        xs = [mg.Tensor(np.asarray(v, dtype), True) for v in (x, b)]
+        sum(o.sum() for o in flat(g(*xs))).backward()
+        gradients.append(xs[1].grad.data)
+    assert all(isinstance(k, Compiled) for k in kernels(fused))
+    np.testing.assert_allclose(*gradients, rtol=4e-7)
+
+
 def test_sizes_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     f = mg.fuse(lstm)
     sources = set()
@@ -297,6 +324,24 @@ def test_limits_are_exact() -> None:
         np.testing.assert_array_equal(compiled_ufunc(sigmoid, x), x > 0)
     x = np.linspace(-30, 30, 1_000_001, dtype=np.float32)
     assert np.abs(compiled_ufunc(np.tanh, x)).max() == 1.0
+
+
+@pytest.mark.parametrize("f", [np.sign, np.absolute, np.negative, np.rint, np.tanh, np.sqrt, lambda x: x * -0.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_signs_of_zero(f: Function, dtype: Any) -> None:
+    """As the plan has them, forward and backward."""
+    x = mg.Tensor(np.array([0.0, -0.0, 1.0, -1.0], dtype), True)
+    kernel = mg.fuse(f).kernel(x)
+    backward, _ = kernel.backward((True,))
+    with np.errstate(all="ignore"):
+        ours, plan = [forward([x.data], x.data) for forward in (kernel.forward, kernel.forward.plan)]
+        kept = plan[kernel.count :]
+        for g in (np.ones(4, dtype), -np.ones(4, dtype)):
+            ours += backward([*kept, g], g)
+            plan += backward.plan([*kept, g], g)
+    for a, b in zip(ours, plan, strict=True):
+        np.testing.assert_allclose(a, b, rtol=4e-7 if f is np.tanh else 0)
+        np.testing.assert_array_equal(np.signbit(a[:2]), np.signbit(b[:2]))
 
 
 PAIRS: list[Any] = [
