@@ -14,8 +14,10 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,17 +26,20 @@ from .. import backend
 from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
 from ..primitives import Primitive, Pull, begin, new_node, record_many, remember_inputs
-from ..tape import Extra, Node, Output, next_position
+from ..replay.live import Live
+from ..tape import Extra, Node, Observer, Output, next_position
 from ..tensors import Tensor
-from ..trees import flatten
+from ..trees import flatten, outline
 from .compiled import accelerated
 from .plan import Plan
-from .symbols import FusionError, Symbol, Trace, refuse
+from .symbols import Argument, FusionError, Symbol, Trace, exact, explain, refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
-_FLAT = frozenset([Tensor, np.ndarray, type(None), bool, int, float, str])
+_EXACT = frozenset([type(None), bool, int, str])  # constants that are told apart by ==
+_FLAT = frozenset([Tensor, np.ndarray, float, *_EXACT])
 _tensor = Tensor._of
 _ndarray = np.ndarray
+_BY_IDENTITY: Any = object.__hash__
 CACHE = 256  # traces kept for each function
 _TRACING = threading.RLock()
 
@@ -53,20 +58,24 @@ class Kernel:
         self.order = order
         arrays = [v.data if isinstance(v, Tensor) else v for v in (leaves[k] for k in places)]
         self.inputs = [trace.input(f"input {k}", a.shape, a.dtype) for k, a in enumerate(arrays)]
-        self.variables = [Tensor(s, need) for s, need in zip(self.inputs, needs, strict=True)]
+        self.variables = [Argument(s, need) for s, need in zip(self.inputs, needs, strict=True)]
         values = list(leaves)
         for place, variable in zip(places, self.variables, strict=True):
             values[place] = variable
         args, kwargs = rebuild(values)
-        with changed_mode(grad=True, scope=None, observers=(), fast=False):
-            returned = function(*args, **kwargs)
-            outputs, self.structure = flatten(returned)
-        for output in outputs:
+        try:
+            with changed_mode(grad=True, scope=None, observers=(_OneWay(),), fast=False):
+                returned = function(*args, **kwargs)
+        except Exception as error:
+            explain(error)
+            raise
+        outputs, self.structure = flatten(returned)
+        for where, output in _named(returned):
             if not isinstance(output, Tensor) or not isinstance(output.data, Symbol):
                 code = inspect.unwrap(function).__code__
                 raise FusionError(
                     f"fuse: {function.__name__} ({code.co_filename}:{code.co_firstlineno}) must return tensors "
-                    f"computed from its arguments, or a nested structure of them; it returned a {type(output).__name__}"
+                    f"computed from its arguments, or a nested structure of them; its {where} is {_described(output)}"
                 )
         self.outputs: list[Tensor] = outputs
         self.results = [o.data for o in outputs]
@@ -159,6 +168,44 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
     return [None if k is None else results[k] for k in where]
 
 
+class _OneWay(Observer):
+    """Refuses what could be traced, but for its gradient."""
+
+    def began(self, primitive: Primitive) -> None:
+        if primitive.name == "getitem":
+            raise refuse("indexing is not element-wise; np.split divides along an axis")
+
+
+def _named(tree: Any, where: str = "result") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested structure, each with where it is."""
+    if isinstance(tree, dict | tuple | list):
+        for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from _named(child, f"{where}[{key!r}]")
+    else:
+        yield where, tree
+
+
+def _described(output: Any) -> str:
+    """What is no tensor computed from the arguments, for a message."""
+    if isinstance(output, Symbol):
+        return f"a plain array of {output.dtype}, as comparisons give (np.where makes a tensor of it)"
+    if isinstance(output, Tensor) or backend.is_array(output):
+        return f"a {type(output).__name__} from outside"
+    return f"a {type(output).__name__}: {output!r}"
+
+
+def _constant(value: Any) -> Any:
+    """What stands for an argument in the key of a trace. What is equal to nothing but itself is not kept alive."""
+    if isinstance(value, float | np.floating):
+        return exact(value)
+    if type(value).__hash__ is _BY_IDENTITY:
+        try:
+            return weakref.ref(value)
+        except TypeError:
+            pass
+    return value
+
+
 class Fused(Primitive):
     """A fused function; call it like the plain one, which is at `.plain`."""
 
@@ -175,21 +222,27 @@ class Fused(Primitive):
 
     def kernel(self, *args: Any, **kwargs: Any) -> Kernel:
         """The traced call for arguments like these; traced now, if they are the first of their kind."""
-        leaves, rebuild = flatten((args, kwargs))
-        found = self._prepared(leaves, rebuild, current_mode().grad)
+        found = self._prepared(args, kwargs, current_mode().grad)
         if found is None:
             raise TypeError(f"{self.name}: none of the arguments is a Tensor")
         return found[0]
 
     def _prepared(
-        self, leaves: Any, rebuild: Any, recording: bool
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], recording: bool
     ) -> tuple[Kernel, list[Any], list[Any], list[Any], bool] | None:
-        """The kernel for these leaves; those that are operands, their arrays, their edges where they require grad, and
-        whether any does. None where the plain function runs: without a Tensor, or inside another fused function."""
+        """The kernel for these arguments; those that are operands, their arrays, their edges where they require grad,
+        and whether any does. None where the plain function runs: without a Tensor, or inside another fused function."""
         operands: list[Any] = []
         arrays: list[Any] = []
         parents: list[Any] = []
         key: list[Any] = []
+        leaves: Any = args
+        structure: list[Any] = []
+        if kwargs or not _FLAT.issuperset(map(type, args)):
+            leaves = []
+            outline((args, kwargs), leaves, structure)
+            leaves = [float(leaf) if isinstance(leaf, Live) else leaf for leaf in leaves]  # as it is now
+            key.append(tuple(structure))
         by_row = by_column = found = needed = mixed = False
         kind: Any = None
         for leaf in leaves:
@@ -201,7 +254,7 @@ class Fused(Primitive):
             elif type(leaf) is _ndarray or backend.is_array(leaf):
                 array = leaf
             else:
-                key += (type(leaf), leaf)
+                key += (type(leaf), leaf if type(leaf) in _EXACT else _constant(leaf))
                 continue
             if type(array) is not kind:
                 mixed = kind is not None
@@ -214,7 +267,7 @@ class Fused(Primitive):
                 if strides[0] < strides[-1]:
                     by_column = by_column or shape[0] > 1
                 elif strides[0] > strides[-1]:
-                    by_row = True
+                    by_row = by_row or shape[0] > 1
             operands.append(leaf)
             arrays.append(array)
             if need:
@@ -235,9 +288,11 @@ class Fused(Primitive):
         last = self._last
         if key == last[0]:
             return last[1], operands, arrays, parents, needed
-        return self._looked_up(key, leaves, rebuild, parents), operands, arrays, parents, needed
+        return self._looked_up(key, args, kwargs, leaves, parents), operands, arrays, parents, needed
 
-    def _looked_up(self, key: list[Any], leaves: Any, rebuild: Any, parents: list[Any]) -> Kernel:
+    def _looked_up(
+        self, key: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Any, parents: list[Any]
+    ) -> Kernel:
         """The kernel for a key; traced, if it is new."""
         try:
             whole = tuple(key)
@@ -247,7 +302,7 @@ class Fused(Primitive):
                 f"an argument of {self.name} is not a tensor, an array or a plain constant ({error})"
             ) from None
         if kernel is None:
-            rebuild = rebuild or flatten((leaves, {}))[1]
+            rebuild = flatten((args, kwargs))[1]
             places = [k for k, v in enumerate(leaves) if isinstance(v, Tensor) or backend.is_array(v)]
             needs = [p is not None for p in parents]
             with _TRACING:
@@ -258,11 +313,8 @@ class Fused(Primitive):
         return kernel
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        leaves, rebuild = args, None
-        if kwargs or not _FLAT.issuperset(map(type, args)):
-            leaves, rebuild = flatten((args, kwargs))  # type: ignore[assignment]
         mode = current_mode()
-        prepared = self._prepared(leaves, rebuild, mode.grad) if mode.fast else None
+        prepared = self._prepared(args, kwargs, mode.grad) if mode.fast else None
         if prepared is None:
             return self.plain(*args, **kwargs)
         kernel, operands, arrays, parents, needed = prepared
@@ -283,6 +335,10 @@ class Fused(Primitive):
         for observer in mode.observers:
             observer.recorded(self, tuple(operands), ys, node)
         return outputs if kernel.flat else kernel.structure(list(outputs))
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method, it is called with the instance first, like any function."""
+        return self if instance is None else MethodType(self, instance)
 
     def __repr__(self) -> str:
         return f"<fused {self.name}>"

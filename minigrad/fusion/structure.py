@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .symbols import Symbol
+from .symbols import Symbol, kind_of
 
 Place = tuple[Symbol, int, bool]  # a value from a column on; or that column alone, wherever the loop is
 
@@ -148,6 +148,5 @@ def order_of(wanted: Place, givens: Container[Symbol], known: Container[Place]) 
 
 def types_of(symbol: Symbol) -> list[Any]:
     """The dtypes that a ufunc computes with, one for each operand."""
-    kinds = [v.dtype if isinstance(v, Symbol | np.generic) else type(v) for v in symbol.args]
-    types = list(symbol.op.resolve_dtypes((*kinds, None))[:-1])
+    types = list(symbol.op.resolve_dtypes((*map(kind_of, symbol.args), None))[:-1])
     return [np.dtype(np.bool_)] * len(types) if symbol.op.__name__.startswith("logical_") else types

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import backend
-from ..tape import caller, line_of
+from ..tape import INTERNAL, caller, line_of
 from ..tensors import Tensor
+
+WAY_OUT = "A fused function is made of element-wise operations and np.split; do this outside of it, or drop @mg.fuse."
 
 
 class FusionError(TypeError):
@@ -28,11 +30,23 @@ class FusionError(TypeError):
 
 def refuse(what: str) -> FusionError:
     """The error for something that a fused function may not do, with the user's line."""
-    code, instruction = caller()
-    return FusionError(
-        f"fuse: {what}, at {line_of(code, instruction)}\n"
-        "A fused function is made of element-wise operations and np.split; do this outside of it, or drop @mg.fuse."
-    )
+    return FusionError(f"fuse: {what}, at {line_of(*caller())}\n{WAY_OUT}")
+
+
+def explain(error: Exception) -> None:
+    """Note the user's line and the way out beside the error of an operation; a function's own error needs neither."""
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        places.append((trace.tb_frame.f_code, trace.tb_lasti))
+        trace = trace.tb_next
+    users = [place for place in places if not INTERNAL[place[0].co_filename]]
+    if users and users[-1] is not places[-1] and not isinstance(error, FusionError):
+        error.add_note(f"fuse: at {line_of(*users[-1])}\n{WAY_OUT}")
+
+
+def exact(number: Any) -> Any:
+    """A number as part of a key: one NaN is as good as another, but -0.0 is not 0.0."""
+    return number if number == number != 0 else repr(number)
 
 
 class Trace:
@@ -43,11 +57,7 @@ class Trace:
         self.deriving = False
 
     def symbol(self, op: Any, args: tuple[Any, ...], params: Any, shape: tuple[int, ...], dtype: Any) -> Symbol:
-        key = (
-            op,
-            tuple([id(a) if isinstance(a, Symbol) else (type(a), a if a == a else "nan") for a in args]),
-            params,
-        )
+        key = (op, tuple([id(a) if isinstance(a, Symbol) else (type(a), exact(a)) for a in args]), params)
         found = self.known.get(key)
         if found is None:
             found = self.known[key] = Symbol(self, op, args, params, shape, dtype)
@@ -105,10 +115,8 @@ class Symbol(NDArrayOperatorsMixin):
         if method != "__call__" or kwargs or ufunc.nout != 1 or ufunc.signature is not None:
             raise refuse(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} is not element-wise")
         operands = tuple([self._operand(v) for v in inputs])
-        kinds = [v.dtype if isinstance(v, Symbol) else v.dtype if isinstance(v, np.generic) else type(v)
-                 for v in operands]  # fmt: skip
         try:
-            dtype = ufunc.resolve_dtypes((*kinds, None))[-1]
+            dtype = ufunc.resolve_dtypes((*map(kind_of, operands), None))[-1]
             shape = np.broadcast_shapes(*[v.shape for v in operands if isinstance(v, Symbol)])
         except (TypeError, ValueError) as error:
             raise type(error)(f"{ufunc.__name__}: {error}") from None
@@ -121,7 +129,8 @@ class Symbol(NDArrayOperatorsMixin):
             return value
         if isinstance(value, bool | int | float | np.generic):
             return value
-        raise refuse(f"a {type(value).__name__} from outside is used; pass it as an argument")
+        what = "Tensor or array" if backend.is_array(value) else type(value).__name__
+        raise refuse(f"a {what} from outside is used; pass it as an argument")
 
     @property
     def T(self) -> Any:
@@ -185,6 +194,33 @@ class Symbol(NDArrayOperatorsMixin):
 
     item = tolist = __float__ = __int__ = __index__ = __array__ = __iter__ = _value
     any = all = max = min = sum = mean = _value
+
+
+def kind_of(operand: Any) -> Any:
+    """What decides, of an operand, with which dtype a ufunc computes: its dtype, or that it is an int or a float."""
+    if isinstance(operand, Symbol | np.generic):
+        return operand.dtype
+    return np.dtype(bool) if isinstance(operand, bool) else type(operand)
+
+
+class Argument(Tensor):
+    """An argument of a traced function. `x += 1` is refused: it could write into the caller's array."""
+
+    __slots__ = ()
+
+
+def _in_place(sign: str) -> Callable[..., Any]:
+    def refused(self: Argument, other: Any) -> Any:
+        raise refuse(f"x {sign}= value may write into an argument; write x = x {sign} value")
+
+    return refused
+
+
+for _name, _sign in {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
+    "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+}.items():  # fmt: skip
+    setattr(Argument, f"__i{_name}__", _in_place(_sign))
 
 
 def _where(trace: Trace, condition: Any, a: Any, b: Any) -> Symbol:

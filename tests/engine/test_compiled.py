@@ -206,6 +206,13 @@ def test_sums_into_one_number(of: tuple[int, ...], into: tuple[int, ...], order:
     np.testing.assert_allclose(*gradients, rtol=4e-7)
 
 
+def test_a_row_decides_nothing_about_the_layout() -> None:
+    x, b = inputs_for([(50, 4), (1, 4)], np.float32)
+    f = mg.fuse(lambda x, b: np.tanh(x + b))
+    assert f(mg.Tensor(np.asfortranarray(x.data)), b).data.flags.f_contiguous
+    assert f(x, b).data.flags.c_contiguous
+
+
 def test_sizes_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     f = mg.fuse(lstm)
     sources = set()

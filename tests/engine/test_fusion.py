@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
+import math
+import operator
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -190,6 +194,114 @@ def test_traced_once_for_each_kind_of_arguments() -> None:
     np.testing.assert_allclose(f(x, gain=2.0).numpy(), 2 * np.tanh(x.numpy()), rtol=4e-7)
 
 
+def test_signs_of_zero_are_told_apart() -> None:
+    with np.errstate(divide="ignore"):
+        above, below = mg.fuse(lambda x: (1 / (x * 0.0), 1 / (x * -0.0)))(mg.ones(2))
+    np.testing.assert_array_equal(above.data, [np.inf, np.inf])
+    np.testing.assert_array_equal(below.data, [-np.inf, -np.inf])
+    f, x = mg.fuse(lambda x, sign: np.copysign(x, sign)), mg.ones(3)
+    for sign in (0.0, -0.0, 0.0, np.float32(-0.0), np.float32(0.0)):
+        np.testing.assert_array_equal(f(x, sign).data, np.copysign(x.data, sign))
+
+
+def test_a_nan_is_traced_once() -> None:
+    calls = []
+
+    @mg.fuse
+    def f(x: mg.Tensor, fill: float) -> mg.Tensor:
+        calls.append(fill)
+        return np.where(x > 0, x, fill)
+
+    for text in ("nan", "nan", "-nan", "1.0", "nan"):
+        fill = float(text)
+        np.testing.assert_array_equal(f(mg.tensor([1.0, -1.0]), fill).data, [1.0, fill])
+    assert len(calls) == 2
+
+
+def test_which_argument_is_which_belongs_to_a_trace() -> None:
+    f = mg.fuse(lambda x, a=1.0, b=1.0: x + 2 * a + 3 * b)
+    x, y = inputs_for([(3,), (3,)], np.float64)
+    for named in ({"a": y}, {"b": y}, {"a": 2.0}, {"b": 2.0}, {"b": x, "a": y}, {"a": x, "b": y}):
+        np.testing.assert_array_equal(f(x, **named).data, f.plain(x, **named).data)
+    nested = mg.fuse(lambda state: state["h"] * 2 + state["c"])
+    for state in ({"h": x, "c": y}, {"c": x, "h": y}):
+        np.testing.assert_array_equal(nested(state).data, nested.plain(state).data)
+
+
+class Scaled:
+    """A method that is fused, and what it reads from its object."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+        self.traced = 0
+
+    @mg.fuse
+    def __call__(self, x: mg.Tensor) -> mg.Tensor:
+        self.traced += 1
+        return np.tanh(x) * self.scale
+
+
+def test_methods() -> None:
+    """Each object has traces of its own, which do not keep it alive."""
+    x = mg.ones(3, dtype=np.float64, requires_grad=True)
+    objects = [Scaled(2.0), Scaled(3.0)]
+    for scaled in objects * 3:
+        x.grad = None
+        y = scaled(x)
+        np.testing.assert_allclose(y.data, np.tanh(x.data) * scaled.scale, rtol=1e-12)
+        y.sum().backward()
+        np.testing.assert_allclose(x.grad.data, (1 - np.tanh(x.data) ** 2) * scaled.scale, rtol=1e-12)
+    assert [scaled.traced for scaled in objects] == [1, 1]
+    assert isinstance(Scaled.__call__, type(mg.fuse(np.tanh)))
+    alive = [weakref.ref(scaled) for scaled in objects]
+    del objects, scaled, y
+    gc.collect()
+    assert [ref() for ref in alive] == [None, None]
+
+
+def test_a_number_of_a_compiled_function() -> None:
+    f, x = mg.fuse(lambda x, k: np.tanh(x) * k), mg.randn(3)
+    step = mg.compile(lambda x, k: f(x, k))
+    for k in (0.5, 0.5, 2.0, -1.0, 2.0):
+        np.testing.assert_allclose(step(x, k).data, f.plain(x, k).data, rtol=4e-7)
+
+
+def test_numbers_and_truth_values_beside_a_tensor() -> None:
+    """Values, dtypes and gradients are the plain function's."""
+    for f in (
+        lambda x: 2.0**x,
+        lambda x: x * True,
+        lambda x: x + np.False_,
+        lambda x: np.where(np.logical_and(x > 0, True), x, -x),
+    ):
+        for dtype in (np.float32, np.float64):
+            ours, plain = [run(g, inputs_for([(3, 4)], dtype)) for g in (mg.fuse(f), f)]
+            for a, b in zip(ours, plain, strict=True):
+                np.testing.assert_array_equal(a[0], b[0])
+                assert a[0].dtype == b[0].dtype
+    masked = mg.fuse(lambda x, on: x * on)
+    x = mg.ones((2, 3), requires_grad=True)
+    for on in (True, False, np.True_):
+        x.grad = None
+        masked(x, on).sum().backward()
+        np.testing.assert_array_equal(x.grad.data, np.full(x.shape, float(on)))
+
+
+def test_one_array_that_is_the_gradient_of_several_operands() -> None:
+    a, b = mg.ones(3, requires_grad=True), mg.ones(3, requires_grad=True)
+    twice = mg.fuse(lambda a, b: (a + b) * 2)
+    (twice(a, b).sum() + (a * 3).sum()).backward()
+    np.testing.assert_array_equal(a.grad.data, np.full(3, 5.0))
+    np.testing.assert_array_equal(b.grad.data, np.full(3, 2.0))
+    assert not np.shares_memory(a.grad.data, b.grad.data)
+    a.grad = b.grad = None
+    twice(a, b).sum().backward()
+    assert not np.shares_memory(a.grad.data, b.grad.data)
+    a.grad = None
+    mg.fuse(lambda a, b, c: (a + b + c) * 2)(a, a, a).sum().backward()
+    np.testing.assert_array_equal(a.grad.data, np.full(3, 6.0))
+
+
 def test_calls_do_not_share_results() -> None:
     f = mg.fuse(lambda x: np.tanh(x) * 2 + x)
     a, b = mg.ones(3, requires_grad=True), mg.zeros(3, requires_grad=True)
@@ -270,16 +382,73 @@ def branches(x: mg.Tensor) -> mg.Tensor:
         (lambda x: x @ x, "np.matmul is not element-wise"),
         (lambda x: x[0], "indexing is not element-wise; np.split"),
         (lambda x: x.reshape(-1), "reshape is not element-wise|np.reshape is not element-wise"),
-        (lambda x: x * np.ones(3), "a ndarray from outside is used; pass it as an argument"),
+        (lambda x: x * np.ones(3), "a Tensor or array from outside is used; pass it as an argument"),
+        (lambda x: x * mg.ones(3), "a Tensor or array from outside is used; pass it as an argument"),
+        (lambda x: x[:1] * 2, "indexing is not element-wise; np.split"),
+        (lambda x: np.diff(x), "indexing is not element-wise; np.split"),
         (lambda x: x * float(x), "asks for a value"),
         (lambda x: x.data.__setitem__(0, 1), "writing into elements"),
-        (lambda x: 3.0, "must return tensors computed from its arguments.*a float"),
+        (lambda x: 3.0, "must return tensors computed from its arguments.*its result is a float: 3.0"),
+        (lambda x: x > 0, "its result is a plain array of bool, as comparisons give"),
+        (lambda x: {"a": x * 2, "b": (x, 3)}, r"its result\['b'\]\[1\] is a int: 3"),
+        (lambda x: (x, mg.ones(3)), r"its result\[1\] is a Tensor from outside"),
         (lambda x: np.fft.fft(x), "np.fft"),
     ],
 )
 def test_what_cannot_be_fused_says_where_and_what_to_do(f: Function, message: str) -> None:
     with pytest.raises(TypeError, match=f"(?s){message}"):
         mg.fuse(f)(mg.ones(1, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "message"),
+    [
+        (lambda x: np.spacing(x) * 2, TypeError, "np.spacing has no rule"),
+        (lambda x: np.interp(x, [0, 1], [2, 3]), TypeError, "np.interp has no rule"),
+        (lambda x: x * math.tanh(x), ValueError, "item: the tensor has 3 elements"),
+        (lambda x: np.tanh(x, out=x), TypeError, "out= cannot be a Tensor"),
+    ],
+)
+def test_errors_of_operations_say_where(f: Function, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as raised:
+        mg.fuse(f)(mg.ones(3, requires_grad=True))
+    (note,) = raised.value.__notes__
+    assert f"{__file__}:{f.__code__.co_firstlineno}, in <lambda>" in note
+    assert "A fused function is made of element-wise operations" in note
+
+
+def test_errors_of_the_function_itself_are_left_alone() -> None:
+    def f(x: mg.Tensor) -> mg.Tensor:
+        raise ValueError("of its own")
+
+    with pytest.raises(ValueError, match="of its own") as raised:
+        mg.fuse(f)(mg.ones(3))
+    assert not hasattr(raised.value, "__notes__")
+
+
+IN_PLACE = [operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.ipow]
+
+
+@pytest.mark.parametrize("write", IN_PLACE)
+def test_arguments_are_not_written_into(write: Function) -> None:
+    """What the plain function writes into the caller's array would be lost."""
+
+    def f(x: mg.Tensor, b: Any) -> mg.Tensor:
+        b = write(b, 2)
+        return x * b
+
+    held = np.ones(3, np.float32)
+    for b in (held, mg.tensor(held), mg.tensor(held, requires_grad=True)):
+        with pytest.raises(mg.FusionError, match=r"(?s)may write into an argument; write x = x .*b = write\(b, 2\)"):
+            mg.fuse(f)(mg.ones(3, requires_grad=True), b)
+    np.testing.assert_array_equal(held, np.ones(3))
+
+    def g(x: mg.Tensor) -> mg.Tensor:
+        y = x * 2
+        return write(y, 2)  # a value of its own
+
+    ours, plain = [run(h, inputs_for([(3,)], np.float64)) for h in (mg.fuse(g), lambda x: g(x))]
+    np.testing.assert_allclose(ours, plain, rtol=1e-12)
 
 
 def test_devices_must_agree() -> None:
