@@ -189,6 +189,8 @@ def walk(
                     found[leaf] = g
     finally:
         MODE.set(outer)
+        if outer.hoisted is not None:  # after a gradient, weights may change, also through `data`
+            outer.hoisted.clear()
     return found
 
 

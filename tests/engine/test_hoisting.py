@@ -121,6 +121,16 @@ def test_views_of_one_matrix_are_not_mistaken_for_each_other(rows: int, rng: Any
             np.testing.assert_allclose(found.data, right, rtol=1e-12, atol=1e-12)
 
 
+def test_an_update_by_hand_after_each_backward(rng: Any) -> None:
+    """Through `data`, which nobody is told of."""
+    w, x = mg.tensor(rng.standard_normal((32, 32)), requires_grad=True), mg.tensor(rng.standard_normal((20, 32)))
+    for _ in mg.steps(range(4)):
+        np.testing.assert_allclose((x @ w).data, x.data @ w.data, rtol=1e-12, atol=1e-12)
+        w.grad = None
+        np.square(x @ w).sum().backward()
+        w.data -= 0.01 * w.grad.data
+
+
 def test_memory_of_another_library_is_multiplied_too(rng: Any) -> None:
     array = np.asfortranarray(rng.standard_normal((32, 32)))
     h, w = mg.tensor(rng.standard_normal((5, 32))), mg.from_dlpack(array)
