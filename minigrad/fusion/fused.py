@@ -358,10 +358,13 @@ _PULL = _pull()
 def fuse(function: F) -> F:
     """Make one operation of a function that is made of element-wise operations and splits along an axis.
 
-    The function is traced once for each combination of shapes, dtypes and layout of its arguments (arguments that are
-    not tensors or arrays are constants of the trace); forward and backward then run without a node, a temporary array
-    or a call of Python's for each operation. It returns a tensor or a nested structure of tensors; inner values, such
-    as gates, are outputs if they are returned.
+    The function is traced once for each combination of shapes, dtypes and layout of its arguments; forward and backward
+    then run without a node, a temporary array or a call of Python's for each operation. It returns a tensor or a nested
+    structure of tensors; inner values, such as gates, are outputs if they are returned.
+
+    All else is frozen at the first trace: numbers and other constants among the arguments, what the function closes
+    over, and what it reads from globals and attributes, a method's `self` among them. Each value of a constant argument
+    is a trace and a compilation of its own: give what changes often as a tensor without axes.
 
     >>> import numpy as np, minigrad as mg
     >>> @mg.fuse
