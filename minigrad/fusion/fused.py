@@ -116,7 +116,7 @@ class Kernel:
             (o.edge or o, s) for o, s, here in zip(self.outputs, seeds, present, strict=True)
             if here and o.requires_grad
         ]  # fmt: skip
-        with changed_mode(observers=(), fast=False):
+        with changed_mode(observers=(), fast=False, hoisted=None):
             found = walk(roots, retain_graph=True)
         gradients = [found.get(v) for v in self.variables]
         results = list(dict.fromkeys(g for g in gradients if g is not None))
