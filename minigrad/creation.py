@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ def as_array(data: Any, dtype: Any = None) -> Any:
 def _holds_arrays(data: Any) -> bool:
     while isinstance(data, list | tuple) and data:
         data = data[0]
-    return hasattr(data, "dtype") or hasattr(data, "__array__")
+    stands_for = getattr(data, "kind", None)  # of a number of a recording
+    return hasattr(stands_for or data, "dtype") or (stands_for is None and hasattr(data, "__array__"))
 
 
 def _made(array: Any, device: str | None, requires_grad: bool) -> Tensor:
@@ -114,7 +115,7 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below stop; integers, unless an argument is a float."""
     start, stop = (0, start) if stop is None else (start, stop)
-    if dtype is None and any(isinstance(v, float) for v in (start, stop, step)):
+    if dtype is None and any(isinstance(v, Real) and not isinstance(v, Integral) for v in (start, stop, step)):
         dtype = _default
     return _made(np.arange(start, stop, step, dtype=dtype), device, requires_grad)
 

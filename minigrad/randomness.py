@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import backend
+from .modes import current_mode
 
 _seed: int = secrets.randbits(64)
 _generators: dict[str, Any] = {}
@@ -26,9 +27,16 @@ def manual_seed(seed: int) -> None:
     global _seed
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"manual_seed: the seed must be an integer that is not negative, not {seed!r}")
+    _refuse_while_recording("the random numbers begin anew")
     _seed = seed
     _generators.clear()
     _streams.clear()
+
+
+def _refuse_while_recording(what: str) -> None:
+    recording = current_mode().recording
+    if recording is not None:
+        raise recording.refused(f"{what}, which would happen only once")
 
 
 def generator(device: str = "cpu") -> Any:

@@ -7,6 +7,7 @@ there is no second place where weights live.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -97,9 +98,10 @@ class Module:
     def _say_what_is_read(self) -> None:
         """A recording depends on the plain attributes of all modules inside, `training` for one."""
         for name, module in self.named_modules():
-            values = vars(module)
-            plain = [key for key, value in values.items() if type(value) in (bool, int, float, str)]
-            replay.attributes(values, [key for key in plain if key != "_label"], name or type(self).__name__)
+            values, title = vars(module), name or type(self).__name__
+            read = (bool, int, float, str, tuple, type(None), mg.Tensor, Module)
+            replay.attributes(values, [k for k, v in values.items() if isinstance(v, read) and k != "_label"], title)
+            replay.decided(functools.partial(len, values), f"how many attributes {title} has")
 
     def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
         """Call `hook(module, args, output)` after each forward; what it returns, if not None, replaces the output.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Compiled:
         self.why: list[str] = []
         self._replays: dict[Any, list[Replay]] = {}
         self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
-        self._floats: dict[int, float] = {}  # the arguments that are floats
+        self._floats: dict[int, Any] = {}  # the arguments that are floats
         self._quick: dict[Any, Callable[..., Any]] = {}  # for the latest short program, with and without gradients
 
     @property
@@ -77,7 +78,7 @@ class Compiled:
         key = (*structure, *_alike(leaves), *[self._kind(leaf, k) for k, leaf in enumerate(leaves)])
         for k, leaf in enumerate(leaves):
             if isinstance(leaf, FLOATS):
-                self._floats[k] = float(leaf)
+                self._floats[k] = leaf
         reason = None
         for replay in reversed(self._replays.get(key, ())):
             unfit = replay.unfit(leaves)
@@ -147,6 +148,10 @@ class Compiled:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: the instance is the first argument, and a constant."""
         return self if instance is None else MethodType(self, instance)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        """Of a method's, that of the copied object; nothing that was recorded."""
+        return Compiled(copy.deepcopy(self.plain, memo))
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"

@@ -32,26 +32,40 @@ class Live:
         self.kind = kind
 
     def value(self) -> float:
-        return self.read()
+        """As an operand beside arrays: a Python number, which changes no dtype."""
+        now: Any = self.read()
+        return now.item() if isinstance(now, np.generic) else now  # type: ignore[no-any-return]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Beside an array, it is one of the recording; of numbers alone, it is a number again."""
         recording = current_mode().recording
-        if recording is None or method != "__call__" or not all(map(_is_operand, inputs)):
+        if recording is None:
+            return getattr(ufunc, method)(*[v.read() if isinstance(v, Live) else v for v in inputs], **kwargs)
+        if method != "__call__" or not all(map(_is_operand, inputs)):
             return NotImplemented
-        if kwargs or ufunc.nout > 1 or any(map(backend.is_array, inputs)):
+        if kwargs or any(map(backend.is_array, inputs)):
             return recording.call(ufunc, inputs, kwargs)
-        return _made(ufunc, inputs)
+        if ufunc.nout == 1:
+            return _made(ufunc, inputs)
+        return tuple([_made(_part_of(ufunc, k), inputs) for k in range(ufunc.nout)])
 
-    def _now(self) -> float:
+    def _now(self) -> Any:
         """The number, which has to be the same at each run from now on."""
-        return float(decided(lambda: self.read(), self.what))
+        return decided(self.read, self.what)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self._now(), dtype)
 
     def __float__(self) -> float:
-        return self._now()
+        return float(self._now())
 
     def __int__(self) -> int:
         return int(decided(lambda: int(self.read()), f"{self.what} as an integer"))
+
+    __trunc__ = __int__
+
+    def is_integer(self) -> bool:
+        return bool(decided(lambda: float(self.read()).is_integer(), f"whether {self.what} is an integer"))
 
     def __round__(self, digits: int | None = None) -> Any:
         return decided(lambda: round(self.read(), digits), f"{self.what}, rounded")
@@ -80,13 +94,25 @@ class Live:
     def __abs__(self) -> Live:
         return _made(abs, (self,))
 
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
 
 def _made(function: Callable[..., Any], numbers: tuple[Any, ...]) -> Live:
     """A number that is made of others at each run."""
-    what = " and ".join(dict.fromkeys(n.what for n in numbers if isinstance(n, Live)))
-    return Live(lambda: float(function(*[n.read() if isinstance(n, Live) else n for n in numbers])), what)
+    live = [n for n in numbers if isinstance(n, Live)]
+    what = " and ".join(dict.fromkeys(n.what for n in live))
+    return Live(lambda: function(*[n.read() if isinstance(n, Live) else n for n in numbers]), what, live[0].kind)
 
 
+def _part_of(ufunc: Any, k: int) -> Callable[..., Any]:
+    return lambda *numbers: ufunc(*numbers)[k]
+
+
+_NUMBERS: tuple[Any, ...] = (Real, np.bool_)  # a Live is registered as Real
 _UFUNCS: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
     "floordiv": np.floor_divide, "mod": np.remainder,
@@ -97,12 +123,12 @@ def _binary(name: str) -> Any:
     function = getattr(operator, name)
 
     def forward(self: Live, other: Any) -> Any:
-        if isinstance(other, Live | int | float):
+        if isinstance(other, _NUMBERS):
             return _made(function, (self, other))
         return _UFUNCS[name](self, other) if backend.is_array(other) else NotImplemented
 
     def backward(self: Live, other: Any) -> Any:
-        if isinstance(other, int | float):
+        if isinstance(other, _NUMBERS):
             return _made(function, (other, self))
         return _UFUNCS[name](other, self) if backend.is_array(other) else NotImplemented
 
@@ -111,7 +137,7 @@ def _binary(name: str) -> Any:
 
 def _is_operand(value: Any) -> bool:
     """Whether a ufunc can take it as it is (a Tensor records what is done with it)."""
-    return isinstance(value, Live | int | float) or backend.is_array(value)
+    return isinstance(value, _NUMBERS) or backend.is_array(value)
 
 
 for _name in _UFUNCS:
@@ -124,9 +150,9 @@ def _compared(name: str) -> Any:
     function = getattr(operator, name)
 
     def compare(self: Live, other: Any) -> Any:
-        if not isinstance(other, Live | int | float):
+        if not isinstance(other, _NUMBERS):
             return NotImplemented
-        number: Callable[[], Any] = other.read if isinstance(other, Live) else lambda: other
+        number: Callable[[], Any] = getattr(other, "read", lambda: other)
         return bool(decided(lambda: bool(function(self.read(), number())), f"{self.what} {name} {other!r}"))
 
     return compare
@@ -153,6 +179,19 @@ def live(read: Callable[[], float], what: str, of: Any = None) -> Any:
     if any(changed is of for changed in now.changed):
         raise now.refused(f"{what} is read after it has changed in the same call; let it change once, and at the end")
     return Live(read, what)
+
+
+def same(now: Any, before: Any) -> bool:
+    """Whether a value is still what a recording depends on: 0.0 is not -0.0, NaN is NaN, an object is itself."""
+    if now is before:
+        return True
+    if type(now) is not type(before):
+        return False
+    if isinstance(now, tuple):
+        return len(now) == len(before) and all(map(same, now, before))
+    if isinstance(now, float | np.floating):
+        return repr(now) == repr(before)
+    return isinstance(now, bool | int | str | np.generic) and bool(now == before)
 
 
 def decided(read: Callable[[], Any], what: str) -> Any:

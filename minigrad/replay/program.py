@@ -46,8 +46,9 @@ class Program:
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The results for these inputs."""
         plan = self.plan
-        for number, scalar in plan.scalars:
-            scalar[...] = number.value()
+        with np.errstate(all="ignore"):
+            for number, scalar in plan.scalars:
+                scalar[...] = number.value()
         for target, array in zip(plan.input_arrays, arrays, strict=True):
             if target is not None:
                 np.copyto(target, array)

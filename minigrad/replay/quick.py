@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..tensors import Tensor
+from .live import same
 
 if TYPE_CHECKING:
     from .session import Replay
@@ -48,9 +49,10 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
     if not all(source.look_at(name, value) for name, value in zip(leaves, values, strict=True)):
         return always_miss
     for name, value in zip(leaves, values, strict=True):
-        twin = next(other for other, v in zip(leaves, values, strict=True) if v is value)
-        if isinstance(value, Tensor) and twin != name:
-            source.unless(f"{name} is {twin}")
+        if isinstance(value, Tensor):
+            source.distinguish(name, value, [(n, v) for n, v in zip(leaves, values, strict=True) if n < name])
+            if replay.outside:
+                source.unless(f"id({name}) not in {source.name(replay.outside)}")
     for use in replay.uses:
         tensor = leaves[use.argument] if use.argument is not None else source.name(use.tensor)
         if use.met is not None:
@@ -100,7 +102,7 @@ class Source:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.space: dict[str, Any] = {"MISS": MISS, "Tensor": Tensor, "of": Tensor._of, "ndarray": np.ndarray,
-                                      "copyto": np.copyto, "errstate": np.errstate}  # fmt: skip
+                                      "copyto": np.copyto, "errstate": np.errstate, "same": same}  # fmt: skip
         self.count = 0
 
     def name(self, value: Any) -> str:
@@ -117,11 +119,18 @@ class Source:
         """Give up if this is not so."""
         self.add(f"if not ({test}): return MISS")
 
+    def distinguish(self, name: str, value: Tensor, others: list[tuple[str, Any]]) -> None:
+        """Give up unless a tensor is, and is not, the same as other arguments as it was."""
+        for other, tensor in others:
+            if isinstance(tensor, Tensor):
+                self.unless(f"{name} is {'' if tensor is value else 'not '}{other}")
+
     def same(self, now: str, before: Any) -> None:
         """Give up if a value is another one."""
-        name = self.name(before)
+        name = f"k{len(self.space)}"
+        self.space[name] = before
         self.add(f"now = {now}")
-        self.unless(f"now is {name} or now == {name}" if type(before) not in _PLAIN else f"now == {name}")
+        self.unless(f"now is {name} or same(now, {name})")
 
     def take_apart(self, name: str, tree: Any, leaves: list[str]) -> bool:
         """Give names to the leaves of an argument, in order; whether its structure is one that we can write down."""

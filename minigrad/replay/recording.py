@@ -180,16 +180,13 @@ class Recording:
             tensor.data = self.of_outside(tensor.data)
 
     def kept_outside(self) -> RecordingError | None:
-        """An error where something that was computed is still there after the call; the tensors that keep it get the
-        arrays that they stand for."""
+        """An error where something that was computed is still there after the call."""
         self.outside.clear()
         if len(self.alive):
             gc.collect()  # what is left may be garbage in a cycle
-        for left in list(self.alive):
-            for keeper in gc.get_referrers(left):
-                if isinstance(keeper, Tensor):
-                    keeper.data = left.array
-        for left in list(self.alive):
+        kept = list(self.alive)
+        self.release()
+        for left in kept:
             made = next((o for o in self.operations if left.value.root in o.outputs), None)
             where = "" if made is None else f", made by {made.name} at {line_of(*made.place)},"
             return RecordingError(
@@ -197,6 +194,13 @@ class Recording:
                 "stay as it is. Return it, and pass it as an argument where it is carried from call to call."
             )
         return None
+
+    def release(self) -> None:
+        """Let tensors that keep what was computed have the arrays that it stands for."""
+        left = list(self.alive)
+        for keeper in gc.get_referrers(*left) if left else ():
+            if isinstance(keeper, Tensor) and self.is_traced(keeper.data) and keeper not in self.borrowed:
+                keeper.data = keeper.data.array
 
     @staticmethod
     def is_traced(array: Any) -> bool:

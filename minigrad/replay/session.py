@@ -22,7 +22,7 @@ from ..modes import changed_mode
 from ..tape import Observer, line_of, node_of
 from ..tensors import Tensor
 from ..trees import flatten
-from .live import Live
+from .live import Live, same
 from .program import Program
 from .recording import Recording, RecordingError, Value
 
@@ -124,11 +124,11 @@ class Replay:
                 return reason
         for values, key, before, what in self.attributes:
             now = values.get(key)
-            if now is not before and now != before:
-                return f"{what}: {key} is {now!r}, it was {before!r}"
+            if now is not before and not same(now, before):
+                return f"{what}: {key} is {now!r:.100}, it was {before!r:.100}"
         for what, read, before in self.guards:
             now = read()
-            if now is not before and now != before:
+            if now is not before and not same(now, before):
                 return f"{what}: {now!r}, it was {before!r}"
         return None
 
@@ -171,12 +171,13 @@ class Session:
         self.assigned: list[tuple[Any, str, int]] = []
         self.build: Callable[[list[Any]], Any] = lambda leaves: leaves
         self._grads: dict[Tensor, Array] = {}
+        self._given: list[tuple[int, Array]] = []  # the arrays of the arguments
         self._like: Array = np.empty(0)  # an array of the device
         self.missed = Newcomers()
 
     def run(
         self, function: Callable[..., Any], leaves: list[Any], rebuild: Callable[[list[Any]], Any],
-        floats: dict[int, float], before: list[Replay],
+        floats: dict[int, Any], before: list[Replay],
     ) -> Any:  # fmt: skip
         """Call the function, and return what it returns. `before` is what was recorded for arguments like these."""
         known = self.watched.alive()
@@ -193,12 +194,16 @@ class Session:
                     self._lend(tensor, None, self.recording.of_outside)
             for use in self.uses:
                 if isinstance(use.grad, Tensor):
-                    self._grads[use.grad] = use.grad.data
-                    use.grad.data = self.recording.input(use.grad.data)
+                    if not self.recording.is_traced(use.grad.data):  # one that is no other's gradient, nor an argument
+                        self._grads[use.grad] = use.grad.data
+                        use.grad.data = self.recording.input(use.grad.data)
                     use.given = use.grad.data.value
             args, kwargs = rebuild(given)
             others = _other_generators()
             with changed_mode(recording=self.recording, observers=(self.missed,)):
+                for leaf in leaves:
+                    if hasattr(leaf, "_say_what_is_read"):  # a module whose method this is
+                        leaf._say_what_is_read()
                 returned, self.build = flatten(function(*args, **kwargs))
             if others != _other_generators():
                 raise RecordingError(
@@ -206,13 +211,19 @@ class Session:
                     "every run; draw them with mg.rand, mg.randn, ..., or pass them as arguments"
                 )
             return self.build(self._described(returned))
+        except BaseException:
+            self.recording.release()
+            raise
         finally:
             self._give_back()
 
     # ---- lending -------------------------------------------------------------------------------------------------
 
-    def _lent(self, k: int, leaf: Any, floats: dict[int, float]) -> Any:
+    def _lent(self, k: int, leaf: Any, floats: dict[int, Any]) -> Any:
         """An argument as the function gets it."""
+        array = leaf.data if isinstance(leaf, Tensor) else leaf
+        if backend.is_array(array) and not self.recording.is_traced(array):
+            self._given.append((k, array))
         if isinstance(leaf, Tensor):
             self._lend(leaf, k, self.recording.input)
             self.arguments.append(k)
@@ -288,9 +299,10 @@ class Session:
 
     def replay(self) -> Replay | None:
         """What can be run again; None if a tensor was used that was not known before."""
-        if self.missed.alive():
-            return None
         recording = self.recording
+        if self.missed.alive():
+            recording.release()
+            return None
         recording.assigned.clear()
         recording.borrowed.clear()
         self._grads.clear()
@@ -302,6 +314,13 @@ class Session:
                 line = line_of(*written[value].place)
                 raise RecordingError(
                     f"compile: {self.name} writes into an argument, at {line}\nLet it return a new tensor"
+                )
+        outside = [v.array for v in written if v.kind == "outside"]
+        for k, array in self._given:
+            if any(np.may_share_memory(array, other) for other in outside if type(other) is type(array) is np.ndarray):
+                raise RecordingError(
+                    f"compile: {self.name} writes into the memory of argument {k}, which is copied at each call; "
+                    "pass a copy"
                 )
         used = written.keys() | {v.root for o in recording.operations for v in o.reads} | {v.root for v in self.results}
         for use in self.uses:

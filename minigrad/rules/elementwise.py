@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ cbrt = elementwise(np.cbrt, lambda g, y: g / (3 * y * y))
 
 def power_base(g: Any, a: Any, b: Any) -> Any:
     """b·a^(b−1), and 0 where b is 0 whatever a is."""
-    if isinstance(b, int | float):
+    if isinstance(b, Real):
         return zeros(g) if b == 0 else g * (b * a ** (b - 1))
     return g * b * a ** np.where(b == 0, 1.0, b - 1)
 
@@ -146,7 +147,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     low = a_min if min is None else min
     high = a_max if max is None else max
     bounds = [v for v in (low, high) if v is not None]
-    if all(isinstance(v, int | float) for v in bounds):
+    if all(isinstance(v, Real) for v in bounds):
         return _clip(a, -np.inf if low is None else low, np.inf if high is None else high)
     if low is not None:
         a = np.where(a < low, low, a)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Callable
@@ -179,6 +180,14 @@ NUMBERS = [0.25, 0.25, 0.25, 0.75, 0.5, 0.25, 0.0, 0.75, 0.5]
         "constant array": lambda x, k: x + mg.tensor([1.0, 2.0]) * k,
         "clip": lambda x, k: np.clip(x, -k, k) + np.where(x > k, x, k),
         "sigmoid": lambda x, k: x * mg.sigmoid(k),
+        "copysign": lambda x, k: x * math.copysign(1.0, k - 0.25) + np.copysign(x, float(-k)),
+        "several results": lambda x, k: x * np.modf(k)[0] + np.divmod(k, 0.3)[1] + np.frexp(k)[1] + divmod(k, 0.3)[0],
+        "reciprocal": lambda x, k: x * (1 / (k + 1)) * (k + 1) ** 0.5,
+        "beside NumPy's numbers": lambda x, k: x * (k * np.float64(3)) if k > np.float64(0.3) else x,
+        "lists": lambda x, k: x * mg.tensor([k, 1.0]) + np.mean([k, 1.0]) + np.round(k, 1),
+        "ranges": lambda x, k: x + mg.arange(0, 2 * k + 1, k + 1)[0] + np.linspace(0, k, 2)[1],
+        "close": lambda x, k: x * 2 if np.isclose(k, 0.5) else x,
+        "integer": lambda x, k: x * (2 if k.is_integer() else 3) * math.trunc(4 * k),
     }.items(),
     ids=lambda item: item[0],
 )
@@ -448,3 +457,154 @@ def test_a_write_into_an_argument_names_the_line() -> None:
     step(mg.ones(2))
     with pytest.raises(mg.RecordingError, match=r"writes into an argument, at .*x\[0\] = 5\.0"):
         step(mg.ones(2))
+
+
+@pytest.mark.parametrize("k", [np.float32(0.1), np.float16(0.3), np.float32(2.7)])
+def test_floats_of_other_kinds(k: Any) -> None:
+    step = mg.compile(lambda x, k: x * (k * 3.3 * k) if k > 0.1 else x - np.exp(k))
+    for number in (k, k, k, k * 2, k / 2, k):
+        agree(step, mg.ones(2), number)
+
+
+def test_signs_of_zero_and_nan() -> None:
+    step = mg.compile(lambda x, k: x * math.copysign(1.0, k))
+    for k in (-0.0, -0.0, -0.0, 0.0, 0.0, -0.0, math.nan):
+        agree(step, mg.ones(2), k)
+    for _ in range(10):
+        agree(step, mg.ones(2), math.nan)
+    assert len(step.why) <= 3
+
+
+def test_a_power_with_a_gradient() -> None:
+    step = mg.compile(lambda x, k: (x**k).sum().backward())
+    for k in (2.0, 2.0, 2.0, 3.0, 0.0, 4.0, 0.0, 2.5):
+        agree(step, mg.tensor([1.0, 2.0], requires_grad=True), k)
+
+
+def test_short_programs_look_at_which_tensors_are_one() -> None:
+    W = mg.tensor([1.0, 3.0], requires_grad=True)
+
+    def product(a: Any, b: Any) -> Any:
+        (a * b * W).sum().backward()
+        gradient, a.grad, b.grad, W.grad = a.grad, None, None, None
+        return gradient
+
+    def new() -> Any:
+        return mg.randn(2, requires_grad=True)
+
+    step = mg.compile(product)
+    chosen = mg.compile(lambda a, b: a * 2 if a is b else a - b)
+    for _ in range(5):
+        agree(step, new(), new())
+        agree(chosen, new().detach(), new().detach())
+    one = new()
+    for a, b in ((one, one), (W, one), (one, W), (W, W), (new(), new())):
+        agree(step, a, b)
+        agree(chosen, a.detach(), b.detach())
+        agree(chosen, (both := a.detach()), both)
+
+
+def test_one_gradient_of_two_weights_and_as_an_argument() -> None:
+    a, b = (mg.tensor([1.0, 2.0], requires_grad=True) for _ in "ab")
+    step = mg.compile(lambda x: ((a * b * x).sum().backward(), x * 1)[1])
+    scaled = mg.compile(lambda g: (a * g).detach())
+    for _ in range(4):
+        results = []
+        for function in (step, step.plain):
+            a.grad = b.grad = mg.ones(2)
+            function(mg.full(2, 2.0))
+            results.append((a.grad.tolist(), b.grad.tolist()))
+        assert results[0] == results[1]
+        assert scaled(a.grad).tolist() == (a.data * a.grad.data).tolist()
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate = 0.5
+        self.limits: Any = None
+        self.linear = nn.Linear(2, 2)
+        self.fast = mg.compile(self.twice)
+
+    def twice(self, x: Any) -> Any:
+        return x * self.rate * 2
+
+    @mg.compile
+    def forward(self, x: Any) -> Any:
+        y = self.linear(x).detach() * self.rate if self.training else -x
+        return y if self.limits is None else np.clip(y, *self.limits)
+
+
+def test_a_compiled_forward_looks_at_its_module() -> None:
+    module = Scaled()
+    plain = Scaled.forward.plain
+    changes: list[Callable[[], Any]] = [
+        lambda: None,
+        lambda: module.eval(),
+        lambda: module.train(),
+        lambda: setattr(module, "rate", 0.7),
+        lambda: setattr(module, "rate", -0.0),
+        lambda: setattr(module, "limits", (0.0, 1.0)),
+        lambda: setattr(module, "limits", (0.0, 0.1)),
+        lambda: setattr(module, "rate", 2.0),
+        lambda: setattr(module, "linear", nn.Linear(2, 2)),
+        lambda: setattr(module.linear, "weight", nn.Parameter(mg.ones((2, 2)))),
+        lambda: setattr(module.linear, "bias", None),
+    ]
+    for change in changes:
+        change()
+        for _ in range(3):
+            x = mg.randn(1, 2)
+            np.testing.assert_array_equal(module(x).data, plain(module, x).data)
+
+
+def test_a_copy_of_a_module_computes_with_itself() -> None:
+    module = Scaled()
+    for _ in range(3):
+        module.fast(mg.ones(2))
+    twin = copy.deepcopy(module)
+    twin.rate = 3.0
+    for _ in range(4):
+        assert twin.fast(mg.ones(2)).tolist() == [6.0, 6.0]
+        assert module.fast(mg.ones(2)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_nothing_of_a_recording_is_left_after_an_error(error: type[Exception]) -> None:
+    kept: dict[str, Any] = {}
+
+    def function(x: Any) -> Any:
+        kept["loss"] = (x * 2).sum()
+        if len(step.why) == 0 and kept.setdefault("calls", 0) > 0:
+            if error is TypeError:
+                float(kept["loss"])
+            raise error("no more")
+        kept["calls"] += 1
+        return x * 1
+
+    step = mg.compile(function)
+    step(mg.ones(2))
+    with pytest.raises(error):
+        step(mg.ones(2))
+    assert kept["loss"].item() == 4.0
+
+
+def test_the_seed_is_not_set_inside() -> None:
+    for change in (lambda: mg.manual_seed(0), lambda: mg.set_random_state(mg.get_random_state())):
+        step = mg.compile(lambda x, change=change: (change(), x + mg.rand(2))[1])
+        step(mg.ones(2))
+        with pytest.raises(mg.RecordingError, match="begin anew"):
+            step(mg.ones(2))
+
+
+def test_an_argument_in_the_memory_of_a_weight_that_is_written() -> None:
+    W = mg.ones(2)
+
+    @mg.compile
+    def step(x: Any) -> Any:
+        W[...] = W + 1
+        return x * 1
+
+    step(W.detach())
+    with pytest.raises(mg.RecordingError, match="memory of argument 0"):
+        step(W.detach())
