@@ -141,6 +141,8 @@ def _random(draw: str, shape: Any, dtype: Any, device: str | None, requires_grad
     if len(shape) == 1 and isinstance(shape[0], tuple | list):
         shape = tuple(shape[0])
     dtype = np.dtype(_default if dtype is None else dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"random numbers are floats, not {dtype}; use astype on what was drawn")
     drawn = getattr(generator(device or "cpu"), draw)(shape, dtype=np.float64 if dtype == np.float64 else np.float32)
     drawn = np.asarray(drawn) if np.isscalar(drawn) else drawn
     recording = current_mode().recording

@@ -126,19 +126,18 @@ def orthogonal_blocks_(tensor: Tensor, blocks: int, gain: float = 1.0) -> Tensor
 
 
 def forget_gate_bias_(module: Any, value: float = 1.0) -> Any:
-    """Set the forget gates' bias of an LSTM or LSTMCell: bias_ih to `value`, bias_hh to 0. It remembers from the start.
+    """Set the forget gates' bias of every LSTMCell in a module: bias_ih to `value`, bias_hh to 0. It remembers from the
+    start.
 
-    (The gates i, f, g, o are stacked in this order; in a coupled LSTM, f, g, o.)
+    (The gates i, f, g, o are stacked in this order; in a coupled LSTM, f, g, o.) ValueError if there is none.
     """
-    found = False
-    for name, parameter in module.named_parameters():
-        last = name.rpartition(".")[2]
-        if last.startswith("bias_ih") or last.startswith("bias_hh"):
-            found = True
-            gates = 3 if getattr(module, "coupled", False) else 4
-            size = parameter.shape[0] // gates
-            start = 0 if gates == 3 else size
-            _fill(Tensor(parameter.data[start : start + size]), value if last.startswith("bias_ih") else 0.0)
-    if not found:
+    from .cells import LSTMCell
+
+    cells = [m for m in module.modules() if isinstance(m, LSTMCell) and m.bias_ih is not None]
+    for cell in cells:
+        start = 0 if cell.coupled else cell.hidden_size
+        for bias, number in ((cell.bias_ih, value), (cell.bias_hh, 0.0)):
+            _fill(Tensor(bias.data[start : start + cell.hidden_size]), number)
+    if not cells:
         raise ValueError(f"forget_gate_bias_: {type(module).__name__} has no biases to set")
     return module

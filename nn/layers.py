@@ -35,6 +35,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> mg.Tensor:
         """(..., in_features) to (..., out_features)."""
+        x = mg.tensor(x) if isinstance(x, list | tuple) else x
         check_features(self, x, self.in_features, "in_features")
         return mg.linear(x, self.weight, self.bias)  # type: ignore[no-any-return]
 
@@ -82,7 +83,7 @@ class Embedding(Module):
         cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None, sparse: bool = False
     ) -> Embedding:
         """An Embedding whose weight is a copy of a matrix (V, D), frozen or not."""
-        array = embeddings.data if isinstance(embeddings, mg.Tensor) else np.asarray(embeddings)
+        array = (embeddings if isinstance(embeddings, mg.Tensor) else mg.tensor(embeddings)).data
         if array.ndim != 2:
             raise ValueError(f"Embedding.from_pretrained: expected a matrix (V, D), got shape {array.shape}")
         made = cls(array.shape[0], array.shape[1], padding_idx, sparse, dtype=array.dtype)

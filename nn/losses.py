@@ -84,7 +84,9 @@ def check_mask(module: Module, mask: Any, shape: tuple[int, ...], like: mg.Tenso
 
 
 def as_tensor(value: Any) -> mg.Tensor:
-    return value if isinstance(value, mg.Tensor) else mg.tensor(value)
+    """A tensor of floats: integers and booleans in the default dtype."""
+    tensor = value if isinstance(value, mg.Tensor) else mg.tensor(value)
+    return tensor if tensor.dtype.kind == "f" else tensor.astype(mg.get_default_dtype())
 
 
 def float_target(target: Any, like: mg.Tensor) -> mg.Tensor:

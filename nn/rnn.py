@@ -56,11 +56,25 @@ class Layered(OverTime):
 
     def __getattr__(self, name: str) -> Parameter:
         """A parameter by PyTorch's name: `lstm.weight_hh_l0`."""
+        place = self._place_of(name)
+        if place is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(*place)  # type: ignore[no-any-return]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        place = self._place_of(name)
+        if place is None:
+            super().__setattr__(name, value)
+        else:
+            setattr(*place, value)
+
+    def _place_of(self, name: str) -> tuple[Any, str] | None:
+        """The cell that holds the parameter with PyTorch's name, and what it is called there."""
         if "_l" in name and "layers" in vars(self):
             for public, module, attribute in self._places("parameters"):
                 if public == name:
-                    return getattr(module, attribute)  # type: ignore[no-any-return]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+                    return module, attribute
+        return None
 
     def _public_name(self, name: str) -> str:
         """layers.1.backward_layer.cell.weight_ih is PyTorch's weight_ih_l1_reverse."""

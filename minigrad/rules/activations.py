@@ -199,7 +199,8 @@ def _of_rows() -> tuple[Any, Any]:
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     if axis is not None and not keepdims:
         g, y = np.expand_dims(g, axis), np.expand_dims(y, axis)
-    return g * np.exp(x - np.where(np.isfinite(y), y, 0.0))
+    y = np.where(y == -np.inf, 0.0, y)
+    return g * np.where((x == np.inf) & (y == np.inf), 1.0, np.exp(x - y))
 
 
 @operation(x=_logsumexp_rule)

@@ -147,7 +147,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     low = a_min if min is None else min
     high = a_max if max is None else max
     bounds = [v for v in (low, high) if v is not None]
-    if all(isinstance(v, Real) for v in bounds):
+    if all(isinstance(v, Real) for v in bounds) and np.result_type(a).kind == "f":
         return _clip(a, -np.inf if low is None else low, np.inf if high is None else high)
     if low is not None:
         a = np.where(a < low, low, a)
@@ -157,7 +157,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
 @composed(np.round, np.around)
 def round(a: Any, decimals: int = 0) -> Any:
     if a.dtype.kind != "f":
-        return Tensor._of(np.round(a.data, decimals))
+        return Tensor._of(np.asarray(np.round(a.data, decimals)))
     scale = 10.0 ** abs(decimals)
     return np.rint(a * scale) / scale if decimals >= 0 else np.rint(a / scale) * scale
 

@@ -42,7 +42,15 @@ def plain_index(part: Any, like: Array) -> Any:
         part = backend.from_numpy(np.asarray(part, None if part else np.intp), backend.device_of(like))
     if backend.is_array(part) and part.dtype.kind not in "iub":
         raise IndexError(f"an index must be of integers or booleans, not {part.dtype}")
-    return part
+    return kept_as_it_is(part)
+
+
+def kept_as_it_is(index: Any) -> Any:
+    """A copy of the caller's array of indices, which may hold another batch's before backward reads it."""
+    mode = current_mode()
+    if type(index) is np.ndarray and mode.grad and mode.recording is None:
+        return index.copy()
+    return index
 
 
 def getitem(a: Any, index: Any) -> Any:
@@ -99,8 +107,16 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     if axis is None:
         arr, axis = np.ravel(arr), 0
     (at,) = axes_of(axis, np.ndim(arr), "take_along_axis")
-    shape = [n if k != at else np.shape(arr)[at] for k, n in enumerate(np.shape(indices))]
-    return _take_along_axis(np.broadcast_to(arr, shape) if shape != list(np.shape(arr)) else arr, indices, at)
+    if np.ndim(indices) != np.ndim(arr):
+        raise ValueError(f"take_along_axis: indices of shape {np.shape(indices)} for an array of shape {np.shape(arr)}")
+    pairs = [(m, 1 if k == at else n) for k, (m, n) in enumerate(zip(np.shape(arr), np.shape(indices), strict=True))]
+    shape = np.broadcast_shapes(*zip(*pairs, strict=True)) if pairs else ()
+    spread = (*shape[:at], np.shape(indices)[at], *shape[at + 1 :])
+    if shape != np.shape(arr):
+        arr = np.broadcast_to(arr, shape)
+    if spread != np.shape(indices):
+        indices = np.broadcast_to(indices, spread)
+    return _take_along_axis(arr, indices, at)
 
 
 @composed(np.sort)
@@ -182,4 +198,4 @@ def embedding(weight: Any, ids: Any, *, padding_idx: int | None = None, sparse: 
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, not {ids.dtype}")
     backend.check_indices("embedding", ids, np.shape(weight)[0])
-    return _embedding(weight, ids, padding_idx, sparse)
+    return _embedding(weight, kept_as_it_is(ids), padding_idx, sparse)

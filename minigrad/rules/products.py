@@ -211,10 +211,9 @@ def einsum_rule(g: Any, operands: tuple[Any, ...], subscripts: str) -> list[Any]
         known = set(output).union(*others)
         reached = "".join(c for c in mine if c in known)
         part = np.einsum(",".join([output, *others]) + "->" + reached, g, *rest)
-        # the alone-summed labels as axes of size 1, then spread
-        shape = operands[k].shape
+        # the alone-summed labels, and those of size 1 in all others, as axes of size 1, then spread
         full = [part.shape[reached.index(c)] if c in known else 1 for c in mine]
-        spread = [part.shape[reached.index(c)] if c in known else shape[i] for i, c in enumerate(mine)]
+        spread = [m if n == 1 else n for m, n in zip(operands[k].shape, full, strict=True)]
         gradients.append(np.broadcast_to(np.reshape(part, full), spread))
     return gradients
 
@@ -232,7 +231,7 @@ def einsum(*arguments: Any, optimize: Any = None) -> Any:
         subscripts, operands = arguments[0].replace(" ", ""), list(arguments[1:])
     else:
         pairs = len(arguments) // 2
-        letters = string.ascii_letters
+        letters = string.ascii_uppercase + string.ascii_lowercase  # in their order, which the output's follows
 
         def spell(labels: Any) -> str:
             return "".join("..." if s is Ellipsis else letters[s] for s in labels)

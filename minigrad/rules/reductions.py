@@ -193,7 +193,7 @@ def ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 @composed(np.nansum)
 def nansum(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    return np.sum(np.where(np.isnan(a), 0.0, a), axis=axis, keepdims=keepdims)
+    return np.sum(np.where(np.isnan(a), 0.0, a) if a.dtype.kind == "f" else a, axis=axis, keepdims=keepdims)
 
 
 @composed(np.nanmean)
@@ -206,9 +206,14 @@ def nanmean(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
     if weights is None:
         return np.mean(a, axis=axis, keepdims=keepdims)
-    if np.shape(weights) != np.shape(a):  # one weight for each place along the axis
-        weights = np.reshape(weights, [-1 if k == axes_of(axis, a.ndim)[0] else 1 for k in range(a.ndim)])
-        weights = np.broadcast_to(weights, a.shape)
+    if np.shape(weights) != np.shape(a):  # one weight for each place along the axes
+        if axis is None:
+            raise TypeError(f"average: weights of shape {np.shape(weights)} for {a.shape} need an axis")
+        axes = axes_of(axis, a.ndim, "average")
+        if np.shape(weights) != tuple(a.shape[k] for k in axes):
+            raise ValueError(f"average: weights of shape {np.shape(weights)} along the axes {axes} of {a.shape}")
+        weights = np.transpose(weights, np.argsort(axes)) if len(axes) > 1 else weights
+        weights = np.broadcast_to(np.reshape(weights, [a.shape[k] if k in axes else 1 for k in range(a.ndim)]), a.shape)
     total = np.sum(weights, axis=axis, keepdims=keepdims)
     return np.sum(a * weights, axis=axis, keepdims=keepdims) / total
 
@@ -228,6 +233,8 @@ def median(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 @composed(np.diff)
 def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
     (along,) = axes_of(axis, a.ndim, "diff")
+    if n < 0:
+        raise ValueError(f"diff: n must not be negative, got {n}")
     before = (slice(None),) * along
     for _ in range(n):
         a = a[(*before, slice(1, None))] - a[(*before, slice(None, -1))]
