@@ -147,7 +147,8 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     low = a_min if min is None else min
     high = a_max if max is None else max
     bounds = [v for v in (low, high) if v is not None]
-    if all(isinstance(v, Real) for v in bounds) and np.result_type(a).kind == "f":
+    floats = not hasattr(a, "dtype") or a.dtype.kind == "f"
+    if floats and all(isinstance(v, Real) for v in bounds):
         return _clip(a, -np.inf if low is None else low, np.inf if high is None else high)
     if low is not None:
         a = np.where(a < low, low, a)
