@@ -46,8 +46,10 @@ def plain_index(part: Any, like: Array) -> Any:
 
 
 def kept_as_it_is(index: Any) -> Any:
-    """A copy of the caller's array of indices, which may hold another batch's before backward reads it. (Those who watch,
-    as pictures do, know it by itself.)"""
+    """A copy of the caller's array of indices, which may hold another batch's before backward reads it.
+
+    (Those who watch, as pictures do, know the array by itself.)
+    """
     mode = current_mode()
     if type(index) is np.ndarray and mode.grad and not mode.observers:
         return index.copy()
