@@ -40,7 +40,7 @@ class Compiled:
         self._replays: dict[Any, list[Replay]] = {}
         self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
         self._floats: dict[int, Any] = {}  # the arguments that are floats
-        self._quick: dict[Any, Callable[..., Any]] = {}  # for the latest short program, with and without gradients
+        self._quick: dict[Any, Callable[..., Any]] = {}  # the latest short program, for each mode
 
     @property
     def replays(self) -> list[Replay]:
@@ -169,13 +169,9 @@ def _place(array: Any) -> Any:
 
 
 def _shown(leaf: Any) -> str:
-    return (
-        f"{leaf.dtype} {leaf.shape}"
-        if hasattr(leaf, "dtype")
-        else "a float"
-        if isinstance(leaf, FLOATS)
-        else repr(leaf)
-    )
+    if isinstance(leaf, FLOATS):
+        return "a float"
+    return f"{leaf.dtype} {leaf.shape}" if hasattr(leaf, "dtype") else repr(leaf)
 
 
 def compile(function: F) -> F:

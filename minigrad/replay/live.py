@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..modes import current_mode
+from ..modes import changed_mode, current_mode
 
 
 class Live:
@@ -211,9 +211,13 @@ def attributes(values: dict[str, Any], names: Iterable[str], what: str) -> None:
 
 
 def done(effect: Callable[[], Any], *changed: Any) -> None:
-    """Do something to the state outside of arrays, to the `changed` objects: now, and after the calls of each run."""
-    effect()
+    """Do something to the state outside of arrays, to the `changed` objects: now, and after the calls of each run.
+
+    What the effect itself says is not written down: it says so again when it is done again.
+    """
     now = current_mode().recording
+    with changed_mode(recording=None):
+        effect()
     if now is not None:
         now.effects.append(effect)
         now.changed += changed

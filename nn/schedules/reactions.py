@@ -48,9 +48,6 @@ class ReduceLROnPlateau(LRScheduler):
     def step(self, metrics: Any) -> None:  # type: ignore[override]
         """Take note of a metric, a number or a Tensor of one, and reduce the rates if it is time."""
         replay.only_outside(f"{self._title} looks at a metric")
-        self._advance(metrics)
-
-    def _advance(self, metrics: Any) -> None:  # type: ignore[override]
         value = float(metrics)
         self.last_epoch += 1
         if self._is_better(value):
@@ -121,7 +118,7 @@ class WarmupLR(LRScheduler):
         if self.last_epoch <= self.steps:
             self._rise()
         elif self.after is not None:
-            self.after._advance(*metrics)
+            self.after.step(*metrics)
 
     def state_dict(self) -> dict[str, Any]:
         after = {} if self.after is None else {"after": self.after.state_dict()}

@@ -33,7 +33,7 @@ class LRScheduler:
         """Go on by one step, and write the new rates into the optimizer."""
         replay.done(self._advance, *self.optimizer.param_groups)
 
-    def _advance(self, *metrics: Any) -> None:
+    def _advance(self) -> None:
         """What a step does."""
         raise NotImplementedError(f"{self._title} does not define step()")
 
@@ -109,5 +109,5 @@ class Formula(LRScheduler):
         """The learning rate of each group at step t."""
         raise NotImplementedError(f"{self._title} does not define lr()")
 
-    def _advance(self, *metrics: Any) -> None:
+    def _advance(self) -> None:
         self._go_to(self.last_epoch + 1)

@@ -608,3 +608,30 @@ def test_an_argument_in_the_memory_of_a_weight_that_is_written() -> None:
     step(W.detach())
     with pytest.raises(mg.RecordingError, match="memory of argument 0"):
         step(W.detach())
+
+
+class Halved(nn.LRScheduler):
+    """A user's schedule that defines `step`."""
+
+    def step(self) -> None:
+        self.last_epoch += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] /= 2
+
+
+def test_a_users_schedule_after_a_warmup() -> None:
+    results = []
+    for kind in (lambda f: f, mg.compile):
+        w, optimizer = adam()
+        rates = nn.WarmupLR(optimizer, steps=2, after=Halved(optimizer))
+
+        @kind
+        def step(w: Any = w, optimizer: Any = optimizer, rates: Any = rates) -> Any:
+            optimizer.zero_grad()
+            (w * w).sum().backward()
+            optimizer.step()
+            rates.step()
+            return w.detach()
+
+        results.append([(step().tolist(), rates.get_last_lr()) for _ in range(7)])
+    assert results[0] == results[1]
