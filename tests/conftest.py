@@ -1,23 +1,20 @@
-"""What all tests share: where to run (`backend`), random numbers, and guards against leaks of global state."""
+"""Shared by all tests: the `backend` fixture, seeds, and guards against leaks of global state."""
 
 from __future__ import annotations
 
 import importlib.util
 import random
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-import strict
+from places import PLACES, Place
 
 import minigrad as mg
 from minigrad import backend as backends
 from minigrad import dispatch
 from minigrad.modes import current_mode
-
-backends.register("strict", strict.BACKEND)
-
 
 # ---- what is collected -------------------------------------------------------------------------------------------
 
@@ -36,29 +33,6 @@ def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool |
 
 
 # ---- where to run ------------------------------------------------------------------------------------------------
-
-
-class Place(NamedTuple):
-    """A device to run on: how to bring arrays there and back."""
-
-    name: str
-    device: str
-
-    def array(self, value: Any, dtype: Any = None) -> Any:
-        return backends.from_numpy(np.array(value, dtype), self.device)
-
-    def tensor(self, value: Any, dtype: Any = None, requires_grad: bool = False) -> mg.Tensor:
-        return mg.Tensor(self.array(value, dtype), requires_grad)
-
-    def numpy(self, value: Any) -> Any:
-        array = value.data if isinstance(value, mg.Tensor) else value
-        assert backends.device_of(array) == self.device, f"left {self.device}"
-        return backends.to_numpy(array)
-
-
-PLACES = [Place("numpy", "cpu"), Place("strict", "strict:0")]
-if backends.CUPY.find().usable:
-    PLACES.append(Place("cupy", "cuda:0"))
 
 
 @pytest.fixture(params=PLACES, ids=lambda place: place.name)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PLACES
 from operations import CASES, Case
+from places import PLACES
 
 import minigrad as mg
 from minigrad import vocabulary

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PLACES, Place
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import PLACES, Place
 
 import minigrad as mg
 from minigrad import backend as backends

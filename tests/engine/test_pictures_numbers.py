@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Place
+from places import Place
 
 import minigrad as mg
 import nn

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import PLACES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import PLACES
 from written_by_tables import Tables
 
 import minigrad as mg

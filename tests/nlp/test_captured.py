@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PLACES, Place
+from places import PLACES, Place
 
 import minigrad as mg
 import nlp

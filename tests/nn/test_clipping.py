@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Place
 from hypothesis import given
 from hypothesis import strategies as st
+from places import Place
 
 import minigrad as mg
 from nn.clipping import clip_grad_norm_, clip_grad_value_

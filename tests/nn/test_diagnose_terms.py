@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Place
 from oracles import VARIANTS, Variant, near, randomize, tensors, total
+from places import Place
 
 import minigrad as mg
 import nn
