@@ -1,6 +1,7 @@
 """Every operation of the vocabulary: values, first and second derivatives, dtypes, memory layouts, devices.
 
-The cases are the lines of the tables in `operations/`; each test here asks one question of all of them.
+The cases are the lines of the tables in `operations/`. One test asks all questions of a case: each costs less than the
+start of a test of its own would.
 """
 
 from __future__ import annotations
@@ -17,8 +18,27 @@ import minigrad as mg
 from minigrad import vocabulary
 from minigrad.trees import flatten
 
-NUMPY = PLACES[0]
-every_case = pytest.mark.parametrize("case", CASES, ids=repr)
+NUMPY, *DEVICES = PLACES
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_operation(case: Case) -> None:
+    values_are_numpys(case)
+    values_on_arrays_are_those_on_tensors(case)
+    expected = gradients(case, NUMPY)  # their shapes, dtypes and devices
+    gradient_is_that_of_differences(case)
+    if case.second:
+        second_derivative_is_that_of_differences(case)
+    else:
+        gradient_does_not_vary(case)
+    plain_path_agrees(case, expected)
+    for layout in (fortran, strided):
+        memory_layout_does_not_matter(case, layout, expected)
+    dtypes_are_numpys(case, np.float32, 2e-6)
+    if case.half:
+        dtypes_are_numpys(case, np.float16, 1e-2)
+    for device in DEVICES:
+        everything_stays_on_the_device(case, device, expected)
 
 
 def given(case: Case, place: Any, *dtypes: Any, layout: Any = None) -> list[Any]:
@@ -72,15 +92,13 @@ def same(actual: Any, expected: Any) -> None:
         np.testing.assert_allclose(a, e, rtol=rtol, atol=rtol * float(np.max(np.abs(e), initial=0)))
 
 
-@every_case
-def test_values_are_numpys(case: Case) -> None:
+def values_are_numpys(case: Case) -> None:
     result = case.call(*given(case, NUMPY))
     assert tensors(result), "the result is no Tensor"
     same(result, case.expected(*case.arrays()))
 
 
-@every_case
-def test_values_on_arrays_are_those_on_tensors(case: Case) -> None:
+def values_on_arrays_are_those_on_tensors(case: Case) -> None:
     """Rules call each other on plain arrays."""
     same(case.call(*case.arrays()), case.expected(*case.arrays()))
 
@@ -88,31 +106,28 @@ def test_values_on_arrays_are_those_on_tensors(case: Case) -> None:
 # ---- derivatives -------------------------------------------------------------------------------------------------
 
 
-@every_case
-def test_gradient(case: Case) -> None:
-    gradients(case, NUMPY)  # their shapes, dtypes and devices
+def gradient_is_that_of_differences(case: Case) -> None:
     mg.gradcheck(case.call, tuple(given(case, NUMPY)))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.second], ids=repr)
-def test_second_derivative(case: Case) -> None:
+def second_derivative_is_that_of_differences(case: Case) -> None:
     mg.gradgradcheck(case.call, tuple(given(case, NUMPY)))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if not c.second], ids=repr)
-def test_the_others_have_a_gradient_that_does_not_vary(case: Case) -> None:
+def gradient_does_not_vary(case: Case) -> None:
     inputs = given(case, NUMPY)
     pull(tensors(case.call(*inputs)), NUMPY, create_graph=True)
     assert not any(x.grad.requires_grad for x in inputs if isinstance(x, mg.Tensor))
 
 
-@every_case
-def test_plain_path_agrees(case: Case) -> None:
-    fast = gradients(case, NUMPY)
+def near(found: list[Any], expected: list[Any], rtol: float = 1e-12, atol: float = 1e-13) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def plain_path_agrees(case: Case, expected: list[Any]) -> None:
     with mg.plain_path():
-        plain = gradients(case, NUMPY)
-    for a, b in zip(fast, plain, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+        near(gradients(case, NUMPY), expected)
 
 
 # ---- memory layouts ----------------------------------------------------------------------------------------------
@@ -131,23 +146,19 @@ def strided(array: Any) -> Any:
     return part
 
 
-@pytest.mark.parametrize("layout", [fortran, strided], ids=lambda f: f.__name__)
-@every_case
-def test_memory_layout_does_not_matter(case: Case, layout: Any) -> None:
+def memory_layout_does_not_matter(case: Case, layout: Any, expected: list[Any]) -> None:
     inputs = given(case, NUMPY, layout=layout)
     outputs = tensors(case.call(*inputs))
     for o, seed in zip(outputs, seeds(outputs), strict=True):
         if o.requires_grad:
             o.backward(layout(seed), retain_graph=True)
-    found = [x.grad.data for x in inputs if isinstance(x, mg.Tensor)]
-    for a, b in zip(found, gradients(case, NUMPY), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+    near([x.grad.data for x in inputs if isinstance(x, mg.Tensor)], expected)
 
 
 # ---- dtypes ------------------------------------------------------------------------------------------------------
 
 
-def check_dtype(case: Case, dtype: Any, tolerance: float) -> None:
+def dtypes_are_numpys(case: Case, dtype: Any, tolerance: float) -> None:
     """Result dtypes are NumPy's; gradients have their tensor's dtype, and float64's values up to rounding."""
     ours = [v.dtype for v in flatten(case.call(*given(case, NUMPY, dtype)))[0]]
     theirs = [np.asarray(v).dtype for v in flatten(case.expected(*case.arrays(dtype)))[0]]
@@ -157,21 +168,10 @@ def check_dtype(case: Case, dtype: Any, tolerance: float) -> None:
         np.testing.assert_allclose(low, high, rtol=0, atol=tolerance * max(scale, 1e-3))
 
 
-@every_case
-def test_float32(case: Case) -> None:
-    check_dtype(case, np.float32, 2e-6)
-
-
-@pytest.mark.parametrize("case", [c for c in CASES if c.half], ids=repr)
-def test_float16(case: Case) -> None:
-    check_dtype(case, np.float16, 1e-2)
-
-
 # ---- devices -----------------------------------------------------------------------------------------------------
 
 
-@every_case
-def test_everything_stays_on_the_device(case: Case, backend: Any) -> None:
+def everything_stays_on_the_device(case: Case, device: Any, expected: list[Any]) -> None:
     """Forward, backward, and backward of backward where the inputs are, with the numbers that NumPy gives."""
 
     def run(place: Any) -> list[Any]:
@@ -186,14 +186,8 @@ def test_everything_stays_on_the_device(case: Case, backend: Any) -> None:
         results = [*outputs, *first, *[x.grad for x in floats if x.grad is not None]]
         return [place.numpy(r) for r in results]
 
-    for here, there in zip(run(NUMPY), run(backend), strict=True):
-        np.testing.assert_allclose(here, there, rtol=1e-9, atol=1e-12)
-
-
-@every_case
-def test_plain_backward_stays_on_the_device(case: Case, backend: Any) -> None:
-    for here, there in zip(gradients(case, NUMPY), gradients(case, backend), strict=True):
-        np.testing.assert_allclose(here, there, rtol=1e-9, atol=1e-12)
+    near(run(device), run(NUMPY), rtol=1e-9, atol=1e-12)
+    near(gradients(case, device), expected, rtol=1e-9, atol=1e-12)
 
 
 # ---- the table is complete ---------------------------------------------------------------------------------------
