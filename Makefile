@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo examples test check bench docs clean
+.PHONY: demo examples test kernels check bench docs clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
 demo: $(VENV)/demo
@@ -14,21 +14,30 @@ demo: $(VENV)/demo
 # All that the examples need: then `.venv/bin/python examples/dates.py`, and so on.
 examples: $(VENV)/examples
 
-# The tests that need nothing beyond the packages' own extras.
+# The tests that need nothing beyond the packages' own extras: all of them with compiled kernels, a process a core and a
+# thread each; those of threads by themselves; and those of the engine and the layers again as NumPy calls.
+PYTEST := $(BIN)/python -m pytest -q
+WORKERS := -n auto --maxprocesses 8 --dist worksteal
+THREADED := tests/engine/test_pool.py tests/engine/test_products.py
 test: $(VENV)/test
-	$(BIN)/python -m pytest tests --ignore=tests/parity --ignore=tests/browser -q
+	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) tests --ignore=tests/parity --ignore=tests/browser $(THREADED:%=--ignore=%)
+	$(PYTEST) $(THREADED)
+	OMP_NUM_THREADS=1 MINIGRAD_COMPILE=0 $(PYTEST) $(WORKERS) tests/engine tests/nn tests/test_operations.py
 
-# Lint, types, all that compares with PyTorch, the compiled kernels and the layers on them, and the viewer in a browser
-# (skipped where there is none).
-check: $(VENV)/dev
+# The last bits of a product depend on the kernel that BLAS has for a processor, and on its threads. What the tests
+# assert must hold for all: here under each kernel that this processor can run.
+kernels: $(VENV)/test
+	$(BIN)/python tests/kernels.py
+
+# Lint, types, all that compares with PyTorch, other processors' kernels, and the viewer in a browser (skipped where
+# there is none).
+check: $(VENV)/dev kernels
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/make_vocabulary.py --check
-	$(BIN)/python -m pytest tests/parity tests/nn tests/engine/test_compiled.py tests/engine/test_fusion.py \
-		tests/engine/test_products.py tests/engine/test_hoisting.py tests/engine/test_replay.py \
-		tests/nlp/test_word2vec_compiled.py tests/nlp/test_word_vectors.py -q
-	$(BIN)/python -m pytest tests/browser -q
+	$(PYTEST) $(WORKERS) tests/parity
+	$(PYTEST) tests/browser
 
 # Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
 bench: $(VENV)/dev
@@ -59,7 +68,7 @@ $(VENV)/examples: $(VENV)/python pyproject.toml
 	touch $@
 
 $(VENV)/test: $(VENV)/python pyproject.toml
-	$(BIN)/python -m pip install -q -e '.[examples,test]'
+	$(BIN)/python -m pip install -q -e '.[examples,fast,test]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/python pyproject.toml

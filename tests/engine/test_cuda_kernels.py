@@ -68,7 +68,8 @@ def test_cells_are_one_kernel_each_way(f: Function, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_layer_replayed_on_a_device() -> None:
-    """A recorded step holds the kernels as operations."""
+    """A recorded step holds the kernels as operations. Its operands lie elsewhere in memory than those of the plain one,
+    and the last bits of a product of BLAS's depend on that."""
     layer = nn.GRU(5, 4).to("strict:0")
     xs = mg.Tensor(backends.from_numpy(np.random.default_rng(0).standard_normal((6, 3, 5)).astype("f"), "strict:0"))
 
@@ -84,7 +85,7 @@ def test_a_layer_replayed_on_a_device() -> None:
         replayed = numbers([compiled(xs), *[p.grad for p in layer.parameters()]])
         plain = numbers([step(xs), *[p.grad for p in layer.parameters()]])
         for one, other in zip(replayed, plain, strict=True):
-            np.testing.assert_array_equal(one, other)
+            np.testing.assert_allclose(one, other, rtol=0, atol=6 * 4e-7 * np.abs(other).max())
 
 
 def test_a_program_is_captured_at_its_second_run(monkeypatch: pytest.MonkeyPatch) -> None:

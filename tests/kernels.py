@@ -1,0 +1,46 @@
+"""Run the tests of the engine and the layers under each kernel that BLAS has for this processor, on one thread and two.
+
+The last bits of a product depend on both, and results that agree on one processor need not agree on another one. NumPy's
+OpenBLAS takes the kernel that OPENBLAS_CORETYPE names; a name that it does not have leads to another kernel, which is
+then not run twice.
+
+    python tests/kernels.py [PYTEST'S ARGUMENTS]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+NAMES = ("Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids", "Nehalem")  # AVX2, AVX-512, and SSE
+TESTS = ("tests/engine", "tests/nn", "tests/test_operations.py", "-q", "-n", "auto", "--maxprocesses", "8")
+ASK = """
+import numpy, threadpoolctl
+print(*[pool.get("architecture", "") for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"])
+"""
+
+
+def kernel(name: str) -> str | None:
+    """The kernel that BLAS takes for a name; None where the processor cannot run it."""
+    environment = os.environ | {"OPENBLAS_CORETYPE": name}
+    told = subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=False)
+    return told.stdout.strip() if told.returncode == 0 else None
+
+
+def main(arguments: list[str]) -> int:
+    found = {k: name for name in reversed(NAMES) if (k := kernel(name))}
+    if not found:
+        print("kernels: NumPy's BLAS is not OpenBLAS here, so its kernel cannot be chosen")
+        return 0
+    for n, name in enumerate(sorted(found.values(), key=NAMES.index)):
+        environment = os.environ | {"OPENBLAS_CORETYPE": name, "OMP_NUM_THREADS": str(1 + n % 2)}
+        print(f"kernels: {name}, on {1 + n % 2} thread(s)", flush=True)
+        done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or TESTS)], env=environment, check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
