@@ -1,8 +1,8 @@
-"""Run the tests of the engine and the layers under each kernel that BLAS has for this processor, on one thread and two.
+"""Run the tests of the engine and the layers under each kernel that BLAS has for this processor, on one thread or two.
 
-The last bits of a product depend on both, and results that agree on one processor need not agree on another one. NumPy's
-OpenBLAS takes the kernel that OPENBLAS_CORETYPE names; a name that it does not have leads to another kernel, which is
-then not run twice.
+The last bits of a product depend on both, and results that agree on one processor need not agree on another one.
+NumPy's OpenBLAS takes the kernel that OPENBLAS_CORETYPE names; a name that it does not have leads to another kernel,
+which is then not run twice.
 
     python tests/kernels.py [PYTEST'S ARGUMENTS]
 """

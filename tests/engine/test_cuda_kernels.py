@@ -68,7 +68,7 @@ def test_cells_are_one_kernel_each_way(f: Function, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_layer_replayed_on_a_device() -> None:
-    """A recorded step holds the kernels as operations. Its operands lie elsewhere in memory than those of the plain one,
+    """A recorded step holds the kernels as operations. Its operands lie elsewhere in memory than the plain one's do,
     and the last bits of a product of BLAS's depend on that."""
     layer = nn.GRU(5, 4).to("strict:0")
     xs = mg.Tensor(backends.from_numpy(np.random.default_rng(0).standard_normal((6, 3, 5)).astype("f"), "strict:0"))
