@@ -46,6 +46,14 @@ def walk(
     """
     mode = current_mode()
     observers = (*mode.observers, *observers)
+    if any(observer.inside for observer in observers):
+        roots = list(roots)
+        changed = unfold([edge for edge, _ in roots if not isinstance(edge, Tensor)])
+        if wanted is not None and changed:
+            now = {key: changed.get(key, key) for key in wanted}
+            found = walk(roots, retain_graph=retain_graph, create_graph=create_graph, wanted=set(now.values()),
+                         within=within, observers=observers[len(mode.observers) :])  # fmt: skip
+            return {key: found[k] for key, k in now.items() if k in found}
     needed = None if wanted is None else _leading_to([edge for edge, _ in roots], wanted)
     gradients: dict[Any, Any] = {}  # by node (for several outputs: a list) or leaf; what has arrived so far
     owned: set[Any] = set()  # whose gradient no one else can see, so that it may be added to in place
@@ -56,6 +64,8 @@ def walk(
         """Add `new` to what has arrived at `edge`; `seen` are arrays of others that `new` may be, or be a view of."""
         if new.shape != edge.shape or new.dtype is not edge.dtype:
             new = fit(new, edge)
+        if type(edge) is Output and edge.index is None:
+            edge = edge.node
         if type(edge) is Node:
             key: Any = edge
         elif type(edge) is Output:
@@ -276,7 +286,14 @@ def fit(gradient: Any, edge: Edge) -> Any:
 
 def key_of(edge: Edge) -> Any:
     """What stands for an edge in `wanted` and in the result of `walk`."""
-    return (edge.node, edge.index) if type(edge) is Output else edge
+    if type(edge) is Output:
+        return edge.node if edge.index is None else (edge.node, edge.index)
+    return edge
+
+
+def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
+    """Unfold the rolled loops below some edges; `programs` puts its own in this place."""
+    return {}
 
 
 def parents_of(node: Node) -> list[Edge]:

@@ -24,6 +24,8 @@ class _Closure(Observer):
     While nothing is recorded, no result requires grad, so whatever does has come from outside.
     """
 
+    inside = False
+
     def __init__(self) -> None:
         self.found: dict[Tensor, None] = {}
 

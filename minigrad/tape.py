@@ -84,11 +84,11 @@ class Node:
 
 
 class Output:
-    """The `index`-th output of a node that has several."""
+    """The `index`-th output of a node that has several; or, with None, the only one of a node (of an unfolded loop)."""
 
-    __slots__ = ("dtype", "index", "node", "shape")
+    __slots__ = ("__weakref__", "dtype", "index", "node", "shape")
 
-    def __init__(self, node: Node, index: int, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, node: Node, index: int | None, shape: tuple[int, ...], dtype: Any) -> None:
         self.node = node
         self.index = index
         self.shape = shape
@@ -100,11 +100,16 @@ Edge = Any  # Node | Output | Tensor (a leaf)
 
 def node_of(edge: Edge) -> tuple[Node, int]:
     """The node behind an edge that is not a leaf, and which of its outputs it is."""
-    return (edge.node, edge.index) if type(edge) is Output else (edge, 0)
+    return (edge.node, edge.index or 0) if type(edge) is Output else (edge, 0)
 
 
 class Observer:
-    """Told of what is recorded and of how gradients flow. Override what you need; every method may be left alone."""
+    """Told of what is recorded and of how gradients flow. Override what you need; every method may be left alone.
+
+    inside  whether it wants to see each step of a loop; then loops are not rolled, and rolled ones are unfolded
+    """
+
+    inside = True
 
     def began(self, primitive: Primitive) -> None:
         """An operation begins; `recorded` follows, unless it fails."""

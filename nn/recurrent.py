@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 import minigrad as mg
 from minigrad.scopes import here
 
+from . import rolling
 from .cells.cell import complete
 from .layers import check_features
 from .modules import Module, Parameter
@@ -114,12 +117,14 @@ class Recurrent(OverTime):
     reverse      from the last step to the first
     batch_first  inputs and outputs are (N, T, ·)
     learn_state  the initial state is a parameter, `initial_h` and so on, zero at first
+    rolled       run the loop as a program where the cell allows it; the attribute `rolled` says whether it did
 
     A state of one tensor is given and returned as that tensor, (N, H); others are tuples.
     """
 
     def __init__(
-        self, cell: Any, *, reverse: bool = False, batch_first: bool = False, learn_state: bool = False
+        self, cell: Any, *, reverse: bool = False, batch_first: bool = False, learn_state: bool = False,
+        rolled: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         if not (hasattr(cell, "initial_state") and hasattr(cell, "step")):
@@ -127,6 +132,7 @@ class Recurrent(OverTime):
         self.cell = cell
         self.reverse = reverse
         self.batch_first = batch_first
+        self._rolls = rolled
         self._learned: list[str] = []
         if learn_state:
             initial = cell.initial_state(1)
@@ -165,6 +171,42 @@ class Recurrent(OverTime):
         if packing.order is not None:
             state = tuple([s[packing.order] for s in state])
         xs = cell.inputs(rows) if hasattr(cell, "inputs") else rows
+        program = self._program(xs, state, packing, shown)
+        if isinstance(program, str):
+            output, final = self._unrolled(cell, xs, state, packing, shown)
+        else:
+            plain = partial(self._unrolled, packing=packing, shown=None)
+            output, final = rolling.run(program, cell, xs, state, packing, self.reverse, plain)
+        if packing.inverse is not None:
+            final = tuple([s[packing.inverse] for s in final])
+        if hasattr(cell, "output"):
+            output = cell.output(output)
+        final = self._without_mask(final)
+        return output, final[0] if len(final) == 1 else final
+
+    def _program(self, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None) -> rolling.Rolling | str:
+        """The program that runs the loop, or why it runs step by step."""
+        if not self._rolls:
+            found: rolling.Rolling | str = "the layer was made with rolled=False"
+        elif shown is not None:
+            found = "its states are returned"
+        elif not packing.sizes[0]:
+            found = "it has no steps"
+        else:
+            found = rolling.rolling(self.cell, xs, state, packing.real is not None)
+        _reasons[self] = found if isinstance(found, str) else None
+        return found
+
+    @property
+    def rolled(self) -> bool | str:
+        """Whether the last call ran as a program: True, or a sentence that says why it ran step by step."""
+        reason = _reasons.get(self, "it was not called yet")
+        return True if reason is None else f"not rolled: {reason}"
+
+    def _unrolled(
+        self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """The loop step by step: outputs (R, ·), and the last state of each row."""
         loop = _Loop(cell, state, packing.held, shown is not None)
         parts = np.split(xs, packing.cuts)  # T tensors (n_t, ...)
         for t, x in mg.steps(parts, reverse=self.reverse):
@@ -172,17 +214,13 @@ class Recurrent(OverTime):
                 loop.step(t, x)
         if not loop.outputs:  # nothing at all is real
             loop.step(0, parts[0])
-        final = loop.final()
-        if packing.inverse is not None:
-            final = tuple([s[packing.inverse] for s in final])
-        steps = -1 if self.reverse else 1
-        output = np.concatenate(loop.outputs[::steps])  # (R, H)
-        if hasattr(cell, "output"):
-            output = cell.output(output)
+        order = -1 if self.reverse else 1
         if shown is not None:
-            shown.append({name: parts[::steps] for name, parts in loop.shown.items()})
-        final = self._without_mask(final)
-        return output, final[0] if len(final) == 1 else final
+            shown.append({name: parts[::order] for name, parts in loop.shown.items()})
+        return np.concatenate(loop.outputs[::order]), loop.final()
+
+
+_reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # of the layers that were called
 
 
 class _Loop:

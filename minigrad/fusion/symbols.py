@@ -50,11 +50,16 @@ def exact(number: Any) -> Any:
 
 
 class Trace:
-    """The Symbols of one traced call. While `deriving`, gradients may also be summed over broadcast axes and joined."""
+    """The Symbols of one traced call.
 
-    def __init__(self) -> None:
+    deriving  gradients may also be summed over broadcast axes and joined
+    products  matrices may be multiplied and transposed, as in a step of a loop
+    """
+
+    def __init__(self, products: bool = False) -> None:
         self.known: dict[Any, Symbol] = {}
-        self.deriving = False
+        self.deriving = products
+        self.products = products
 
     def symbol(self, op: Any, args: tuple[Any, ...], params: Any, shape: tuple[int, ...], dtype: Any) -> Symbol:
         key = (op, tuple([id(a) if isinstance(a, Symbol) else (type(a), exact(a)) for a in args]), params)
@@ -71,7 +76,7 @@ class Trace:
 class Symbol(NDArrayOperatorsMixin):
     """A value in a trace.
 
-    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill"
+    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill", "transpose"
     args    Symbols and numbers
     params  what else the operation needs (an axis, a slice, ...)
     """
@@ -112,6 +117,8 @@ class Symbol(NDArrayOperatorsMixin):
             return NotImplemented  # it knows what to do
         if kwargs.get("out") is not None:
             raise refuse(f"np.{ufunc.__name__} writes into an existing array")
+        if ufunc is np.matmul and self.trace.products and method == "__call__" and not kwargs:
+            return self._times(*[self._operand(v) for v in inputs])
         if method != "__call__" or kwargs or ufunc.nout != 1 or ufunc.signature is not None:
             raise refuse(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method} is not element-wise")
         operands = tuple([self._operand(v) for v in inputs])
@@ -132,9 +139,22 @@ class Symbol(NDArrayOperatorsMixin):
         what = "Tensor or array" if backend.is_array(value) else type(value).__name__
         raise refuse(f"a {what} from outside is used; pass it as an argument")
 
+    def _times(self, a: Any, b: Any) -> Symbol:
+        """The product of two matrices."""
+        if not (isinstance(a, Symbol) and isinstance(b, Symbol) and a.ndim == b.ndim == 2):
+            raise refuse("a product of other than two matrices")
+        if a.shape[1] != b.shape[0]:
+            raise ValueError(f"matmul: {a.shape} and {b.shape} do not fit")
+        dtype = np.matmul.resolve_dtypes((a.dtype, b.dtype, None))[-1]
+        return self.trace.symbol(np.matmul, (a, b), None, (a.shape[0], b.shape[1]), dtype)
+
     @property
     def T(self) -> Any:
-        raise refuse("a transpose is not element-wise")
+        if not self.trace.products or self.ndim != 2:
+            raise refuse("a transpose is not element-wise")
+        if self.op == "transpose":
+            return self.args[0]
+        return self.trace.symbol("transpose", (self,), None, self.shape[::-1], self.dtype)
 
     @property
     def strides(self) -> Any:
@@ -169,6 +189,8 @@ class Symbol(NDArrayOperatorsMixin):
     def reshape(self, shape: Any) -> Symbol:
         if not self.trace.deriving:
             raise refuse("reshape is not element-wise")
+        if tuple(shape) == self.shape:
+            return self
         return self.trace.symbol("reshape", (self,), tuple(shape), shape, self.dtype)
 
     def copy(self) -> Symbol:
@@ -231,9 +253,11 @@ def _where(trace: Trace, condition: Any, a: Any, b: Any) -> Symbol:
     return trace.symbol("where", operands, None, np.broadcast_shapes(*[v.shape for v in symbols]), dtype)
 
 
-def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool) -> Symbol:
-    shape = tuple([1 if k in axis else n for k, n in enumerate(a.shape)])
-    return trace.symbol("sum", (a,), tuple(axis), shape, a.dtype)
+def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Symbol:
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    shape = tuple([1 if k in axes else n for k, n in enumerate(a.shape)])
+    total = trace.symbol("sum", (a,), axes, shape, a.dtype)
+    return total if keepdims else total.reshape(tuple([n for k, n in enumerate(a.shape) if k not in axes]))
 
 
 def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> Symbol:

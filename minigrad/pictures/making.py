@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..backward import nodes_below
+from ..programs.rolled import unfold
 from ..tensors import Tensor
 from ..trees import flatten
 from . import views
@@ -114,7 +115,9 @@ def _tensors(what: Any) -> list[Tensor]:
 
 def _below(roots: list[Tensor]) -> list[Any]:
     """The nodes that the roots were computed by."""
-    below = nodes_below([t.edge for t in roots if t.edge is not None])
+    edges = [t.edge for t in roots if t.edge is not None]
+    unfold(edges)
+    below = nodes_below(edges)
     if not below:
         raise ValueError(
             "graph: there is nothing to draw: no result here was computed from a tensor that requires grad"

@@ -64,6 +64,11 @@ class RNNCell(Cell):
         self._activated = activated_sum(nonlinearity, type(self).__name__)
         recurrent_parameters(self, 1, hidden_size, hidden_size, bias, device, dtype)
 
+    @property
+    def rolled(self) -> bool:
+        """Whether a step is a function of its arguments and the weights; of a user's nonlinearity nobody knows."""
+        return isinstance(self.nonlinearity, str | np.ufunc | Primitive)
+
     def inputs(self, xs: Any) -> mg.Tensor:
         """W_ih x + b_ih + b_hh."""
         bias = None if self.bias_ih is None else self.bias_ih + self.bias_hh
@@ -84,6 +89,7 @@ class ElmanCell(RNNCell):
     A layer gives out y; by hand, `s = cell(x, s)` and `y = cell.output(s)`.
     """
 
+    rolled = RNNCell.rolled
     states = ("s",)
 
     def __init__(

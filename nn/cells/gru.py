@@ -57,6 +57,7 @@ class GRUCell(Cell):
     tensors that `return_states=True` shows are h, r, z, n.
     """
 
+    rolled = True
     gates = ("r", "z", "n")
 
     def __init__(

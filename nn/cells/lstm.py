@@ -70,6 +70,7 @@ class LSTMCell(Cell):
     names, shapes and order of gates. The tensors that `return_states=True` shows are h, c, i, f, g, o.
     """
 
+    rolled = True
     states = ("h", "c")
     gates = ("i", "f", "g", "o")
 

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 import minigrad as mg
+from minigrad.primitives import Primitive
 
 from ..containers import ModuleList
 from ..layers import Linear
@@ -48,6 +51,11 @@ class DeepTransitionCell(Cell):
         sizes = [H] * output_layers + [output_size or H]
         self.output_map = ModuleList([Linear(m, n, **made) for m, n in pairwise(sizes)])
         self.output_size = output_size or H if output_layers else H
+
+    @property
+    def rolled(self) -> bool:
+        """See `RNNCell.rolled`."""
+        return isinstance(self.nonlinearity, str | np.ufunc | Primitive)
 
     def inputs(self, xs: Any) -> Any:
         """u for all steps."""

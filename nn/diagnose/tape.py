@@ -8,6 +8,7 @@ from typing import Any
 
 import minigrad as mg
 from minigrad.backward import nodes_below, seed
+from minigrad.programs.rolled import unfold
 from minigrad.scopes import Scope
 from minigrad.tape import Node, Observer, Output, describe
 
@@ -29,6 +30,8 @@ class Tape:
             raise TypeError(f"{what}: the loss must be a Tensor, not {type(loss).__name__}")
         self.what = what
         self.root = (loss.edge or loss, seed(loss, None, what))
+        if loss.edge is not None:
+            unfold([loss.edge])
         self.like = loss.data
         self.nodes = nodes_below([self.root[0]])
         self._steps: dict[Scope | None, int | None] = {None: None}

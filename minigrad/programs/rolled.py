@@ -1,0 +1,206 @@
+"""A rolled loop on the tape: one node, which can be unfolded into the nodes of all steps.
+
+The node is the unrolled graph, folded. Backward runs its program. Whoever wants to see inside (a picture, diagnosis, a
+derivative of a derivative) unfolds it: the loop is run again step by step, recorded, and its nodes take the place of the
+one node, between those recorded before and after it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import backward
+from ..backward import key_of, nodes_below, parents_of, walk
+from ..modes import changed_mode, current_mode
+from ..native import machine
+from ..primitives import Primitive, Pull, begin, new_node, record_many
+from ..tape import Edge, Node, Output, caller, node_of, refuse_overwritten
+from ..tensors import Tensor
+from .loop import Loop, Saved
+from .tracks import Rows
+
+Array = Any
+Plain = Callable[[Tensor, list[Tensor], list[Tensor]], list[Tensor]]
+
+
+class Run:
+    """One run of a loop: what it takes to do it again, step by step.
+
+    plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
+    """
+
+    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
+        self.loop, self.saved, self.plain = loop, saved, plain
+        self.data = [t.data for t in operands]
+        self.outputs: list[weakref.ref[Output]] = []
+
+    def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
+        """The loop, recorded step by step on the tape below `parents`."""
+        given = [
+            Tensor(array) if edge is None else edge if isinstance(edge, Tensor) else Tensor._of(array, edge)
+            for array, edge in zip(self.data, parents, strict=True)
+        ]
+        states = 1 + len(self.loop.step.states)
+        with changed_mode(grad=True, fast=True, scope=scope, observers=(), recording=None):
+            return self.plain(given[0], given[1:states], given[states:])
+
+
+def rolls(array: Array) -> str | None:
+    """None if loops over arrays like this can run as programs here and now; otherwise the reason why they do not."""
+    mode = current_mode()
+    if not mode.fast:
+        return "fast paths are switched off"
+    if mode.recording is not None or type(array) is not np.ndarray:
+        return "it does not compute on plain arrays of NumPy"
+    if any(observer.inside for observer in mode.observers):
+        return "its steps are being watched"
+    if machine.switched_off() or not machine.available():
+        return "there are no compiled kernels (the extra `fast`)"
+    return None
+
+
+def rolled(
+    loop: Loop, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], real: Array | None, rows: Rows,
+    plain: Plain,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Run a loop as a program: its output (R, ·), and the last state of each row of the batch, (N, ·) each."""
+    mode = current_mode()
+    operands = (x, *states, *weights)
+    if mode.observers:
+        begin(PRIMITIVE, mode)
+    parents = tuple([(t.edge or t) if mode.grad and t._requires_grad else None for t in operands])
+    needed = any(p is not None for p in parents)
+    initial = [_dense(s.data) for s in states]
+    with np.errstate(all="ignore"):
+        output, finals, saved = loop.run(_dense(x.data), real, initial, [w.data for w in weights], rows, needed)
+    if rows.begun < rows.batch:  # rows without a step keep their first state
+        finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
+    ys = (output, *finals)
+    if not needed:
+        return record_many(PRIMITIVE, ys, (), mode, operands)
+    run = Run(loop, saved, operands, plain)
+    node = new_node(PRIMITIVE, ((parents, _PULL, (run, saved.kept, parents, None)),), mode.scope, 2)
+    node.shape, node.dtype = tuple([y.shape for y in ys]), tuple([y.dtype for y in ys])
+    vary = [loop.step.varies[0], *loop.step.varies]
+    outputs = tuple([
+        Tensor._of(y, Output(node, k, y.shape, y.dtype)) if v else Tensor._of(y)
+        for k, (y, v) in enumerate(zip(ys, vary, strict=True))
+    ])  # fmt: skip
+    run.outputs = [weakref.ref(o.edge) if o.edge is not None else _nobody for o in outputs]
+    for observer in mode.observers:
+        observer.recorded(PRIMITIVE, operands, ys, node)
+    return outputs
+
+
+def _nobody() -> None:
+    """In place of a reference to the edge of an output that does not require grad."""
+
+
+def _dense(array: Array) -> Array:
+    return array if array.flags.c_contiguous and array.flags.aligned else np.ascontiguousarray(array)
+
+
+def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], stand: Node) -> list[Any]:
+    """The rule of a rolled loop: its program backwards, or its steps on Tensors."""
+    if any(isinstance(p, Tensor) for p in g):
+        outputs = run.again(parents, stand.scope)
+        roots = [(o.edge or o, p) for o, p in zip(outputs, g, strict=True) if p is not None and o.requires_grad]
+        wanted = {key_of(p) for p in parents if p is not None}
+        found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
+        return [None if p is None else found.get(key_of(p)) for p in parents]
+    gradients = run.loop.pull(run.saved, g[0], g[1:])
+    return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
+
+
+def _loop(*operands: Array) -> Any:
+    raise TypeError("loop: it is run by mg.scan or a layer")
+
+
+PRIMITIVE = Primitive("loop", _loop, {})
+_PULL = object.__new__(Pull)
+_PULL.name, _PULL.operand, _PULL.formula = "operands", 0, _gradients
+_PULL.names = ("run", "kept", "parents", "stand")
+_PULL.gives_new = True
+PRIMITIVE.pulls = [_PULL]
+
+
+# ---- unfolding ---------------------------------------------------------------------------------------------------
+
+
+def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
+    """Let the steps of all rolled loops below these edges take the place of their nodes.
+
+    Returns the keys of the loops' outputs (see `backward.key_of`) with those that they have now.
+    """
+    roots, changed = list(roots), {}
+    while loops := [n for n in nodes_below(roots) if n.primitive is PRIMITIVE and n.edges]:
+        for node in loops:
+            changed |= _unfold(node)
+        for node in nodes_below(roots):
+            if node.edges is not None:
+                node.edges = tuple([(_current(parent), pull, kept) for parent, pull, kept in node.edges])
+    return changed
+
+
+def _current(parent: Any) -> Any:
+    """An edge to the only output of an operation, where what was a loop's output has become that."""
+    if type(parent) is tuple:
+        return tuple([None if p is None else _current(p) for p in parent])
+    return parent.node if type(parent) is Output and parent.index is None else parent
+
+
+def _unfold(node: Node) -> dict[Any, Any]:
+    refuse_overwritten(node)
+    ((parents, _, (run, *_)),) = node.edges
+    parents = _current(parents)
+    place = caller()[0]
+    outputs = run.again(parents, node.scope)
+    known = {node_of(p)[0] for p in parents if p is not None and not isinstance(p, Tensor)}
+    new = _recorded([o.edge for o in outputs if o.edge is not None], known)
+    for k, each in enumerate(new):  # between what was recorded before the loop and what was after it
+        each.position = node.position + (k + 1) / (len(new) + 1)
+        if each.code is place:
+            each.code, each.instruction = node.code, node.instruction
+    changed = {}
+    for index, (ref, output) in enumerate(zip(run.outputs, outputs, strict=True)):
+        if output.edge is not None:
+            end, at = node_of(output.edge)
+            changed[node, index] = key_of(output.edge)
+            _hand_over(node, index, end, at)
+            if (edge := ref()) is not None:
+                edge.node, edge.index = end, output.edge.index if type(output.edge) is Output else None
+    node.edges = ()
+    return changed
+
+
+def _recorded(ends: Iterable[Edge], known: set[Node]) -> list[Node]:
+    """The nodes from these edges down to the known ones, in the order of recording."""
+    stack = [node_of(edge)[0] for edge in ends]
+    seen = set(stack)
+    while stack:
+        for parent in parents_of(stack.pop()):
+            node = None if isinstance(parent, Tensor) else node_of(parent)[0]
+            if node is not None and node not in seen and node not in known:
+                seen.add(node)
+                stack.append(node)
+    return sorted(seen, key=lambda n: n.position)
+
+
+def _hand_over(node: Node, index: int, end: Node, at: int) -> None:
+    """Give the hooks and the label of a loop's output to the operation that takes its place."""
+    extra = node.extra
+    if extra is None:
+        return
+    if index in extra.labels:
+        end.extras().labels[at] = extra.labels[index]
+    if index in extra.hooks:
+        end.extras().hooks.setdefault(at, []).extend(extra.hooks[index])
+    if index in extra.retained:
+        end.extras().retained[at] = extra.retained[index]
+
+
+backward.unfold = unfold

@@ -1,0 +1,129 @@
+"""A step of a loop as Symbols: what it computes, what backward needs of it, and the gradients.
+
+The step function is called once with Symbols for its slice of the sequence, its states and its weights. The tape of
+that call and the engine's own backward give the gradients as Symbols, so no gradient is written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import randomness
+from ..backward import key_of, nodes_below, walk
+from ..fusion.structure import schedule_of
+from ..fusion.symbols import FusionError, Symbol, Trace
+from ..modes import changed_mode
+from ..primitives import Primitive
+from ..tape import Observer
+from ..tensors import Tensor
+
+ROWS = 2  # of a traced step; at run time there are as many as there are sequences
+Function = Callable[[Tensor, tuple[Tensor, ...], Sequence[Tensor]], Any]
+
+
+class Unrolled(Exception):  # noqa: N818
+    """A loop that cannot be a program; the message says why."""
+
+
+class Operand(NamedTuple):
+    """What is known of an operand before the loop runs.
+
+    shape  of one row (a slice of the sequence, a state) or of the whole (a weight)
+    needs  whether its gradient is wanted
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    needs: bool
+
+
+class Step:
+    """The step as Symbols.
+
+    x, real, states, weights  what is given; `real` is None, or the mask of the rows that take part in the step
+    new      the states after the step
+    kept     what the rules name of the values in between
+    seeds    gradients of the new states that are carried back, and `seed`, that of the output of the step
+    pulled   the gradients of x, states and weights; None where none is wanted or none arrives
+    """
+
+    def __init__(
+        self, function: Function, x: Operand, states: Sequence[Operand], weights: Sequence[Operand], held: bool,
+        grad: bool,
+    ) -> None:  # fmt: skip
+        self.trace = trace = Trace(products=True)
+        self.x = trace.input("x", (ROWS, *x.shape), x.dtype)
+        self.real = trace.input("real", (ROWS, 1), np.bool_) if held else None
+        self.states = [trace.input(f"state {k}", (ROWS, *s.shape), s.dtype) for k, s in enumerate(states)]
+        self.weights = [trace.input(f"weight {k}", w.shape, w.dtype) for k, w in enumerate(weights)]
+        operands = [x, *states, *weights]
+        given = [
+            Tensor(symbol, grad and operand.needs)
+            for symbol, operand in zip([self.x, *self.states, *self.weights], operands, strict=True)
+        ]
+        before = tuple(given[1 : 1 + len(states)])
+        numbers = randomness.generator("cpu").bit_generator
+        drawn = numbers.state
+        try:
+            with changed_mode(grad=grad, scope=None, observers=(_Traceable(),), fast=False, hoisted=None):
+                returned = function(given[0], before, given[1 + len(states) :])
+                after = self._checked(returned, before)
+        except FusionError as error:
+            raise Unrolled(str(error).split("\n")[0].removeprefix("fuse: ")) from None
+        finally:
+            numbers.state = drawn  # what the trace drew is drawn again by the loop
+        self.new = [s.data for s in after]
+        self.varies = [s.requires_grad for s in after]
+        self.kept: list[Symbol] = []
+        self.seeds = [trace.input(f"gradient {k}", s.shape, s.dtype) for k, s in enumerate(self.new)]
+        self.seed = trace.input("gradient of the output", self.new[0].shape, self.new[0].dtype)
+        self.pulled: list[Symbol | None] = [None] * len(given)
+        if any(self.varies):
+            self._derive(given, after)
+
+    def _checked(self, returned: Any, before: tuple[Tensor, ...]) -> list[Any]:
+        """The states that a step returned; those of rows that take no part are the old ones."""
+        if not isinstance(returned, tuple) or len(returned) < len(before):
+            raise Unrolled("a step returned no tuple of its states")
+        after: list[Any] = []
+        for new, old in zip(returned, before, strict=False):
+            if not isinstance(new, Tensor) or not isinstance(new.data, Symbol):
+                raise Unrolled("a step returned a state that it did not compute from its arguments")
+            if new.shape != old.shape or new.dtype != old.dtype:
+                raise Unrolled("a step changed the shape or the dtype of a state")
+            after.append(np.where(self.real, new, old) if self.real is not None and new is not old else new)
+        return after
+
+    def _derive(self, given: list[Tensor], after: list[Any]) -> None:
+        named: dict[Symbol, None] = {}
+        for node in nodes_below([s.edge for s in after if s.edge is not None]):
+            for _, _, kept in node.edges:
+                named.update(dict.fromkeys(v for v in kept if isinstance(v, Symbol)))
+        self.kept = list(named)
+        roots = []
+        for k, s in enumerate(after):
+            if s.requires_grad:
+                g: Any = self.seeds[k]
+                roots.append((s.edge or s, g + self.seed if k == 0 else g))
+        wanted = {key_of(v) for v in given if v.requires_grad}
+        with changed_mode(observers=(), fast=False, hoisted=None):
+            found = walk(roots, retain_graph=True, wanted=wanted)
+        self.pulled = [found.get(v) for v in given]
+
+
+    def uses_weights(self) -> list[bool]:
+        """Of each weight, whether the step reads it."""
+        results = [*self.new, *self.kept, *[p for p in self.pulled if p is not None]]
+        read = {a for s in schedule_of([], results) for a in (s, *s.args) if isinstance(a, Symbol)}
+        return [w in read for w in self.weights]
+
+
+class _Traceable(Observer):
+    """Refuses operations that could be traced forward only."""
+
+    def began(self, primitive: Primitive) -> None:
+        if primitive.name == "getitem":
+            raise Unrolled("a step indexes a tensor; np.split divides along an axis")
