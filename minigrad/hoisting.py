@@ -126,7 +126,13 @@ def add_product(total: Array, rows: Array, matrix: Array) -> None:
 def sum_of_rows(rows: Array) -> Array:
     """rows (N, M), added up: (M,)."""
     several = rows.shape[1] > 1  # one column is added up by NumPy in pairs, which is more exact
-    if several and rows.size >= SHARED and current_mode().fast and rows.strides[1] == rows.dtype.itemsize and packs(rows):
+    if (
+        several
+        and rows.size >= SHARED
+        and current_mode().fast
+        and rows.strides[1] == rows.dtype.itemsize
+        and packs(rows)
+    ):
         result = np.empty_like(rows, shape=(1, rows.shape[1]), order="C")
         _into(sums.of_rows(rows.dtype), (rows,), result)
         return result[0]

@@ -70,11 +70,13 @@ class Profile:
     events  one for each operation, forward and backward, in the order of their ends
     began   when the block began, on the clock of `time.perf_counter`
     ended   and when it ended; None inside of it
+    notes   fast paths that were not taken, each with its reason
     """
 
     events: list[Event] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
     ended: float | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -125,6 +127,7 @@ class Profile:
         lines.append(f"{'between operations':{width}} {'':8} {1e3 * rest:11.2f} {'':12} {'':9} "
                      f"{rest / max(seconds, 1e-12):8.1%}")  # fmt: skip
         lines.append(f"{'all':{width}} {sum(r.calls for r in rows.values()):8,} {1e3 * seconds:11.2f}")
+        lines += self.notes
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -185,9 +188,15 @@ class _Open:
 
 
 class _Watch(Observer):
+    inside = False  # a profile measures what runs without one
+
     def __init__(self, found: Profile) -> None:
         self.found = found
         self.open: list[_Open] = []
+
+    def noted(self, text: str) -> None:
+        if text not in self.found.notes:
+            self.found.notes.append(text)
 
     def now(self) -> float:
         return time.perf_counter() - self.found.began

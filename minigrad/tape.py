@@ -123,6 +123,9 @@ class Observer:
     def pulled(self, node: Node, parent: Edge, gradient: Any) -> None:
         """A node's rule gave `gradient` to one of its parents."""
 
+    def noted(self, text: str) -> None:
+        """A fast path was not taken, and why."""
+
     def finished(self) -> None:
         """A backward pass has gone through all nodes."""
 

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import minigrad as mg
+from minigrad.modes import current_mode
 from minigrad.scopes import here
 
 from . import rolling
@@ -194,7 +195,12 @@ class Recurrent(OverTime):
             found = "it has no steps"
         else:
             found = rolling.rolling(self.cell, xs, state, packing.real is not None)
-        _reasons[self] = found if isinstance(found, str) else None
+        if isinstance(found, str):
+            for observer in current_mode().observers:
+                observer.noted(f"{current_mode().scope or self._title()}: not rolled: {found}")
+            _reasons[self] = found
+        else:
+            _reasons[self] = None
         return found
 
     @property

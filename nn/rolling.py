@@ -160,4 +160,3 @@ def run(found: Rolling, cell: Any, xs: Any, state: tuple[Any, ...], packing: Pac
 
     output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again)
     return output, tuple(final)
-

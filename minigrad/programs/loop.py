@@ -16,7 +16,7 @@ import numpy as np
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .matrices import Matrix
-from .stages import Product, Stages, base_among, evaluated, untransposed
+from .stages import Product, Stages, base_among, evaluated, fixed_by, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
 
@@ -57,7 +57,8 @@ class Loop:
         pulled = [p for p in step.pulled if p is not None]
         if pulled:
             seeds = [step.seed, *[step.seeds[k] for k in self.carried]]
-            kept = [s for s in step.kept if s not in set(step.weights)]
+            known = fixed_by(step.weights, step.kept)
+            kept = [s for s in step.kept if s not in known]
             self.backward = Stages([*given, *moving, *kept, *seeds], step.weights, pulled)
             read = _read(self.backward) - set(given) - self.backward.fixed
             needed = [s for s in kept if s in read]
@@ -130,9 +131,11 @@ class Loop:
         columns: list[Any] = []
         for call in stages.calls:
             if isinstance(call, Product):
-                matrix = Matrix(constants[call.matrix], rows.begun)
+                matrix = Matrix(constants[call.matrix])
                 times = {n: matrix.times(n) for n in rows.distinct}
-                columns.append(zip([times[n] for n in rows.counts], zip(of(call.rows), of(call.result)), strict=False))
+                laid_out = [times[n][1] for n in rows.counts]
+                operands = [of(call.rows), laid_out, of(call.result)]
+                columns.append(zip([times[n][0] for n in rows.counts], zip(*operands, strict=False), strict=False))
             else:
                 sizes = {n: call.sizes(n) for n in rows.distinct}
                 operands = [of(s) for s in (*call.givens, *call.results)]
@@ -168,7 +171,9 @@ class Loop:
             initial, last = saved.initial[k], finals[k]
             last = np.zeros(initial.shape, initial.dtype) if last is None else last
             pair = [np.empty((rows.begun, *initial.shape[1:]), initial.dtype) for _ in range(2)]
-            now, before = [[p[:n] for p, n in zip(_turns(pair[::turn], T), rows.counts, strict=True)] for turn in (1, -1)]
+            now, before = [
+                [p[:n] for p, n in zip(_turns(pair[::turn], T), rows.counts, strict=True)] for turn in (1, -1)
+            ]
             views[step.seeds[k]] = now
             carried.append((*pair, last, last.copy()))
             gradient = step.pulled[1 + k]

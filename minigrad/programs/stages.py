@@ -68,8 +68,10 @@ class Stages:
         self.terms: list[Symbol] = []  # the sums themselves
         for symbol in schedule:
             args = [a for a in symbol.args if isinstance(a, Symbol)]
+            if symbol.op == "fill":  # of as many rows as there are
+                continue
             if any(a in self.summed for a in args):
-                if not all(a in self.summed or a in self.fixed for a in args):
+                if not all(a in self.summed or a in self.fixed or a.op == "fill" for a in args):
                     raise Unrolled("a sum over the sequences of a step is used in the same step")
                 self.summed.add(symbol)
             elif all(a in self.fixed for a in args) and symbol.op != "input":
@@ -148,6 +150,16 @@ class Stages:
         for call in self.calls:
             used += [call.matrix] if isinstance(call, Product) else call.givens
         return [*used, *[a for s in self.summed for a in s.args if isinstance(a, Symbol)]]
+
+
+def fixed_by(weights: Iterable[Symbol], symbols: Iterable[Symbol]) -> set[Symbol]:
+    """Those of the symbols that are computed from the weights alone."""
+    symbols, known = list(symbols), set(weights)
+    for symbol in schedule_of(known, symbols):
+        args = [a for a in symbol.args if isinstance(a, Symbol)]
+        if args and all(a in known for a in args):
+            known.add(symbol)
+    return known.intersection(symbols)
 
 
 def untransposed(symbol: Symbol) -> Symbol:

@@ -113,7 +113,6 @@ class Step:
             found = walk(roots, retain_graph=True, wanted=wanted)
         self.pulled = [found.get(v) for v in given]
 
-
     def uses_weights(self) -> list[bool]:
         """Of each weight, whether the step reads it."""
         results = [*self.new, *self.kept, *[p for p in self.pulled if p is not None]]

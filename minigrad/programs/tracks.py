@@ -34,11 +34,15 @@ class Rows:
         self.counts = list(sizes)[::-1] if reverse else list(sizes)
         self.starts = starts[::-1] if reverse else starts
         T = len(self.counts)
-        heights = [self.counts[0], *[max(pair) for pair in zip(self.counts, self.counts[1:], strict=False)], self.counts[-1]]
+        heights = [
+            self.counts[0],
+            *[max(pair) for pair in zip(self.counts, self.counts[1:], strict=False)],
+            self.counts[-1],
+        ]
         firsts = [0, *accumulate(heights[::-1] if reverse else heights)]
         self.length = firsts.pop()
         self.blocks = firsts[::-1] if reverse else firsts
-        self.even = self.counts[0] == self.counts[-1] == batch  # counts only grow or only fall
+        self.even = self.counts[0] == self.counts[-1] == batch  # all the same, since they only grow or only fall
         self.begun = max(self.counts)  # rows that take part at all
         self.old: Any = self._index(self.blocks[:T])
         self.new: Any = self._index(self.blocks[1:])
@@ -82,6 +86,10 @@ class Rows:
         return [views[n] for n in self.counts]
 
     def _views(self, array: Array, firsts: Sequence[int]) -> list[Array]:
+        if self.even:  # iterating over an array makes its views in half the time
+            low = min(firsts[0], firsts[-1])
+            views = list(array[low : low + self.count].reshape((len(firsts), self.batch, *array.shape[1:])))
+            return views if firsts[0] <= firsts[-1] else views[::-1]
         return [array[first : first + n] for first, n in zip(firsts, self.counts, strict=True)]
 
     def begin(self, track: Array, initial: Array) -> None:

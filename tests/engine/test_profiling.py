@@ -12,6 +12,7 @@ import pytest
 
 import minigrad as mg
 import nn
+from minigrad.native import machine
 
 
 @mg.primitive(x=lambda g, x: _slow(g))
@@ -54,8 +55,21 @@ def test_operations_are_counted_timed_and_weighed() -> None:
     assert p.rows(by="both")["layer: tanh"].calls == 1
 
 
+def test_a_rolled_loop_is_one_operation_and_any_other_says_why_it_is_not() -> None:
+    layer = nn.Stacked([nn.GRUCell(3, 4), nn.Recurrent(nn.GRUCell(4, 4), rolled=False)])
+    with mg.profile() as p:
+        layer(mg.ones((5, 2, 3)))[0].sum().backward()
+    rolled = machine.available() and not machine.switched_off()
+    assert ("loop" in p.rows()) == rolled
+    assert p.notes[-1] == "Stacked[1]: not rolled: the layer was made with rolled=False"
+    assert len(p.notes) == 2 - rolled
+    assert str(p).splitlines()[-1] == p.notes[-1]
+
+
 def test_time_steps_are_put_together_or_told_apart() -> None:
     lstm = nn.LSTM(3, 4, num_layers=2)
+    for recurrent in lstm.layers:
+        recurrent._rolls = False
     with mg.profile() as p:
         output, _ = lstm(mg.ones((5, 2, 3)))
         output.sum().backward()

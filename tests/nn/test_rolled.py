@@ -1,0 +1,396 @@
+"""Rolled loops beside the same loops step by step: values, gradients of any order, the graph, and what is not rolled."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+import nn
+from minigrad import programs
+from minigrad.native import machine
+from nn import rolling
+
+pytestmark = pytest.mark.skipif(
+    machine.switched_off() or not machine.available(), reason="loops are rolled where there are compiled kernels"
+)
+
+H = 5
+
+
+class MinimalGatedUnit(nn.Module):
+    """A user's cell (Zhou, Wu, Zhang & Zhou 2016), which says that it is a function."""
+
+    rolled = True
+    states = ("h",)
+
+    def __init__(self, input_size: int, dtype: Any) -> None:
+        super().__init__()
+        self.input_size = input_size
+        draw: Callable[..., Any] = lambda *shape: nn.Parameter(mg.randn(*shape, dtype=dtype))  # noqa: E731
+        self.W_f, self.U_f, self.b_f = draw(input_size, H), draw(H, H), draw(H)
+        self.W_h, self.U_h, self.b_h = draw(input_size, H), draw(H, H), draw(H)
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return (mg.zeros((batch, H), dtype=self.U_f.dtype),)
+
+    def step(self, x: Any, state: Any) -> Any:
+        (h,) = state
+        f = mg.sigmoid(x @ self.W_f + h @ self.U_f + self.b_f)
+        candidate = np.tanh(x @ self.W_h + (f * h) @ self.U_h + self.b_h)
+        return ((1 - f) * h + f * candidate,)
+
+
+CELLS: dict[str, Callable[[int, Any], Any]] = {
+    "rnn": lambda D, t: nn.RNNCell(D, H, dtype=t),
+    "relu": lambda D, t: nn.RNNCell(D, H, nonlinearity="relu", dtype=t),
+    "silu": lambda D, t: nn.RNNCell(D, H, nonlinearity=mg.silu, bias=False, dtype=t),
+    "elman": lambda D, t: nn.ElmanCell(D, H, 3, dtype=t),
+    "lstm": lambda D, t: nn.LSTMCell(D, H, dtype=t),
+    "peephole": lambda D, t: nn.LSTMCell(D, H, peephole=True, dtype=t),
+    "coupled": lambda D, t: nn.LSTMCell(D, H, coupled=True, peephole=True, dtype=t),
+    "projected": lambda D, t: nn.LSTMCell(D, H, proj_size=3, dtype=t),
+    "zoneout": lambda D, t: nn.LSTMCell(D, H, zoneout=(0.1, 0.2), dtype=t).eval(),
+    "dropout": lambda D, t: nn.LSTMCell(D, H, recurrent_dropout=0.4, dtype=t),
+    "gru": lambda D, t: nn.GRUCell(D, H, dtype=t),
+    "reset before": lambda D, t: nn.GRUCell(D, H, reset_after=False, dtype=t),
+    "deep": lambda D, t: nn.DeepTransitionCell(D, H, transition_layers=3, input_layers=2, dtype=t),
+    "own": lambda D, t: MinimalGatedUnit(D, t),
+}
+
+
+@contextmanager
+def step_by_step() -> Iterator[None]:
+    """Nothing is rolled inside."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "rolls", lambda array: "it is compared with a rolled one")
+        yield
+
+
+def layer_of(kind: str, dtype: Any, **options: Any) -> Any:
+    mg.manual_seed(1)
+    layer = nn.Recurrent(CELLS[kind](3, dtype), **options)
+    for p in layer.parameters():  # biases and learned states as well
+        p.data[...] = np.random.default_rng(p.size).normal(0, 0.6, p.shape)
+    return layer
+
+
+def run(layer: Any, xs: Any, state: Any, uses: str, ragged: dict[str, Any]) -> list[Any]:
+    """Outputs, last states and all gradients; `uses` says which of them the loss sees."""
+    mg.manual_seed(2)
+    x = mg.tensor(xs, requires_grad=True)
+    start = None if state is None else tuple([mg.tensor(s, requires_grad=True) for s in state])
+    given_state = start[0] if start is not None and len(start) == 1 else start
+    output, final = layer(x, given_state, **ragged)
+    finals = final if isinstance(final, tuple) else (final,)
+    terms = [output] * ("o" in uses) + list(finals) * ("s" in uses)
+    loss = sum(np.sum(np.sin((k + 1) * v)) for k, v in enumerate(terms))
+    layer.zero_grad()
+    loss.backward()  # type: ignore[union-attr]
+    leaves = [x, *(start or ()), *layer.parameters()]
+    return [output, *finals, *[leaf.grad if leaf.grad is not None else mg.zeros_like(leaf) for leaf in leaves]]
+
+
+def near(one: list[Any], other: list[Any], tolerance: float) -> None:
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        scale = max(float(np.max(np.abs(b.data), initial=0.0)), 1e-30)
+        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=tolerance * scale)
+
+
+@st.composite
+def situations(draw: Any) -> dict[str, Any]:
+    T, N = draw(st.integers(1, 7)), draw(st.integers(1, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    lengths = rng.integers(1, T + 1, N)
+    ragged = draw(st.sampled_from([{}, {"lengths": lengths}, {"mask": rng.random((T, N)) < 0.7}]))
+    return {
+        "T": T, "N": N, "rng": rng, "ragged": ragged, "kind": draw(st.sampled_from(sorted(CELLS))),
+        "reverse": draw(st.booleans()), "uses": draw(st.sampled_from(["o", "s", "os"])),
+        "state": draw(st.sampled_from(["none", "given", "learned"])), "double": draw(st.booleans()),
+    }  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150)
+@given(situations())
+def test_a_rolled_loop_is_the_loop_step_by_step(situation: dict[str, Any]) -> None:
+    s = situation
+    dtype, rng = (np.float64 if s["double"] else np.float32), s["rng"]
+    layer = layer_of(s["kind"], dtype, reverse=s["reverse"], learn_state=s["state"] == "learned")
+    xs = rng.standard_normal((s["T"], s["N"], 3)).astype(dtype)
+    state = None
+    if s["state"] == "given":
+        sizes = [t.shape[1] for t in layer.cell.initial_state(1)][: len(getattr(layer.cell, "states", ()))]
+        state = [rng.standard_normal((s["N"], n)).astype(dtype) for n in sizes]
+    rolled = run(layer, xs, state, s["uses"], s["ragged"])
+    took_part = "mask" not in s["ragged"] or s["ragged"]["mask"].any()
+    assert layer.rolled is True or not took_part
+    with step_by_step():
+        plain = run(layer, xs, state, s["uses"], s["ragged"])
+    assert layer.rolled is not True
+    near(rolled, plain, 1e-12 if s["double"] else 4e-7 * max(s["T"], 4))
+
+
+@pytest.mark.parametrize("ragged", [{}, {"lengths": [4, 1, 3]}], ids=["full", "ragged"])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "own"])
+def test_second_derivatives(kind: str, ragged: Any) -> None:
+    layer = layer_of(kind, np.float64)
+    mg.gradgradcheck(lambda x: layer(x, **ragged)[0], (mg.randn(4, 3, 3, dtype=np.float64, requires_grad=True),))
+    assert layer.rolled is True
+
+
+def test_hessians_of_weights_are_those_of_the_loop_step_by_step() -> None:
+    layer = layer_of("gru", np.float64)
+    x = mg.randn(4, 2, 3, dtype=np.float64)
+
+    def product() -> Any:
+        layer.zero_grad()
+        weight = layer.cell.weight_hh
+        loss = np.sin(layer(x)[0]).sum()
+        loss.backward(create_graph=True, inputs=[weight])
+        first, weight.grad = weight.grad, None
+        np.sum(first * np.cos(first)).backward()
+        return [weight.grad, layer.cell.bias_hh.grad]
+
+    rolled = product()
+    with step_by_step():
+        near(rolled, product(), 1e-11)
+
+
+# ---- looking inside ----------------------------------------------------------------------------------------------
+
+
+def network() -> Any:
+    mg.manual_seed(0)
+    return nn.GRU(3, 4, num_layers=2, bidirectional=True)
+
+
+def loss_of(layer: Any, **ragged: Any) -> Any:
+    output, h = layer(np.random.default_rng(0).standard_normal((4, 3, 3)).astype(np.float32), **ragged)
+    return np.sum(output**2) + np.sum(np.sin(h))
+
+
+@pytest.mark.parametrize("ragged", [{}, {"lengths": [4, 1, 3]}], ids=["full", "ragged"])
+def test_pictures_show_the_unrolled_graph(ragged: Any) -> None:
+    layer = network()
+    loss = loss_of(layer, **ragged)
+    drawn = mg.graph(loss, params=layer.named_parameters(), grads=True, lines=True).dot()
+    with step_by_step():
+        loss = loss_of(layer, **ragged)
+    expected = mg.graph(loss, params=layer.named_parameters(), grads=True, lines=True).dot()
+    assert drawn == expected
+
+
+def test_a_drawn_graph_goes_backward_as_before() -> None:
+    layer = network()
+    plain, drawn = loss_of(layer), loss_of(layer)
+    plain.backward()
+    expected = [p.grad for p in layer.parameters()]
+    layer.zero_grad()
+    mg.graph(drawn)
+    drawn.backward()
+    near([p.grad for p in layer.parameters()], expected, 4e-7 * 8)
+
+
+def test_terms_of_backpropagation_add_up() -> None:
+    layer = nn.LSTM(3, 4, dtype=np.float64)
+    output, _ = layer(mg.randn(6, 2, 3, dtype=np.float64))
+    loss = np.sum(np.sin(output))
+    terms = nn.diagnose.bptt_terms(loss, layer.weight_hh_l0)
+    loss.backward()
+    np.testing.assert_allclose(np.sum(terms.terms, axis=0), layer.weight_hh_l0.grad.data, rtol=0, atol=1e-13)
+    assert np.abs(terms.terms).reshape(6, -1).max(axis=1)[1:].all()
+
+
+def test_hooks_and_retained_gradients_of_outputs() -> None:
+    found = []
+    for look in (False, True):
+        layer, seen = network(), []
+        output, h = layer(mg.randn(4, 3, 3, requires_grad=True) * 0 + 0.3)
+        output.register_hook(lambda g, seen=seen: seen.append(g))
+        h.retain_grad()
+        loss = np.sum(output**2) + np.sum(np.sin(h))
+        if look:
+            mg.graph(loss)
+        loss.backward()
+        found.append([*seen, h.grad])
+    near(found[0], found[1], 1e-6)
+
+
+def test_the_hook_of_a_cut_loop_is_called_once() -> None:
+    layer = nn.Recurrent(nn.GRUCell(3, 4))
+    output, h = layer(mg.randn(4, 2, 3))
+    calls: list[Any] = []
+    h.register_hook(lambda g: calls.append(g.shape))
+    loss = np.sum(output) + np.sum(h)
+    mg.graph(loss)
+    loss.backward()
+    assert calls == [(2, 4)]
+
+
+def test_anomalies_are_found_in_their_step() -> None:
+    layer = nn.Recurrent(nn.RNNCell(3, 4, nonlinearity="relu"))
+    with mg.no_grad():
+        layer.cell.weight_hh[...] = 1e30 * mg.eye(4)
+        layer.cell.weight_ih[...] = 1.0
+    loss = np.sum(layer(mg.ones((5, 2, 3)))[0])
+    with pytest.raises(mg.AnomalyError, match=r"t=\d"), mg.detect_anomaly():
+        loss.backward()
+    with pytest.raises(mg.AnomalyError, match="t=2"), mg.detect_anomaly():
+        layer(mg.ones((5, 2, 3)))
+    assert "watched" in layer.rolled or "switched off" in layer.rolled
+
+
+def test_inputs_of_backward_may_be_states() -> None:
+    layer = nn.Recurrent(nn.GRUCell(3, 4, dtype=np.float64))
+    x = mg.randn(4, 2, 3, dtype=np.float64)
+    _, h = layer(x[:2])
+    _, last = layer(x[2:], h)
+    np.sum(np.sin(last)).backward(inputs=[h])
+    with step_by_step():
+        _, again = layer(x[:2])
+        _, last = layer(x[2:], again)
+        np.sum(np.sin(last)).backward(inputs=[again])
+    near([h.grad], [again.grad], 1e-12)
+
+
+# ---- the tape ----------------------------------------------------------------------------------------------------
+
+
+def test_backward_twice_and_after_release() -> None:
+    layer = nn.Recurrent(nn.LSTMCell(3, 4))
+    loss = np.sum(layer(mg.randn(4, 2, 3))[0])
+    loss.backward(retain_graph=True)
+    once = layer.cell.weight_hh.grad.numpy()
+    loss.backward()
+    np.testing.assert_allclose(layer.cell.weight_hh.grad.data, 2 * once, rtol=1e-6)
+    output, _ = layer(mg.randn(4, 2, 3))
+    np.sum(output).backward()
+    with pytest.raises(RuntimeError, match=r"in Recurrent.*\n?.*released"):
+        np.sum(output**2).backward()
+
+
+@pytest.mark.parametrize("look", [False, True])
+def test_a_weight_that_was_written_into_is_refused(look: bool) -> None:
+    layer = nn.Recurrent(nn.LSTMCell(3, 4))
+    loss = np.sum(layer(mg.randn(4, 2, 3))[0])
+    with mg.no_grad():
+        layer.cell.weight_hh *= 0.5
+    with pytest.raises(RuntimeError, match="overwritten in place"):
+        mg.graph(loss) if look else loss.backward()
+
+
+def test_a_loop_leaves_no_reference_cycle() -> None:
+    layer = nn.Recurrent(nn.LSTMCell(3, 4))
+    gc.collect()
+    gc.disable()
+    try:
+        for goes_backward in (False, True):
+            output, state = layer(mg.randn(4, 2, 3))
+            loop = output.edge.edges[0][0].node
+            assert loop.primitive.name == "loop"
+            run = weakref.ref(loop.edges[0][2][0])
+            if goes_backward:
+                np.sum(output).backward()
+            del output, state, loop
+            assert run() is None
+    finally:
+        gc.enable()
+
+
+def test_nothing_is_kept_without_gradients() -> None:
+    layer = nn.Recurrent(nn.LSTMCell(3, 4))
+    with mg.no_grad():
+        output, (h, c) = layer(mg.randn(4, 2, 3))
+    assert layer.rolled is True
+    assert not (output.requires_grad or h.requires_grad or c.requires_grad)
+    for p in layer.parameters():
+        p.requires_grad = False
+    assert not layer(mg.randn(4, 2, 3))[0].requires_grad
+
+
+def test_final_states_have_memory_of_their_own() -> None:
+    layer = nn.Recurrent(nn.GRUCell(3, 4))
+    output, h = layer(mg.randn(4, 2, 3))
+    assert not np.shares_memory(output.data, h.data)
+
+
+# ---- what is not rolled ------------------------------------------------------------------------------------------
+
+
+def test_changed_options_and_modes_are_seen() -> None:
+    layer = nn.Recurrent(nn.LSTMCell(3, 4, zoneout=0.5))
+    x = mg.randn(4, 2, 3)
+    assert "rolled" in layer.__class__.__dict__
+    layer(x)
+    assert "from outside" in layer.rolled  # the random numbers of zoneout
+    layer.eval()
+    halved = layer(x)[0].data
+    assert layer.rolled is True
+    layer.cell.zoneout = (0.0, 0.0)
+    assert np.abs(layer(x)[0].data - halved).max() > 1e-3
+    with step_by_step():
+        np.testing.assert_allclose(layer(x)[0].data, layer(x)[0].data)
+
+
+def test_random_numbers_are_those_of_the_loop_step_by_step() -> None:
+    layer = nn.Recurrent(nn.LSTMCell(3, 4, zoneout=0.5))
+    rolling._kept.clear()
+    mg.manual_seed(5)
+    traced = layer(mg.ones((4, 2, 3)))[0].data  # a trace draws, too, and gives back what it drew
+    mg.manual_seed(5)
+    np.testing.assert_array_equal(traced, layer(mg.ones((4, 2, 3)))[0].data)
+
+
+class Counting(nn.GRUCell):
+    """It inherits a promise that it does not keep, so the promise does not count."""
+
+    def step(self, x: Any, state: Any) -> Any:
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().step(x, state)
+
+
+def test_a_subclass_must_promise_for_itself() -> None:
+    layer = nn.Recurrent(Counting(3, 4))
+    layer(mg.randn(6, 2, 3))
+    assert layer.cell.calls == 6
+    assert layer.rolled == "not rolled: Counting does not say rolled = True"
+
+
+def test_reasons() -> None:
+    x = mg.randn(4, 2, 3)
+    layer = nn.Recurrent(nn.GRUCell(3, 4), rolled=False)
+    assert layer.rolled == "not rolled: it was not called yet"
+    layer(x)
+    assert layer.rolled == "not rolled: the layer was made with rolled=False"
+    layer = nn.Recurrent(nn.LSTMCell(3, 4, layer_norm=True))
+    layer(x)
+    assert "element-wise" in layer.rolled or "sum" in layer.rolled
+    layer = nn.Recurrent(nn.GRUCell(3, 4))
+    with mg.plain_path():
+        layer(x)
+    assert "switched off" in layer.rolled
+    layer(x, return_states=True)
+    assert "states are returned" in layer.rolled
+    layer = nn.Recurrent(nn.RNNCell(3, 4, nonlinearity=lambda v: np.tanh(v)))
+    layer(x)
+    assert "rolled = True" in layer.rolled
+
+
+def test_one_program_serves_all_sizes() -> None:
+    layer = nn.Recurrent(nn.GRUCell(3, 4))
+    rolling._kept.clear()
+    for T, N in ((4, 2), (9, 1), (3, 7)):
+        layer(mg.randn(T, N, 3))
+        layer(mg.randn(T, N, 3), lengths=np.arange(N) % T + 1)
+    assert len(rolling._kept) == 1
