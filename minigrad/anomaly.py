@@ -48,7 +48,7 @@ def _each(operands: Any) -> list[Any]:
 
 class _Watch(Observer):
     def __init__(self) -> None:
-        self.prints: dict[int, list[int]] = {}  # by a node's position: fingerprints of what it keeps
+        self.prints: dict[float, list[int]] = {}  # by a node's position: fingerprints of what it keeps
 
     @staticmethod
     def fingerprints(node: Node) -> list[int]:

@@ -51,14 +51,14 @@ def walk(
         changed = unfold([edge for edge, _ in roots if not isinstance(edge, Tensor)])
         if wanted is not None and changed:
             now = {key: changed.get(key, key) for key in wanted}
-            found = walk(roots, retain_graph=retain_graph, create_graph=create_graph, wanted=set(now.values()),
-                         within=within, observers=observers[len(mode.observers) :])  # fmt: skip
-            return {key: found[k] for key, k in now.items() if k in found}
+            reached = walk(roots, retain_graph=retain_graph, create_graph=create_graph, wanted=set(now.values()),
+                           within=within, observers=observers[len(mode.observers) :])  # fmt: skip
+            return {key: reached[k] for key, k in now.items() if k in reached}
     needed = None if wanted is None else _leading_to([edge for edge, _ in roots], wanted)
     gradients: dict[Any, Any] = {}  # by node (for several outputs: a list) or leaf; what has arrived so far
     owned: set[Any] = set()  # whose gradient no one else can see, so that it may be added to in place
     found: dict[Any, Any] = {}
-    heap: list[tuple[int, Node]] = []
+    heap: list[tuple[float, Node]] = []
 
     def deliver(edge: Edge, new: Any, *seen: Any) -> None:
         """Add `new` to what has arrived at `edge`; `seen` are arrays of others that `new` may be, or be a view of."""

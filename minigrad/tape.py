@@ -45,13 +45,13 @@ class Extra:
         self.shared = shared
         self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
         self.retained: dict[int, weakref.ref[Tensor]] = {}
-        self.inputs: dict[int, tuple[str, str, int]] = {}  # operand: ("input" or "detached", label, position)
+        self.inputs: dict[int, tuple[str, str, float]] = {}  # operand: ("input" or "detached", label, position)
 
 
 class Node:
     """One recorded operation.
 
-    position   its place in the order of recording
+    position   its place in the order of recording: a counter, and fractions between two for the steps of a loop
     edges      (parent, pull, kept) for each operand that requires grad: the operand's gradient is
                `pull.formula(g, *kept)`; None once released. For an operation with many operands at once the
                parent is a tuple of edges, and the formula gives a gradient for each.
@@ -63,7 +63,7 @@ class Node:
 
     __slots__ = ("code", "dtype", "edges", "extra", "instruction", "position", "primitive", "scope", "shape")
 
-    position: int
+    position: float
     edges: Any
     primitive: Primitive
     shape: Any
@@ -88,9 +88,9 @@ class Output:
 
     __slots__ = ("__weakref__", "dtype", "index", "node", "shape")
 
-    def __init__(self, node: Node, index: int | None, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, node: Node, index: int, shape: tuple[int, ...], dtype: Any) -> None:
         self.node = node
-        self.index = index
+        self.index: Any = index
         self.shape = shape
         self.dtype = dtype
 
@@ -223,7 +223,7 @@ class _Writes:
 
         return mark
 
-    def since(self, array: Array, position: int) -> str | None:
+    def since(self, array: Array, position: float) -> str | None:
         """The line that wrote into the memory of `array` after `position`, or None."""
         memory = owner(array)
         entry = self.log.get(id(memory))

@@ -40,7 +40,7 @@ class Tensor:
     _requires_grad: bool
     _name: str | None
     _hooks: list[Callable[[Tensor], Tensor | None]] | None
-    _origin: tuple[str, int] | None  # of a detached tensor: its source's label and position
+    _origin: tuple[str, float] | None  # of a detached tensor: its source's label and position
 
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
         if isinstance(data, Tensor):

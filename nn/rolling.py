@@ -71,7 +71,8 @@ _kept: OrderedDict[Any, Rolling | str] = OrderedDict()
 
 def rolling(cell: Any, xs: Any, state: tuple[Any, ...], held: bool) -> Rolling | str:
     """The program for a cell's steps over rows xs (R, ·) from a state, or why there is none."""
-    if not (isinstance(cell, Module) and "rolled" in vars(type(cell)) and cell.rolled):
+    promise: Any = "rolled" in vars(type(cell)) and cell.rolled
+    if not (promise and isinstance(cell, Module)):
         return f"{type(cell).__name__} does not say rolled = True"
     if (reason := programs.rolls(xs.data)) is not None:
         return reason

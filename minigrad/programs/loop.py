@@ -7,7 +7,7 @@ while the loop runs. Gradients of weights are sums over all rows, done once at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -112,43 +112,45 @@ class Loop:
     ) -> None:  # fmt: skip
         """The calls of each step, in the given order of steps; `more` follow, `between` is told of each step before."""
         constants = evaluated(stages.once, dict(arrays))
+        calls: list[Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]] = []
 
-        def of(symbol: Symbol) -> Views:
-            found = views.get(symbol)
-            if found is None:
-                if symbol in stages.fixed:
-                    found = repeat(np.ascontiguousarray(constants[symbol]))
-                    return found
-                place = base_among(symbol, views)
-                if place is not None:
-                    base, start, stop = place
-                    found = [v[:, start:stop] for v in views[base]]
-                else:
-                    found = rows.of_first(np.empty((rows.begun, *symbol.shape[1:]), symbol.dtype))
-                views[symbol] = found
-            return found
+        def call(functions: Iterable[Callable[..., Any]], *operands: Views) -> None:
+            calls.append(zip(functions, zip(*operands, strict=False), strict=False))
 
-        columns: list[Any] = []
-        for call in stages.calls:
-            if isinstance(call, Product):
-                matrix = Matrix(constants[call.matrix])
+        for each in stages.calls:
+            if isinstance(each, Product):
+                matrix = Matrix(constants[each.matrix])
                 times = {n: matrix.times(n) for n in rows.distinct}
-                laid_out = [times[n][1] for n in rows.counts]
-                operands = [of(call.rows), laid_out, of(call.result)]
-                columns.append(zip([times[n][0] for n in rows.counts], zip(*operands, strict=False), strict=False))
+                found = [times[n] for n in rows.counts]
+                left, right = [self._views(s, stages, views, constants, rows) for s in (each.rows, each.result)]
+                call([function for function, _ in found], left, [laid_out for _, laid_out in found], right)
             else:
-                sizes = {n: call.sizes(n) for n in rows.distinct}
-                operands = [of(s) for s in (*call.givens, *call.results)]
-                columns.append(zip(repeat(call.kernel), zip([sizes[n] for n in rows.counts], *operands), strict=False))
+                sizes = {n: each.sizes(n) for n in rows.distinct}
+                operands = [self._views(s, stages, views, constants, rows) for s in (*each.givens, *each.results)]
+                call(repeat(each.kernel), [sizes[n] for n in rows.counts], *operands)
         for function, operands in more:
-            columns.append(zip(repeat(function), zip(*operands), strict=False))
-        steps = list(zip(*columns, strict=False))
+            call(repeat(function), *operands)
+        steps = list(zip(*calls, strict=False))
         for u in order:
             if between is not None:
                 between(u)
             for function, arguments in steps[u]:
                 if function(*arguments):
                     raise RuntimeError("a kernel of a loop refused its arrays")
+
+    def _views(
+        self, symbol: Symbol, stages: Stages, views: dict[Symbol, Views], constants: dict[Symbol, Array], rows: Rows
+    ) -> Views:
+        """Where a value lies at each step. What no later step reads has one place for all."""
+        found = views.get(symbol)
+        if found is None:
+            if symbol in stages.fixed:
+                return repeat(np.ascontiguousarray(constants[symbol]))
+            found = parts_of(symbol, views)
+            if found is None:
+                found = rows.of_first(np.empty((rows.begun, *symbol.shape[1:]), symbol.dtype))
+            views[symbol] = found
+        return found
 
     # ---- backward ------------------------------------------------------------------------------------------------
 
@@ -171,11 +173,9 @@ class Loop:
             initial, last = saved.initial[k], finals[k]
             last = np.zeros(initial.shape, initial.dtype) if last is None else last
             pair = [np.empty((rows.begun, *initial.shape[1:]), initial.dtype) for _ in range(2)]
-            now, before = [
-                [p[:n] for p, n in zip(_turns(pair[::turn], T), rows.counts, strict=True)] for turn in (1, -1)
-            ]
+            now, before = [[pair[(u + turn) % 2][:n] for u, n in enumerate(rows.counts)] for turn in (0, 1)]
             views[step.seeds[k]] = now
-            carried.append((*pair, last, last.copy()))
+            carried.append((pair[0], pair[1], last, last.copy()))
             gradient = step.pulled[1 + k]
             if gradient is None:
                 more.append((_clear, [before]))
@@ -193,13 +193,13 @@ class Loop:
 
     def _stack(self, symbol: Symbol, views: dict[Symbol, Views], arrays: dict[Symbol, Array], rows: Rows) -> Views:
         """Views of an array for all steps."""
-        if symbol not in views and base_among(symbol, views) is None:
-            arrays[symbol] = np.empty((rows.count, *symbol.shape[1:]), symbol.dtype)
-            views[symbol] = rows.of_rows(arrays[symbol])
         if symbol in views:
             return views[symbol]
-        base, start, stop = base_among(symbol, views)  # type: ignore[misc]
-        return [v[:, start:stop] for v in views[base]]
+        found = parts_of(symbol, views)
+        if found is None:
+            arrays[symbol] = np.empty((rows.count, *symbol.shape[1:]), symbol.dtype)
+            found = views[symbol] = rows.of_rows(arrays[symbol])
+        return found
 
     def _results(
         self, stages: Stages, saved: Saved, arrays: dict[Symbol, Array], carried: Sequence[tuple[Array, ...]]
@@ -257,9 +257,10 @@ class _Between:
             self.n = n
 
 
-def _turns(pair: Sequence[Array], T: int) -> list[Array]:
-    """The two in turn: at step u the gradient lies in pair[u % 2]."""
-    return [pair[u % 2] for u in range(T)]
+def parts_of(symbol: Symbol, views: Mapping[Symbol, Views]) -> list[Array] | None:
+    """The views of a part of what has views."""
+    found = base_among(symbol, views)
+    return None if found is None else [v[:, found[1] : found[2]] for v in views[found[0]]]
 
 
 def _clear(array: Array) -> None:

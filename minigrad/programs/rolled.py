@@ -1,8 +1,8 @@
 """A rolled loop on the tape: one node, which can be unfolded into the nodes of all steps.
 
 The node is the unrolled graph, folded. Backward runs its program. Whoever wants to see inside (a picture, diagnosis, a
-derivative of a derivative) unfolds it: the loop is run again step by step, recorded, and its nodes take the place of the
-one node, between those recorded before and after it.
+derivative of a derivative) unfolds it: the loop is run again step by step, recorded, and its nodes take the place of
+the one node, between those recorded before and after it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Run:
     def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
         self.loop, self.saved, self.plain = loop, saved, plain
         self.data = [t.data for t in operands]
-        self.outputs: list[weakref.ref[Output]] = []
+        self.outputs: list[Callable[[], Output | None]] = []
 
     def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
         """The loop, recorded step by step on the tape below `parents`."""
@@ -136,7 +136,8 @@ def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
 
     Returns the keys of the loops' outputs (see `backward.key_of`) with those that they have now.
     """
-    roots, changed = list(roots), {}
+    roots = list(roots)
+    changed: dict[Any, Any] = {}
     while loops := [n for n in nodes_below(roots) if n.primitive is PRIMITIVE and n.edges]:
         for node in loops:
             changed |= _unfold(node)

@@ -123,8 +123,8 @@ class Stages:
         """Whether it is a sum over the rows of a step: of the rows themselves, or of their outer products."""
         if symbol.op is np.matmul:
             first = symbol.args[0]
-            return first.op == "transpose" and first.args[0] not in self.fixed
-        return symbol.op == "sum" and symbol.params == (0,)
+            return bool(first.op == "transpose" and first.args[0] not in self.fixed)
+        return bool(symbol.op == "sum" and symbol.params == (0,))
 
     def _is_read_later(self, symbol: Symbol, schedule: list[Symbol], level: Mapping[Symbol, int]) -> bool:
         return any(level[s] > level[symbol] and any(a is symbol for a in s.args) for s in schedule if s in level)

@@ -1,16 +1,16 @@
 """How the rows of a ragged loop lie in memory.
 
 Step u of a loop (in the order in which it runs) has n_u rows, the first n_u of the batch. A state that is carried from
-step to step lies in one array for all of them, a *track*: block u holds the state that step u begins with, and the step
-writes the new one into block u + 1. Where sequences begin later (backwards through a ragged batch), the further rows of a
-block hold their initial state. In memory the blocks stand in the order of time, so that for a loop in which no
-sequence begins late, the new states of all steps are one slice; and where none ends early, the old ones are.
+step to step lies in one array for all of them, a *track*: block u holds the state that step u begins with, and the
+step writes the new one into block u + 1. Where sequences begin later (backwards through a ragged batch), the further
+rows of a block hold their initial state. In memory the blocks stand in the order of time, so that for a loop in which
+no sequence begins late, the new states of all steps are one slice; and where none ends early, the old ones are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Rows:
     def _index(self, firsts: Sequence[int]) -> slice | Array:
         """The rows of a track, in the order of time, that begin there at each step: a slice where they are one."""
         pairs = sorted(zip(self.starts, firsts, self.counts, strict=True))
-        if all(a[1] + a[2] == b[1] for a, b in zip(pairs, pairs[1:], strict=False)):
+        if all(a[1] + a[2] == b[1] for a, b in pairwise(pairs)):
             return slice(pairs[0][1], pairs[0][1] + self.count)
         return np.concatenate([np.arange(first, first + n) for _, first, n in pairs])
 

@@ -75,7 +75,7 @@ class States:
         of the steps or in the same step as what they move."""
         arrived: dict[Any, tuple[Edge, Array]] = {}
         waiting: dict[Node, list[tuple[Edge, Array]]] = {}
-        heap: list[tuple[int, Node]] = []
+        heap: list[tuple[float, Node]] = []
 
         def arrive(edge: Edge, places: Array) -> None:
             node = edge.node if type(edge) is Output else edge

@@ -1,4 +1,4 @@
-"""Rolled loops beside the same loops step by step: values, gradients of any order, the graph, and what is not rolled."""
+"""Rolled loops beside the same loops step by step: values, gradients of any order, graphs, and what is not rolled."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ def test_nothing_is_kept_without_gradients() -> None:
     with mg.no_grad():
         output, (h, c) = layer(mg.randn(4, 2, 3))
     assert layer.rolled is True
-    assert not (output.requires_grad or h.requires_grad or c.requires_grad)
+    assert not any(t.requires_grad for t in (output, h, c))
     for p in layer.parameters():
         p.requires_grad = False
     assert not layer(mg.randn(4, 2, 3))[0].requires_grad
