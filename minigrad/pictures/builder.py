@@ -134,8 +134,9 @@ class _Builder:
 
     def _unrecorded(self, node: Node) -> list[tuple[str, str, Any, Any]]:
         """(kind, label, which, array or None) of operands that are not on the tape."""
-        found = {position: ("input", label, id(array), array)
-                 for position, label, array in self.record.inputs.get(node, ())}  # fmt: skip
+        found: dict[int, tuple[str, str, Any, Any]] = {
+            position: ("input", label, id(array), array) for position, label, array in self.record.inputs.get(node, ())
+        }
         for position, (kind, label, which) in (node.extra.inputs if node.extra is not None else {}).items():
             array = found[position][3] if position in found else None
             found[position] = (kind, label, which, array)
