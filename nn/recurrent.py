@@ -98,6 +98,12 @@ class OverTime(Module):
         return type(self).__name__
 
     @property
+    def rolled(self) -> bool | str:
+        """Whether all loops inside ran as programs in the last call: True, or why the first of the others did not."""
+        answers = (m.rolled for m in self.modules() if isinstance(m, Recurrent))
+        return next((answer for answer in answers if answer is not True), True)
+
+    @property
     def input_size(self) -> int | None:
         """The width of the input, where a cell says it."""
         return None

@@ -7,7 +7,7 @@ while the loop runs. Gradients of weights are sums over all rows, done once at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -87,7 +87,7 @@ class Loop:
         views = self._given_views(arrays, states, rows)
         if keep:
             views |= {s: rows.of_rows(arrays[s]) for s in self.kept}
-        self._execute(stages, views, arrays, rows, range(len(rows.counts)))
+        self._execute(stages, views, arrays, rows)
         output = arrays[step.new[0]][rows.new]
         finals = [arrays[step.new[k]][rows.final].copy() if k in self.carried else states[k][: rows.begun]
                   for k in range(len(states))]  # fmt: skip
@@ -107,15 +107,18 @@ class Loop:
         return views
 
     def _execute(
-        self, stages: Stages, views: dict[Symbol, Views], arrays: dict[Symbol, Array], rows: Rows, order: Sequence[int],
+        self, stages: Stages, views: dict[Symbol, Views], arrays: dict[Symbol, Array], rows: Rows,
         more: Sequence[tuple[Callable[..., Any], list[Views]]] = (), between: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
-        """The calls of each step, in the given order of steps; `more` follow, `between` is told of each step before."""
+        """The calls of each step; `more` follow. With `between`, from the last step to the first: it is called with the
+        number of each step before that."""
+        back = between is not None
         constants = evaluated(stages.once, dict(arrays))
         calls: list[Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]] = []
 
-        def call(functions: Iterable[Callable[..., Any]], *operands: Views) -> None:
-            calls.append(zip(functions, zip(*operands, strict=False), strict=False))
+        def call(functions: Views, *operands: Views) -> None:
+            turned = [reversed(v) if back and type(v) is list else v for v in (functions, *operands)]
+            calls.append(zip(turned[0], zip(*turned[1:], strict=False), strict=False))
 
         for each in stages.calls:
             if isinstance(each, Product):
@@ -130,11 +133,11 @@ class Loop:
                 call(repeat(each.kernel), [sizes[n] for n in rows.counts], *operands)
         for function, operands in more:
             call(repeat(function), *operands)
-        steps = list(zip(*calls, strict=False))
-        for u in order:
+        steps = range(len(rows.counts))
+        for u, step in zip(reversed(steps) if back else steps, zip(*calls, strict=False), strict=False):
             if between is not None:
                 between(u)
-            for function, arguments in steps[u]:
+            for function, arguments in step:
                 if function(*arguments):
                     raise RuntimeError("a kernel of a loop refused its arrays")
 
@@ -168,7 +171,6 @@ class Loop:
         views[step.seed] = rows.of_rows(_laid_out(output))
         more: list[tuple[Callable[..., Any], list[Views]]] = []
         carried: list[tuple[Array, Array, Array, Array]] = []  # gradients: now, before, of the last, of the first state
-        T = len(rows.counts)
         for k in self.carried:
             initial, last = saved.initial[k], finals[k]
             last = np.zeros(initial.shape, initial.dtype) if last is None else last
@@ -186,7 +188,7 @@ class Loop:
         for s in stages.stored:
             if s not in views:
                 self._stack(s, views, arrays, rows)
-        self._execute(stages, views, arrays, rows, range(T - 1, -1, -1), more, _Between(rows, carried))
+        self._execute(stages, views, arrays, rows, more, _Between(rows, carried))
         for _, before, _, first in carried:  # of step 0
             first[: rows.counts[0]] = before[: rows.counts[0]]
         return self._results(stages, saved, arrays, carried)

@@ -387,6 +387,15 @@ def test_reasons() -> None:
     assert "rolled = True" in layer.rolled
 
 
+def test_a_layer_of_layers_answers_for_all_of_them() -> None:
+    layer = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+    layer(mg.randn(4, 2, 3))
+    assert layer.rolled is True
+    layer.layers[1].backward_layer._rolls = False
+    layer(mg.randn(4, 2, 3))
+    assert layer.rolled == "not rolled: the layer was made with rolled=False"
+
+
 def test_one_program_serves_all_sizes() -> None:
     layer = nn.Recurrent(nn.GRUCell(3, 4))
     rolling._kept.clear()
