@@ -69,9 +69,28 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Module | Parameter) and "_hooks" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before setting {name!r}")
+        self._refuse_loss(name, value)
         if isinstance(value, Module):
             value._be_called(name)
         object.__setattr__(self, name, value)
+
+    def _refuse_loss(self, name: str, value: Any) -> None:
+        """Raise TypeError if what is set would push a Parameter, module or buffer out of the module unnoticed."""
+        before = self.__dict__.get(name)
+        if before is None or value is None or isinstance(value, Module | Parameter):
+            return
+        if isinstance(before, Parameter):
+            kind, advice = "parameter", f"an nn.Parameter, or write into m.{name}.data[...] or, under no_grad, into it"
+        elif isinstance(before, Module):
+            kind, advice = "module", "a module, or None to remove it"
+        elif name in self.__dict__.get("_buffers", ()) and not isinstance(value, mg.Tensor):
+            kind, advice = "buffer", "a Tensor, or None to remove it"
+        else:
+            return
+        raise TypeError(
+            f"{type(self).__name__}: {name!r} is a {kind}, and a {type(value).__name__} in its place would not be "
+            f"trained or saved; assign {advice}"
+        )
 
     def _be_called(self, label: str) -> None:
         """Take the label under which scopes, pictures and errors show this module; the first parent decides."""
@@ -208,10 +227,13 @@ class Module:
 
         strict  whether missing and unexpected names are an error
 
-        Raises ValueError that lists all missing and unexpected names, or all wrong shapes; then nothing was written.
+        One name of a tensor that has several (tied weights) is enough. Raises ValueError that lists all missing and
+        unexpected names, all wrong shapes, or different values for one tensor, TypeError for what holds no numbers;
+        then nothing was written.
         """
         own = dict(self._named_tensors("state"))
-        missing = [name for name in own if name not in state]
+        found = {id(tensor.data) for name, tensor in own.items() if name in state}
+        missing = [name for name, tensor in own.items() if id(tensor.data) not in found]
         unexpected = [name for name in state if name not in own]
         title = type(self).__name__
         if strict and (missing or unexpected):
@@ -225,7 +247,15 @@ class Module:
         ]  # fmt: skip
         if wrong:
             raise ValueError(f"{title}.load_state_dict: shapes do not agree: {'; '.join(wrong)}")
-        for name, value in given.items():
+        values = {name: _numbers(f"{title}.load_state_dict: {name}", value) for name, value in given.items()}
+        names: dict[int, str] = {}
+        for name, value in values.items():
+            first = names.setdefault(id(own[name].data), name)
+            if given[first] is not given[name] and not _equal(values[first], value):
+                raise ValueError(
+                    f"{title}.load_state_dict: {first} and {name} are one tensor here, and their values differ"
+                )
+        for name, value in values.items():
             overwrite(own[name], value)
         return LoadResult(missing, unexpected)
 
@@ -289,6 +319,21 @@ class Module:
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix and name else prefix or name
+
+
+def _numbers(title: str, value: Any) -> Any:
+    """The array of a Tensor, an array itself, or one made of numbers; TypeError for complex numbers and others."""
+    array = value.data if isinstance(value, mg.Tensor) else value
+    array = array if backend.is_array(array) else np.asarray(array)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{title} must be real numbers, not {array.dtype}")
+    return array
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two arrays, perhaps of different devices, hold the same numbers; NaN is equal to itself."""
+    a, b = backend.to_numpy(a), backend.to_numpy(b)
+    return bool(np.all((a == b) | ((a != a) & (b != b))))
 
 
 def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:

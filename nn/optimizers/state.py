@@ -100,11 +100,11 @@ def _unexpected(what: str, own: Collection[str], given: Collection[str]) -> Iter
 
 
 def _copied(key: str, value: Any, parameter: mg.Tensor) -> Any:
-    """The number of steps, or an array as a Tensor beside its parameter and of its dtype."""
+    """The number of steps, or an array as a Tensor beside its parameter, of its dtype or, for float16, of float32."""
     if key == "step":
         return int(value)
     array = value.data if isinstance(value, mg.Tensor) else value
-    return mg.Tensor(backend.transfer(array, parameter.device).astype(parameter.dtype))
+    return mg.Tensor(backend.transfer(array, parameter.device).astype(np.result_type(parameter.dtype, np.float32)))
 
 
 def plain(value: Any) -> Any:

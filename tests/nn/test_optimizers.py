@@ -49,11 +49,28 @@ def sgd(w: float, gradients: list[float]) -> float:
     return w
 
 
+def nesterov(w: float, gradients: list[float]) -> float:
+    b = 0.0
+    for g in gradients:
+        b = 0.9 * b + g
+        w -= 0.1 * (g + 0.9 * b)  # the step looks ahead by one more momentum
+    return w
+
+
 def adam(w: float, gradients: list[float]) -> float:
     m = v = 0.0
     for t, g in enumerate(gradients, 1):
         m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
         w -= 0.1 * (m / (1 - 0.8**t)) / (math.sqrt(v / (1 - 0.95**t)) + 1e-3)
+    return w
+
+
+def amsgrad(w: float, gradients: list[float]) -> float:
+    m = v = largest = 0.0
+    for t, g in enumerate(gradients, 1):
+        m, v = 0.8 * m + 0.2 * g, 0.5 * v + 0.5 * g**2
+        largest = max(largest, v)  # of v before its correction
+        w -= 0.1 * (m / (1 - 0.8**t)) / (math.sqrt(largest / (1 - 0.5**t)) + 1e-3)
     return w
 
 
@@ -92,7 +109,9 @@ def adadelta(w: float, gradients: list[float]) -> float:
 
 EQUATIONS: list[tuple[Callable[[float, list[float]], float], type[Any], dict[str, Any]]] = [
     (sgd, SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02}),
+    (nesterov, SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
     (adam, Adam, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3}),
+    (amsgrad, Adam, {"lr": 0.1, "betas": (0.8, 0.5), "eps": 1e-3, "amsgrad": True}),
     (adamw, AdamW, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
     (adagrad, Adagrad, {"lr": 0.1, "lr_decay": 0.2, "initial_accumulator_value": 0.5}),
     (rmsprop, RMSprop, {"lr": 0.1, "alpha": 0.9, "momentum": 0.5, "centered": True}),
@@ -100,7 +119,9 @@ EQUATIONS: list[tuple[Callable[[float, list[float]], float], type[Any], dict[str
 ]
 
 
-@pytest.mark.parametrize(("equation", "kind", "options"), EQUATIONS, ids=[kind.__name__ for _, kind, _ in EQUATIONS])
+@pytest.mark.parametrize(
+    ("equation", "kind", "options"), EQUATIONS, ids=[equation.__name__ for equation, _, _ in EQUATIONS]
+)
 def test_each_number_follows_the_equation(
     equation: Any, kind: Any, options: Any, backend: Place, rng: np.random.Generator
 ) -> None:
@@ -133,6 +154,80 @@ def test_blocks_are_the_whole(
         results.append(w.numpy())
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_row_sparse_adam_adds_epsilon_before_the_correction(rng: np.random.Generator) -> None:
+    """w = w − lr √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε), where t counts the steps, and only touched rows go on."""
+    w = parameter(np.ones((4, 2)))
+    optimizer = Adam([w], lr=0.1, betas=(0.8, 0.95), eps=0.5)
+    expected, m, v = np.ones((4, 2)), np.zeros((4, 2)), np.zeros((4, 2))
+    for t, rows in enumerate(([0, 2], [2, 3], [0, 2]), 1):
+        g = rng.standard_normal((2, 2))
+        w.grad = mg.RowSparse(np.array(rows), g, (4, 2))
+        optimizer.step()
+        m[rows] = 0.8 * m[rows] + 0.2 * g
+        v[rows] = 0.95 * v[rows] + 0.05 * g**2
+        rate = 0.1 * math.sqrt(1 - 0.95**t) / (1 - 0.8**t)
+        expected[rows] -= rate * m[rows] / (np.sqrt(v[rows]) + 0.5)
+    np.testing.assert_allclose(w.numpy(), expected, rtol=1e-12)
+
+
+HALF: list[tuple[type[Any], dict[str, Any]]] = [(SGD, {"lr": 0.1}), (AdamW, {"amsgrad": True}), *ALL]
+
+
+@pytest.mark.parametrize(("kind", "options"), HALF)
+@pytest.mark.parametrize("rows", [False, True])
+def test_float16_is_computed_in_float32(kind: Any, options: Any, rows: bool, backend: Place) -> None:
+    """Gradients whose squares vanish in float16, and an ε that does: the weights are those of float64, rounded."""
+    if rows and (kind not in (SGD, Adagrad, Adam) or options.keys() & {"momentum", "amsgrad"}):
+        rows = False
+    found = []
+    for dtype in (np.float16, np.float64):
+        w = Parameter(backend.array(np.linspace(0.5, 2, 6).reshape(3, 2), dtype))
+        optimizer = kind([w], **options)
+        for k in range(4):
+            g = np.full((3, 2), 1e-4 * (k + 1), np.float16)
+            w.grad = backend.tensor(g, dtype)
+            if rows:
+                w.grad = mg.RowSparse(backend.array([0, 1, 2]), backend.array(g, dtype), (3, 2))
+            optimizer.step()
+        assert w.dtype == dtype
+        assert all(s.dtype != np.float16 for e in optimizer.state.values() for n, s in e.items() if n != "step")
+        found.append(backend.numpy(w))
+    np.testing.assert_allclose(found[0], found[1], rtol=2e-3)
+
+
+def test_a_state_that_was_saved_in_float16_goes_on_in_float32() -> None:
+    w = parameter([1.0, 2.0], [0.5, 0.5], np.float16)
+    optimizer = Adam([("w", w)])
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["state"]["w"]["exp_avg"] = state["state"]["w"]["exp_avg"].astype(np.float16)
+    optimizer.load_state_dict(state)
+    assert optimizer.state["w"]["exp_avg"].dtype == np.float32
+    optimizer.step()
+    assert optimizer.state["w"]["step"] == 2
+
+
+def test_float16_weights_train_in_a_compiled_step() -> None:
+    def losses(compiled: bool) -> list[float]:
+        mg.manual_seed(0)
+        layer = Linear(3, 2, dtype=np.float16)
+        optimizer = Adam(layer.parameters(), lr=1e-2, clip_norm=0.1)
+        x = mg.ones((4, 3), dtype=np.float16)
+
+        def step() -> Any:
+            optimizer.zero_grad()
+            loss = (layer(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = mg.compile(step) if compiled else step
+        return [float(run()) for _ in range(5)]
+
+    assert losses(True) == losses(False)
+    assert losses(False)[-1] < losses(False)[0]
 
 
 def test_a_centered_rmsprop_survives_a_constant_gradient() -> None:
@@ -416,9 +511,26 @@ def test_the_clipped_direction_has_the_norm(gradient: list[float], limit: float,
     w = parameter(np.zeros(len(gradient)), gradient)
     optimizer = SGD([w], lr=1.0, clip_norm=limit, norm_type=order)
     optimizer.step()
-    norm = np.linalg.norm(gradient, order)
+    top = np.max(np.abs(gradient)) or 1.0  # powers of very small numbers vanish
+    norm = top * np.linalg.norm(np.array(gradient) / top, order)
     np.testing.assert_allclose(float(optimizer.grad_norm), norm, rtol=1e-12)
     np.testing.assert_allclose(w.numpy(), -np.array(gradient) * min(1, limit / (norm + 1e-6)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, 3, 20, math.inf])
+@pytest.mark.parametrize("size", [1e20, 1e38])
+def test_gradients_whose_powers_overflow_are_clipped_to_the_norm(backend: Place, norm_type: Any, size: float) -> None:
+    for rows in (False, True):
+        w = Parameter(backend.array(np.ones((4, 1)), np.float32))
+        w.grad = backend.tensor(np.full((4, 1), size), np.float32)
+        if rows:
+            w.grad = mg.RowSparse(backend.array([0, 1, 2, 3]), w.grad.data, (4, 1))
+        optimizer = SGD([w], lr=1.0, clip_norm=1.0, norm_type=norm_type)
+        optimizer.step()
+        expected = 4 ** -(1 / norm_type)
+        np.testing.assert_allclose(1 - backend.numpy(w), np.full((4, 1), expected), rtol=1e-4)
+        assert optimizer.grad_norm is not None
+        assert optimizer.grad_norm.dtype == np.float32
 
 
 def test_values_are_limited_after_the_norm(backend: Place) -> None:
