@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad.scopes import here
 
 from . import init
-from .modules import Module, Parameter
+from .modules import Module, Parameter, beside
 
 
 class Linear(Module):
@@ -35,7 +35,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> mg.Tensor:
         """(..., in_features) to (..., out_features)."""
-        x = mg.tensor(x) if isinstance(x, list | tuple) else x
+        x = beside(self, x)
         check_features(self, x, self.in_features, "in_features")
         return mg.linear(x, self.weight, self.bias)  # type: ignore[no-any-return]
 
@@ -45,7 +45,7 @@ class Linear(Module):
 
 def check_features(module: Module, x: Any, size: int, name: str) -> None:
     """Raise ValueError unless the last axis of x has the size that a module was made for, TypeError for integers."""
-    shape = np.shape(x)
+    shape = x.shape
     if not shape or shape[-1] != size:
         got = f"{shape[-1]} features (axis {len(shape) - 1} of {tuple(shape)})" if shape else "no axes"
         raise ValueError(f"{type(module).__name__}: the input has {got}, but {name} is {size}{here()}")
@@ -119,6 +119,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Any) -> mg.Tensor:
         """The same shape."""
+        x = beside(self, x)
         n = len(self.normalized_shape)
         if tuple(np.shape(x))[-n:] != self.normalized_shape:
             raise ValueError(

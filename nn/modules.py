@@ -343,3 +343,28 @@ def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:
     tape.WRITES.mark(tensor.data)
     tensor.data[...] = backend.transfer(array, tensor.device) if backend.is_array(array) else array
     return tensor
+
+
+def beside(module: Any, value: Any) -> mg.Tensor:
+    """A Tensor itself; an array or numbers as a Tensor on the device of the module's weights and, if they are floats,
+    of their dtype."""
+    if isinstance(value, mg.Tensor):
+        return value
+    tensor = mg.tensor(value)
+    weight = _first_weight(module) if isinstance(module, Module) else None
+    if weight is None:
+        return tensor
+    if tensor.dtype.kind == "f" and tensor.dtype != weight.dtype:
+        tensor = tensor.astype(weight.dtype)
+    return tensor if tensor.device == weight.device else tensor.to(weight.device)
+
+
+def _first_weight(module: Module) -> mg.Tensor | None:
+    """A Parameter of floats of the module or one inside; while a WeightDrop is at work, what stands in for it."""
+    for name, value in vars(module).items():
+        found = value if isinstance(value, mg.Tensor) and name not in module._buffers else None
+        if isinstance(value, Module):
+            found = _first_weight(value)
+        if found is not None and found.dtype.kind == "f":
+            return found
+    return None

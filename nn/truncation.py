@@ -13,6 +13,8 @@ from minigrad import backend, trees
 from minigrad.scopes import here
 
 from .dropout import undropped
+from .modules import Module, beside
+from .stacking import Bidirectional
 
 
 def detach(state: Any) -> Any:
@@ -33,7 +35,8 @@ class TBPTT:
     ...     output = tbptt(layer, xs)                        # (4, 2, 5)
     ...     output.sum().backward()
 
-    The state is carried here, detached, so the memory does not grow with the stream. Where k2 > k1, the windows before
+    A layer that reads backwards would begin each window with a state of the windows before it, and is refused. The
+    state is carried here, detached, so the memory does not grow with the stream. Where k2 > k1, the windows before
     the present one are kept, too (inputs only), and run again, with the weights as they are now, from the state in
     which they began; their outputs are not given out.
     """
@@ -56,8 +59,9 @@ class TBPTT:
         reset       (N,) booleans: rows where a new sequence begins here, whose state starts anew
         batch_axis  where the rows are in the state's tensors; asked of the layer, or 0
         """
-        xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
         inner = undropped(layer)
+        xs = beside(inner, xs)
+        _refuse_backward(inner)
         time = 1 if getattr(inner, "batch_first", False) else 0
         if xs.shape[time] > self.k1:
             raise ValueError(
@@ -87,6 +91,17 @@ class TBPTT:
         self.state = state["state"]
         self._past.clear()
         self._past.extend(tuple(window) for window in state["past"])  # type: ignore[misc]
+
+
+def _refuse_backward(layer: Any) -> None:
+    """Raise ValueError if a layer, or one inside of it, reads from the end of a stream."""
+    for name, module in layer.named_modules() if isinstance(layer, Module) else ():
+        if isinstance(module, Bidirectional) or getattr(module, "reverse", False) is True:
+            title, inside = type(layer).__name__, f" ({type(module).__name__} {name})" * bool(name)
+            raise ValueError(
+                f"TBPTT: {title}{inside} reads backwards, and the end of a stream is not known; a bidirectional or "
+                "reversed layer needs the whole sequence at once"
+            )
 
 
 def _renewed(layer: Any, state: Any, reset: Any, axis: int) -> Any:

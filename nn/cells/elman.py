@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.primitives import Primitive
 
-from .cell import Cell, State, recurrent_parameters, uniform
+from .cell import Cell, State, each_row, recurrent_parameters, uniform
 
 Function = Callable[..., Any]
 NONLINEARITIES: dict[str, Function] = {"tanh": np.tanh, "relu": mg.relu}
@@ -64,6 +64,7 @@ class RNNCell(Cell):
         self._activated = activated_sum(nonlinearity, type(self).__name__)
         recurrent_parameters(self, 1, hidden_size, hidden_size, bias, device, dtype)
 
+    @each_row
     def inputs(self, xs: Any) -> mg.Tensor:
         """W_ih x + b_ih + b_hh."""
         bias = None if self.bias_ih is None else self.bias_ih + self.bias_hh

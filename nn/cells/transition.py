@@ -10,7 +10,7 @@ import minigrad as mg
 
 from ..containers import ModuleList
 from ..layers import Linear
-from .cell import Cell, State
+from .cell import Cell, State, each_row
 from .elman import NONLINEARITIES, activated_sum
 
 
@@ -49,6 +49,7 @@ class DeepTransitionCell(Cell):
         self.output_map = ModuleList([Linear(m, n, **made) for m, n in pairwise(sizes)])
         self.output_size = output_size or H if output_layers else H
 
+    @each_row
     def inputs(self, xs: Any) -> Any:
         """u for all steps."""
         return self._deep(self.input_map, xs)

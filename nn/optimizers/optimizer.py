@@ -81,7 +81,7 @@ class Optimizer:
         self.grad_norm: mg.Tensor | None = None
         self.skipped = 0
         self._set_clipping(**clipping)
-        if not isinstance(params, dict | mg.Tensor | str) and hasattr(params, "__iter__"):
+        if not isinstance(params, dict | set | frozenset | mg.Tensor | str) and hasattr(params, "__iter__"):
             params = list(params)
             if not params:
                 raise ValueError(f"{self._title}: got no parameters")
@@ -157,6 +157,8 @@ class Optimizer:
         options = {name: plain(value) for name, value in options.items()}
         taken = {parameter: name for name, parameter in self.named_parameters()}
         names = set(taken.values())
+        if isinstance(param_group["params"], set | frozenset):
+            raise TypeError(f"{title}: a set of parameters has no order, by which state is kept; pass a list")
         tensors = named(title, param_group["params"], start=len(taken))
         for name, tensor in tensors:
             if not tensor.is_leaf or tensor.dtype.kind != "f":

@@ -396,6 +396,15 @@ def test_bad_input(make: Any, error: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize("wrap", [lambda ps: ps, lambda ps: [{"params": ps}], lambda ps: [{"params": frozenset(ps)}]])
+def test_parameters_have_an_order(wrap: Any) -> None:
+    layer = Linear(2, 2)
+    with pytest.raises(TypeError, match=r"SGD: a set of parameters has no order"):
+        SGD(wrap(set(layer.parameters())), lr=0.1)
+    for view in (dict(layer.named_parameters()).values(), dict(layer.named_parameters()).items()):
+        assert len(SGD(view, lr=0.1).param_groups[0]["params"]) == 2
+
+
 def test_a_refused_group_changes_nothing() -> None:
     optimizer = SGD([Parameter(np.ones(2))])
     with pytest.raises(ValueError, match="lr"):

@@ -242,3 +242,34 @@ def test_bad_input(rng: Rng) -> None:
         tbptt(layer, mg.zeros((4, N, D)), reset=[1, 0, 0])
     with pytest.raises(ValueError, match=r"GRU: the initial h has shape \(1, 3, 4\), expected \(1, 2, 4\): the batch"):
         tbptt(layer, mg.zeros((4, 2, D)))
+
+
+# ---- what cannot be a stream -------------------------------------------------------------------------------------
+
+
+class Tagging(nn.Module):
+    """A layer inside of a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Stacked([nn.GRUCell(3, 4), nn.Bidirectional(nn.GRUCell(4, 2), nn.GRUCell(4, 2))])
+
+    def forward(self, xs: Any, state: Any = None) -> Any:
+        return self.layer(xs, state)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.GRU(3, 4, bidirectional=True), "GRU"),
+        (nn.WeightDrop(nn.LSTM(3, 4, 2, bidirectional=True), ["weight_hh_l0"]), "LSTM"),
+        (nn.Recurrent(nn.GRUCell(3, 4), reverse=True), "Recurrent reads"),
+        (nn.Bidirectional(nn.GRUCell(3, 4), nn.GRUCell(3, 4)), "Bidirectional reads"),
+        (Tagging(), r"Tagging \(Bidirectional layer.1\)"),
+    ],
+)
+def test_a_layer_that_reads_backwards_is_no_stream(layer: Any, name: str) -> None:
+    stream = nn.TBPTT(4)
+    with pytest.raises(ValueError, match=f"TBPTT: {name}.* a bidirectional or reversed layer needs the whole sequence"):
+        stream(layer, mg.randn(4, 2, 3))
+    assert stream.state is None
