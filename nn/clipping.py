@@ -7,7 +7,8 @@ shared, so none is written into: `.grad` gets a new tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +102,8 @@ def named(caller: str, parameters: Any, start: int = 0) -> list[tuple[str, mg.Te
         if not isinstance(tensor, mg.Tensor):
             raise TypeError(f"{caller}: expected Tensors or (name, Tensor) pairs, got {type(tensor).__name__} inside")
         names.setdefault(tensor, item[0] if pair else str(start + len(names)))
+    if not names and isinstance(parameters, Iterator):
+        warnings.warn(f"{caller}: the iterator of parameters is empty; was it gone through before?", stacklevel=3)
     return [(name, tensor) for tensor, name in names.items()]
 
 

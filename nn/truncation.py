@@ -12,6 +12,7 @@ import minigrad as mg
 from minigrad import backend, trees
 from minigrad.scopes import here
 
+from . import checks
 from .dropout import undropped
 from .modules import Module, beside
 from .stacking import Bidirectional
@@ -87,10 +88,19 @@ class TBPTT:
         return {"state": self.state, "past": list(self._past)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave. Raises ValueError or TypeError, and changes nothing, for another state."""
+        title = "TBPTT.load_state_dict"
+        checks.entries(title, state, ("state", "past"))
+        past = state["past"]
+        if not isinstance(past, list | tuple) or not all(isinstance(w, list | tuple) and len(w) == 3 for w in past):
+            raise ValueError(f"{title}: past must be a list of windows, (state, input, reset) each, not {past!r:.80}")
+        if len(past) > (self._past.maxlen or 0):
+            raise ValueError(
+                f"{title}: past has {len(past)} windows, and k1={self.k1}, k2={self.k2} keep {self._past.maxlen}"
+            )
         self.state = state["state"]
         self._past.clear()
-        self._past.extend(tuple(window) for window in state["past"])  # type: ignore[misc]
+        self._past.extend(tuple(window) for window in past)  # type: ignore[misc]
 
 
 def _refuse_backward(layer: Any) -> None:

@@ -80,6 +80,7 @@ class Optimizer:
         self.state: dict[str, dict[str, Any]] = {}
         self.grad_norm: mg.Tensor | None = None
         self.skipped = 0
+        self.stepped = False  # whether there was a step, for schedules, which come after it
         self._set_clipping(**clipping)
         if not isinstance(params, dict | set | frozenset | mg.Tensor | str) and hasattr(params, "__iter__"):
             params = list(params)
@@ -191,6 +192,7 @@ class Optimizer:
         Raises ValueError for gradients of a wrong shape and for row-sparse ones that cannot be used, FloatingPointError
         for NaN and Inf under `nonfinite="raise"`; nothing has changed then.
         """
+        self.stepped = True
         loss = None
         if closure is not None:
             with mg.enable_grad():

@@ -87,6 +87,15 @@ def test_what_may_be_given() -> None:
             clip_grad_norm_(wrong, 1.0)  # type: ignore[arg-type]
 
 
+def test_a_generator_that_was_gone_through_warns() -> None:
+    layer = Linear(2, 2)
+    parameters = layer.parameters()
+    assert len(list(parameters)) == 2
+    for clip in (clip_grad_norm_, clip_grad_value_):
+        with pytest.warns(UserWarning, match=rf"{clip.__name__}: the iterator of parameters is empty"):
+            clip(parameters, 1.0)
+
+
 def test_mixed_dtypes_and_devices() -> None:
     a, b, c = Parameter(np.zeros(1, np.float32)), Parameter(np.zeros(1)), Parameter(mg.zeros(1).to("strict:0"))
     a.grad, b.grad = mg.Tensor(np.array([2.0], np.float32)), mg.Tensor(np.array([3.0]))

@@ -496,6 +496,55 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_written() -> None:
     np.testing.assert_array_equal(model.weight.numpy(), weight)
 
 
+WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    *[(lambda s, v=v: s["state"]["weight"].update(step=v), "step of weight must be a whole number")
+      for v in (-1, 1.5, None, "x", True, math.nan, math.inf)],
+    (lambda s: s["state"]["weight"].update(exp_avg=np.full((1, 2), "a")), "exp_avg of weight must be real numbers"),
+    (lambda s: s["state"]["weight"].update(exp_avg=np.ones((1, 2), complex)), "exp_avg of weight must be real numbers"),
+    (lambda s: s["state"]["bias"].update(exp_avg=None), r"exp_avg of bias is \(\), expected \(1,\)"),
+    (lambda s: s["state"]["weight"].update(more=1), "unexpected state of weight: more"),
+    (lambda s: s["state"].update(weight=3), "the state of weight must be a dict, not a int"),
+    (lambda s: s.update(skipped=-1), "skipped must be a whole number"),
+    (lambda s: s.update(more=1), "unexpected entries: more"),
+    (lambda s: s["param_groups"].__setitem__(0, 3), "group 0 must be a dict"),
+    (lambda s: s["param_groups"][0].update(param_names=3), "group 0 must be a dict with a list"),
+    (lambda s: s["param_groups"][0].update(lr="fast"), "lr must be a number"),
+    (lambda s: s["param_groups"][0].update(initial_lr=-1.0), "lr must be finite and not negative"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "message"), WRONG)
+def test_a_state_that_makes_no_sense_is_refused_by_name(spoil: Any, message: str) -> None:
+    layer, other = Linear(2, 1), Linear(2, 1)
+    source, target = Adam(layer.named_parameters(), lr=0.1), Adam(other.named_parameters())
+    for optimizer, model in ((source, layer), (target, other)):
+        (model(mg.ones((1, 2))) ** 2).sum().backward()
+        optimizer.step()
+    state, before = source.state_dict(), repr(target.state_dict())
+    spoil(state)
+    with pytest.raises((ValueError, TypeError), match=rf"Adam.load_state_dict: .*{message}"):
+        target.load_state_dict(state)
+    assert repr(target.state_dict()) == before
+    with pytest.raises(TypeError, match=r"Adam.load_state_dict: expected a dict, not a list"):
+        target.load_state_dict([])  # type: ignore[arg-type]
+
+
+def test_steps_come_as_any_whole_number_and_slots_may_outlive_an_option() -> None:
+    layer = Linear(2, 1)
+    optimizer = SGD(layer.named_parameters(), lr=0.1, momentum=0.9)
+    (layer(mg.ones((1, 2))) ** 2).sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    for step in (np.int64(4), 4.0, mg.tensor(4.0), np.array(4)):
+        state["state"]["weight"]["step"] = step
+        optimizer.load_state_dict(state)
+        assert optimizer.state["weight"]["step"] == 4
+        assert isinstance(optimizer.state["weight"]["step"], int)
+    optimizer.param_groups[0]["momentum"] = 0.0  # a schedule may write it
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert "momentum_buffer" in optimizer.state["weight"]
+
+
 def test_the_state_of_another_optimizer() -> None:
     _, adam = trained(Adam, {})
     _, sgd = trained(SGD, {})

@@ -273,3 +273,23 @@ def test_a_layer_that_reads_backwards_is_no_stream(layer: Any, name: str) -> Non
     with pytest.raises(ValueError, match=f"TBPTT: {name}.* a bidirectional or reversed layer needs the whole sequence"):
         stream(layer, mg.randn(4, 2, 3))
     assert stream.state is None
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ([], TypeError, "must be a mapping with state, past"),
+        ({"state": None}, ValueError, "missing: past"),
+        ({"state": None, "past": [], "more": 1}, ValueError, "unknown: more"),
+        ({"state": None, "past": 3}, ValueError, "past must be a list of windows"),
+        ({"state": None, "past": [(1, 2)]}, ValueError, "past must be a list of windows"),
+        ({"state": None, "past": [(None, None, None)] * 2}, ValueError, "past has 2 windows, and k1=2, k2=4 keep 1"),
+    ],
+)
+def test_a_state_that_is_none_of_a_stream(state: Any, error: Any, message: str) -> None:
+    stream = nn.TBPTT(2, 4)
+    stream(nn.GRU(3, 4), mg.randn(2, 1, 3))
+    before = repr(stream.state_dict())
+    with pytest.raises(error, match=f"TBPTT.load_state_dict.*{message}"):
+        stream.load_state_dict(state)
+    assert repr(stream.state_dict()) == before
