@@ -140,10 +140,10 @@ def as_gradients(norm: mg.Tensor, arrays: Sequence[Array]) -> mg.Tensor:
 
 def _norm(a: Array, p: float) -> Array:
     """‖a‖ₚ with shape (1,), in float64."""
-    a = a.reshape(-1)
     if p == 2:
         call = backend.backend_of(a).call
         return _euclidean(a) if call is None else call(_euclidean, (a,), ())  # one operation of a recording
+    a = a.reshape(-1)
     if p == math.inf:
         return np.max(np.abs(a), keepdims=True).astype(np.float64)
     return _scaled_norm(a, p)
@@ -152,12 +152,12 @@ def _norm(a: Array, p: float) -> Array:
 def _euclidean(a: Array) -> Array:
     """‖a‖₂ as one product; by scaled numbers where a square would overflow or vanish, and where looking would wait."""
     if backend.backend_of(a).synchronous:
-        a = widened(a)
-        norm: Any = np.linalg.norm(a, keepdims=True)  # type: ignore[call-overload]
-        low, high = (1e-140, 1e140) if a.dtype == np.float64 else (1e-12, 1e15)
-        if low < norm[0] < high:
-            return norm.astype(np.float64)
-    return _scaled_norm(a, 2.0)
+        a = widened(a).ravel(order="K")  # of any layout without a copy
+        square = np.dot(a, a)
+        low, high = (1e-280, 1e280) if a.dtype == np.float64 else (1e-24, 1e30)
+        if low < square < high:
+            return np.sqrt(square, dtype=np.float64).reshape(1)
+    return _scaled_norm(a.reshape(-1), 2.0)
 
 
 def _scaled_norm(a: Array, p: float) -> Array:
