@@ -92,6 +92,8 @@ class Embedding(Module):
 
     def forward(self, ids: Any) -> mg.Tensor:
         """Integer ids of any shape (...) to (..., embedding_dim)."""
+        if isinstance(ids, list | tuple) and not np.size(ids):  # an empty list has no numbers that tell a dtype
+            ids = np.zeros(np.shape(ids), np.intp)
         return mg.embedding(self.weight, ids, padding_idx=self.padding_idx, sparse=self.sparse)  # type: ignore
 
     def extra_repr(self) -> str:

@@ -211,10 +211,12 @@ class Module:
         """The tensors of `named_buffers`."""
         return (buffer for _, buffer in self.named_buffers())
 
-    def register_buffer(self, name: str, tensor: mg.Tensor, persistent: bool = True) -> None:
+    def register_buffer(self, name: str, tensor: mg.Tensor | None, persistent: bool = True) -> None:
         """Make a tensor that is not trained part of this module: it moves with `to`, and is saved if `persistent`."""
-        self._buffers[name] = persistent
+        if tensor is not None and not isinstance(tensor, mg.Tensor):
+            raise TypeError(f"{type(self).__name__}: the buffer {name!r} must be a Tensor, not {type(tensor).__name__}")
         setattr(self, name, tensor)
+        self._buffers[name] = persistent
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -345,16 +347,16 @@ def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:
     return tensor
 
 
-def beside(module: Any, value: Any) -> mg.Tensor:
-    """A Tensor itself; an array or numbers as a Tensor on the device of the module's weights and, if they are floats,
-    of their dtype."""
+def beside(module: Any, value: Any, kinds: str = "f") -> mg.Tensor:
+    """A Tensor itself; an array or numbers as a Tensor on the device of the module's weights and, if they are floats
+    (or another of these kinds), of their dtype."""
     if isinstance(value, mg.Tensor):
         return value
     tensor = mg.tensor(value)
     weight = _first_weight(module) if isinstance(module, Module) else None
     if weight is None:
         return tensor
-    if tensor.dtype.kind == "f" and tensor.dtype != weight.dtype:
+    if tensor.dtype.kind in kinds and tensor.dtype != weight.dtype:
         tensor = tensor.astype(weight.dtype)
     return tensor if tensor.device == weight.device else tensor.to(weight.device)
 

@@ -13,6 +13,7 @@ import minigrad as mg
 from minigrad.scopes import here
 
 from .cells import GRUCell, LSTMCell, RNNCell
+from .cells.cell import NUMBERS
 from .dropout import check_probability
 from .layers import check_features
 from .modules import Parameter, beside
@@ -110,12 +111,13 @@ class Layered(OverTime):
             raise ValueError(f"{self._title()}: an input (T, D) without a batch takes no lengths and no mask{here()}")
         if state is not None:
             pair = isinstance(state, tuple | list)
-            given = [beside(self, s) for s in (state if pair else [state])]
-            for s in given:
-                if s.ndim != 2:
+            given = [beside(self, s, NUMBERS) for s in (state if pair else [state])]
+            cell, count = self._first_cell(), self.num_layers * (1 + self.bidirectional)
+            for s, size in zip(given, cell.sizes, strict=False):
+                if s.shape != (count, size):
                     raise ValueError(
-                        f"{self._title()}: an input (T, D) without a batch needs a state of two axes, (num_layers · "
-                        f"directions, size), not {s.shape}{here()}"
+                        f"{self._title()}: an input (T, D) without a batch needs a state (num_layers · directions, "
+                        f"size) = {(count, size)}, not {s.shape}{here()}"
                     )
             state = tuple([s[:, None] for s in given]) if pair else given[0][:, None]
         output, final, *shown = super().forward(np.expand_dims(xs, axis), state, return_states=return_states)
@@ -136,12 +138,15 @@ class Layered(OverTime):
         rows, final = self.layers.run(rows, packing, self._parted(state, packing.N), shown)
         return rows, self._joined(final)
 
+    def _first_cell(self) -> Any:
+        first = self.layers[0]
+        return (first.forward_layer if self.bidirectional else first).cell
+
     def _parted(self, state: Any, N: int) -> Any:
         """One state for each layer and direction, from tensors (layers · directions, N, ·)."""
         if state is None:
             return None
-        first = self.layers[0]
-        cell = (first.forward_layer if self.bidirectional else first).cell
+        cell = self._first_cell()
         given = tuple(state) if isinstance(state, tuple | list) else (state,)
         if len(given) != len(cell.states):
             raise ValueError(
@@ -158,7 +163,7 @@ class Layered(OverTime):
                     + (f": {wrong[0]} (axis {axes.index(wrong[0])}) differs" if wrong else "")
                     + here()
                 )
-        each = list(zip(*[mg.unstack(beside(self, s)) for s in given], strict=True))
+        each = list(zip(*[mg.unstack(beside(self, s, NUMBERS)) for s in given], strict=True))
         return tuple(zip(each[::2], each[1::2], strict=True)) if self.bidirectional else tuple(each)
 
     def _joined(self, state: Any) -> Any:

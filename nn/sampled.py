@@ -183,6 +183,7 @@ class HierarchicalSoftmaxLoss(Loss):
 
     def log_prob(self, hidden: Any) -> Any:
         """log p of every word: (..., D) to (..., V)."""
+        hidden = beside(self, hidden)
         check_features(self, hidden, self.in_features, "in_features")
         scores = mg.linear(hidden, self.weight)  # (..., V − 1)
         turns = -mg.softplus(np.stack([-scores, scores], axis=-1))  # (..., V − 1, 2): log σ of sign +1 and −1

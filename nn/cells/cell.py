@@ -32,6 +32,7 @@ from ..modules import Module, Parameter, beside
 from ..packing import Packing
 
 State = tuple[mg.Tensor, ...]
+NUMBERS = "fiub"  # the kinds of numbers that a state may be given as
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -178,7 +179,14 @@ class Cell(Module):
         check_features(self, x, self.input_size, "input_size")
         one = x.ndim == 1
         given = () if state is None else state if isinstance(state, tuple | list) else (state,)
-        given = [beside(self, s) for s in given]
+        given = [beside(self, s, NUMBERS) for s in given]
+        if one:
+            for name, s, size in zip(self.states, given, self.sizes, strict=False):
+                if s.shape not in ((size,), (1, size)):
+                    raise ValueError(
+                        f"{type(self).__name__}: state {name!r} has shape {s.shape}, expected {(size,)} beside the "
+                        f"input {x.shape}{here()}"
+                    )
         rows = [s[None] if one and s.ndim == 1 else s for s in given]
         batch = 1 if one else x.shape[0]
         before = complete(self, rows, batch, type(self).__name__)
@@ -215,7 +223,7 @@ def complete(cell: Any, given: Sequence[Any], batch: int, title: str) -> State:
             axis = next((a for a, (m, n) in enumerate(zip(shape, wanted, strict=False)) if m != n), None)
             which = "" if axis is None or len(shape) != len(wanted) else f": axis {axis} differs"
             raise ValueError(f"{title}: state {name!r} has shape {shape}, expected {wanted}{which}{here()}")
-    return (*[beside(cell, s) for s in given], *initial[len(given) :])
+    return (*[beside(cell, s, NUMBERS) for s in given], *initial[len(given) :])
 
 
 def recurrent_parameters(

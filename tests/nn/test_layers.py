@@ -407,6 +407,27 @@ def test_plain_arrays_take_the_dtype_of_the_weights_and_tensors_keep_theirs(dtyp
         nn.Linear(3, 4, **made)(np.ones((2, 3), int))
 
 
+def test_plain_states_of_integers_are_numbers_too() -> None:
+    """They would make float64 of float32."""
+    x, h = mg.ones((5, 2, 3)), np.zeros((1, 2, 4), int)
+    assert nn.GRU(3, 4)(x, h)[0].dtype == np.float32
+    assert nn.GRU(3, 4)(x[:, 0], h[:, 0])[0].dtype == np.float32
+    assert nn.Recurrent(nn.LSTMCell(3, 4))(x, (h[0], h[0].tolist()))[0].dtype == np.float32
+    assert nn.GRUCell(3, 4)(x[0, 0], h[0, 0]).dtype == np.float32
+    assert nn.Embedding(4, 2)([]).shape == (0, 2)
+
+
+def test_states_without_a_batch_are_named_as_they_were_passed() -> None:
+    with pytest.raises(ValueError, match=r"GRU: .* needs a state .* = \(1, 4\), not \(1, 9\)"):
+        nn.GRU(3, 4)(mg.ones((5, 3)), mg.zeros((1, 9)))
+    with pytest.raises(
+        ValueError, match=r"GRUCell: state 'h' has shape \(9,\), expected \(4,\) beside the input \(3,\)"
+    ):
+        nn.GRUCell(3, 4)(mg.ones(3), mg.zeros(9))
+    with pytest.raises(ValueError, match=r"GRU: the mask has shape \(6, 4\), expected \(N, T\) = \(4, 6\)"):
+        nn.GRU(3, 4, batch_first=True)(mg.ones((4, 6, 3)), mask=np.ones((6, 4), bool))
+
+
 def test_plain_arrays_go_to_the_device_of_the_weights() -> None:
     layer = nn.Linear(3, 4).to("strict:0")
     assert layer(np.ones((2, 3))).device == "strict:0"

@@ -421,6 +421,18 @@ def test_nothing_pushes_a_module_or_a_buffer_out_unnoticed() -> None:
     assert list(module.state_dict()) == ["scale", "first.weight", "first.bias", "seen", "shift", "second.weight"]
 
 
+def test_a_buffer_is_a_tensor() -> None:
+    module = Pair()
+    with pytest.raises(TypeError, match="Pair: the buffer 'more' must be a Tensor, not ndarray"):
+        module.register_buffer("more", np.ones(2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Pair: 'shift' is a parameter"):
+        module.register_buffer("shift", mg.ones(3))
+    assert names(module.named_buffers()) == ["seen", "scratch"]
+    module.register_buffer("later", None)
+    module.later = mg.ones(2)
+    assert names(module.named_buffers()) == ["seen", "scratch", "later"]
+
+
 def test_weights_that_are_dropped_come_back_as_parameters() -> None:
     dropped = nn.WeightDrop(nn.LSTM(2, 3), ["weight_hh_l0"], p=0.5)
     dropped(mg.ones((4, 1, 2)))[0].sum().backward()

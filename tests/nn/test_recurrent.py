@@ -680,7 +680,7 @@ BAD: list[tuple[Any, Any, str]] = [
     (
         lambda m: m(mg.zeros((T, D)), (mg.zeros((2, 1, H)),) * 2),
         ValueError,
-        r"LSTM: an input \(T, D\) without a batch needs a state of two axes, .* not \(2, 1, 4\)",
+        r"LSTM: an input \(T, D\) without a batch needs a state .* = \(2, 4\), not \(2, 1, 4\)",
     ),
 ]
 
