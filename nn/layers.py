@@ -128,6 +128,9 @@ class LayerNorm(Module):
                 f"LayerNorm: the last axes of {tuple(np.shape(x))} are not normalized_shape {self.normalized_shape}"
                 f"{here()}"
             )
+        if x.dtype.itemsize < 4:  # squares soon exceed what float16 holds
+            y = self.forward(x.astype(np.float32))
+            return y.astype(np.result_type(x.dtype, *[w.dtype for w in (self.weight, self.bias) if w is not None]))
         axes = tuple(range(-n, 0))
         centred = x - np.mean(x, axis=axes, keepdims=True)
         y = centred / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + self.eps)

@@ -67,6 +67,7 @@ class Optimizer:
     state         for each parameter's name (its position, where it has none) its numbers and Tensors
     grad_norm     the last step's norm of all gradients before clipping, a Tensor on the device, if `clip_norm` is given
     skipped       how many steps were left out for NaN or Inf
+    stepped       whether there was a step at all, for schedules, which come after it
 
     Neither `.grad` nor any array of a gradient is changed by a step. Raises TypeError or ValueError for parameters and
     options that make no sense.
@@ -80,7 +81,7 @@ class Optimizer:
         self.state: dict[str, dict[str, Any]] = {}
         self.grad_norm: mg.Tensor | None = None
         self.skipped = 0
-        self.stepped = False  # whether there was a step, for schedules, which come after it
+        self.stepped = False
         self._set_clipping(**clipping)
         if not isinstance(params, dict | set | frozenset | mg.Tensor | str) and hasattr(params, "__iter__"):
             params = list(params)

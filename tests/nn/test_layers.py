@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Place
 from oracles import gradients, near, randomize, tensors, total
 
 import minigrad as mg
@@ -449,3 +450,14 @@ def test_a_sequence_of_modules_names_the_one_that_gives_a_pair() -> None:
     assert nn.Sequential(*first, Output(), nn.Linear(4, 2))(ids).shape == (5, 2, 2)
     with pytest.raises(ValueError, match="Linear: the input has 3 features"):
         nn.Sequential(nn.Embedding(9, 3), nn.Linear(4, 2))(ids)
+
+
+def test_layer_norm_of_float16_is_computed_in_float32(backend: Place) -> None:
+    for values in ([300.0, -300, 200, 100], [6e4, -6e4, 0, 3e4], [1e-4, -1e-4, 2e-4, 0]):
+        narrow, wide = (nn.LayerNorm(4, dtype=dtype).to(backend.device) for dtype in (np.float16, np.float64))
+        x = backend.tensor(values, np.float16, requires_grad=True)
+        y = narrow(x)
+        y[0].backward()
+        assert (y.dtype, x.grad.dtype) == (np.float16, np.float16)
+        exact = wide(backend.tensor(backend.numpy(x), np.float64))
+        np.testing.assert_allclose(backend.numpy(y), backend.numpy(exact), rtol=2e-3, atol=1e-3)
