@@ -253,7 +253,7 @@ class Module:
         names: dict[int, str] = {}
         for name, value in values.items():
             first = names.setdefault(id(own[name].data), name)
-            if given[first] is not given[name] and not _equal(values[first], value):
+            if given[first] is not given[name] and not _equal(values[first], value, own[name].dtype):
                 raise ValueError(
                     f"{title}.load_state_dict: {first} and {name} are one tensor here, and their values differ"
                 )
@@ -332,9 +332,9 @@ def _numbers(title: str, value: Any) -> Any:
     return array
 
 
-def _equal(a: Any, b: Any) -> bool:
-    """Whether two arrays, perhaps of different devices, hold the same numbers; NaN is equal to itself."""
-    a, b = backend.to_numpy(a), backend.to_numpy(b)
+def _equal(a: Any, b: Any, dtype: Any) -> bool:
+    """Whether two arrays, perhaps of different devices, are the same numbers of a dtype; NaN is equal to itself."""
+    a, b = (backend.to_numpy(value).astype(dtype) for value in (a, b))
     return bool(np.all((a == b) | ((a != a) & (b != b))))
 
 

@@ -457,6 +457,9 @@ def test_one_name_of_a_tied_tensor_is_enough_and_two_must_agree() -> None:
     np.testing.assert_array_equal(model.embedding.weight.numpy(), np.full((4, 3), 2.0))
     model.load_state_dict({"embedding.weight": ones * np.nan, "out.weight": ones * np.nan, "out.bias": bias})
     model.load_state_dict({"embedding.weight": ones, "out.weight": np.ones((4, 3)), "out.bias": bias})
+    third = np.full((4, 3), 1 / 3)  # in another precision
+    model.load_state_dict({"embedding.weight": third, "out.weight": third.astype(np.float32), "out.bias": bias})
+    model.load_state_dict({"embedding.weight": ones, "out.bias": bias})
     with pytest.raises(ValueError, match=r"embedding.weight and out.weight are one tensor here, and their values"):
         model.load_state_dict({"embedding.weight": ones * 3, "out.weight": ones * 4, "out.bias": mg.ones(4)})
     np.testing.assert_array_equal(model.out.weight.numpy(), np.ones((4, 3)))
