@@ -62,7 +62,7 @@ def pad(sequences: Sequence[Any], value: float = 0) -> Padded:
 
 
 def _says_nothing(array: Array, sequence: Any) -> bool:
-    """Whether it is an empty list, which has no numbers that tell a dtype and the shape of a step."""
+    """True for an empty list, which has no numbers that tell a dtype and the shape of a step."""
     return array.shape == (0,) and isinstance(sequence, list | tuple)
 
 

@@ -333,7 +333,7 @@ def _numbers(title: str, value: Any) -> Any:
 
 
 def _equal(a: Any, b: Any, dtype: Any) -> bool:
-    """Whether two arrays, perhaps of different devices, are the same numbers of a dtype; NaN is equal to itself."""
+    """True if two arrays, perhaps of different devices, are the same numbers of a dtype; NaN is equal to itself."""
     a, b = (backend.to_numpy(value).astype(dtype) for value in (a, b))
     return bool(np.all((a == b) | ((a != a) & (b != b))))
 

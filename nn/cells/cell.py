@@ -43,7 +43,7 @@ def each_row(inputs: F) -> F:
 
 
 def inputs_of(cell: Any, rows: Any, packing: Packing | None = None, reverse: bool = False) -> Any:
-    """What a cell's steps need of the rows (R, D) of a batch, or of a single step: (R, ...).
+    """The inputs of a cell's steps, (R, ...), from the rows (R, D) of a batch or of a single step.
 
     Sequences of the same number of real steps are mapped together, each as it is alone; `reverse`: from its end.
     """

@@ -100,7 +100,7 @@ def _wrong_count(what: str, value: Any) -> Iterator[str]:
 def _wrong_entry(
     name: str, parameter: mg.Tensor, entry: Mapping[str, Any], slots: Collection[str], known: Collection[str]
 ) -> Iterator[str]:  # fmt: skip
-    """What is wrong with the state of one parameter: it needs the `slots`, and may have all that are known."""
+    """Problems with the state of one parameter: it needs the `slots`, and may have all that are known."""
     missing = [key for key in ("step", *slots) if key not in entry]
     if missing:
         yield f"the state of {name} has no {', '.join(missing)}"
