@@ -41,9 +41,11 @@ def pad(sequences: Sequence[Any], value: float = 0) -> Padded:
     """
     if isinstance(sequences, str) or any(isinstance(s, str) for s in sequences):
         raise TypeError("pad: expected sequences of ids, not of characters; encode the texts first")
-    arrays = [_array(s) for s in sequences]
+    arrays = [np.asarray(s) for s in sequences]
     if not arrays:
         raise ValueError("pad: there are no sequences")
+    some = next((a for a, s in zip(arrays, sequences, strict=True) if not _says_nothing(a, s)), np.empty(0, np.int64))
+    arrays = [some[:0] if _says_nothing(a, s) else a for a, s in zip(arrays, sequences, strict=True)]
     for n, array in enumerate(arrays):
         if array.ndim == 0:
             raise TypeError(f"pad: sequence {n} is a {type(sequences[n]).__name__}, not a sequence")
@@ -59,9 +61,9 @@ def pad(sequences: Sequence[Any], value: float = 0) -> Padded:
     return Padded(values, lengths)
 
 
-def _array(sequence: Any) -> Array:
-    array = np.asarray(sequence)
-    return array.astype(np.int64) if array.shape == (0,) else array  # an empty list has no numbers that tell a dtype
+def _says_nothing(array: Array, sequence: Any) -> bool:
+    """True for an empty list, which has no numbers that tell a dtype and the shape of a step."""
+    return array.shape == (0,) and isinstance(sequence, list | tuple)
 
 
 def sequence_mask(lengths: Any, T: int | None = None) -> Array:

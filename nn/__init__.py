@@ -6,7 +6,7 @@ them.
 
 from . import diagnose, init
 from .attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
-from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell
+from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell, each_row
 from .checkpoints import load_checkpoint, save_checkpoint
 from .classes import CrossEntropyLoss, NLLLoss
 from .clipping import clip_grad_norm_, clip_grad_value_
@@ -141,6 +141,7 @@ __all__ = [
     "clip_grad_value_",
     "detach",
     "diagnose",
+    "each_row",
     "encode_decode",
     "init",
     "load",

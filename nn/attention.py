@@ -38,7 +38,7 @@ from minigrad.scopes import here
 from . import init
 from .layers import Linear, check_features
 from .losses import array_beside
-from .modules import Module, Parameter
+from .modules import Module, Parameter, beside
 
 Array = Any
 
@@ -73,12 +73,12 @@ class Attention(Module):
 
         keys (N, S, K), values (N, S, V) or None, mask (N, S), (N, L, S) or None.
         """
-        keys = keys if isinstance(keys, mg.Tensor) else mg.tensor(keys)
+        keys = beside(self, keys)
         if keys.ndim != 3:
             raise self._misfit("keys", keys, "(N, S, K)")
         if self.key_size is not None:
             check_features(self, keys, self.key_size, "key_size")
-        values = keys if values is None else values if isinstance(values, mg.Tensor) else mg.tensor(values)
+        values = keys if values is None else beside(self, values)
         if values.ndim != 3 or values.shape[:2] != keys.shape[:2]:
             raise self._misfit("values", values, f"({keys.shape[0]}, {keys.shape[1]}, V), as the keys {keys.shape}")
         if mask is not None:
@@ -109,7 +109,7 @@ class Attention(Module):
         if prepared is None:
             prepared = self.prepare(keys, values, mask)
         keys, values, mask = prepared
-        query = query if isinstance(query, mg.Tensor) else mg.tensor(query)
+        query = beside(self, query)
         if query.ndim not in (2, 3) or query.shape[0] != values.shape[0]:
             raise self._misfit("query", query, f"(N, Q) or (N, L, Q) with N = {values.shape[0]}, as the keys")
         if self.query_size is not None:
@@ -122,11 +122,14 @@ class Attention(Module):
         return (context, weights) if query.ndim == 3 else (context[:, 0], weights[:, 0])
 
     def _misfit(self, name: str, given: Any, expected: str) -> ValueError:
-        return ValueError(f"{type(self).__name__}: {name} must be {expected}, not {given.dtype} {given.shape}{here()}")
+        kind = f"{given.dtype} " * (name == "mask")
+        return ValueError(f"{type(self).__name__}: {name} must be {expected}, not {kind}{given.shape}{here()}")
 
 
 def masked_softmax(scores: Any, mask: Array | None) -> Any:
     """The softmax along the last axis over what the mask allows; zeros elsewhere, and where nothing is allowed."""
+    if not scores.shape[-1]:  # there is nothing to look at
+        return scores
     if mask is None:
         return mg.softmax(scores)
     lowest = float(np.finfo(scores.dtype).min) / 2  # finite, so that a row of it has a softmax

@@ -107,9 +107,9 @@ def _read(path: StrPath, device: str) -> dict[str, Any]:
     if version != VERSION:
         raise ValueError(f"{title} is a checkpoint of version {version!r}; this program reads version {VERSION}")
     try:
-        tree = json.loads(arrays.pop(TREE).tobytes().decode("ascii"))
+        tree = json.loads(arrays.pop(TREE).tobytes().decode("ascii"), parse_constant=_refuse)
         return {name: _decoded(part, arrays, device) for name, part in tree.items()}
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except Exception as error:  # which kind depends on what is wrong with the text
         raise ValueError(f"{title} is a damaged checkpoint: {type(error).__name__}: {error}") from error
 
 
@@ -155,6 +155,10 @@ def _kept(value: Any, place: str, arrays: dict[str, Any]) -> str:
     return name
 
 
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _decoded(value: Any, arrays: Mapping[str, Any], device: str) -> Any:
     """The value that `_encoded` was given."""
     if isinstance(value, list):
@@ -166,19 +170,21 @@ def _decoded(value: Any, arrays: Mapping[str, Any], device: str) -> Any:
     kind, inner = next(iter(value.items()), ("", None))
     if not kind.startswith("$"):
         return {key: _decoded(item, arrays, device) for key, item in value.items()}
-    if kind == "$tuple":
+    if len(value) > 1:
+        raise ValueError(f"{kind!r} stands beside {list(value)[1]!r}")
+    if kind == "$tuple" and isinstance(inner, list):
         return tuple(_decoded(inner, arrays, device))
     if kind == "$dict":
         return {_decoded(key, arrays, device): _decoded(item, arrays, device) for key, item in inner}
-    if kind == "$float":
+    if kind == "$float" and isinstance(inner, str):
         return float(inner)
     if kind == "$int":
         return int(inner, 16)
-    if kind == "$scalar":
+    if kind == "$scalar" and arrays[inner].shape == ():
         return arrays[inner][()]
     if kind == "$numpy":
         return arrays[inner]
     if kind in ("$tensor", "$array"):
         array = backend.from_numpy(arrays[inner], device)
         return mg.Tensor(array) if kind == "$tensor" else array
-    raise ValueError(f"unknown kind of value {kind!r}")
+    raise ValueError(f"unknown kind of value {kind!r}, or one that does not go with {inner!r:.80}")

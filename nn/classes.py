@@ -17,6 +17,7 @@ from minigrad.scopes import here
 from .cross_entropy import cross_entropy, linear_cross_entropy, of_targets
 from .layers import check_features
 from .losses import Loss, array_beside, as_tensor, check_mask, float_target, register_weight, weight_beside
+from .modules import beside
 
 Array = Any
 
@@ -145,7 +146,7 @@ class CrossEntropyLoss(_ClassLoss):
         >>> target = (mg.rand(35, 20) * 1000).data.astype(int)
         >>> loss = nn.CrossEntropyLoss().of_linear(out, h, target)
         """
-        x = as_tensor(x)
+        x = beside(linear, x)
         classes, features = linear.weight.shape
         check_features(self, x, features, "the map's in_features")
         if self.weight is not None and self.weight.shape[0] != classes:

@@ -7,7 +7,8 @@ shared, so none is written into: `.grad` gets a new tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,11 +37,12 @@ def clip_grad_norm_(
     """
     found = gradients_of("clip_grad_norm_", named("clip_grad_norm_", parameters))
     p, bound = norm_order("clip_grad_norm_", norm_type), norm_bound("clip_grad_norm_", max_norm)
-    norm = total_norm([g.values for g in found], p)
+    wide = total_norm([g.values for g in found], p)
+    norm = as_gradients(wide, [g.values for g in found])
     if error_if_nonfinite and not np.isfinite(norm):
         where = "; ".join(nonfinite(found)) or "all gradients are finite, their norm is too large for its dtype"
         raise RuntimeError(f"clip_grad_norm_: the total norm is {norm.item()}: {where}")
-    factor = clip_factor(norm, bound)
+    factor = clip_factor(wide, bound)
     for g in found:
         g.replace(scaled(g.values, factor))
     return norm
@@ -100,6 +102,8 @@ def named(caller: str, parameters: Any, start: int = 0) -> list[tuple[str, mg.Te
         if not isinstance(tensor, mg.Tensor):
             raise TypeError(f"{caller}: expected Tensors or (name, Tensor) pairs, got {type(tensor).__name__} inside")
         names.setdefault(tensor, item[0] if pair else str(start + len(names)))
+    if not names and isinstance(parameters, Iterator):
+        warnings.warn(f"{caller}: the iterator of parameters is empty; was it gone through before?", stacklevel=3)
     return [(name, tensor) for tensor, name in names.items()]
 
 
@@ -124,21 +128,49 @@ def gradients_of(caller: str, tensors: Iterable[tuple[str, mg.Tensor]]) -> list[
 
 
 def total_norm(arrays: Sequence[Array], p: float) -> mg.Tensor:
-    """‖all arrays as one vector‖ₚ, as the norm of their norms, on the device of the first."""
-    norms = [_norm(_wide(a), p) for a in arrays if a.size]
-    return mg.Tensor(_norm(_joined(norms), p).reshape(())) if norms else mg.zeros(())
+    """‖all arrays as one vector‖ₚ, as the norm of their norms, in float64 on the device of the first."""
+    norms = [_norm(a, p) for a in arrays if a.size]
+    return mg.Tensor(_norm(_joined(norms), p).reshape(())) if norms else mg.zeros((), dtype=np.float64)
+
+
+def as_gradients(norm: mg.Tensor, arrays: Sequence[Array]) -> mg.Tensor:
+    """A norm in the widest dtype of the gradients, at least float32."""
+    return norm.astype(np.result_type(np.float32, *[a.dtype for a in arrays]))
 
 
 def _norm(a: Array, p: float) -> Array:
-    """‖a‖ₚ with shape (1,)."""
-    norm: Any = np.linalg.norm  # whose stubs know no keepdims without an axis
+    """‖a‖ₚ with shape (1,), in float64."""
     if p == 2:
-        return norm(a, keepdims=True).reshape(1)  # one product, whatever the layout
-    return norm(a.reshape(-1), p, keepdims=True)
+        call = backend.backend_of(a).call
+        return _euclidean(a) if call is None else call(_euclidean, (a,), ())  # one operation of a recording
+    a = a.reshape(-1)
+    if p == math.inf:
+        return np.max(np.abs(a), keepdims=True).astype(np.float64)
+    return _scaled_norm(a, p)
 
 
-def _wide(a: Array) -> Array:
-    """float16 as float32: the square of 256 would be infinite."""
+def _euclidean(a: Array) -> Array:
+    """‖a‖₂ as one product; by scaled numbers where a square would overflow or vanish, and where looking would wait."""
+    if backend.backend_of(a).synchronous:
+        a = widened(a).ravel(order="K")  # of any layout without a copy
+        square = np.dot(a, a)
+        low, high = (1e-280, 1e280) if a.dtype == np.float64 else (1e-24, 1e30)
+        if low < square < high:
+            return np.sqrt(square, dtype=np.float64).reshape(1)
+    return _scaled_norm(a.reshape(-1), 2.0)
+
+
+def _scaled_norm(a: Array, p: float) -> Array:
+    """m ‖a / m‖ₚ, with m the largest of |a|: no power of a finite number overflows, and none that counts vanishes."""
+    size = np.abs(widened(a))
+    top = np.max(size, keepdims=True)
+    top = np.where((top > 0) & (top < np.inf), top, 1)
+    powers = (size / top) ** p
+    return top * np.sum(powers, keepdims=True, dtype=np.float64) ** (1 / p)
+
+
+def widened(a: Array) -> Array:
+    """float16 as float32, in which it is computed; others as they are."""
     return a.astype(np.float32) if a.dtype.itemsize < 4 else a
 
 
@@ -155,13 +187,15 @@ def clip_factor(norm: mg.Tensor, max_norm: float) -> mg.Tensor:
 
 
 def like(factor: mg.Tensor, a: Array) -> Array:
-    """A factor on the device and of the dtype of an array."""
-    return factor.to(backend.device_of(a)).astype(a.dtype).data
+    """A factor on the device of an array and of its dtype, float32 for float16, where it might vanish."""
+    return factor.to(backend.device_of(a)).astype(np.result_type(a.dtype, np.float32)).data
 
 
 def scaled(a: Array, factor: mg.Tensor) -> Array:
     """a · factor."""
-    return np.multiply(a, like(factor, a), out=np.empty_like(a))  # without out=, NumPy gives scalars for no axes
+    wide = widened(a)
+    product = np.multiply(wide, like(factor, a), out=np.empty_like(wide))  # without out=, NumPy gives scalars
+    return product.astype(a.dtype, copy=False)
 
 
 def limited(a: Array, limits: tuple[float, float]) -> Array:

@@ -69,9 +69,22 @@ class Sequential(_Numbered):
         return Sequential(*found) if isinstance(index, slice) else found
 
     def forward(self, x: Any) -> Any:
-        """Each module applied to what the one before it gave."""
+        """Each module applied to what the one before it gave. TypeError where that is a tuple, as of a layer over time,
+        which the next one does not take."""
+        before: Any = None
         for module in self._all():
-            x = module(x)
+            try:
+                x = module(x)
+            except (TypeError, ValueError, AttributeError) as error:
+                if before is None or not isinstance(x, tuple):
+                    raise
+                title, kind = type(before).__name__, "pair" if len(x) == 2 else f"tuple of {len(x)}"
+                raise TypeError(
+                    f"Sequential: {title} ({before._label}) returns a {kind}, for layers over time the output and the "
+                    f"state, which {type(module).__name__} ({module._label}) does not take; put a module between them "
+                    "that picks one, or call them one by one"
+                ) from error
+            before = module
         return x
 
 

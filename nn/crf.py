@@ -12,7 +12,7 @@ from minigrad.scopes import here
 
 from . import init
 from .losses import array_beside, check_mask, check_reduction, reduced
-from .modules import Module, Parameter
+from .modules import Module, Parameter, beside
 
 Array = Any
 
@@ -29,8 +29,9 @@ class CRF(Module):
     first, last  (K,) booleans, in the same way: whether a sequence may begin, or end, with a tag
 
     transitions (K, K), start and end (K,) are U(−0.1, 0.1) at first. A call gives the loss. Sequences of unequal
-    lengths come with `lengths`, (N,) integers from 1 to T, or with a `mask`, True for the first steps of each sequence;
-    what stands in the other steps, of emissions and of tags, has no influence.
+    lengths come with `lengths`, (N,) integers from 0 to T, or with a `mask`, True for the first steps of each sequence;
+    what stands in the other steps, of emissions and of tags, has no influence. A sequence without steps has one way to
+    be tagged, of score 0 and likelihood 1.
 
     >>> import minigrad as mg, nn
     >>> crf = nn.CRF(3)
@@ -110,7 +111,9 @@ class CRF(Module):
                 path.append(tag)
             paths = backend.to_numpy(np.stack(path[::-1], axis=1)).tolist()  # (N, T)
             ends = [len(path)] * len(paths) if m is None else backend.to_numpy(np.sum(m, axis=0)).tolist()
-            return [tags[:end] for tags, end in zip(paths, ends, strict=True)], np.max(best, axis=1)
+            score = np.max(best, axis=1)
+            score = score if m is None else np.where(m[0], score, 0.0)
+            return [tags[:end] for tags, end in zip(paths, ends, strict=True)], score
 
     # ---- the parts -----------------------------------------------------------------------------------------------
 
@@ -125,11 +128,13 @@ class CRF(Module):
         start, transitions, end = self._allowed()
         at_places = np.take_along_axis(e, np.expand_dims(tags, -1), axis=2)[..., 0]  # (T, N)
         between = transitions[tags[:-1], tags[1:]]  # (T − 1, N)
-        last = tags[-1]  # (N,)
+        first, last = start[tags[0]], end[tags[-1]]  # (N,)
         if m is not None:
-            at_places, between = np.where(m, at_places, 0.0), np.where(m[1:], between, 0.0)
-            last = np.take_along_axis(tags, np.expand_dims(np.sum(m, axis=0) - 1, 0), axis=0)[0]
-        return start[tags[0]] + np.sum(at_places, axis=0) + np.sum(between, axis=0) + end[last]
+            ends = np.expand_dims(np.maximum(np.sum(m, axis=0) - 1, 0), 0)
+            first = np.where(m[0], first, 0.0)  # a sequence without steps has no ends
+            last = np.where(m[0], end[np.take_along_axis(tags, ends, axis=0)[0]], 0.0)
+            between = np.where(m[1:], between, 0.0)
+        return first + np.sum(at_places, axis=0) + np.sum(between, axis=0) + last
 
     def _log_partition(self, e: Any, m: Array | None) -> Any:
         """The forward algorithm (Rabiner 1989): α_t[j] = log Σ_i exp(α_t−1[i] + transitions[i, j]) + e_t[j]."""
@@ -141,18 +146,17 @@ class CRF(Module):
                 continue
             reached = mg.logsumexp(np.expand_dims(alpha, -1) + transitions, axis=1) + e_t
             alpha = reached if m is None else np.where(np.expand_dims(m[t], -1), reached, alpha)
-        return mg.logsumexp(alpha + end, axis=1)
+        total = mg.logsumexp(alpha + end, axis=1)
+        return total if m is None else np.where(m[0], total, 0.0)
 
     # ---- what was given ------------------------------------------------------------------------------------------
 
     def _steps(self, emissions: Any, mask: Any, lengths: Any) -> tuple[Any, Array | None]:
-        """Emissions (T, N, K), and the mask (T, N) or None; ValueError where they are not so."""
-        e: Any = emissions if isinstance(emissions, mg.Tensor) else mg.tensor(emissions)
-        if e.ndim != 3 or e.shape[2] != self.num_tags or not e.shape[int(self.batch_first)]:
+        """Emissions (T, N, K), 0 where the mask (T, N) is False, and the mask or None; errors where they do not fit."""
+        e: Any = beside(self, emissions)
+        if e.ndim != 3 or e.shape[2] != self.num_tags:
             layout = "(N, T, K)" if self.batch_first else "(T, N, K)"
-            raise ValueError(
-                f"CRF: emissions must be {layout} with T ≥ 1 and K = {self.num_tags}, not {e.shape}{here()}"
-            )
+            raise ValueError(f"CRF: emissions must be {layout} with K = {self.num_tags}, not {e.shape}{here()}")
         if mask is not None and lengths is not None:
             raise ValueError(f"CRF: give mask= or lengths=, not both{here()}")
         if mask is not None:
@@ -163,11 +167,18 @@ class CRF(Module):
             mask = _mask_of(lengths, e)
         elif mask is not None:
             _check_prefixes(mask)
+        if not e.shape[0]:  # a step that is not real stands for none at all
+            e = np.concatenate([e, np.zeros_like(e.data, shape=(1, *e.shape[1:]))])
+            mask = np.zeros_like(e.data, shape=e.shape[:2], dtype=bool)
+        if mask is not None:
+            e = np.where(np.expand_dims(mask, -1), e, 0.0)
         return e, mask
 
     def _tags(self, tags: Any, e: Any, m: Array | None) -> Array:
         """Tags (T, N), 0 where a sequence has ended; errors where they do not fit."""
         tags = array_beside(tags, e)
+        if not tags.size and tags.ndim == 2 and m is not None and tags.shape[int(self.batch_first)] == 0:
+            return np.zeros_like(e.data, shape=e.shape[:2], dtype=np.intp)
         expected = e.shape[1::-1] if self.batch_first else e.shape[:2]
         if tags.shape != expected or tags.dtype.kind not in "iu":
             layout = "(N, T)" if self.batch_first else "(T, N)"
@@ -190,24 +201,23 @@ def _mask_of(lengths: Any, e: Any) -> Array:
     """(T, N): the first `lengths` steps of each sequence. Lengths may stay on the CPU: there they are checked."""
     lengths = array_beside(lengths, e) if not isinstance(lengths, list | tuple) else np.asarray(lengths)
     steps, n = e.shape[:2]
+    lengths = lengths if lengths.size else lengths.astype(np.intp)  # an empty list has no numbers that tell a dtype
     if lengths.shape != (n,) or lengths.dtype.kind not in "iu":
         raise ValueError(
             f"CRF: lengths must be {n} integers, one for each sequence, not {lengths.dtype} {lengths.shape}{here()}"
         )
     if n and backend.backend_of(lengths).synchronous:
         for length in (int(lengths.min()), int(lengths.max())):
-            if not 1 <= length <= steps:
-                raise ValueError(f"CRF: lengths must be from 1 to T = {steps}, not {length}{here()}")
+            if not 0 <= length <= steps:
+                raise ValueError(f"CRF: lengths must be from 0 to T = {steps}, not {length}{here()}")
     mask = np.expand_dims(backend.module_of(lengths).arange(steps), -1) < lengths
     return backend.transfer(mask, e.device)
 
 
 def _check_prefixes(mask: Array) -> None:
-    """ValueError if a sequence of the mask (T, N) does not begin, or goes on after its end (not looked at on a GPU)."""
+    """ValueError if a sequence of the mask (T, N) goes on after its end (not looked at on a GPU)."""
     if not backend.backend_of(mask).synchronous:
         return
-    if not np.all(mask[0]):
-        raise ValueError(f"CRF: the mask of sequence {int(np.argmin(mask[0]))} does not begin with True{here()}")
     holes = np.any(mask[1:] & ~mask[:-1], axis=0)  # (N,)
     if np.any(holes):
         raise ValueError(

@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad.scopes import here
 
 from . import init
-from .modules import Module, Parameter
+from .modules import Module, Parameter, beside
 
 
 class Linear(Module):
@@ -35,7 +35,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> mg.Tensor:
         """(..., in_features) to (..., out_features)."""
-        x = mg.tensor(x) if isinstance(x, list | tuple) else x
+        x = beside(self, x)
         check_features(self, x, self.in_features, "in_features")
         return mg.linear(x, self.weight, self.bias)  # type: ignore[no-any-return]
 
@@ -45,7 +45,7 @@ class Linear(Module):
 
 def check_features(module: Module, x: Any, size: int, name: str) -> None:
     """Raise ValueError unless the last axis of x has the size that a module was made for, TypeError for integers."""
-    shape = np.shape(x)
+    shape = x.shape
     if not shape or shape[-1] != size:
         got = f"{shape[-1]} features (axis {len(shape) - 1} of {tuple(shape)})" if shape else "no axes"
         raise ValueError(f"{type(module).__name__}: the input has {got}, but {name} is {size}{here()}")
@@ -92,6 +92,8 @@ class Embedding(Module):
 
     def forward(self, ids: Any) -> mg.Tensor:
         """Integer ids of any shape (...) to (..., embedding_dim)."""
+        if isinstance(ids, list | tuple) and not np.size(ids):  # an empty list has no numbers that tell a dtype
+            ids = np.zeros(np.shape(ids), np.intp)
         return mg.embedding(self.weight, ids, padding_idx=self.padding_idx, sparse=self.sparse)  # type: ignore
 
     def extra_repr(self) -> str:
@@ -119,12 +121,16 @@ class LayerNorm(Module):
 
     def forward(self, x: Any) -> mg.Tensor:
         """The same shape."""
+        x = beside(self, x)
         n = len(self.normalized_shape)
         if tuple(np.shape(x))[-n:] != self.normalized_shape:
             raise ValueError(
                 f"LayerNorm: the last axes of {tuple(np.shape(x))} are not normalized_shape {self.normalized_shape}"
                 f"{here()}"
             )
+        if x.dtype.itemsize < 4:  # squares soon exceed what float16 holds
+            y = self.forward(x.astype(np.float32))
+            return y.astype(np.result_type(x.dtype, *[w.dtype for w in (self.weight, self.bias) if w is not None]))
         axes = tuple(range(-n, 0))
         centred = x - np.mean(x, axis=axes, keepdims=True)
         y = centred / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + self.eps)

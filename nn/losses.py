@@ -36,6 +36,8 @@ def reduced(loss: Any, reduction: str, counted: Array | None = None) -> Any:
     """The mean or sum of a loss, or itself; `counted` are the weights of its elements, if not all are 1."""
     if reduction == "none":
         return loss
+    if loss.dtype.itemsize < 4:  # sums and counts soon exceed what float16 holds
+        return reduced(loss.astype(np.float32), reduction, counted).astype(loss.dtype)
     total = np.sum(loss)
     if reduction == "sum":
         return total
@@ -185,8 +187,9 @@ class KLDivLoss(ElementwiseLoss):
         if not loss.ndim:
             raise ValueError(f"KLDivLoss: 'batchmean' needs a batch axis, and the input has none{here()}")
         n = loss.shape[0]
-        rows = n if counted is None else np.sum(np.any(counted.reshape((n, -1)), axis=1)).astype(loss.dtype)
-        return np.sum(loss) / np.maximum(rows, 1)
+        wide = loss.astype(np.result_type(loss.dtype, np.float32))
+        rows = n if counted is None else np.sum(np.any(counted.reshape((n, -1)), axis=1)).astype(wide.dtype)
+        return (np.sum(wide) / np.maximum(rows, 1)).astype(loss.dtype)
 
 
 # ---- two classes -------------------------------------------------------------------------------------------------

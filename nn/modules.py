@@ -69,9 +69,28 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Module | Parameter) and "_hooks" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before setting {name!r}")
+        self._refuse_loss(name, value)
         if isinstance(value, Module):
             value._be_called(name)
         object.__setattr__(self, name, value)
+
+    def _refuse_loss(self, name: str, value: Any) -> None:
+        """Raise TypeError if what is set would push a Parameter, module or buffer out of the module unnoticed."""
+        before = self.__dict__.get(name)
+        if before is None or value is None or isinstance(value, Module | Parameter):
+            return
+        if isinstance(before, Parameter):
+            kind, advice = "parameter", f"an nn.Parameter, or write into m.{name}.data[...] or, under no_grad, into it"
+        elif isinstance(before, Module):
+            kind, advice = "module", "a module, or None to remove it"
+        elif name in self.__dict__.get("_buffers", ()) and not isinstance(value, mg.Tensor):
+            kind, advice = "buffer", "a Tensor, or None to remove it"
+        else:
+            return
+        raise TypeError(
+            f"{type(self).__name__}: {name!r} is a {kind}, and a {type(value).__name__} in its place would not be "
+            f"trained or saved; assign {advice}"
+        )
 
     def _be_called(self, label: str) -> None:
         """Take the label under which scopes, pictures and errors show this module; the first parent decides."""
@@ -192,10 +211,12 @@ class Module:
         """The tensors of `named_buffers`."""
         return (buffer for _, buffer in self.named_buffers())
 
-    def register_buffer(self, name: str, tensor: mg.Tensor, persistent: bool = True) -> None:
+    def register_buffer(self, name: str, tensor: mg.Tensor | None, persistent: bool = True) -> None:
         """Make a tensor that is not trained part of this module: it moves with `to`, and is saved if `persistent`."""
-        self._buffers[name] = persistent
+        if tensor is not None and not isinstance(tensor, mg.Tensor):
+            raise TypeError(f"{type(self).__name__}: the buffer {name!r} must be a Tensor, not {type(tensor).__name__}")
         setattr(self, name, tensor)
+        self._buffers[name] = persistent
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -208,10 +229,13 @@ class Module:
 
         strict  whether missing and unexpected names are an error
 
-        Raises ValueError that lists all missing and unexpected names, or all wrong shapes; then nothing was written.
+        One name of a tensor that has several (tied weights) is enough. Raises ValueError that lists all missing and
+        unexpected names, all wrong shapes, or different values for one tensor, TypeError for what holds no numbers;
+        then nothing was written.
         """
         own = dict(self._named_tensors("state"))
-        missing = [name for name in own if name not in state]
+        found = {id(tensor.data) for name, tensor in own.items() if name in state}
+        missing = [name for name, tensor in own.items() if id(tensor.data) not in found]
         unexpected = [name for name in state if name not in own]
         title = type(self).__name__
         if strict and (missing or unexpected):
@@ -225,7 +249,15 @@ class Module:
         ]  # fmt: skip
         if wrong:
             raise ValueError(f"{title}.load_state_dict: shapes do not agree: {'; '.join(wrong)}")
-        for name, value in given.items():
+        values = {name: _numbers(f"{title}.load_state_dict: {name}", value) for name, value in given.items()}
+        names: dict[int, str] = {}
+        for name, value in values.items():
+            first = names.setdefault(id(own[name].data), name)
+            if given[first] is not given[name] and not _equal(values[first], value, own[name].dtype):
+                raise ValueError(
+                    f"{title}.load_state_dict: {first} and {name} are one tensor here, and their values differ"
+                )
+        for name, value in values.items():
             overwrite(own[name], value)
         return LoadResult(missing, unexpected)
 
@@ -291,6 +323,21 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix and name else prefix or name
 
 
+def _numbers(title: str, value: Any) -> Any:
+    """The array of a Tensor, an array itself, or one made of numbers; TypeError for complex numbers and others."""
+    array = value.data if isinstance(value, mg.Tensor) else value
+    array = array if backend.is_array(array) else np.asarray(array)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{title} must be real numbers, not {array.dtype}")
+    return array
+
+
+def _equal(a: Any, b: Any, dtype: Any) -> bool:
+    """True if two arrays, perhaps of different devices, are the same numbers of a dtype; NaN is equal to itself."""
+    a, b = (backend.to_numpy(value).astype(dtype) for value in (a, b))
+    return bool(np.all((a == b) | ((a != a) & (b != b))))
+
+
 def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:
     """Copy a value (a number, Tensor or array) into the memory of a tensor; backward notices if it needed what was
     there. Returns the tensor."""
@@ -298,3 +345,28 @@ def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:
     tape.WRITES.mark(tensor.data)
     tensor.data[...] = backend.transfer(array, tensor.device) if backend.is_array(array) else array
     return tensor
+
+
+def beside(module: Any, value: Any, kinds: str = "f") -> mg.Tensor:
+    """A Tensor itself; an array or numbers as a Tensor on the device of the module's weights and, if they are floats
+    (or another of these kinds), of their dtype."""
+    if isinstance(value, mg.Tensor):
+        return value
+    tensor = mg.tensor(value)
+    weight = _first_weight(module) if isinstance(module, Module) else None
+    if weight is None:
+        return tensor
+    if tensor.dtype.kind in kinds and tensor.dtype != weight.dtype:
+        tensor = tensor.astype(weight.dtype)
+    return tensor if tensor.device == weight.device else tensor.to(weight.device)
+
+
+def _first_weight(module: Module) -> mg.Tensor | None:
+    """A Parameter of floats of the module or one inside; while a WeightDrop is at work, what stands in for it."""
+    for name, value in vars(module).items():
+        found = value if isinstance(value, mg.Tensor) and name not in module._buffers else None
+        if isinstance(value, Module):
+            found = _first_weight(value)
+        if found is not None and found.dtype.kind == "f":
+            return found
+    return None

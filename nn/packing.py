@@ -38,6 +38,7 @@ class Packing:
         self.places: np.ndarray[Any, Any] | None = None
         self.held: list[Array | None] = [None] * T
         self.real: np.ndarray[Any, Any] | None = None
+        self._unpacked: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None  # real and places, on the CPU
         if real is not None and not real.all():
             self._pack(real)
         self.cuts = list(accumulate(self.sizes))[:-1]
@@ -53,11 +54,23 @@ class Packing:
         grain = -(-N // DISTINCT)
         self.sizes = [int(n) for n in np.minimum(-(-alive // grain) * grain, N)]
         self.places = np.concatenate([t * N + order[:n] for t, n in enumerate(self.sizes)])
+        self._unpacked = real, self.places
         real_rows = real.reshape(-1)[self.places]
         if not real_rows.all():
             self.real = real_rows[:, None]
             for t, mask in enumerate(np.split(self.real, list(accumulate(self.sizes))[:-1])):
                 self.held[t] = None if mask.all() else mask
+
+    def groups(self) -> list[np.ndarray[Any, Any]] | None:
+        """For each number k of real steps, the rows of the n sequences that have it, (k, n), in order of time; None if
+        the batch is full."""
+        if self._unpacked is None:
+            return None
+        real, places = self._unpacked
+        numbers = np.empty(self.T * self.N, np.intp)
+        numbers[places] = np.arange(len(places))
+        rows, steps = numbers.reshape(self.T, self.N).T, real.sum(axis=0)
+        return [rows[steps == k][real.T[steps == k]].reshape(-1, k).T for k in np.unique(steps[steps > 0]).tolist()]
 
 
 # ---- from a batch to rows, and back ------------------------------------------------------------------------------
@@ -91,8 +104,10 @@ from_rows: Any = mg.primitive(_batch, rows=lambda g, places, real: to_rows(g, pl
 # ---- lengths and masks -------------------------------------------------------------------------------------------
 
 
-def packing_of(title: str, T: int, N: int, lengths: Any, mask: Any, device: str) -> Packing:
-    """The packing for `lengths` (N,) or a `mask` (T, N) of what is real, checked."""
+def packing_of(
+    title: str, T: int, N: int, lengths: Any, mask: Any, device: str, batch_first: bool = False
+) -> Packing:  # fmt: skip
+    """The packing for `lengths` (N,) or a `mask` (T, N), (N, T) with batch_first, of what is real, checked."""
     if lengths is not None and mask is not None:
         raise ValueError(f"{title}: give lengths or a mask, not both{here()}")
     real = None
@@ -101,10 +116,12 @@ def packing_of(title: str, T: int, N: int, lengths: Any, mask: Any, device: str)
         real = np.arange(T)[:, None] < n
     elif mask is not None:
         real = looked_at(title, "the mask", mask, "nested tuples of booleans")
-        if real.shape != (T, N):
-            raise ValueError(f"{title}: the mask has shape {real.shape}, expected (T, N) = {(T, N)}{here()}")
+        layout, shape = ("(N, T)", (N, T)) if batch_first else ("(T, N)", (T, N))
+        if real.shape != shape:
+            raise ValueError(f"{title}: the mask has shape {real.shape}, expected {layout} = {shape}{here()}")
         if real.dtype.kind != "b":
             raise TypeError(f"{title}: the mask must be of booleans, not {real.dtype}{here()}")
+        real = real.T if batch_first else real
     packing = Packing(T, N, real)
     if device != "cpu":
         for name in ("order", "inverse", "places", "real"):
@@ -123,14 +140,16 @@ def looked_at(title: str, what: str, values: Any, instead: str) -> np.ndarray[An
 
 
 def checked_lengths(title: str, lengths: Any, T: int, N: int) -> np.ndarray[Any, Any]:
-    """The lengths as N integers from 1 to T. They are looked at, so they are best on the CPU."""
+    """The lengths as N integers from 0 to T. They are looked at, so they are best on the CPU."""
     n = looked_at(title, "the lengths", lengths, "a tuple of integers")
+    if n.shape == (0,):  # an empty list has no numbers that tell a dtype
+        n = n.astype(np.intp)
     if n.dtype.kind not in "iu":
         raise TypeError(f"{title}: lengths must be integers, got {n.dtype}{here()}")
     if n.shape != (N,):
         raise ValueError(f"{title}: {N} sequences need lengths of shape ({N},), got {n.shape}{here()}")
-    wrong = np.flatnonzero((n < 1) | (n > T))
+    wrong = np.flatnonzero((n < 0) | (n > T))
     if wrong.size:
         k = int(wrong[0])
-        raise ValueError(f"{title}: length {int(n[k])} of sequence {k} is not between 1 and T = {T}{here()}")
+        raise ValueError(f"{title}: length {int(n[k])} of sequence {k} is not between 0 and T = {T}{here()}")
     return n

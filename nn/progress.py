@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+import numpy as np
 
 import minigrad as mg
 
 from .checkpoints import has_state
+from .checks import count, entries, number, scalar
 
 
 @dataclass
@@ -41,6 +44,26 @@ class Progress:
     data: Any = None  # state_dict of the batches, if they have one
     carried: Any = None  # state_dict of what is carried from step to step
 
+    @classmethod
+    def of(cls, state: Any) -> Progress:
+        """The progress that was saved as `vars(progress)`; ValueError or TypeError that names the entry for another."""
+        saved = entries("reached", state, [field.name for field in fields(cls)])
+        found = cls(**saved)
+        for name in ("epoch", "batch", "steps", "waited"):
+            setattr(found, name, count(f"reached: {name}", saved[name]))
+        if not isinstance(scalar(found.loss), int | float):  # NaN, too, if it was let pass
+            raise ValueError(f"reached: loss must be a number, not {found.loss!r:.80}")
+        number("reached: items", found.items, 0)
+        number("reached: best", found.best)
+        if not isinstance(found.stopped, bool):
+            raise ValueError(f"reached: stopped must be True or False, not {found.stopped!r:.80}")
+        if found.best_weights is not None and not isinstance(found.best_weights, Mapping):
+            raise TypeError(f"reached: best_weights must be a mapping or None, not {found.best_weights!r:.80}")
+        for name in ("random", "epoch_random"):
+            if saved[name] is not None:
+                _check_random(f"reached: {name}", saved[name])
+        return found
+
     def mark(self, batches: Any, carrier: Any) -> None:
         """Remember where random numbers, batches and the carried state are now."""
         self.random = mg.get_random_state()
@@ -52,11 +75,11 @@ class Progress:
         for name, thing, state in (("batches", batches, self.data), ("carried", carrier, self.carried)):
             if state is not None and not has_state(thing):
                 raise ValueError(f"the run's {name!r} had a state, but now it is a {type(thing).__name__} without one")
-        mg.set_random_state(self.random)
         if self.data is not None:
             batches.load_state_dict(self.data)
         if self.carried is not None:
             carrier.load_state_dict(self.carried)
+        mg.set_random_state(self.random)
 
     def remaining(self, batches: Iterable[Any]) -> Iterator[Any]:
         """The batches of the current epoch that were not seen yet.
@@ -72,11 +95,21 @@ class Progress:
             return iter(batches)
         mg.set_random_state(self.epoch_random)
         iterator = iter(batches)
-        for number in range(self.batch):
+        for seen in range(self.batch):
             if next(iterator, iterator) is iterator:
-                raise ValueError(f"{self.batch} batches of the epoch were seen, but now it has only {number}")
+                raise ValueError(f"{self.batch} batches of the epoch were seen, but now it has only {seen}")
         mg.set_random_state(now)
         return iterator
+
+
+def _check_random(what: str, state: Any) -> None:
+    """Raise ValueError or TypeError for what `mg.set_random_state` would not take."""
+    entries(what, state, ("seed", "cpu", "streams"), optional=("streams",))
+    count(f"{what}: seed", state["seed"])
+    try:
+        np.random.default_rng(0).bit_generator.state = state["cpu"]
+    except Exception as error:  # which kind depends on what is wrong with it
+        raise ValueError(f"{what}: cpu is no state of NumPy's generator: {error}") from error
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from minigrad.modes import current_mode
 from minigrad.scopes import here
 
 from . import rolling
-from .cells.cell import complete
+from .cells.cell import complete, inputs_of
 from .layers import check_features
-from .modules import Module, Parameter
+from .modules import Module, Parameter, beside
 from .packing import Packing, from_rows, packing_of, to_rows
 
 Shown = list[dict[str, list[mg.Tensor]]]
@@ -39,7 +39,7 @@ class OverTime(Module):
 
     xs       (T, N, D), or (N, T, D) with batch_first
     state    what such a call returned, or None for the initial state
-    lengths  (N,) integers from 1 to T: sequence n ends after lengths[n] steps
+    lengths  (N,) integers from 0 to T: sequence n ends after lengths[n] steps
     mask     (T, N) booleans ((N, T) with batch_first), holes included: False where there is no real step
     output   (T, N, H) or (N, T, H): zeros where there is no real step
     state    each sequence's last one (for a backward direction, that after its first step)
@@ -57,7 +57,7 @@ class OverTime(Module):
     ) -> Any:
         """See the class."""
         title = self._title()
-        xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
+        xs = beside(self, xs)
         if xs.ndim != 3:
             axes = "(N, T, D)" if self.batch_first else "(T, N, D)"
             raise ValueError(f"{title}: expected an input {axes}, got shape {xs.shape}{here()}")
@@ -68,11 +68,8 @@ class OverTime(Module):
             check_features(self, xs, size, "input_size")
         if self.batch_first:
             xs = np.swapaxes(xs, 0, 1)
-            mask = None if mask is None else np.swapaxes(mask, 0, 1)
         T, N, _ = xs.shape
-        if T == 0:
-            raise ValueError(f"{title}: the input {xs.shape} has no steps{here()}")
-        packing = packing_of(title, T, N, lengths, mask, xs.device)
+        packing = packing_of(title, T, N, lengths, mask, xs.device, self.batch_first)
         shown: Shown | None = [] if return_states else None
         rows, final = self.run(to_rows(xs, packing.places, packing.real), packing, state, shown)
         output = self._batch(rows, packing)
@@ -177,7 +174,7 @@ class Recurrent(OverTime):
         state = tuple([s if s.device == rows.device else s.to(rows.device) for s in state])
         if packing.order is not None:
             state = tuple([s[packing.order] for s in state])
-        xs = cell.inputs(rows) if hasattr(cell, "inputs") else rows
+        xs = inputs_of(cell, rows, packing, self.reverse)
         program = self._program(xs, state, packing, shown)
         if isinstance(program, str):
             output, final = self._unrolled(cell, xs, state, packing, shown)
@@ -197,7 +194,7 @@ class Recurrent(OverTime):
             found: rolling.Rolling | str = "the layer was made with rolled=False"
         elif shown is not None:
             found = "its states are returned"
-        elif not packing.sizes[0]:
+        elif not any(packing.sizes):
             found = "it has no steps"
         else:
             found = rolling.rolling(self.cell, xs, state, packing.real is not None)
@@ -219,7 +216,7 @@ class Recurrent(OverTime):
         self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None
     ) -> tuple[Any, tuple[Any, ...]]:
         """The loop step by step: outputs (R, ·), and the last state of each row."""
-        loop = _Loop(cell, state, packing.held, shown is not None)
+        loop = _Loop(cell, state, packing.held or [None], shown is not None)
         parts = np.split(xs, packing.cuts)  # T tensors (n_t, ...)
         for t, x in mg.steps(parts, reverse=self.reverse):
             if x.shape[0]:

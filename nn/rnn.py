@@ -3,6 +3,7 @@ Recurrent over the cells."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ import minigrad as mg
 from minigrad.scopes import here
 
 from .cells import GRUCell, LSTMCell, RNNCell
+from .cells.cell import NUMBERS
 from .dropout import check_probability
-from .modules import Parameter
+from .layers import check_features
+from .modules import Parameter, beside
 from .packing import Packing
 from .recurrent import OverTime, Recurrent, Shown
 from .stacking import Bidirectional, Stacked
@@ -44,6 +47,12 @@ class Layered(OverTime):
         self.bidirectional = bidirectional
         self.batch_first = batch_first
         self.dropout = check_probability(self._title(), dropout)
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"{self._title()}: dropout={dropout} is between layers, and num_layers=1 has nothing between; for the "
+                "outputs, use nn.Dropout",
+                stacklevel=3,
+            )
         layers: list[OverTime] = []
         width = input_size
         for _ in range(num_layers):
@@ -52,7 +61,7 @@ class Layered(OverTime):
             layers.append(Bidirectional(*one) if bidirectional else one[0])
             width = one[0].cell.sizes[0] * (1 + bidirectional)
         self.hidden_size: int = one[0].cell.hidden_size
-        self.layers = Stacked(layers, dropout=dropout)
+        self.layers = Stacked(layers)  # `run` gives it the dropout
 
     def __getattr__(self, name: str) -> Parameter:
         """A parameter by PyTorch's name: `lstm.weight_hh_l0`."""
@@ -93,14 +102,24 @@ class Layered(OverTime):
         self, xs: Any, state: Any = None, *, lengths: Any = None, mask: Any = None, return_states: bool = False
     ) -> Any:
         """See OverTime; also without a batch."""
-        xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
+        xs = beside(self, xs)
         if xs.ndim != 2:
             return super().forward(xs, state, lengths=lengths, mask=mask, return_states=return_states)
+        check_features(self, xs, self.input_size, "input_size")
         axis = 0 if self.batch_first else 1
         if lengths is not None or mask is not None:
             raise ValueError(f"{self._title()}: an input (T, D) without a batch takes no lengths and no mask{here()}")
         if state is not None:
-            state = tuple([s[:, None] for s in state]) if isinstance(state, tuple | list) else state[:, None]
+            pair = isinstance(state, tuple | list)
+            given = [beside(self, s, NUMBERS) for s in (state if pair else [state])]
+            cell, count = self._first_cell(), self.num_layers * (1 + self.bidirectional)
+            for s, size in zip(given, cell.sizes, strict=False):
+                if s.shape != (count, size):
+                    raise ValueError(
+                        f"{self._title()}: an input (T, D) without a batch needs a state (num_layers · directions, "
+                        f"size) = {(count, size)}, not {s.shape}{here()}"
+                    )
+            state = tuple([s[:, None] for s in given]) if pair else given[0][:, None]
         output, final, *shown = super().forward(np.expand_dims(xs, axis), state, return_states=return_states)
         final = tuple([s[:, 0] for s in final]) if isinstance(final, tuple) else final[:, 0]
         if shown:
@@ -119,12 +138,15 @@ class Layered(OverTime):
         rows, final = self.layers.run(rows, packing, self._parted(state, packing.N), shown)
         return rows, self._joined(final)
 
+    def _first_cell(self) -> Any:
+        first = self.layers[0]
+        return (first.forward_layer if self.bidirectional else first).cell
+
     def _parted(self, state: Any, N: int) -> Any:
         """One state for each layer and direction, from tensors (layers · directions, N, ·)."""
         if state is None:
             return None
-        first = self.layers[0]
-        cell = (first.forward_layer if self.bidirectional else first).cell
+        cell = self._first_cell()
         given = tuple(state) if isinstance(state, tuple | list) else (state,)
         if len(given) != len(cell.states):
             raise ValueError(
@@ -141,7 +163,7 @@ class Layered(OverTime):
                     + (f": {wrong[0]} (axis {axes.index(wrong[0])}) differs" if wrong else "")
                     + here()
                 )
-        each = list(zip(*[mg.unstack(s if isinstance(s, mg.Tensor) else mg.tensor(s)) for s in given], strict=True))
+        each = list(zip(*[mg.unstack(beside(self, s, NUMBERS)) for s in given], strict=True))
         return tuple(zip(each[::2], each[1::2], strict=True)) if self.bidirectional else tuple(each)
 
     def _joined(self, state: Any) -> Any:

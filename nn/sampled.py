@@ -19,7 +19,7 @@ from minigrad.scopes import here
 
 from .layers import check_features
 from .losses import Loss, array_beside, check_mask
-from .modules import Parameter
+from .modules import Parameter, beside
 
 Array = Any
 
@@ -42,8 +42,8 @@ def _checked(
 ) -> tuple[Any, Array, Array | None]:
     """Hidden vectors, targets and mask that fit each other and the vocabulary, harmless where they do not count."""
     title = type(module).__name__
-    check_features(module, hidden, module.in_features, "in_features")
-    h: Any = hidden if isinstance(hidden, mg.Tensor) else mg.tensor(hidden)
+    h: Any = beside(module, hidden)
+    check_features(module, h, module.in_features, "in_features")
     targets = array_beside(targets, h)
     if targets.shape != h.shape[:-1] or targets.dtype.kind not in "iu":
         raise ValueError(
@@ -183,6 +183,7 @@ class HierarchicalSoftmaxLoss(Loss):
 
     def log_prob(self, hidden: Any) -> Any:
         """log p of every word: (..., D) to (..., V)."""
+        hidden = beside(self, hidden)
         check_features(self, hidden, self.in_features, "in_features")
         scores = mg.linear(hidden, self.weight)  # (..., V − 1)
         turns = -mg.softplus(np.stack([-scores, scores], axis=-1))  # (..., V − 1, 2): log σ of sign +1 and −1

@@ -15,6 +15,7 @@ import minigrad as mg
 from minigrad import backend
 
 from .checkpoints import load_checkpoint, save_checkpoint
+from .checks import count, entries
 from .files import StrPath
 from .history import History
 from .modules import Module
@@ -276,10 +277,23 @@ class Trainer:
         return {"of": self._names(), "history": list(self.history), "reached": vars(self.reached)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave. Raises ValueError or TypeError, which name the entry, for another state;
+        nothing has been changed then."""
+        entries("Trainer.load_state_dict: the state", state, ("of", "history", "reached"))
         if state["of"] != (own := self._names()):
-            raise ValueError(f"it was saved with {', '.join(state['of'])}; this Trainer has {', '.join(own)}")
-        self.reached, self.history = Progress(**state["reached"]), History(state["history"])
+            of = state["of"] if isinstance(state["of"], list | tuple) else [state["of"]]
+            raise ValueError(f"it was saved with {', '.join(map(str, of))}; this Trainer has {', '.join(own)}")
+        history = state["history"]
+        if not isinstance(history, list | tuple) or not all(isinstance(record, Mapping) for record in history):
+            raise ValueError(f"Trainer.load_state_dict: history must be a list of records, not {history!r:.80}")
+        for record in history:
+            for name in ("epoch", "step"):
+                count(f"Trainer.load_state_dict: {name} of a record of the history", record.get(name))
+        reached = Progress.of(state["reached"])
+        weights = {name: w.shape for name, w in self.model.state_dict().items()}
+        if reached.best_weights is not None and weights != {n: np.shape(w) for n, w in reached.best_weights.items()}:
+            raise ValueError("Trainer.load_state_dict: reached: best_weights are not those of this model")
+        self.reached, self.history = reached, History(history)
         self._displaced = self.reached.random is not None
 
     # ---- looking at it -------------------------------------------------------------------------------------------

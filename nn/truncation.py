@@ -12,7 +12,10 @@ import minigrad as mg
 from minigrad import backend, trees
 from minigrad.scopes import here
 
+from . import checks
 from .dropout import undropped
+from .modules import Module, beside
+from .stacking import Bidirectional
 
 
 def detach(state: Any) -> Any:
@@ -33,7 +36,8 @@ class TBPTT:
     ...     output = tbptt(layer, xs)                        # (4, 2, 5)
     ...     output.sum().backward()
 
-    The state is carried here, detached, so the memory does not grow with the stream. Where k2 > k1, the windows before
+    A layer that reads backwards would begin each window with a state of the windows before it, and is refused. The
+    state is carried here, detached, so the memory does not grow with the stream. Where k2 > k1, the windows before
     the present one are kept, too (inputs only), and run again, with the weights as they are now, from the state in
     which they began; their outputs are not given out.
     """
@@ -56,8 +60,9 @@ class TBPTT:
         reset       (N,) booleans: rows where a new sequence begins here, whose state starts anew
         batch_axis  where the rows are in the state's tensors; asked of the layer, or 0
         """
-        xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
         inner = undropped(layer)
+        xs = beside(inner, xs)
+        _refuse_backward(inner)
         time = 1 if getattr(inner, "batch_first", False) else 0
         if xs.shape[time] > self.k1:
             raise ValueError(
@@ -83,10 +88,30 @@ class TBPTT:
         return {"state": self.state, "past": list(self._past)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave. Raises ValueError or TypeError, and changes nothing, for another state."""
+        title = "TBPTT.load_state_dict"
+        checks.entries(title, state, ("state", "past"))
+        past = state["past"]
+        if not isinstance(past, list | tuple) or not all(isinstance(w, list | tuple) and len(w) == 3 for w in past):
+            raise ValueError(f"{title}: past must be a list of windows, (state, input, reset) each, not {past!r:.80}")
+        if len(past) > (self._past.maxlen or 0):
+            raise ValueError(
+                f"{title}: past has {len(past)} windows, and k1={self.k1}, k2={self.k2} keep {self._past.maxlen}"
+            )
         self.state = state["state"]
         self._past.clear()
-        self._past.extend(tuple(window) for window in state["past"])  # type: ignore[misc]
+        self._past.extend(tuple(window) for window in past)  # type: ignore[misc]
+
+
+def _refuse_backward(layer: Any) -> None:
+    """Raise ValueError if a layer, or one inside of it, reads from the end of a stream."""
+    for name, module in layer.named_modules() if isinstance(layer, Module) else ():
+        if isinstance(module, Bidirectional) or getattr(module, "reverse", False) is True:
+            title, inside = type(layer).__name__, f" ({type(module).__name__} {name})" * bool(name)
+            raise ValueError(
+                f"TBPTT: {title}{inside} reads backwards, and the end of a stream is not known; a bidirectional or "
+                "reversed layer needs the whole sequence at once"
+            )
 
 
 def _renewed(layer: Any, state: Any, reset: Any, axis: int) -> Any:

@@ -102,15 +102,16 @@ class _Search:
         M = ids.shape[1]
         totals = np.where(live[:, :, None], self.totals[:, :, None] + log_ps.reshape(n, K, M), -np.inf)
 
-        ranked = np.argsort(-totals.reshape(n, -1), axis=-1, kind="stable")[:, : 2 * B]  # enough, if B of them end
-        totals, ids, log_ps = (np.take_along_axis(x.reshape(n, -1), ranked, -1) for x in (totals, ids, log_ps))
+        flat = (n, math.prod(totals.shape[1:]))
+        ranked = np.argsort(-totals.reshape(flat), axis=-1, kind="stable")[:, : 2 * B]  # enough, if B of them end
+        totals, ids, log_ps = (np.take_along_axis(x.reshape(flat), ranked, -1) for x in (totals, ids, log_ps))
         parents = ranked // M
         is_end = ids == (-1 if self.limits.eos is None else self.limits.eos)
         ends = self._finish(np.where(is_end, totals, -np.inf)[:, :B], parents[:, :B], log_ps[:, :B], covered)
 
         rest = np.argsort(is_end, axis=-1, kind="stable")[:, :B]
         totals = np.take_along_axis(np.where(is_end, -np.inf, totals), rest, -1)
-        W = max(int((totals > -np.inf).sum(axis=-1).max()), 1)
+        W = int((totals > -np.inf).sum(axis=-1).max(initial=1))
         totals, rest = totals[:, :W], rest[:, :W]
         parents, ids, log_ps = (np.take_along_axis(x, rest, -1) for x in (parents, ids, log_ps))  # (n, W)
         log_ps = np.where(totals > -np.inf, log_ps, -np.inf)

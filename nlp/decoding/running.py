@@ -28,8 +28,6 @@ class Running:
         self.title, self.model, self.limits = title, model, limits
         ids = checked_ids(f"{title}: start", start.ids, np.iinfo(np.int64).max, ndim=1)
         N = len(ids)
-        if not N:
-            raise ValueError(f"{title}: there is no source; start.ids has the shape (0,)")
         _check_rows(f"{title}: start.state", start.state, N)
         _check_rows(f"{title}: start.memory", start.memory, N)
         rows = np.repeat(np.arange(N), each)
@@ -62,7 +60,7 @@ class Running:
         weights = backend.to_numpy(_array(attention))
         if weights.ndim != 2 or len(weights) != rows:
             raise ValueError(f"{self.title}: the model's step gives attention {weights.shape}; expected ({rows}, S)")
-        return log_p, weights.reshape(len(self.sources), self.width, -1)
+        return log_p, weights.reshape(len(self.sources), self.width, weights.shape[1])
 
     def check(self, values: Array, live: Array) -> None:
         """Raise FloatingPointError if what is known of log_p (R, ·) has a NaN in a row that is live, (n, width)."""

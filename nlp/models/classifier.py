@@ -37,7 +37,8 @@ class SequenceClassifier(Model):
     mlp             widths of hidden layers (ReLU) between the pooling and the classes
     dropout         of embeddings, between layers, and before each map of the MLP
 
-    Words are a batch: a `Padded` (T, N) with lengths, or ids alone if all sequences are T long.
+    Words are a batch: a `Padded` (T, N) with lengths, or ids alone if all sequences are T long. An empty sequence is
+    pooled to zeros.
 
     >>> import nlp
     >>> model = nlp.SequenceClassifier(20, 2, embedding_size=8, hidden_size=8, mlp=[8])
@@ -83,9 +84,16 @@ class SequenceClassifier(Model):
         real = real_steps(lengths, ids.shape[0], outputs)  # (T, N)
         if self.pooling == "mean":  # steps that are not real are zeros
             count = ids.shape[0] if real is None else np.sum(real, axis=0)[:, None].astype(outputs.dtype)
-            return np.sum(outputs, axis=0) / count
+            return np.sum(outputs, axis=0) / np.maximum(count, 1)
+        if not ids.shape[0]:
+            return np.sum(outputs, axis=0)
+        if real is None:
+            return np.max(outputs, axis=0)
         lowest = float(np.finfo(outputs.dtype).min)
-        return np.max(outputs if real is None else np.where(np.expand_dims(real, -1), outputs, lowest), axis=0)
+        highest = np.max(np.where(np.expand_dims(real, -1), outputs, lowest), axis=0)
+        return np.where(
+            real[:1].T, highest, 0.0
+        )  # zeros of a sequence without steps, as of the last state and the mean
 
     def forward(self, words: Any) -> Any:
         """Logits (N, C)."""

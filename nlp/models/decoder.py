@@ -9,6 +9,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from nn.attention import Prepared
+from nn.cells.cell import inputs_of
 
 from ..decoding.protocol import Step
 from .layers import Cell, make_cell
@@ -118,7 +119,7 @@ class Decoder(nn.Module):
         for k, (cell, before) in enumerate(zip(self.cells, state.cells, strict=True)):
             with mg.scope(f"cells[{k}]"):
                 s = self.dropout(s) if k else s
-                after = cell.step(cell.inputs(s) if hasattr(cell, "inputs") else s, before)[: len(before)]
+                after = cell.step(inputs_of(cell, s), before)[: len(before)]
                 s = cell.output(after[0]) if hasattr(cell, "output") else after[0]
             states.append(tuple(after))
         if self.attends == "after":

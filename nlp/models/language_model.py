@@ -115,11 +115,11 @@ class LanguageModel(Model):
         return self.criterion.of_linear(self.out, h, targets, mask)
 
     def log_probability(self, words: Any) -> Any:
-        """log p(w_2 … w_T | w_1) of each sequence, (N,), of two tokens or more.
+        """log p(w_2 … w_T | w_1) of each sequence, (N,); 0 for one of fewer than two tokens.
 
         words  a `Padded` (T, N), or ids alone if all sequences are T long
         """
-        ids, lengths = self.batch_of(words, least=2)
+        ids, lengths = self.batch_of(words)
         h, _ = self.encode(ids[:-1])
         real = real_steps(lengths, ids.shape[0], h)
         criterion = nn.CrossEntropyLoss(reduction="none")
@@ -134,7 +134,7 @@ class LanguageModel(Model):
         """
         if not isinstance(prompts, tuple) and np.ndim(prompts) == 1:
             prompts = np.asarray(prompts)[None]  # (1, N)
-        ids, lengths = self.batch_of(prompts, "prompts")
+        ids, lengths = self.batch_of(prompts, "prompts", least=1)
         T, N = ids.shape
         state = undropped(self.layers).initial_state(N)
         real = real_steps(lengths, T, self.embedding.weight)

@@ -108,19 +108,19 @@ class Model(nn.Module):
     def checked(self, ids: Any, like: Any, what: str = "ids", ndim: int = 2) -> Array:
         """Ids as an array of integers beside the weights; errors that say what they should be.
 
-        Raises TypeError for what is no integers, ValueError for another number of axes, or for no ids at all.
+        Raises TypeError for what is no integers, ValueError for another number of axes.
         """
         array = backend.transfer(array_beside(ids, like), like.device)
-        if array.dtype.kind not in "iu" and array.size:
+        if not array.size:  # an empty list has no numbers that tell a dtype
+            array = array.astype(np.intp)
+        if array.dtype.kind not in "iu":
             raise TypeError(f"{self._name}: {what} must be integers, not {array.dtype}{here()}")
         if array.ndim != ndim:
             axes = "(T, N)" if ndim == 2 else "(N,)" if ndim == 1 else f"of {ndim} axes"
             raise ValueError(f"{self._name}: {what} must be {axes}, not {array.shape}{here()}")
-        if not array.size:
-            raise ValueError(f"{self._name}: {what} are empty: {array.shape}{here()}")
         return array
 
-    def batch_of(self, words: Any, what: str = "ids", least: int = 1) -> tuple[Array, Array | None]:
+    def batch_of(self, words: Any, what: str = "ids", least: int = 0) -> tuple[Array, Array | None]:
         """The ids (T, N) of a batch beside the weights, and its lengths (N,) on the CPU; None if all are T.
 
         words  a `Padded`, or another pair (ids, lengths); or ids alone
@@ -133,7 +133,7 @@ class Model(nn.Module):
         T, N = ids.shape
         if lengths is not None:
             lengths = checked_lengths(f"{self._name}: {what}", lengths, T, N)
-        shortest = T if lengths is None else int(lengths.min())
+        shortest = T if lengths is None else int(lengths.min(initial=T))
         if shortest < least:
             which = 0 if lengths is None else int(lengths.argmin())
             raise ValueError(

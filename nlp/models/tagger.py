@@ -44,14 +44,13 @@ def spell(sentences: Sequence[Sequence[str]], characters: Vocabulary) -> Spelled
     >>> ids.tolist(), lengths.tolist(), places.tolist()
     ([[0, 2], [1, 0]], [2, 1], [[0, 1], [1, 0]])
 
-    Raises ValueError for a word without characters, KeyError for an unknown one if the vocabulary has no `unk`.
+    A word without characters has none to be read, and sentences without words have none to be spelled. Raises KeyError
+    for an unknown character if the vocabulary has no `unk`.
     """
     number = {word: n for n, word in enumerate(dict.fromkeys(word for words in sentences for word in words))}
-    if "" in number or not number:
-        raise ValueError("spell: a word without characters" if number else "spell: there are no words")
-    ids, lengths = pad([characters.encode(list(word)) for word in number])
-    places, _ = pad([[number[word] for word in words] for words in sentences])
-    return Spelled(ids, lengths, places)
+    ids, lengths = pad([characters.encode(list(word)) for word in number] or [[]])  # one word at least, for `places`
+    places = pad([[number[word] for word in words] for words in sentences] or [[]]).values
+    return Spelled(ids, lengths, places[:, : len(sentences)])
 
 
 class SequenceTagger(Model):

@@ -5,8 +5,10 @@ A cell is one step of a recurrent network. Anything with these methods is one:
     initial_state(batch)   the state before the first step: a tuple of tensors (N, ...)
     step(x_t, state)       the state after a step: a tuple of as many tensors. What it returns beyond them (gates, say)
                            is not carried on, but shown where a layer is asked for `return_states=True`
-    inputs(xs)             optional: what a step needs of its input, computed for the rows (R, D) of all steps at once;
-                           `step` then receives its slice of that
+    inputs(xs)             optional: what a step needs of its input, computed for all steps at once, (T, N, D) to
+                           (T, N, ...); `step` then receives its slice of that. It may look along time: it gets the
+                           real steps of sequences alone, in the order in which they are read. Under `@each_row` it says
+                           that it maps each row by itself, (..., D) to (..., anything), and gets rows (R, D) instead
     output(h)              optional: what a layer gives out, from the first tensor of the state, for the rows of all
                            steps at once; without it, a layer gives out that tensor itself
     states, gates          optional: names of the state's tensors and of what is shown (or `step` returns a named tuple)
@@ -14,20 +16,66 @@ A cell is one step of a recurrent network. Anything with these methods is one:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 import minigrad as mg
+from minigrad import backend
 from minigrad.scopes import here
 
 from .. import init
 from ..dropout import check_probability, dropout_mask
 from ..layers import check_features
-from ..modules import Module, Parameter
+from ..modules import Module, Parameter, beside
+from ..packing import Packing
 
 State = tuple[mg.Tensor, ...]
+NUMBERS = "fiub"  # the kinds of numbers that a state may be given as
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def each_row(inputs: F) -> F:
+    """Say of a cell's `inputs` that it maps each row by itself, so that a batch of unequal lengths is one product."""
+    inputs.each_row = True  # type: ignore[attr-defined]
+    return inputs
+
+
+def inputs_of(cell: Any, rows: Any, packing: Packing | None = None, reverse: bool = False) -> Any:
+    """The inputs of a cell's steps, (R, ...), from the rows (R, D) of a batch or of a single step.
+
+    Sequences of the same number of real steps are mapped together, each as it is alone; `reverse`: from its end.
+    """
+    if not hasattr(cell, "inputs"):
+        return rows
+    if getattr(cell.inputs, "each_row", False):
+        return cell.inputs(rows)
+    order = slice(None, None, -1 if reverse else 1)
+    groups = None if packing is None else packing.groups()
+    if groups is None:
+        batch = rows.reshape((packing.T, packing.N, *rows.shape[1:])) if packing is not None else rows[None]
+        mapped = _mapped(cell, batch[order])[order]
+        return mapped.reshape((rows.shape[0], *mapped.shape[2:]))
+    if not groups:  # no step is real
+        return _mapped(cell, np.zeros_like(rows, shape=(1, 1, *rows.shape[1:])))[0, :0]
+    parts = [_mapped(cell, rows[backend.transfer(group[order], rows.device)])[order] for group in groups]
+    places = np.full(rows.shape[0], sum(group.size for group in groups))
+    places[np.concatenate([group.reshape(-1) for group in groups])] = np.arange(places[0] if places.size else 0)
+    flat = [part.reshape((-1, *part.shape[2:])) for part in parts]
+    padding = np.zeros_like(flat[0].data, shape=(1, *flat[0].shape[1:]))  # for rows that are not real
+    return np.concatenate([*flat, padding])[backend.transfer(places, rows.device)]
+
+
+def _mapped(cell: Any, xs: Any) -> Any:
+    """cell.inputs(xs); ValueError unless it keeps steps and sequences."""
+    mapped = cell.inputs(xs)
+    if tuple(np.shape(mapped))[:2] != xs.shape[:2]:
+        raise ValueError(
+            f"{type(cell).__name__}.inputs must turn (T, N, D) into (T, N, ...), it turned {xs.shape} into "
+            f"{tuple(np.shape(mapped))}{here()}"
+        )
+    return mapped
 
 
 class Cell(Module):
@@ -100,6 +148,7 @@ class Cell(Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update()")
 
+    @each_row
     def inputs(self, xs: Any) -> Any:
         """What a step needs of its input, (..., D) to (..., anything), for all steps at once."""
         return xs
@@ -124,16 +173,24 @@ class Cell(Module):
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """The next state from an input (N, D) or (D,) and a state."""
-        x = x if isinstance(x, mg.Tensor) else mg.tensor(x)
+        x = beside(self, x)
         if x.ndim not in (1, 2):
             raise ValueError(f"{type(self).__name__}: expected an input (N, D) or (D,), got {x.shape}{here()}")
         check_features(self, x, self.input_size, "input_size")
         one = x.ndim == 1
         given = () if state is None else state if isinstance(state, tuple | list) else (state,)
+        given = [beside(self, s, NUMBERS) for s in given]
+        if one:
+            for name, s, size in zip(self.states, given, self.sizes, strict=False):
+                if s.shape not in ((size,), (1, size)):
+                    raise ValueError(
+                        f"{type(self).__name__}: state {name!r} has shape {s.shape}, expected {(size,)} beside the "
+                        f"input {x.shape}{here()}"
+                    )
         rows = [s[None] if one and s.ndim == 1 else s for s in given]
         batch = 1 if one else x.shape[0]
         before = complete(self, rows, batch, type(self).__name__)
-        after = self.step(self.inputs(x[None] if one else x), before)[: len(before)]
+        after = self.step(inputs_of(self, x[None] if one else x), before)[: len(before)]
         after = tuple([s[0] for s in after]) if one else after
         return after[0] if len(after) == 1 else after
 
@@ -166,7 +223,7 @@ def complete(cell: Any, given: Sequence[Any], batch: int, title: str) -> State:
             axis = next((a for a, (m, n) in enumerate(zip(shape, wanted, strict=False)) if m != n), None)
             which = "" if axis is None or len(shape) != len(wanted) else f": axis {axis} differs"
             raise ValueError(f"{title}: state {name!r} has shape {shape}, expected {wanted}{which}{here()}")
-    return (*[s if isinstance(s, mg.Tensor) else mg.tensor(s) for s in given], *initial[len(given) :])
+    return (*[beside(cell, s, NUMBERS) for s in given], *initial[len(given) :])
 
 
 def recurrent_parameters(

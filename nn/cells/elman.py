@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.primitives import Primitive
 
-from .cell import Cell, State, recurrent_parameters, uniform
+from .cell import Cell, State, each_row, recurrent_parameters, uniform
 
 Function = Callable[..., Any]
 NONLINEARITIES: dict[str, Function] = {"tanh": np.tanh, "relu": mg.relu}
@@ -69,6 +69,7 @@ class RNNCell(Cell):
         """Whether a step is a function of its arguments and the weights; of a user's nonlinearity nobody knows."""
         return isinstance(self.nonlinearity, str | np.ufunc | Primitive)
 
+    @each_row
     def inputs(self, xs: Any) -> mg.Tensor:
         """W_ih x + b_ih + b_hh."""
         bias = None if self.bias_ih is None else self.bias_ih + self.bias_hh

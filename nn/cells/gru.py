@@ -9,7 +9,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .cell import Cell, State, recurrent_parameters
+from .cell import Cell, State, each_row, recurrent_parameters
 
 
 @mg.fuse
@@ -72,6 +72,7 @@ class GRUCell(Cell):
         self.bias_hh: Any
         recurrent_parameters(self, 3, hidden_size, hidden_size, bias, device, dtype)
 
+    @each_row
     def inputs(self, xs: Any) -> Any:
         """W_ih x + b_ih, (..., D) to (..., 3H); without the reset between, also b_hh."""
         bias = self.bias_ih

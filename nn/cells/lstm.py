@@ -15,7 +15,7 @@ import numpy as np
 import minigrad as mg
 
 from ..layers import LayerNorm
-from .cell import Cell, State, recurrent_parameters, uniform
+from .cell import Cell, State, each_row, recurrent_parameters, uniform
 
 
 @mg.fuse
@@ -105,6 +105,7 @@ class LSTMCell(Cell):
         """The width of c, and of h without a projection."""
         return self.sizes[1]
 
+    @each_row
     def inputs(self, xs: Any) -> Any:
         """W_ih x + b_ih + b_hh, (..., D) to (..., 4H)."""
         bias = None if self.bias_ih is None else self.bias_ih + self.bias_hh

@@ -13,7 +13,7 @@ from minigrad.primitives import Primitive
 
 from ..containers import ModuleList
 from ..layers import Linear
-from .cell import Cell, State
+from .cell import Cell, State, each_row
 from .elman import NONLINEARITIES, activated_sum
 
 
@@ -57,6 +57,7 @@ class DeepTransitionCell(Cell):
         """See `RNNCell.rolled`."""
         return isinstance(self.nonlinearity, str | np.ufunc | Primitive)
 
+    @each_row
     def inputs(self, xs: Any) -> Any:
         """u for all steps."""
         return self._deep(self.input_map, xs)

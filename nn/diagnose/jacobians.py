@@ -10,9 +10,11 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 
-from ..cells.cell import complete
+from ..cells.cell import complete, inputs_of
 from ..dropout import undropped
 from ..files import StrPath
+from ..modules import beside
+from ..packing import Packing
 from ..recurrent import OverTime, Recurrent
 from .result import BLUE, GREY, RED, Array, Result, drawing, positive, whole_steps
 
@@ -117,12 +119,12 @@ def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, dis
     """
     cell, runner = _cell_of(layer)
     with mg.no_grad():
-        x = _one_sequence(xs, row, getattr(undropped(layer), "batch_first", False))
+        x = _one_sequence(beside(layer, xs), row, getattr(undropped(layer), "batch_first", False))
         T = x.shape[0]
         if not 0 <= discard < T:
             raise ValueError(f"state_jacobians: discard must be from 0 to below T = {T}, not {discard!r}")
         start = _start(layer, cell, runner, state, row)
-        maps = cell.inputs(x) if hasattr(cell, "inputs") else x
+        maps = inputs_of(cell, x, Packing(T, 1), getattr(runner, "reverse", False))
         parts = mg.unstack(maps[:, None])  # T tensors (1, ...)
         step = _Step(cell, start)
         s = step.flat(start)
@@ -213,7 +215,7 @@ def _cell_of(layer: Any) -> tuple[Any, Recurrent | None]:
 
 def _one_sequence(xs: Any, row: int, batch_first: bool) -> Any:
     """(T, D)."""
-    xs = xs.detach() if isinstance(xs, mg.Tensor) else mg.tensor(xs)
+    xs = xs.detach()
     if xs.ndim == 3:
         batch = 0 if batch_first else 1
         if not -xs.shape[batch] <= row < xs.shape[batch]:
@@ -231,7 +233,7 @@ def _start(layer: Any, cell: Any, runner: Recurrent | None, state: Any, row: int
     axis = getattr(undropped(layer), "batch_axis", 0)
     given = []
     for s in state if isinstance(state, tuple | list) else (state,):
-        s = s.detach() if isinstance(s, mg.Tensor) else mg.tensor(s)
+        s = beside(layer, s).detach()
         if axis == 1:  # (1, N, ·) of a layer as PyTorch has it, or (1, ·) without a batch
             s = s[0]
         given.append(s[None] if s.ndim == 1 else s[row % s.shape[0] :][:1])

@@ -14,7 +14,7 @@ from minigrad.backward import key_of, seed
 
 from ..dropout import undropped
 from ..files import StrPath
-from ..modules import Module
+from ..modules import Module, beside
 from ..packing import checked_lengths
 from ..truncation import detach
 from .result import BLUE, GREY, RED, Array, Result, drawing
@@ -98,7 +98,7 @@ def truncation_report(
     Raises ValueError for a k that is not from 1 to T, where the layer gives other outputs in windows than at once (a
     backward direction, or dropout: call `layer.eval()`), or where the loss depends on none of the parameters.
     """
-    xs = xs if isinstance(xs, mg.Tensor) else mg.tensor(xs)
+    xs = beside(layer, xs)
     time = 1 if getattr(undropped(layer), "batch_first", False) else 0
     if xs.ndim < 2:
         raise ValueError(f"truncation_report: expected an input (T, N, D), got shape {xs.shape}")

@@ -19,6 +19,7 @@ from minigrad import backend, replay, tape
 from ..clipping import (
     Gradient,
     Limits,
+    as_gradients,
     clip_factor,
     gradients_of,
     like,
@@ -30,6 +31,7 @@ from ..clipping import (
     refuse_zeros_outside,
     total_norm,
     value_limits,
+    widened,
 )  # fmt: skip
 from .state import plain, restore, saved
 
@@ -65,6 +67,7 @@ class Optimizer:
     state         for each parameter's name (its position, where it has none) its numbers and Tensors
     grad_norm     the last step's norm of all gradients before clipping, a Tensor on the device, if `clip_norm` is given
     skipped       how many steps were left out for NaN or Inf
+    stepped       whether there was a step at all, for schedules, which come after it
 
     Neither `.grad` nor any array of a gradient is changed by a step. Raises TypeError or ValueError for parameters and
     options that make no sense.
@@ -78,8 +81,9 @@ class Optimizer:
         self.state: dict[str, dict[str, Any]] = {}
         self.grad_norm: mg.Tensor | None = None
         self.skipped = 0
+        self.stepped = False
         self._set_clipping(**clipping)
-        if not isinstance(params, dict | mg.Tensor | str) and hasattr(params, "__iter__"):
+        if not isinstance(params, dict | set | frozenset | mg.Tensor | str) and hasattr(params, "__iter__"):
             params = list(params)
             if not params:
                 raise ValueError(f"{self._title}: got no parameters")
@@ -155,6 +159,8 @@ class Optimizer:
         options = {name: plain(value) for name, value in options.items()}
         taken = {parameter: name for name, parameter in self.named_parameters()}
         names = set(taken.values())
+        if isinstance(param_group["params"], set | frozenset):
+            raise TypeError(f"{title}: a set of parameters has no order, by which state is kept; pass a list")
         tensors = named(title, param_group["params"], start=len(taken))
         for name, tensor in tensors:
             if not tensor.is_leaf or tensor.dtype.kind != "f":
@@ -187,6 +193,7 @@ class Optimizer:
         Raises ValueError for gradients of a wrong shape and for row-sparse ones that cannot be used, FloatingPointError
         for NaN and Inf under `nonfinite="raise"`; nothing has changed then.
         """
+        self.stepped = True
         loss = None
         if closure is not None:
             with mg.enable_grad():
@@ -197,9 +204,10 @@ class Optimizer:
             everything = [gradient for _, gradients in found for gradient in gradients]
             factor = None
             if self.clip_norm is not None:
-                replay.assigned(self, "grad_norm", total_norm([g.values for g in everything], self.norm_type))
-                assert self.grad_norm is not None
-                factor = clip_factor(self.grad_norm, self.clip_norm)
+                arrays = [g.values for g in everything]
+                norm = total_norm(arrays, self.norm_type)
+                replay.assigned(self, "grad_norm", as_gradients(norm, arrays))
+                factor = clip_factor(norm, self.clip_norm)
             if self.nonfinite != "pass":
                 replay.only_outside(f'{self._title} with nonfinite="{self.nonfinite}" looks at the gradients')
             if self.nonfinite != "pass" and (problems := nonfinite(everything)):
@@ -245,6 +253,7 @@ class Optimizer:
 
         def direction(g: Array) -> Array:
             """The clipped gradient, or its opposite to go uphill."""
+            g = widened(g)
             if scale is not None:
                 g = g * scale
             if self.clip_value is not None:
@@ -255,10 +264,13 @@ class Optimizer:
         state, t = self._state_of(gradient, options)  # t: the number of this step
         tape.WRITES.mark(weight)
         if rows is None:
-            for w, g, *slots in _blocks([weight, gradient.values, *state.values()]):
+            for part, g, *slots in _blocks([weight, gradient.values, *state.values()]):
+                w = widened(part)  # itself, but for float16, in which small numbers would vanish
                 self.update(w, direction(g), dict(zip(state, slots, strict=True)), t, **options)
+                if w is not part:
+                    part[...] = w
         else:
-            w, s = weight[rows], {name: array[rows] for name, array in state.items()}  # copies
+            w, s = widened(weight[rows]), {name: array[rows] for name, array in state.items()}  # copies
             self.update_rows(w, direction(gradient.values), s, t, **options)
             weight[rows] = w
             for name, array in state.items():
@@ -272,12 +284,13 @@ class Optimizer:
         if not slots:
             return {}, 1
         entry = self.state.setdefault(gradient.name, {"step": 0})
+        wide = np.result_type(weight.dtype, np.float32)
         for name, start in slots.items():
             if name not in entry:
-                entry[name] = mg.Tensor(np.full_like(weight, start))
+                entry[name] = mg.Tensor(np.full_like(weight, start, dtype=wide))
             slot = entry[name]  # follows its parameter, which may have moved
             replay.borrow(slot)
-            slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(weight.dtype, copy=False)
+            slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(wide, copy=False)
         t = replay.live(lambda: entry["step"] + 1, "the number of steps", of=entry)
         return {name: entry[name].data for name in slots}, t
 

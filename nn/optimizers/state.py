@@ -10,6 +10,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 
+from .. import checks
+
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
@@ -46,21 +48,29 @@ def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
         for name, parameter in optimizer.named_parameters()
         if name in entries
     }
-    optimizer.skipped = int(state.get("skipped", 0))
+    optimizer.skipped = checks.count("skipped", state.get("skipped", 0))
+    optimizer.stepped = optimizer.stepped or bool(optimizer.state)
 
 
 def _disagreements(optimizer: Optimizer, state: Mapping[str, Any]) -> Iterator[str]:
     """Everything in which a saved state does not fit an optimizer."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{type(optimizer).__name__}.load_state_dict: expected a dict, not a {type(state).__name__}")
     groups, entries = state.get("param_groups"), state.get("state")
     if not isinstance(groups, list | tuple) or not isinstance(entries, Mapping):
         yield 'expected a dict with a dict "state" and a list "param_groups"'
         return
+    yield from _unexpected("entries", ("state", "param_groups", "skipped"), state)
+    yield from _wrong_count("skipped", state.get("skipped", 0))
     if len(groups) != len(optimizer.param_groups):
         yield f"expected {len(optimizer.param_groups)} groups, got {len(groups)}"
         return
     for k, (group, given) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
+        if not isinstance(given, Mapping) or not isinstance(given.get("param_names"), list | tuple):
+            yield f'group {k} must be a dict with a list "param_names"'
+            continue
         options = {key: value for key, value in given.items() if key not in ("param_names", "initial_lr")}
-        yield from _differences(f"parameters in group {k}", group["param_names"], given.get("param_names", ()))
+        yield from _differences(f"parameters in group {k}", group["param_names"], given["param_names"])
         wrong = [*_differences(f"options in group {k}", optimizer.defaults, options)]
         if not wrong:
             try:
@@ -71,20 +81,39 @@ def _disagreements(optimizer: Optimizer, state: Mapping[str, Any]) -> Iterator[s
         yield from wrong
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             if name in entries:
-                slots = () if wrong else optimizer.slots(options)
-                yield from _wrong_entry(name, parameter, entries[name], slots)
+                if not isinstance(entries[name], Mapping):
+                    yield f"the state of {name} must be a dict, not a {type(entries[name]).__name__}"
+                elif not wrong:
+                    with_all = {key: True for key in ("momentum", "amsgrad", "centered") if key in options}
+                    known = [*optimizer.slots(options), *optimizer.slots(options | with_all)]
+                    yield from _wrong_entry(name, parameter, entries[name], optimizer.slots(options), known)
     yield from _unexpected("state of", [name for name, _ in optimizer.named_parameters()], entries)
 
 
-def _wrong_entry(name: str, parameter: mg.Tensor, entry: Mapping[str, Any], slots: Collection[str]) -> Iterator[str]:
-    """What is wrong with the state of one parameter."""
+def _wrong_count(what: str, value: Any) -> Iterator[str]:
+    try:
+        checks.count(what, value)
+    except ValueError as error:
+        yield str(error)
+
+
+def _wrong_entry(
+    name: str, parameter: mg.Tensor, entry: Mapping[str, Any], slots: Collection[str], known: Collection[str]
+) -> Iterator[str]:  # fmt: skip
+    """Problems with the state of one parameter: it needs the `slots`, and may have all that are known."""
     missing = [key for key in ("step", *slots) if key not in entry]
     if missing:
         yield f"the state of {name} has no {', '.join(missing)}"
+    yield from _unexpected(f"state of {name}", ("step", *known), entry)
     for key, value in entry.items():
         expected = () if key == "step" else parameter.shape
+        array = value.data if isinstance(value, mg.Tensor) else value
         if np.shape(value) != expected:
             yield f"{key} of {name} is {np.shape(value)}, expected {expected}"
+        elif key == "step":
+            yield from _wrong_count(f"step of {name}", value)
+        elif (array if backend.is_array(array) else np.asarray(array)).dtype.kind not in "fiu":
+            yield f"{key} of {name} must be real numbers, not {value!r:.80}"
 
 
 def _differences(what: str, own: Collection[str], given: Collection[str]) -> Iterator[str]:
@@ -100,11 +129,12 @@ def _unexpected(what: str, own: Collection[str], given: Collection[str]) -> Iter
 
 
 def _copied(key: str, value: Any, parameter: mg.Tensor) -> Any:
-    """The number of steps, or an array as a Tensor beside its parameter and of its dtype."""
+    """The number of steps, or an array as a Tensor beside its parameter, of its dtype or, for float16, of float32."""
     if key == "step":
-        return int(value)
+        return checks.count(key, value)
     array = value.data if isinstance(value, mg.Tensor) else value
-    return mg.Tensor(backend.transfer(array, parameter.device).astype(parameter.dtype))
+    array = array if backend.is_array(array) else np.asarray(array)
+    return mg.Tensor(backend.transfer(array, parameter.device).astype(np.result_type(parameter.dtype, np.float32)))
 
 
 def plain(value: Any) -> Any:

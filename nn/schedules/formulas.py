@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ..optimizers import Optimizer
 from .schedule import Formula
@@ -143,6 +144,12 @@ class OneCycleLR(Formula):
             for group, high in zip(optimizer.param_groups, self.max_lrs, strict=True):
                 group["initial_lr"] = high / div_factor
         self.start(last_epoch)
+
+    def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+        state = super()._checked_state(state_dict)
+        if (t := state["last_epoch"]) > self.total_steps:
+            raise ValueError(f"OneCycleLR.load_state_dict: last_epoch is {t}, in a cycle of {self.total_steps} steps")
+        return state
 
     def lr(self, t: int) -> list[float]:
         return [

@@ -86,6 +86,7 @@ class WarmupLR(LRScheduler):
     >>> rates = []
     >>> for _ in range(6):
     ...     rates += schedule.get_last_lr()
+    ...     optimizer.step()
     ...     schedule.step()
     >>> rates
     [0.25, 0.5, 0.75, 1.0, 0.5, 0.25]
@@ -111,6 +112,7 @@ class WarmupLR(LRScheduler):
         """Go on by one step. Metrics are for the schedule `after`, if it wants them."""
         if self.wants_metric:
             replay.only_outside(f"{self._title} looks at a metric")
+        self._warn_if_early()
         replay.done(functools.partial(self._advance, *metrics), *self.optimizer.param_groups)
 
     def _advance(self, *metrics: Any) -> None:
@@ -125,6 +127,8 @@ class WarmupLR(LRScheduler):
         return super().state_dict() | after
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"WarmupLR.load_state_dict: expected a mapping, not a {type(state_dict).__name__}")
         if ("after" in state_dict) != (self.after is not None):
             raise ValueError(
                 "WarmupLR.load_state_dict: the state has a schedule `after`, or this one has, but not both"

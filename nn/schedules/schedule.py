@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minigrad import replay
 
+from ..checks import count, entries, number
 from ..optimizers import Optimizer
 
 
@@ -31,7 +34,18 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on by one step, and write the new rates into the optimizer."""
+        self._warn_if_early()
         replay.done(self._advance, *self.optimizer.param_groups)
+
+    def _warn_if_early(self) -> None:
+        """Warn if the optimizer has not taken a step: the first rate would never be used."""
+        optimizer = self.optimizer
+        if self.last_epoch == 0 and not optimizer.stepped and type(optimizer).step is Optimizer.step:
+            warnings.warn(
+                f"{self._title}.step() comes before the first optimizer.step(), so the first learning rate is never "
+                "used; call optimizer.step() first",
+                stacklevel=3,
+            )
 
     def _advance(self) -> None:
         """What a step does."""
@@ -71,13 +85,22 @@ class LRScheduler:
         self._remember(self._checked_state(state_dict))
 
     def _checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-        own = LRScheduler.state_dict(self)
-        if own.keys() != state_dict.keys():
-            raise ValueError(f"{self._title}.load_state_dict: expected {', '.join(own)}, got {', '.join(state_dict)}")
-        return {
-            name: self._for_groups(name, value) if isinstance(value, list | tuple) else type(own[name])(value)
-            for name, value in state_dict.items()
-        }
+        own, title = LRScheduler.state_dict(self), f"{self._title}.load_state_dict"
+        entries(f"{title}: the state", state_dict, list(own))
+        return {name: self._checked(f"{title}: {name}", state_dict[name], own[name]) for name in own}
+
+    def _checked(self, what: str, value: Any, own: Any) -> Any:
+        """A saved value of the kind of one's own: rates for all groups, a count, another number, or anything else."""
+        if isinstance(own, list):
+            if not isinstance(value, list | tuple):
+                raise ValueError(f"{what} must be a list with a number for each group, not {value!r:.80}")
+            rates = self._for_groups(what.rpartition(" ")[2], value)
+            return [number(what, rate, 0, sys.float_info.max) for rate in rates]
+        if isinstance(own, bool) or not isinstance(own, int | float):
+            if type(value) is not type(own):
+                raise ValueError(f"{what} must be a {type(own).__name__}, not {value!r:.80}")
+            return value
+        return count(what, value) if isinstance(own, int) else float(number(what, value))
 
     def _remember(self, state: dict[str, Any]) -> None:
         self._write(state["lrs"])

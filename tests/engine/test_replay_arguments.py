@@ -354,6 +354,7 @@ def adam() -> tuple[Any, Any]:
 
 def test_what_a_schedule_changes_is_not_read_later_in_the_same_call() -> None:
     w, optimizer = adam()
+    optimizer.step()
     schedule = nn.StepLR(optimizer, step_size=2)
 
     @mg.compile
@@ -400,6 +401,7 @@ def test_a_rate_that_is_set_inside_is_refused() -> None:
 
 def test_a_schedule_that_looks_at_a_metric_is_refused() -> None:
     _, optimizer = adam()
+    optimizer.step()
     for schedule in (
         nn.ReduceLROnPlateau(optimizer),
         nn.WarmupLR(optimizer, steps=2, after=nn.ReduceLROnPlateau(optimizer)),

@@ -185,8 +185,7 @@ def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "labels", "error", "message"),
     [
-        (np.zeros((0, 2), int), [0, 1], ValueError, r"SequenceClassifier: words are empty: \(0, 2\)"),
-        (nlp.pad([[1, 2], []]), [0, 1], ValueError, "length 0 of sequence 1 is not between 1 and T = 2"),
+        ((np.ones((2, 2), int), [2, -1]), [0, 1], ValueError, "length -1 of sequence 1 is not between 0 and T = 2"),
         (([[1, 2]], [1]), [0, 1], ValueError, r"2 sequences need lengths of shape \(2,\), got \(1,\)"),
         (([[1, 2]], [1.0, 1.0]), [0, 1], TypeError, "lengths must be integers, got float64"),
         ([1, 2], [0, 1], ValueError, r"SequenceClassifier: words must be \(T, N\), not \(2,\)"),

@@ -254,16 +254,15 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
 def test_what_is_refused() -> None:
     model = made({})
     for ids, error, message in [
-        (np.zeros((0, 2), int), ValueError, "ids are empty"),
         ([[0.5]], TypeError, "ids must be integers, not float"),
         ([1, 2], ValueError, r"ids must be \(T, N\), not \(2,\)"),
         ([[V]], IndexError, f"{V}"),
     ]:
         with pytest.raises(error, match=message):
             model(ids)
-    with pytest.raises(ValueError, match="ids must be at least 2 long; sequence 1 has 1"):
-        model.log_probability(nlp.pad([[1, 2, 3], [4]]))
-    with pytest.raises(ValueError, match="is not between 1 and T = 3"):
+    with pytest.raises(ValueError, match="prompts must be at least 1 long; sequence 1 has 0"):
+        model.start(nlp.pad([[1, 2, 3], []]))
+    with pytest.raises(ValueError, match="is not between 0 and T = 3"):
         model.log_probability((np.zeros((3, 2), int), [4, 1]))
     for options, message in [
         ({"hidden_size": 0}, "hidden_size must be a positive integer, not 0"),

@@ -183,6 +183,22 @@ def test_constraints_allow_all_tags_of_phrases_and_no_others(given_: tuple[list[
         assert last[a] == (one[0] not in "BI" or scheme == "IOB2")
 
 
+def test_constraints_in_bilou() -> None:
+    """L ends a phrase as E does, and U is one by itself as S is: what may stand where is written down by hand."""
+    tags = ["O", "B-A", "I-A", "L-A", "U-A", "B-B", "L-B"]
+    follows, first, last = nlp.tag_constraints(tags)
+    anew = ["O", "B-A", "U-A", "B-B"]  # what may follow where no phrase is open
+    allowed = {
+        "O": anew, "L-A": anew, "U-A": anew, "L-B": anew, "B-A": ["I-A", "L-A"], "I-A": ["I-A", "L-A"], "B-B": ["L-B"]
+    }  # fmt: skip
+    for k, tag in enumerate(tags):
+        assert [other for other, may in zip(tags, follows[k], strict=True) if may] == allowed[tag]
+    assert [tag for tag, may in zip(tags, first, strict=True) if may] == anew
+    assert [tag for tag, may in zip(tags, last, strict=True) if may] == ["O", "L-A", "U-A", "L-B"]
+    with pytest.raises(ValueError, match="nothing can come before 'L-A': there is no B-A"):
+        nlp.tag_constraints(["O", "L-A"])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

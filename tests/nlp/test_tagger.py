@@ -197,15 +197,11 @@ def test_dropout_is_for_training_only() -> None:
 
 
 @settings(deadline=None, derandomize=True)
-@given(st.lists(st.lists(st.text("abcdefg", min_size=1, max_size=5), max_size=5), min_size=1, max_size=4))
+@given(st.lists(st.lists(st.text("abcdefg", max_size=5), max_size=5), min_size=1, max_size=4))
 def test_spelling_and_back(sentences: list[list[str]]) -> None:
-    if not any(sentences):
-        with pytest.raises(ValueError, match="spell: there are no words"):
-            nlp.spell(sentences, LETTERS)
-        return
     ids, lengths, places = nlp.spell(sentences, LETTERS)
     assert places.shape == (max(map(len, sentences)), len(sentences))
-    assert ids.shape == (lengths.max(), len({word for words in sentences for word in words}))
+    assert ids.shape == (lengths.max(), max(len({word for words in sentences for word in words}), 1))
     for n, sentence in enumerate(sentences):
         for t, word in enumerate(sentence):
             k = places[t, n]
@@ -213,8 +209,6 @@ def test_spelling_and_back(sentences: list[list[str]]) -> None:
 
 
 def test_what_cannot_be_spelled() -> None:
-    with pytest.raises(ValueError, match="spell: a word without characters"):
-        nlp.spell([["a", ""]], LETTERS)
     with pytest.raises(KeyError, match="'z', is not in the vocabulary"):
         nlp.spell([["az"]], nlp.Vocabulary.of(["a"]))
 
@@ -258,8 +252,7 @@ ONE = [[1, 2]]
 @pytest.mark.parametrize(
     ("kind", "call", "error", "message"),
     [
-        ("crf", lambda m: m(np.zeros((0, 2), int)), ValueError, r"SequenceTagger: words are empty: \(0, 2\)"),
-        ("crf", lambda m: m(nlp.pad([[1], []])), ValueError, "length 0 of sequence 1 is not between 1 and T = 1"),
+        ("crf", lambda m: m((np.ones((1, 2), int), [1, 2])), ValueError, "length 2 of sequence 1 is not between"),
         ("crf", lambda m: m([1, 2]), ValueError, r"words must be \(T, N\), not \(2,\)"),
         ("crf", lambda m: m([[0.5]]), TypeError, "words must be integers, not float64"),
         ("crf", lambda m: m([[V]]), IndexError, f"index {V} is out of range for {V} rows"),

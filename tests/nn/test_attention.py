@@ -181,7 +181,7 @@ def wrong(query: Any = (N, Q), keys: Any = (N, S, K), values: Any = None, mask: 
         (wrong(keys=(N, S, 9)), r"9 features \(axis 2 of \(3, 5, 9\)\), but key_size is 3"),
         (wrong(query=(9, Q)), r"query must be \(N, Q\) or \(N, L, Q\) with N = 3.*\(9, 2\)"),
         (wrong(query=(Q,)), r"query must be .*\(2,\)"),
-        (wrong(keys=(S, K)), r"keys must be \(N, S, K\), not float64 \(5, 3\)"),
+        (wrong(keys=(S, K)), r"keys must be \(N, S, K\), not \(5, 3\)"),
         (wrong(values=(N, 9, V)), r"values must be \(3, 5, V\).*\(3, 9, 6\)"),
         (wrong(mask=(N, 9)), r"mask must be boolean, \(3, 5\) or \(3, L, 5\)"),
         (wrong(mask=(N, 9, S)), r"mask must be for the 1 queries"),

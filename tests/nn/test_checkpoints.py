@@ -293,7 +293,9 @@ def test_files_of_others(tmp_path: Path) -> None:
         b'{"a":{"$float":[]}}', b'{"a":{"$int":3}}', b'{"a":{"$int":"zz"}}', b'{"a":{"$tuple":3}}',
         b'{"a":{"$dict":[1]}}',
         b'{"a":{"$dict":[[[1],2]]}}', b'{"a":{"$array":["y"]}}', b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"a":' + b"9" * 10_000 + b"}",
+        b'{"a":' + b"9" * 10_000 + b"}", b'{"a":{"$float":1' + b"0" * 400 + b"}}", b'{"a":{"$float":true}}',
+        b'{"a":NaN}', b'{"a":[-Infinity]}', b'{"a":{"$tuple":"abc"}}', b'{"a":{"$float":"nan","b":1}}',
+        b'{"a":{"$scalar":"y"}}', b'{"a":{"$int":"0x1","$float":"2"}}', b"[]", b'"a"', b"null",
     ],
     ids=lambda text: repr(text[:24]),
 )  # fmt: skip

@@ -87,6 +87,15 @@ def test_what_may_be_given() -> None:
             clip_grad_norm_(wrong, 1.0)  # type: ignore[arg-type]
 
 
+def test_a_generator_that_was_gone_through_warns() -> None:
+    layer = Linear(2, 2)
+    parameters = layer.parameters()
+    assert len(list(parameters)) == 2
+    for clip in (clip_grad_norm_, clip_grad_value_):
+        with pytest.warns(UserWarning, match=rf"{clip.__name__}: the iterator of parameters is empty"):
+            clip(parameters, 1.0)
+
+
 def test_mixed_dtypes_and_devices() -> None:
     a, b, c = Parameter(np.zeros(1, np.float32)), Parameter(np.zeros(1)), Parameter(mg.zeros(1).to("strict:0"))
     a.grad, b.grad = mg.Tensor(np.array([2.0], np.float32)), mg.Tensor(np.array([3.0]))
@@ -105,6 +114,36 @@ def test_half_precision_does_not_overflow() -> None:
     assert clip_grad_norm_(p, 5.0).item() == pytest.approx(5e4, rel=1e-3)
     np.testing.assert_allclose(p.grad.numpy(), [3.0, 4.0], rtol=2e-3)
     assert p.grad.dtype == np.float16
+
+
+@pytest.mark.parametrize("norm_type", [0.5, 1, 2, 3, 20, math.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_norm_is_right_where_powers_overflow_or_vanish(backend: Place, norm_type: Any, dtype: Any) -> None:
+    limits = np.finfo(dtype)
+    for size in (float(limits.max) / 300, float(limits.max) ** 0.6, float(limits.smallest_subnormal) * 4096):
+        values = np.array([0.25, -1, 1, 0.5, 0, 0.75]) * 4
+        expected = np.sum(np.abs(values) ** norm_type) ** (1 / norm_type) if norm_type != math.inf else 4.0
+        parts = with_gradients(backend, values[:2] * (size / 4), values[2:] * (size / 4), dtype=dtype)
+        before = vector(parts, backend).astype(np.float64)
+        norm = clip_grad_norm_(parts, 1.0, norm_type)
+        np.testing.assert_allclose(float(norm) / (size / 4), expected, rtol=2e-3)
+        factor = min(1.0, 1.0 / (expected * size / 4 + 1e-6))
+        np.testing.assert_allclose(
+            vector(parts, backend).astype(np.float64), before * factor, rtol=2e-3, atol=float(limits.smallest_subnormal)
+        )
+
+
+def test_a_norm_beyond_the_dtype_still_clips(backend: Place) -> None:
+    (large,) = with_gradients(backend, [3e38] * 16, dtype=np.float32)
+    assert np.isinf(clip_grad_norm_(large, 1.0).item())
+    np.testing.assert_allclose(backend.numpy(large.grad), np.full(16, 0.25), rtol=1e-4)
+
+
+def test_many_half_precision_gradients_keep_a_small_factor() -> None:
+    p = Parameter(np.zeros(1 << 20, np.float16))
+    p.grad = mg.Tensor(np.full(1 << 20, 6e4, np.float16))
+    clip_grad_norm_(p, 64.0)  # the factor is less than the smallest number of float16
+    np.testing.assert_allclose(p.grad.numpy().astype(float), 64 / 1024, rtol=1e-3)
 
 
 def test_row_sparse_gradients(backend: Place, rng: np.random.Generator) -> None:

@@ -11,6 +11,7 @@ from oracles import gradients, near, randomize, tensors, total
 
 import minigrad as mg
 import nn
+from minigrad import trees
 
 Rng = np.random.Generator
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -368,3 +369,94 @@ def test_weight_drop_on_all_weights(rng: Rng) -> None:
     output, _ = layer(xs)
     assert output.dtype == np.float32
     assert all(g.any() for g in gradients(total(output), layer).values())
+
+
+# ---- plain arrays, and tuples ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_plain_arrays_take_the_dtype_of_the_weights_and_tensors_keep_theirs(dtype: Any) -> None:
+    made: Any = {"dtype": dtype}
+    other = np.float32 if dtype == np.float64 else np.float64
+    x, xs, h = np.ones((2, 3), other), np.ones((5, 2, 3), other), np.ones((1, 2, 3), other)
+    calls: dict[str, Any] = {
+        "Linear": lambda: nn.Linear(3, 4, **made)(x),
+        "lists": lambda: nn.Linear(3, 4, **made)([[0.5, 1.0, 2.0]]),
+        "LayerNorm": lambda: nn.LayerNorm(3, **made)(x),
+        "LSTM": lambda: nn.LSTM(3, 3, **made)(xs, (h, h)),
+        "GRU without a batch": lambda: nn.GRU(3, 3, **made)(xs[:, 0], h[:, 0]),
+        "dropped": lambda: nn.WeightDrop(nn.RNN(3, 3, **made), ["weight_hh_l0"])(xs),
+        "Recurrent": lambda: nn.Recurrent(nn.GRUCell(3, 3, **made))(xs, h[0]),
+        "both": lambda: nn.Bidirectional(nn.GRUCell(3, 3, **made), nn.GRUCell(3, 3, **made))(xs),
+        "cell": lambda: nn.LSTMCell(3, 3, **made)(x, (h[0], h[0])),
+        "attention": lambda: nn.AdditiveAttention(3, 3, 4, **made)(x, np.swapaxes(xs, 0, 1)),
+        "TBPTT": lambda: nn.TBPTT(5)(nn.GRU(3, 3, **made), xs),
+        "Sequential": lambda: nn.Sequential(nn.Linear(3, 3, **made), nn.Tanh())(x),
+    }
+    if dtype != np.float16:
+        calls["CRF"] = lambda: nn.CRF(3, **made)(xs, np.zeros((5, 2), int))
+    for name, call in calls.items():
+        output = call()
+        assert all(part.dtype == dtype for part in trees.flatten(output)[0]), name
+    assert nn.MSELoss()(mg.ones(3, dtype=dtype), np.zeros(3, other)).dtype == dtype
+    assert nn.CrossEntropyLoss().of_linear(nn.Linear(3, 4, **made), x, np.zeros(2, int)).dtype == dtype
+    assert nn.Embedding(5, 3, **made)(np.array([1, 2])).dtype == dtype
+    kept = nn.LayerNorm(3, **made)(mg.ones((2, 3), dtype=other))
+    assert kept.dtype == np.result_type(dtype, other)
+    with pytest.raises(TypeError, match="the input must be of floats, not int64"):
+        nn.Linear(3, 4, **made)(np.ones((2, 3), int))
+
+
+def test_plain_states_of_integers_are_numbers_too() -> None:
+    """They would make float64 of float32."""
+    x, h = mg.ones((5, 2, 3)), np.zeros((1, 2, 4), int)
+    assert nn.GRU(3, 4)(x, h)[0].dtype == np.float32
+    assert nn.GRU(3, 4)(x[:, 0], h[:, 0])[0].dtype == np.float32
+    assert nn.Recurrent(nn.LSTMCell(3, 4))(x, (h[0], h[0].tolist()))[0].dtype == np.float32
+    assert nn.GRUCell(3, 4)(x[0, 0], h[0, 0]).dtype == np.float32
+    assert nn.Embedding(4, 2)([]).shape == (0, 2)
+
+
+def test_states_without_a_batch_are_named_as_they_were_passed() -> None:
+    with pytest.raises(ValueError, match=r"GRU: .* needs a state .* = \(1, 4\), not \(1, 9\)"):
+        nn.GRU(3, 4)(mg.ones((5, 3)), mg.zeros((1, 9)))
+    with pytest.raises(
+        ValueError, match=r"GRUCell: state 'h' has shape \(9,\), expected \(4,\) beside the input \(3,\)"
+    ):
+        nn.GRUCell(3, 4)(mg.ones(3), mg.zeros(9))
+    with pytest.raises(ValueError, match=r"GRU: the mask has shape \(6, 4\), expected \(N, T\) = \(4, 6\)"):
+        nn.GRU(3, 4, batch_first=True)(mg.ones((4, 6, 3)), mask=np.ones((6, 4), bool))
+
+
+def test_plain_arrays_go_to_the_device_of_the_weights() -> None:
+    layer = nn.Linear(3, 4).to("strict:0")
+    assert layer(np.ones((2, 3))).device == "strict:0"
+
+
+def test_a_sequence_of_modules_names_the_one_that_gives_a_pair() -> None:
+    ids = np.zeros((5, 2), int)
+    first = nn.Sequential(nn.Embedding(9, 3), nn.LSTM(3, 4))
+    for last in (nn.Linear(4, 2), nn.GRU(4, 2), nn.LayerNorm(4), nn.Dropout(), nn.Softmax()):
+        with pytest.raises(
+            TypeError, match=rf"Sequential: LSTM \(1\) returns a pair, .* {type(last).__name__} \(2\) does not"
+        ):
+            nn.Sequential(*first, last)(ids)
+
+    class Output(nn.Module):
+        def forward(self, pair: Any) -> Any:
+            return pair[0]
+
+    assert nn.Sequential(*first, Output(), nn.Linear(4, 2))(ids).shape == (5, 2, 2)
+    with pytest.raises(ValueError, match="Linear: the input has 3 features"):
+        nn.Sequential(nn.Embedding(9, 3), nn.Linear(4, 2))(ids)
+
+
+def test_layer_norm_of_float16_is_computed_in_float32(backend: Any) -> None:
+    for values in ([300.0, -300, 200, 100], [6e4, -6e4, 0, 3e4], [1e-4, -1e-4, 2e-4, 0]):
+        narrow, wide = (nn.LayerNorm(4, dtype=dtype).to(backend.device) for dtype in (np.float16, np.float64))
+        x = backend.tensor(values, np.float16, requires_grad=True)
+        y = narrow(x)
+        y[0].backward()
+        assert (y.dtype, x.grad.dtype) == (np.float16, np.float16)
+        exact = wide(backend.tensor(backend.numpy(x), np.float64))
+        np.testing.assert_allclose(backend.numpy(y), backend.numpy(exact), rtol=2e-3, atol=1e-3)

@@ -489,3 +489,20 @@ def test_cross_entropy_runs_everywhere(options: Any, backend: Any, rng: Rng) -> 
     cross_entropy_with(options, weight)(here, t).backward(create_graph=True)
     np.sum(here.grad**2).backward()
     np.testing.assert_allclose(backend.numpy(there.grad), here.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_means_of_many_float16_numbers() -> None:
+    """Neither their sum nor their count is a number of float16."""
+    n = 100_000
+    x, mask = mg.tensor(np.full((n, 1), 2, np.float16), requires_grad=True), np.ones((n, 1), bool)
+    for loss in (nn.MSELoss()(x, np.zeros((n, 1))), nn.MSELoss()(x, np.zeros((n, 1)), mask)):
+        assert (loss.dtype, loss.item()) == (np.float16, 4.0)
+    loss.backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.full((n, 1), 4 / n), rtol=1e-2)
+    logits = mg.zeros((n, 2), dtype=np.float16)
+    certain, real = np.tile([1.0, 0.0], (n, 1)), np.ones((n, 2), bool)
+    for found in (
+        nn.CrossEntropyLoss()(logits, np.zeros(n, int)),
+        nn.KLDivLoss(reduction="batchmean")(mg.log_softmax(logits), certain, real),
+    ):
+        assert found.item() == pytest.approx(np.log(2), abs=2e-3)

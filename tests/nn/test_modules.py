@@ -386,3 +386,92 @@ def test_modules_by_name() -> None:
         modules["f"] = lambda x: x  # type: ignore[assignment]
     with pytest.raises(KeyError):
         modules["es"]
+
+
+# ---- what takes a part's place -----------------------------------------------------------------------------------
+
+
+def test_nothing_pushes_a_parameter_out_unnoticed() -> None:
+    layer = nn.Linear(2, 2)
+    lstm = nn.LSTM(2, 2)
+    for value in (mg.ones((2, 2), requires_grad=True), np.ones((2, 2)), layer.weight * 0.9, 3.0, [1.0]):
+        with pytest.raises(TypeError, match=r"Linear: 'weight' is a parameter, .* assign an nn.Parameter, or write"):
+            layer.weight = value
+        with pytest.raises(TypeError, match="LSTMCell: 'weight_hh' is a parameter"):
+            lstm.weight_hh_l0 = value
+    assert len(list(layer.parameters())) == 2
+    with mg.no_grad():
+        layer.weight *= 0.5
+    layer.weight = nn.Parameter(mg.zeros((2, 2)))
+    layer.bias = None
+    assert names(layer.named_parameters()) == ["weight"]
+
+
+def test_nothing_pushes_a_module_or_a_buffer_out_unnoticed() -> None:
+    module = Pair()
+    with pytest.raises(TypeError, match=r"Pair: 'first' is a module, and a function .* assign a module"):
+        module.first = lambda x: x  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"Pair: 'seen' is a buffer, and a ndarray .* assign a Tensor"):
+        module.seen = np.ones(3)  # type: ignore[assignment]
+    several = nn.ModuleList([nn.Linear(2, 2)])
+    with pytest.raises(TypeError, match="ModuleList: '0' is a module"):
+        setattr(several, "0", mg.ones(2))
+    module.seen = mg.ones(3)
+    module.first = nn.Linear(2, 3)
+    assert list(module.state_dict()) == ["scale", "first.weight", "first.bias", "seen", "shift", "second.weight"]
+
+
+def test_a_buffer_is_a_tensor() -> None:
+    module = Pair()
+    with pytest.raises(TypeError, match="Pair: the buffer 'more' must be a Tensor, not ndarray"):
+        module.register_buffer("more", np.ones(2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Pair: 'shift' is a parameter"):
+        module.register_buffer("shift", mg.ones(3))
+    assert names(module.named_buffers()) == ["seen", "scratch"]
+    module.register_buffer("later", None)
+    module.later = mg.ones(2)
+    assert names(module.named_buffers()) == ["seen", "scratch", "later"]
+
+
+def test_weights_that_are_dropped_come_back_as_parameters() -> None:
+    dropped = nn.WeightDrop(nn.LSTM(2, 3), ["weight_hh_l0"], p=0.5)
+    dropped(mg.ones((4, 1, 2)))[0].sum().backward()
+    assert isinstance(dropped.module.weight_hh_l0, nn.Parameter)
+    assert dropped.module.weight_hh_l0.grad is not None
+
+
+class Shared(nn.Module):
+    """One tensor under two names, and another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(4, 3), nn.Linear(3, 4)
+        self.out.weight = self.embedding.weight
+
+
+def test_one_name_of_a_tied_tensor_is_enough_and_two_must_agree() -> None:
+    model = Shared()
+    ones, bias = mg.ones((4, 3)), mg.zeros(4)
+    assert model.load_state_dict({"embedding.weight": ones, "out.bias": bias}).missing == []
+    model.load_state_dict({"out.weight": ones * 2, "out.bias": bias})
+    np.testing.assert_array_equal(model.embedding.weight.numpy(), np.full((4, 3), 2.0))
+    model.load_state_dict({"embedding.weight": ones * np.nan, "out.weight": ones * np.nan, "out.bias": bias})
+    model.load_state_dict({"embedding.weight": ones, "out.weight": np.ones((4, 3)), "out.bias": bias})
+    third = np.full((4, 3), 1 / 3)  # in another precision
+    model.load_state_dict({"embedding.weight": third, "out.weight": third.astype(np.float32), "out.bias": bias})
+    model.load_state_dict({"embedding.weight": ones, "out.bias": bias})
+    with pytest.raises(ValueError, match=r"embedding.weight and out.weight are one tensor here, and their values"):
+        model.load_state_dict({"embedding.weight": ones * 3, "out.weight": ones * 4, "out.bias": mg.ones(4)})
+    np.testing.assert_array_equal(model.out.weight.numpy(), np.ones((4, 3)))
+    np.testing.assert_array_equal(model.out.bias.numpy(), np.zeros(4))
+    with pytest.raises(ValueError, match=r"missing: embedding.weight, out.weight$"):
+        model.load_state_dict({"out.bias": bias})
+
+
+@pytest.mark.parametrize("value", [np.full((2,), 1 + 1j), ["a", "b"], [None, None]])
+def test_what_holds_no_real_numbers_is_not_loaded(value: Any) -> None:
+    layer = nn.Linear(1, 2)
+    before = layer.weight.numpy().copy()
+    with pytest.raises(TypeError, match=r"Linear.load_state_dict: bias must be real numbers"):
+        layer.load_state_dict({"weight": mg.zeros((2, 1)), "bias": value})
+    np.testing.assert_array_equal(layer.weight.numpy(), before)

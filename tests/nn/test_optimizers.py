@@ -49,11 +49,28 @@ def sgd(w: float, gradients: list[float]) -> float:
     return w
 
 
+def nesterov(w: float, gradients: list[float]) -> float:
+    b = 0.0
+    for g in gradients:
+        b = 0.9 * b + g
+        w -= 0.1 * (g + 0.9 * b)  # the step looks ahead by one more momentum
+    return w
+
+
 def adam(w: float, gradients: list[float]) -> float:
     m = v = 0.0
     for t, g in enumerate(gradients, 1):
         m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
         w -= 0.1 * (m / (1 - 0.8**t)) / (math.sqrt(v / (1 - 0.95**t)) + 1e-3)
+    return w
+
+
+def amsgrad(w: float, gradients: list[float]) -> float:
+    m = v = largest = 0.0
+    for t, g in enumerate(gradients, 1):
+        m, v = 0.8 * m + 0.2 * g, 0.5 * v + 0.5 * g**2
+        largest = max(largest, v)  # of v before its correction
+        w -= 0.1 * (m / (1 - 0.8**t)) / (math.sqrt(largest / (1 - 0.5**t)) + 1e-3)
     return w
 
 
@@ -92,7 +109,9 @@ def adadelta(w: float, gradients: list[float]) -> float:
 
 EQUATIONS: list[tuple[Callable[[float, list[float]], float], type[Any], dict[str, Any]]] = [
     (sgd, SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02}),
+    (nesterov, SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
     (adam, Adam, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3}),
+    (amsgrad, Adam, {"lr": 0.1, "betas": (0.8, 0.5), "eps": 1e-3, "amsgrad": True}),
     (adamw, AdamW, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
     (adagrad, Adagrad, {"lr": 0.1, "lr_decay": 0.2, "initial_accumulator_value": 0.5}),
     (rmsprop, RMSprop, {"lr": 0.1, "alpha": 0.9, "momentum": 0.5, "centered": True}),
@@ -100,7 +119,9 @@ EQUATIONS: list[tuple[Callable[[float, list[float]], float], type[Any], dict[str
 ]
 
 
-@pytest.mark.parametrize(("equation", "kind", "options"), EQUATIONS, ids=[kind.__name__ for _, kind, _ in EQUATIONS])
+@pytest.mark.parametrize(
+    ("equation", "kind", "options"), EQUATIONS, ids=[equation.__name__ for equation, _, _ in EQUATIONS]
+)
 def test_each_number_follows_the_equation(
     equation: Any, kind: Any, options: Any, backend: Place, rng: np.random.Generator
 ) -> None:
@@ -133,6 +154,80 @@ def test_blocks_are_the_whole(
         results.append(w.numpy())
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_row_sparse_adam_adds_epsilon_before_the_correction(rng: np.random.Generator) -> None:
+    """w = w − lr √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε), where t counts the steps, and only touched rows go on."""
+    w = parameter(np.ones((4, 2)))
+    optimizer = Adam([w], lr=0.1, betas=(0.8, 0.95), eps=0.5)
+    expected, m, v = np.ones((4, 2)), np.zeros((4, 2)), np.zeros((4, 2))
+    for t, rows in enumerate(([0, 2], [2, 3], [0, 2]), 1):
+        g = rng.standard_normal((2, 2))
+        w.grad = mg.RowSparse(np.array(rows), g, (4, 2))
+        optimizer.step()
+        m[rows] = 0.8 * m[rows] + 0.2 * g
+        v[rows] = 0.95 * v[rows] + 0.05 * g**2
+        rate = 0.1 * math.sqrt(1 - 0.95**t) / (1 - 0.8**t)
+        expected[rows] -= rate * m[rows] / (np.sqrt(v[rows]) + 0.5)
+    np.testing.assert_allclose(w.numpy(), expected, rtol=1e-12)
+
+
+HALF: list[tuple[type[Any], dict[str, Any]]] = [(SGD, {"lr": 0.1}), (AdamW, {"amsgrad": True}), *ALL]
+
+
+@pytest.mark.parametrize(("kind", "options"), HALF)
+@pytest.mark.parametrize("rows", [False, True])
+def test_float16_is_computed_in_float32(kind: Any, options: Any, rows: bool, backend: Place) -> None:
+    """Gradients whose squares vanish in float16, and an ε that does: the weights are those of float64, rounded."""
+    if rows and (kind not in (SGD, Adagrad, Adam) or options.keys() & {"momentum", "amsgrad"}):
+        rows = False
+    found = []
+    for dtype in (np.float16, np.float64):
+        w = Parameter(backend.array(np.linspace(0.5, 2, 6).reshape(3, 2), dtype))
+        optimizer = kind([w], **options)
+        for k in range(4):
+            g = np.full((3, 2), 1e-4 * (k + 1), np.float16)
+            w.grad = backend.tensor(g, dtype)
+            if rows:
+                w.grad = mg.RowSparse(backend.array([0, 1, 2]), backend.array(g, dtype), (3, 2))
+            optimizer.step()
+        assert w.dtype == dtype
+        assert all(s.dtype != np.float16 for e in optimizer.state.values() for n, s in e.items() if n != "step")
+        found.append(backend.numpy(w))
+    np.testing.assert_allclose(found[0], found[1], rtol=2e-3)
+
+
+def test_a_state_that_was_saved_in_float16_goes_on_in_float32() -> None:
+    w = parameter([1.0, 2.0], [0.5, 0.5], np.float16)
+    optimizer = Adam([("w", w)])
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["state"]["w"]["exp_avg"] = state["state"]["w"]["exp_avg"].astype(np.float16)
+    optimizer.load_state_dict(state)
+    assert optimizer.state["w"]["exp_avg"].dtype == np.float32
+    optimizer.step()
+    assert optimizer.state["w"]["step"] == 2
+
+
+def test_float16_weights_train_in_a_compiled_step() -> None:
+    def losses(compiled: bool) -> list[float]:
+        mg.manual_seed(0)
+        layer = Linear(3, 2, dtype=np.float16)
+        optimizer = Adam(layer.parameters(), lr=1e-2, clip_norm=0.1)
+        x = mg.ones((4, 3), dtype=np.float16)
+
+        def step() -> Any:
+            optimizer.zero_grad()
+            loss = (layer(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = mg.compile(step) if compiled else step
+        return [float(run()) for _ in range(5)]
+
+    assert losses(True) == losses(False)
+    assert losses(False)[-1] < losses(False)[0]
 
 
 def test_a_centered_rmsprop_survives_a_constant_gradient() -> None:
@@ -301,6 +396,15 @@ def test_bad_input(make: Any, error: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize("wrap", [lambda ps: ps, lambda ps: [{"params": ps}], lambda ps: [{"params": frozenset(ps)}]])
+def test_parameters_have_an_order(wrap: Any) -> None:
+    layer = Linear(2, 2)
+    with pytest.raises(TypeError, match=r"SGD: a set of parameters has no order"):
+        SGD(wrap(set(layer.parameters())), lr=0.1)
+    for view in (dict(layer.named_parameters()).values(), dict(layer.named_parameters()).items()):
+        assert len(SGD(view, lr=0.1).param_groups[0]["params"]) == 2
+
+
 def test_a_refused_group_changes_nothing() -> None:
     optimizer = SGD([Parameter(np.ones(2))])
     with pytest.raises(ValueError, match="lr"):
@@ -392,6 +496,55 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_written() -> None:
     np.testing.assert_array_equal(model.weight.numpy(), weight)
 
 
+WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    *[(lambda s, v=v: s["state"]["weight"].update(step=v), "step of weight must be a whole number")
+      for v in (-1, 1.5, None, "x", True, math.nan, math.inf)],
+    (lambda s: s["state"]["weight"].update(exp_avg=np.full((1, 2), "a")), "exp_avg of weight must be real numbers"),
+    (lambda s: s["state"]["weight"].update(exp_avg=np.ones((1, 2), complex)), "exp_avg of weight must be real numbers"),
+    (lambda s: s["state"]["bias"].update(exp_avg=None), r"exp_avg of bias is \(\), expected \(1,\)"),
+    (lambda s: s["state"]["weight"].update(more=1), "unexpected state of weight: more"),
+    (lambda s: s["state"].update(weight=3), "the state of weight must be a dict, not a int"),
+    (lambda s: s.update(skipped=-1), "skipped must be a whole number"),
+    (lambda s: s.update(more=1), "unexpected entries: more"),
+    (lambda s: s["param_groups"].__setitem__(0, 3), "group 0 must be a dict"),
+    (lambda s: s["param_groups"][0].update(param_names=3), "group 0 must be a dict with a list"),
+    (lambda s: s["param_groups"][0].update(lr="fast"), "lr must be a number"),
+    (lambda s: s["param_groups"][0].update(initial_lr=-1.0), "lr must be finite and not negative"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "message"), WRONG)
+def test_a_state_that_makes_no_sense_is_refused_by_name(spoil: Any, message: str) -> None:
+    layer, other = Linear(2, 1), Linear(2, 1)
+    source, target = Adam(layer.named_parameters(), lr=0.1), Adam(other.named_parameters())
+    for optimizer, model in ((source, layer), (target, other)):
+        (model(mg.ones((1, 2))) ** 2).sum().backward()
+        optimizer.step()
+    state, before = source.state_dict(), repr(target.state_dict())
+    spoil(state)
+    with pytest.raises((ValueError, TypeError), match=rf"Adam.load_state_dict: .*{message}"):
+        target.load_state_dict(state)
+    assert repr(target.state_dict()) == before
+    with pytest.raises(TypeError, match=r"Adam.load_state_dict: expected a dict, not a list"):
+        target.load_state_dict([])  # type: ignore[arg-type]
+
+
+def test_steps_come_as_any_whole_number_and_slots_may_outlive_an_option() -> None:
+    layer = Linear(2, 1)
+    optimizer = SGD(layer.named_parameters(), lr=0.1, momentum=0.9)
+    (layer(mg.ones((1, 2))) ** 2).sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    for step in (np.int64(4), 4.0, mg.tensor(4.0), np.array(4)):
+        state["state"]["weight"]["step"] = step
+        optimizer.load_state_dict(state)
+        assert optimizer.state["weight"]["step"] == 4
+        assert isinstance(optimizer.state["weight"]["step"], int)
+    optimizer.param_groups[0]["momentum"] = 0.0  # a schedule may write it
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert "momentum_buffer" in optimizer.state["weight"]
+
+
 def test_the_state_of_another_optimizer() -> None:
     _, adam = trained(Adam, {})
     _, sgd = trained(SGD, {})
@@ -416,9 +569,26 @@ def test_the_clipped_direction_has_the_norm(gradient: list[float], limit: float,
     w = parameter(np.zeros(len(gradient)), gradient)
     optimizer = SGD([w], lr=1.0, clip_norm=limit, norm_type=order)
     optimizer.step()
-    norm = np.linalg.norm(gradient, order)
+    top = np.max(np.abs(gradient)) or 1.0  # powers of very small numbers vanish
+    norm = top * np.linalg.norm(np.array(gradient) / top, order)
     np.testing.assert_allclose(float(optimizer.grad_norm), norm, rtol=1e-12)
     np.testing.assert_allclose(w.numpy(), -np.array(gradient) * min(1, limit / (norm + 1e-6)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, 3, 20, math.inf])
+@pytest.mark.parametrize("size", [1e20, 1e38])
+def test_gradients_whose_powers_overflow_are_clipped_to_the_norm(backend: Place, norm_type: Any, size: float) -> None:
+    for rows in (False, True):
+        w = Parameter(backend.array(np.ones((4, 1)), np.float32))
+        w.grad = backend.tensor(np.full((4, 1), size), np.float32)
+        if rows:
+            w.grad = mg.RowSparse(backend.array([0, 1, 2, 3]), w.grad.data, (4, 1))
+        optimizer = SGD([w], lr=1.0, clip_norm=1.0, norm_type=norm_type)
+        optimizer.step()
+        expected = 4 ** -(1 / norm_type)
+        np.testing.assert_allclose(1 - backend.numpy(w), np.full((4, 1), expected), rtol=1e-4)
+        assert optimizer.grad_norm is not None
+        assert optimizer.grad_norm.dtype == np.float32
 
 
 def test_values_are_limited_after_the_norm(backend: Place) -> None:

@@ -402,7 +402,9 @@ def test_dropout_stands_between_layers_and_not_after_the_last(rng: Rng) -> None:
     assert (output.numpy() != 0).all()
     layer.eval()
     near(layer(xs)[0], layer(xs)[0], 0)
-    assert nn.LSTM(D, 2, dropout=0.9)(xs)[0].numpy().all()  # one layer: nowhere
+    with pytest.warns(UserWarning, match=r"LSTM: dropout=0.9 is between layers, and num_layers=1 has nothing between"):
+        alone = nn.LSTM(D, 2, dropout=0.9)
+    assert alone(xs)[0].numpy().all()
 
 
 def test_two_directions_of_different_kinds_and_widths(rng: Rng) -> None:
@@ -632,7 +634,6 @@ BAD: list[tuple[Any, Any, str]] = [
         ValueError,
         r"LSTM: expected an input \(T, N, D\), got shape \(4, 3, 3, 1\) in Encoder.lstm",
     ),
-    (lambda m: m(mg.zeros((0, N, D))), ValueError, r"LSTM: the input \(0, 3, 3\) has no steps in Encoder.lstm"),
     (lambda m: m(np.ones((T, N, D), int)), TypeError, "LSTM: the input must be of floats, not int64 in Encoder.lstm"),
     (lambda m: m(x, mg.zeros((2, N, H))), ValueError, "LSTM: the state is h and c, got 1 tensors in Encoder.lstm"),
     (
@@ -652,11 +653,11 @@ BAD: list[tuple[Any, Any, str]] = [
         r"the initial h has shape \(3, 4\), expected \(2, 3, 4\) in Encoder.lstm",
     ),
     (
-        lambda m: m(x, lengths=[4, 0, 1]),
+        lambda m: m(x, lengths=[4, -1, 1]),
         ValueError,
-        "LSTM: length 0 of sequence 1 is not between 1 and T = 4 in Encoder.lstm",
+        "LSTM: length -1 of sequence 1 is not between 0 and T = 4 in Encoder.lstm",
     ),
-    (lambda m: m(x, lengths=[4, 1, 5]), ValueError, "LSTM: length 5 of sequence 2 is not between 1 and T = 4"),
+    (lambda m: m(x, lengths=[4, 1, 5]), ValueError, "LSTM: length 5 of sequence 2 is not between 0 and T = 4"),
     (lambda m: m(x, lengths=[4.0, 1.0, 2.0]), TypeError, "LSTM: lengths must be integers, got float64"),
     (lambda m: m(x, lengths=[4, 1]), ValueError, r"LSTM: 3 sequences need lengths of shape \(3,\), got \(2,\)"),
     (
@@ -675,7 +676,12 @@ BAD: list[tuple[Any, Any, str]] = [
         ValueError,
         r"LSTM: an input \(T, D\) without a batch takes no lengths and no mask",
     ),
-    (lambda m: m(mg.zeros((T, 5))), ValueError, "LSTM: the input has 5 features"),
+    (lambda m: m(mg.zeros((T, 5))), ValueError, r"LSTM: the input has 5 features \(axis 1 of \(4, 5\)\)"),
+    (
+        lambda m: m(mg.zeros((T, D)), (mg.zeros((2, 1, H)),) * 2),
+        ValueError,
+        r"LSTM: an input \(T, D\) without a batch needs a state .* = \(2, 4\), not \(2, 1, 4\)",
+    ),
 ]
 
 

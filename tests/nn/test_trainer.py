@@ -794,3 +794,56 @@ def test_matplotlib_is_needed_for_plots_only(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"History\.plot needs matplotlib: pip install 'minigrad\[viz\]'"):
         History().plot()
+
+
+# ---- a state that makes no sense ---------------------------------------------------------------------------------
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    *[(name, value, f"{name} must be a whole number") for name in ("epoch", "batch", "steps", "waited")
+      for value in (-1, 0.5, None, "x", True, math.nan)],
+    ("items", -1, "items must be a number"), ("items", "many", "items must be a number"),
+    ("loss", "small", "loss must be a number"), ("loss", [1.0], "loss must be a number"),
+    ("best", math.nan, "best must be a number"), ("best", None, "best must be a number"),
+    ("stopped", 1, "stopped must be True or False"),
+    ("best_weights", [1], "best_weights must be a mapping"),
+    ("best_weights", {"other": np.ones(1)}, "best_weights are not those of this model"),
+    ("random", 3, "random must be a mapping with seed, cpu"),
+    ("random", {"seed": 1}, "random should have .* missing: cpu"),
+    ("random", {"seed": -1, "cpu": {}}, "seed must be a whole number"),
+    ("epoch_random", {"seed": 1, "cpu": {"bit_generator": "PCG64"}}, "cpu is no state of NumPy's generator"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "message"), WRONG)
+def test_progress_that_makes_no_sense_is_refused_by_name(name: str, value: Any, message: str) -> None:
+    trainer = make()
+    trainer.fit(points(), 1)
+    state, random = trainer.state_dict(), mg.get_random_state()
+    before = repr(state)
+    with pytest.raises((ValueError, TypeError), match=f"reached: .*{message}"):
+        trainer.load_state_dict(state | {"reached": state["reached"] | {name: value}})
+    assert mg.get_random_state() == random
+    assert repr(trainer.state_dict()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"more": 1}, "unknown: more"),
+        ({"of": 3}, "it was saved with 3"),
+        ({"history": "abc"}, "history must be a list of records"),
+        ({"history": [{"epoch": 1}]}, "step of a record of the history must be a whole number"),
+        ({"reached": {}}, "reached should have .*missing: epoch"),
+        ({"reached": None}, "reached must be a mapping"),
+    ],
+)
+def test_a_trainers_state_is_checked_as_a_whole(change: dict[str, Any], message: str) -> None:
+    trainer = make()
+    trainer.fit(points(), 1)
+    before = repr(trainer.state_dict())
+    with pytest.raises((ValueError, TypeError), match=message):
+        trainer.load_state_dict(trainer.state_dict() | change)
+    with pytest.raises(TypeError, match="the state must be a mapping"):
+        trainer.load_state_dict(None)  # type: ignore[arg-type]
+    assert repr(trainer.state_dict()) == before

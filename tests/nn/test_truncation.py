@@ -242,3 +242,54 @@ def test_bad_input(rng: Rng) -> None:
         tbptt(layer, mg.zeros((4, N, D)), reset=[1, 0, 0])
     with pytest.raises(ValueError, match=r"GRU: the initial h has shape \(1, 3, 4\), expected \(1, 2, 4\): the batch"):
         tbptt(layer, mg.zeros((4, 2, D)))
+
+
+# ---- what cannot be a stream -------------------------------------------------------------------------------------
+
+
+class Tagging(nn.Module):
+    """A layer inside of a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Stacked([nn.GRUCell(3, 4), nn.Bidirectional(nn.GRUCell(4, 2), nn.GRUCell(4, 2))])
+
+    def forward(self, xs: Any, state: Any = None) -> Any:
+        return self.layer(xs, state)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.GRU(3, 4, bidirectional=True), "GRU"),
+        (nn.WeightDrop(nn.LSTM(3, 4, 2, bidirectional=True), ["weight_hh_l0"]), "LSTM"),
+        (nn.Recurrent(nn.GRUCell(3, 4), reverse=True), "Recurrent reads"),
+        (nn.Bidirectional(nn.GRUCell(3, 4), nn.GRUCell(3, 4)), "Bidirectional reads"),
+        (Tagging(), r"Tagging \(Bidirectional layer.1\)"),
+    ],
+)
+def test_a_layer_that_reads_backwards_is_no_stream(layer: Any, name: str) -> None:
+    stream = nn.TBPTT(4)
+    with pytest.raises(ValueError, match=f"TBPTT: {name}.* a bidirectional or reversed layer needs the whole sequence"):
+        stream(layer, mg.randn(4, 2, 3))
+    assert stream.state is None
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ([], TypeError, "must be a mapping with state, past"),
+        ({"state": None}, ValueError, "missing: past"),
+        ({"state": None, "past": [], "more": 1}, ValueError, "unknown: more"),
+        ({"state": None, "past": 3}, ValueError, "past must be a list of windows"),
+        ({"state": None, "past": [(1, 2)]}, ValueError, "past must be a list of windows"),
+        ({"state": None, "past": [(None, None, None)] * 2}, ValueError, "past has 2 windows, and k1=2, k2=4 keep 1"),
+    ],
+)
+def test_a_state_that_is_none_of_a_stream(state: Any, error: Any, message: str) -> None:
+    stream = nn.TBPTT(2, 4)
+    stream(nn.GRU(3, 4), mg.randn(2, 1, 3))
+    before = repr(stream.state_dict())
+    with pytest.raises(error, match=f"TBPTT.load_state_dict.*{message}"):
+        stream.load_state_dict(state)
+    assert repr(stream.state_dict()) == before
