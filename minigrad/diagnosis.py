@@ -13,6 +13,7 @@ import numpy as np
 
 from . import blas
 from .backend import CUPY
+from .native import cache
 
 EXTRAS = {
     "llvmlite": ("fast", "compiled kernels for fused functions"),
@@ -81,6 +82,7 @@ def report() -> str:
         lines.append(f"{module:<12} {version or 'not installed: ' + purpose}")
         if version is None:
             missing.setdefault(extra, []).append(module)
+    lines.append(f"cache        {cache.report()}")
     lines += _gpu_lines()
     if missing:
         lines.append(f"to install   pip install 'minigrad[{','.join(missing)}]'")

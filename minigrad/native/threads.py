@@ -53,10 +53,11 @@ def pool() -> int:
     memory = ctypes.create_string_buffer(SIZE + 64)
     address = -(-ctypes.addressof(memory) // 64) * 64
     _alive.append(memory)
+    machine.name_address("minigrad.pool", address)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # also when the interpreter ends: the threads go on looking
     if count() > 1:
         ctypes.CDLL(None).sem_init(ctypes.c_void_p(address + SEMAPHORE), 0, 0)
-        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(machine.address_of(_WORKER, "worker"))
+        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(machine.address_of(_WORKER, "worker", "the thread pool"))
         for _ in range(count() - 1):
             threading.Thread(target=work, args=(address,), daemon=True, name="minigrad").start()
         os.register_at_fork(after_in_child=_forget)
@@ -76,7 +77,8 @@ def source() -> str:
     """In LLVM's language, @share(function, argument, parts, multiplications) for a kernel's source."""
     if count() == 1:
         return _ALONE
-    return _CLAIM + _SHARE.replace("POOL", f"inttoptr (i64 {pool()} to ptr)")
+    pool()
+    return _CLAIM + _SHARE
 
 
 _PAUSE = {"x86_64": "@llvm.x86.sse2.pause()", "aarch64": "@llvm.aarch64.hint(i32 1)"}.get(platform.machine(), "")
@@ -112,13 +114,14 @@ nothing:
 """
 
 _SHARE = f"""
+@minigrad.pool = external global [{SIZE} x i8], align 64
 declare i32 @sem_post(ptr)
 declare i32 @sched_yield()
 declare i32 @clock_gettime(i32, ptr)
 define internal void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications) {{
     %time = alloca [2 x i64]
     %worth = icmp ugt i64 %multiplications, {WORTH}
-    %rest.at = getelementptr i8, ptr POOL, i64 {REST}
+    %rest.at = getelementptr i8, ptr @minigrad.pool, i64 {REST}
     %rest = load i64, ptr %rest.at
     %well = icmp eq i64 %rest, 0
     br i1 %worth, label %ask, label %alone
@@ -139,12 +142,12 @@ alone.do:
     %n.next = add i64 %n, 1
     br label %alone.look
 offer:
-    %ticket = getelementptr i8, ptr POOL, i64 {TICKET}
-    %done.at = getelementptr i8, ptr POOL, i64 {DONE}
-    %sleeping.at = getelementptr i8, ptr POOL, i64 {SLEEPING}
-    %function.at = getelementptr i8, ptr POOL, i64 {FUNCTION}
-    %argument.at = getelementptr i8, ptr POOL, i64 {ARGUMENT}
-    %semaphore = getelementptr i8, ptr POOL, i64 {SEMAPHORE}
+    %ticket = getelementptr i8, ptr @minigrad.pool, i64 {TICKET}
+    %done.at = getelementptr i8, ptr @minigrad.pool, i64 {DONE}
+    %sleeping.at = getelementptr i8, ptr @minigrad.pool, i64 {SLEEPING}
+    %function.at = getelementptr i8, ptr @minigrad.pool, i64 {FUNCTION}
+    %argument.at = getelementptr i8, ptr @minigrad.pool, i64 {ARGUMENT}
+    %semaphore = getelementptr i8, ptr @minigrad.pool, i64 {SEMAPHORE}
     store ptr %function, ptr %function.at
     store ptr %argument, ptr %argument.at
     store atomic i64 0, ptr %done.at monotonic, align 8
@@ -167,12 +170,12 @@ look.at.clock:
     %nanoseconds = load i64, ptr %rest.of.time
     %whole = mul i64 %seconds, 1000000000
     %now = add i64 %whole, %nanoseconds
-    %last.at = getelementptr i8, ptr POOL, i64 {LAST}
+    %last.at = getelementptr i8, ptr @minigrad.pool, i64 {LAST}
     %last = load i64, ptr %last.at
     store i64 %now, ptr %last.at
     %gap = sub i64 %now, %last
     %closely = icmp ult i64 %gap, {CLOSELY}
-    %row.at = getelementptr i8, ptr POOL, i64 {ROW}
+    %row.at = getelementptr i8, ptr @minigrad.pool, i64 {ROW}
     %row = load i64, ptr %row.at
     %row.more = add i64 %row, 1
     %row.now = select i1 %closely, i64 %row.more, i64 1
@@ -194,7 +197,7 @@ begin:
     br label %next.part
 next.part:
     %mine = phi i64 [ 0, %begin ], [ %mine.next, %do ]
-    %part = call i64 @claim(ptr POOL)
+    %part = call i64 @claim(ptr @minigrad.pool)
     %got = icmp sge i64 %part, 0
     br i1 %got, label %do, label %finish
 do:
