@@ -105,7 +105,7 @@ def _source(how: str, kind: str, size: int) -> str:
         *threads.stored(given),
         *(_divided(size) if how == "few" else ["%parts = add i64 %bands, 0"]),
         "%flat = mul i64 %rows.size0, %rows.size1", "%work = mul i64 %flat, %out.size1",
-        f"call void @share(ptr {'%part' if how == 'few' else '@part'}, ptr %argument, i64 %parts, i64 %work)",
+        f"call void @share.freely(ptr {'%part' if how == 'few' else '@part'}, ptr %argument, i64 %parts, i64 %work)",
         "%answer = call ptr @PyLong_FromLongLong(i64 0)",
         "ret ptr %answer",
         "}",
