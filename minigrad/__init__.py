@@ -8,9 +8,8 @@
 (2, 2)
 """
 
-from . import blas as blas  # before anything imports NumPy
+from . import process as process  # before anything imports NumPy
 from . import rules as rules  # fills the table and binds the operators
-from .allocation import keep_freed_memory
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import DeviceError
 from .backward import walk
@@ -68,7 +67,6 @@ from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .vocabulary import primitive
 
 __version__ = "0.1.0"
-keep_freed_memory()
 
 __all__ = [
     "AnomalyError",

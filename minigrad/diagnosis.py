@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import blas
+from . import process
 from .backend import CUPY
 from .native import cache
 
@@ -64,7 +64,7 @@ def report() -> str:
     """What `doctor` prints."""
     threads = [
         f"{name}={os.environ[name]}"
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", blas.VARIABLE)
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", process.TIMEOUT)
         if name in os.environ
     ]
     from . import __version__
