@@ -1,4 +1,4 @@
-"""Settings of the whole process, made by importing minigrad. MINIGRAD_TUNE=0 in the environment leaves all of it as it is.
+"""Settings of the whole process, made by importing minigrad. MINIGRAD_TUNE=0 in the environment leaves them all alone.
 
 Freed memory is kept. A recorded forward pass allocates many arrays of middle size, and backward frees them all. By
 default the C library of Linux then hands the memory back to the system, and the next pass pays for every page of it
