@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -26,12 +25,14 @@ EXTRAS = {
 
 
 def _version(module: str) -> str | None:
+    from importlib import metadata
+
     if importlib.util.find_spec(module) is None:
         return None
-    for name in (module, *importlib.metadata.packages_distributions().get(module, [])):
+    for name in (module, *metadata.packages_distributions().get(module, [])):
         try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
             continue
     return "unknown version"
 

@@ -13,7 +13,6 @@ every process compiles for itself.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import sys
@@ -24,7 +23,7 @@ BOUND = 64 << 20  # bytes of all files
 MAGIC = b"minigrad object code 1\n"
 KERNEL, UNFINISHED = ".kernel", ".part"  # how names of files end
 ABANDONED = 3600  # seconds after which nobody finishes a file any more
-_DIGEST = hashlib.sha256().digest_size
+_DIGEST = 32  # bytes
 _CHECKED = os.open in os.supports_dir_fd and hasattr(os, "geteuid")
 
 
@@ -119,6 +118,8 @@ def _check(opened: int, is_kind: Callable[[int], bool]) -> None:
 
 
 def _digest(key: str, code: bytes) -> bytes:
+    import hashlib  # takes longer to import than this module
+
     return hashlib.sha256(key.encode() + code).digest()
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import sys
 import threading
@@ -182,6 +181,8 @@ def _processor() -> tuple[str, str, str]:
 
 def _key(source: str) -> str:
     """The name of a source's code in the cache: all that it depends on."""
+    import hashlib
+
     import llvmlite
 
     made_by = (GENERATOR, llvmlite.__version__, llvmlite.binding.llvm_version_info)
