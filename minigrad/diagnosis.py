@@ -12,7 +12,7 @@ import numpy as np
 
 from . import process
 from .backend import CUPY
-from .native import cache
+from .native import cache, machine
 
 EXTRAS = {
     "llvmlite": ("fast", "compiled kernels for fused functions"),
@@ -83,7 +83,8 @@ def report() -> str:
         lines.append(f"{module:<12} {version or 'not installed: ' + purpose}")
         if version is None:
             missing.setdefault(extra, []).append(module)
-    lines.append(f"cache        {cache.report()}")
+    compiles = machine.available() and not machine.switched_off()
+    lines.append(f"cache        {cache.report() if compiles else 'not used: nothing is compiled here'}")
     lines += _gpu_lines()
     if missing:
         lines.append(f"to install   pip install 'minigrad[{','.join(missing)}]'")

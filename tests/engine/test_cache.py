@@ -342,10 +342,14 @@ def test_the_least_recently_used_files_go(folder: Path, monkeypatch: pytest.Monk
     assert sum(path.stat().st_size for path in kernels(folder)) <= 4000
 
 
-def test_the_doctor_tells_where_it_is(folder: Path) -> None:
+@needs_kernels
+def test_the_doctor_tells_where_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIGRAD_COMPILE", raising=False)
     assert f"\ncache        {folder}: empty" in diagnosis.report()
     cache.store("key", bytes(1 << 20))
     assert f"\ncache        {folder}: 1 kernels, 1.0 of at most 64 MiB" in diagnosis.report()
+    monkeypatch.setenv("MINIGRAD_COMPILE", "0")
+    assert "\ncache        not used: nothing is compiled here" in diagnosis.report()
 
 
 # ---- compiling ---------------------------------------------------------------------------------------------------
