@@ -8,9 +8,11 @@
 (2, 2)
 """
 
-from . import blas as blas  # before anything imports NumPy
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import process as process  # before anything imports NumPy
 from . import rules as rules  # fills the table and binds the operators
-from .allocation import keep_freed_memory
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import DeviceError
 from .backward import walk
@@ -34,12 +36,9 @@ from .creation import (
     zeros,
     zeros_like,
 )  # fmt: skip
-from .diagnosis import doctor
 from .fusion import FusionError, fuse
 from .gradients import RowSparse
 from .modes import enable_grad, is_grad_enabled, no_grad, plain_path, set_grad_enabled
-from .pictures import Graph, graph
-from .profiling import Profile, profile
 from .randomness import get_random_state, manual_seed, set_random_state
 from .replay import RecordingError, compile
 from .rules.activations import (
@@ -67,8 +66,29 @@ from .tensors import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .vocabulary import primitive
 
+if TYPE_CHECKING:
+    from .diagnosis import doctor
+    from .pictures import Graph
+    from .pictures.making import graph
+    from .profiling import Profile, profile
+
 __version__ = "0.1.0"
-keep_freed_memory()
+
+# Names by the module that has them, which is imported when one is asked for: it takes as long as all the rest.
+_LATER = {"diagnosis": ("doctor",), "pictures": ("Graph", "graph"), "profiling": ("Profile", "profile")}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name == module or name in names:
+            found = import_module(f".{module}", __name__)
+            return found if name == module else globals().setdefault(name, getattr(found, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+
 
 __all__ = [
     "AnomalyError",

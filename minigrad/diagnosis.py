@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -11,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from . import blas
+from . import process
 from .backend import CUPY
+from .native import cache, machine
 
 EXTRAS = {
     "llvmlite": ("fast", "compiled kernels for fused functions"),
@@ -25,12 +25,14 @@ EXTRAS = {
 
 
 def _version(module: str) -> str | None:
+    from importlib import metadata
+
     if importlib.util.find_spec(module) is None:
         return None
-    for name in (module, *importlib.metadata.packages_distributions().get(module, [])):
+    for name in (module, *metadata.packages_distributions().get(module, [])):
         try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
             continue
     return "unknown version"
 
@@ -63,7 +65,7 @@ def report() -> str:
     """What `doctor` prints."""
     threads = [
         f"{name}={os.environ[name]}"
-        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", blas.VARIABLE)
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", process.TIMEOUT)
         if name in os.environ
     ]
     from . import __version__
@@ -81,6 +83,8 @@ def report() -> str:
         lines.append(f"{module:<12} {version or 'not installed: ' + purpose}")
         if version is None:
             missing.setdefault(extra, []).append(module)
+    compiles = machine.available() and not machine.switched_off()
+    lines.append(f"cache        {cache.report() if compiles else 'not used: nothing is compiled here'}")
     lines += _gpu_lines()
     if missing:
         lines.append(f"to install   pip install 'minigrad[{','.join(missing)}]'")

@@ -9,7 +9,7 @@ and the state says which: who goes on and who comes back later draw the same num
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from . import backend
 from .modes import current_mode
 
-_seed: int = secrets.randbits(64)
+_seed: int = int.from_bytes(os.urandom(8), "little")
 _generators: dict[str, Any] = {}
 _streams: dict[str, int] = {}  # of other devices: the number of the present stream
 

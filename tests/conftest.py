@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
+import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +24,10 @@ from minigrad.modes import current_mode
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "parity: compares with PyTorch")
+    if not hasattr(config, "workerinput"):  # workers share the folder of the process that starts them
+        folder = tempfile.mkdtemp(prefix="minigrad-tests-")  # not the user's: it begins empty, and is removed
+        os.environ["MINIGRAD_CACHE"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool | None:

@@ -23,12 +23,12 @@ from .symbols import Symbol
 Array = Any
 
 
-def accelerated(plan: Plan) -> Any:
-    """The plan, or the same computation as a kernel where there can be one."""
+def accelerated(plan: Plan, name: str) -> Any:
+    """The plan of the function of this name, or the same computation as a kernel where there can be one."""
     if machine.switched_off() or not machine.available() or not plan.results:
         return plan
     try:
-        return Compiled(plan)
+        return Compiled(plan, name)
     except Unsuited:
         return plan
 
@@ -39,8 +39,8 @@ class Compiled:
     source  the kernel in LLVM's language
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, name: str) -> None:
+        self.plan, self._subject = plan, f"the fused function {name}"
         results, givens = list(dict.fromkeys(plan.results)), set(plan.givens)
         schedule = schedule_of(plan.givens, results)
         summed = from_sums(schedule)
@@ -92,7 +92,7 @@ class Compiled:
             return self._recorded(arrays, like)
         kernel = self._kernel
         if kernel is None:
-            kernel = self._kernel = machine.compiled(self.source)
+            kernel = self._kernel = machine.compiled(self.source, self._subject)
         if self._copied:
             results = self._run(kernel, self._laid_out(arrays), arrays)
         else:

@@ -95,7 +95,8 @@ class Kernel:
                 named.update(dict.fromkeys(v for v in kept if isinstance(v, Symbol)))
         self.kept = list(named)
         results = [*self.results, *self.kept] if any(needs) else self.results
-        self.forward = accelerated(Plan(self.inputs, results, order))
+        self.name = function.__name__
+        self.forward = accelerated(Plan(self.inputs, results, order), self.name)
         self._backward: dict[tuple[bool, ...], tuple[Plan, list[int | None]]] = {}
 
     def backward(self, present: tuple[bool, ...]) -> tuple[Plan, list[int | None]]:
@@ -123,7 +124,7 @@ class Kernel:
         number = {g: k for k, g in enumerate(results)}
         where = [None if g is None else number[g] for g in gradients]
         givens = [*self.kept, *[s for s, here in zip(seeds, present, strict=True) if here]]
-        return accelerated(Plan(givens, results, self.order, quiet=True)), where
+        return accelerated(Plan(givens, results, self.order, quiet=True), self.name), where
 
     def replay(self, kept: tuple[Any, ...], parents: tuple[Any, ...], at: Node) -> list[Any]:
         """The trace's nodes again, on the tape below `parents` and with arrays for Symbols; the outputs' edges."""

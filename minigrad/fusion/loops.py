@@ -23,8 +23,6 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from ..native import machine, threads
 from .body import BYTES, Lanewise, Row, columns_of
 from .lanes import KINDS, Block
@@ -83,8 +81,9 @@ class Loops:
         names = sorted(set(re.findall(r"%(?:data\d+|stride\d+\.\d|n\d+)\b", loops)))
         fields = [f"{'ptr' if name.startswith('%data') else 'i64'} {name}" for name in names]
         shared = self.parts > 1 and bool(self.work)
+        known = [f"@minigrad.{name} = external global i8" for name in ("ndarray", *machine.TYPES)]
         return "\n".join([
-            *self.declared, "declare ptr @PyLong_FromLongLong(i64)", threads.source() if shared else "",
+            *self.declared, *known, "declare ptr @PyLong_FromLongLong(i64)", threads.source() if shared else "",
             "define internal void @part(ptr %argument, i64 %p) {", *self.reserved, *threads.loaded(fields), loops, "}",
             "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
             f"%argument = alloca [{max(len(fields), 1)} x i64]", *sizes, numbered(checks),
@@ -123,11 +122,11 @@ class Loops:
         numbered = list(enumerate(self.arrays))
         for k, _ in numbered:
             load(f"%o{k}", "ptr", "%arguments", 8 * (k + 1))
-            load(f"%type{k}", "i64", f"%o{k}", machine.TYPE)
-        stage("type", [f"i64 %type{k}, {id(np.ndarray)}" for k, _ in numbered])
+            load(f"%type{k}", "ptr", f"%o{k}", machine.TYPE)
+        stage("type", [f"ptr %type{k}, @minigrad.ndarray" for k, _ in numbered])
         tests = []
         for k, s in numbered:
-            load(f"%dtype{k}", "i64", f"%o{k}", machine.DTYPE)
+            load(f"%dtype{k}", "ptr", f"%o{k}", machine.DTYPE)
             load(f"%flags{k}", "i32", f"%o{k}", machine.FLAGS)
             lines.append(f"%aligned{k} = and i32 %flags{k}, {machine.ALIGNED}")
             load(f"%ndim{k}", "i32", f"%o{k}", machine.NDIM)
@@ -135,7 +134,7 @@ class Loops:
             load(f"%shape{k}", "ptr", f"%o{k}", machine.SHAPE)
             load(f"%strides{k}", "ptr", f"%o{k}", machine.STRIDES)
             tests += [
-                f"i64 %dtype{k}, {id(np.dtype(s.dtype.str))}",
+                f"ptr %dtype{k}, @minigrad.{s.dtype.name}",
                 f"i32 %aligned{k}, {machine.ALIGNED}",
                 f"i32 %ndim{k}, {s.ndim}",
             ]

@@ -4,6 +4,9 @@ A kernel is called with arrays and nothing else. It is a built-in function of CP
 reads an array's address, shape and strides where NumPy's public C structure `PyArrayObject` has them, as every
 extension module does. So a call costs less than the creation of one of its results. The places are compared with what
 NumPy says before the first kernel is made; where they do not agree, or llvmlite is missing, there are no kernels.
+
+A source names what lies at an address of this process alone, as NumPy's types do, by external symbols (`name_address`).
+So its object code serves every process, and is kept on disk (`cache`).
 """
 
 from __future__ import annotations
@@ -19,14 +22,18 @@ from typing import Any
 
 import numpy as np
 
+from . import cache
+
 # Offsets in bytes: PyObject.ob_type, and the fields of PyArrayObject.
 TYPE, DATA, NDIM, SHAPE, STRIDES, DTYPE, FLAGS = 8, 16, 24, 32, 40, 56, 64
 ALIGNED = 0x100  # a flag
 _FASTCALL = 0x80  # METH_FASTCALL: function(self, arguments, their number)
 KERNELS = 1024  # compiled functions kept
+TYPES = ("float32", "float64", "bool")  # NumPy's, that kernels know: each as @minigrad.float32 and so on
+GENERATOR = 1  # counted up when `_translated` makes other code of the same source
+_LONG = 1.0  # seconds of compilation that are announced
 _COMPILING = threading.Lock()  # nothing of anyone else's runs while it is held
 _compiled: dict[str, Callable[..., int]] = {}
-_announced = False
 
 
 class _Method(ctypes.Structure):
@@ -52,7 +59,17 @@ def available() -> bool:
         return False
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    name_address("minigrad.ndarray", id(np.ndarray))
+    for name in TYPES:
+        name_address(f"minigrad.{name}", id(np.dtype(name)))
     return True
+
+
+def name_address(name: str, address: int) -> None:
+    """Let sources use an address of this process, as the address of the external symbol @name."""
+    from llvmlite import binding as llvm
+
+    llvm.add_symbol(name, address)
 
 
 def _as_expected() -> bool:
@@ -83,8 +100,8 @@ def vector_bytes() -> int:
     return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
 
 
-def compiled(source: str) -> Callable[..., int]:
-    """The function @kernel of a source; compiled once for each source."""
+def compiled(source: str, subject: str = "a kernel") -> Callable[..., int]:
+    """The function @kernel of a source; compiled once for each source. `subject` is its name in messages."""
     found = _compiled.get(source)
     if found is None:
         with _COMPILING:
@@ -92,41 +109,13 @@ def compiled(source: str) -> Callable[..., int]:
             if found is None:
                 if len(_compiled) >= KERNELS:
                     _compiled.pop(next(iter(_compiled)))
-                start = time.perf_counter()
-                found = _compiled[source] = _compile(source)
-                _announce(time.perf_counter() - start)
+                found = _compiled[source] = _compile(source, subject)
     return found
 
 
-def _announce(seconds: float) -> None:
-    """Say once that kernels are being compiled, if it takes long."""
-    global _announced
-    if seconds > 1 and not _announced:
-        _announced = True
-        print(f"minigrad: compiling a fused function took {seconds:.1f} s (MINIGRAD_COMPILE=0: never)", file=sys.stderr)
-
-
-def _engine(source: str) -> Any:
-    """A source, compiled for this processor."""
-    from llvmlite import binding as llvm
-
-    target = llvm.Target.from_default_triple()
-    features = llvm.get_host_cpu_features().flatten()
-    machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2, jit=True)
-    module = llvm.parse_assembly(source)
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False  # as written
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)  # owns the two from now on
-    engine.finalize_object()
-    return engine
-
-
-def address_of(source: str, name: str) -> int:
+def address_of(source: str, name: str, subject: str) -> int:
     """The address of a function of a source; it stays where it is until the process ends."""
-    engine = _engine(source)
+    engine = _engine(source, subject)
     _engines.append(engine)
     return int(engine.get_function_address(name))
 
@@ -134,12 +123,90 @@ def address_of(source: str, name: str) -> int:
 _engines: list[Any] = []
 
 
-def _compile(source: str) -> Callable[..., int]:
-    engine = _engine(source)
+def _compile(source: str, subject: str) -> Callable[..., int]:
+    engine = _engine(source, subject)
     method = _Method(b"kernel", engine.get_function_address("kernel"), _FASTCALL, None)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Method), ctypes.py_object, ctypes.c_void_p)
     alive = (engine, method)  # as long as the function is: its `self` (PyCFunction_NewEx)
     return make(("PyCFunction_NewEx", ctypes.pythonapi))(ctypes.byref(method), alive, None)  # type: ignore[no-any-return]
+
+
+def _engine(source: str, subject: str) -> Any:
+    """The code of a source, ready to run: from the cache, or compiled now."""
+    from llvmlite import binding as llvm
+
+    if not available():
+        raise RuntimeError(f"{subject} cannot be compiled: llvmlite does not work with this Python (see `available`)")
+    key = _key(source)
+    code = cache.load(key)
+    if code is None:
+        start = time.perf_counter()
+        code = _translated(source)
+        _announcement.add(subject, time.perf_counter() - start)
+        cache.store(key, code)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    engine.set_object_cache(getbuffer_func=lambda module: code)
+    engine.finalize_object()
+    return engine
+
+
+def _translated(source: str) -> bytes:
+    """A source as object code for this processor."""
+    from llvmlite import binding as llvm
+
+    machine = _target_machine()
+    module = llvm.parse_assembly(source)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False  # as written
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return bytes(machine.emit_object(module))
+
+
+def _target_machine() -> Any:
+    from llvmlite import binding as llvm
+
+    _, processor, features = _processor()
+    return llvm.Target.from_default_triple().create_target_machine(cpu=processor, features=features, opt=2, jit=True)
+
+
+@functools.cache
+def _processor() -> tuple[str, str, str]:
+    """System, processor, and the processor's features."""
+    from llvmlite import binding as llvm
+
+    return llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def _key(source: str) -> str:
+    """The name of a source's code in the cache: all that it depends on."""
+    import hashlib
+
+    import llvmlite
+
+    made_by = (GENERATOR, llvmlite.__version__, llvmlite.binding.llvm_version_info)
+    made_for = (*_processor(), sys.implementation.cache_tag, np.__version__)
+    return hashlib.sha256(repr((made_by, made_for, source)).encode()).hexdigest()
+
+
+class _Announcement:
+    """Says once that kernels are being compiled, and which, as soon as it has taken long in all."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}  # of each subject
+        self.made = False
+
+    def add(self, subject: str, seconds: float) -> None:
+        self.seconds[subject] = self.seconds.get(subject, 0.0) + seconds
+        total = sum(self.seconds.values())
+        if total > _LONG and not self.made:
+            self.made = True
+            subjects = ", ".join(self.seconds)
+            print(f"minigrad: compiling {subjects} took {total:.1f} s (MINIGRAD_COMPILE=0: never)", file=sys.stderr)
+
+
+_announcement = _Announcement()
 
 
 def fields(name: str, number: int) -> list[str]:

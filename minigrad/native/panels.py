@@ -60,7 +60,7 @@ def pack(matrix: Array, packed: Array) -> None:
 @functools.cache
 def _kernel(dtype: Any) -> Callable[[Array, Array], int]:
     """A function of (matrix, packed) for the panels that the matrix fills."""
-    return machine.compiled(_source(*KINDS[dtype]))
+    return machine.compiled(_source(*KINDS[dtype]), f"panels of {dtype} matrices")
 
 
 def _source(kind: str, size: int) -> str:

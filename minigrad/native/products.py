@@ -49,19 +49,19 @@ def few(dtype: Any) -> Product:
 
     The result has rows without gaps between their numbers; ValueError otherwise.
     """
-    return machine.compiled(_source("few", *KINDS[dtype]))
+    return machine.compiled(_source("few", *KINDS[dtype]), f"products of {dtype} matrices")
 
 
 @functools.cache
 def many(dtype: Any) -> Product:
     """The same."""
-    return machine.compiled(_source("many", *KINDS[dtype]))
+    return machine.compiled(_source("many", *KINDS[dtype]), f"products of {dtype} matrices")
 
 
 @functools.cache
 def added(dtype: Any) -> Product:
     """The same without a fourth array, added to what the result is already: its sums go on where they were."""
-    return machine.compiled(_source("added", *KINDS[dtype]))
+    return machine.compiled(_source("added", *KINDS[dtype]), f"products of {dtype} matrices")
 
 
 FIELDS = ("ptr %rows", "i64 %rows.stride", "i64 %rows.step", "ptr %packed", "ptr %out", "i64 %out.stride", "i64 %N",
@@ -84,6 +84,7 @@ def _source(how: str, kind: str, size: int) -> str:
         "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
         f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, <{lanes} x i1>, {vector})",
         "declare ptr @PyLong_FromLongLong(i64)", "declare void @PyErr_SetString(ptr, ptr)",
+        "@PyExc_ValueError = external global ptr",
         f'@message = private constant [{len(message)} x i8] c"{message[:-1].decode()}\\00"',
         threads.source(),
         *[block(kind, size, lanes, m, -threads.count() if how == "few" else 0) for m in range(1, most + 1)],
@@ -95,7 +96,7 @@ def _source(how: str, kind: str, size: int) -> str:
         f"%dense = icmp eq i64 %out.stride1, {size}",
         "br i1 %dense, label %go, label %refuse",
         "refuse:",
-        f"call void @PyErr_SetString(ptr inttoptr (i64 {id(ValueError)} to ptr), ptr @message)",
+        "%error = load ptr, ptr @PyExc_ValueError", "call void @PyErr_SetString(ptr %error, ptr @message)",
         "ret ptr null",
         "go:",
         *machine.fourth("start"),
@@ -104,7 +105,7 @@ def _source(how: str, kind: str, size: int) -> str:
         *threads.stored(given),
         *(_divided(size) if how == "few" else ["%parts = add i64 %bands, 0"]),
         "%flat = mul i64 %rows.size0, %rows.size1", "%work = mul i64 %flat, %out.size1",
-        f"call void @share(ptr {'%part' if how == 'few' else '@part'}, ptr %argument, i64 %parts, i64 %work)",
+        f"call void @share.freely(ptr {'%part' if how == 'few' else '@part'}, ptr %argument, i64 %parts, i64 %work)",
         "%answer = call ptr @PyLong_FromLongLong(i64 0)",
         "ret ptr %answer",
         "}",

@@ -23,7 +23,7 @@ FIELDS = ("ptr %weight", "i64 %stride", "ptr %x", "i64 %K", "i64 %M", "ptr %out"
 def times(dtype: Any) -> Callable[..., int]:
     """A function of (x, matrix, result): x (1, K) times a matrix (K, M) that lies column by column, into (1, M). With a
     fourth array (M,), the result is that plus the product. None has gaps between its numbers."""
-    return machine.compiled(_source(*KINDS[dtype]))
+    return machine.compiled(_source(*KINDS[dtype]), f"products of a {dtype} row")
 
 
 def _source(kind: str, size: int) -> str:

@@ -22,7 +22,7 @@ FIELDS = ("ptr %rows", "i64 %stride", "ptr %out", "i64 %N", "i64 %M")
 @functools.cache
 def of_rows(dtype: Any) -> Callable[[Array, Array], int]:
     """A function of (rows, result): rows (N, M) without gaps between their numbers, added up into the result (1, M)."""
-    return machine.compiled(_source(*KINDS[dtype]))
+    return machine.compiled(_source(*KINDS[dtype]), f"sums of {dtype} rows")
 
 
 def _source(kind: str, size: int) -> str:

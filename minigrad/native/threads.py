@@ -1,9 +1,13 @@
 """A pool of threads that share the parts of a piece of work, for kernels that last some microseconds.
 
-A kernel is called by one thread, which holds Python's lock. It offers its work as a number of parts and begins to do
-them; other threads of the pool, which run no Python, take parts as well. Who is late takes none, and the caller waits
-only for parts that were taken, so a busy machine costs nothing but the help. A part is computed in the same way by
-whoever takes it: results do not depend on the number of threads.
+A kernel is called by a thread of Python's. It offers its work as a number of parts and begins to do them; other threads
+of the pool, which run no Python, take parts as well. Who is late takes none, and the caller waits only for parts that
+were taken, so a busy machine costs nothing but the help. A part is computed in the same way by whoever takes it:
+results do not depend on the number of threads.
+
+Large products release Python's lock, once, so that other threads of Python's run meanwhile. (To take it again can last
+until one of those gives it up, 5 ms by default; a small product would not gain from that.) Such a thread may call a
+kernel, too: the pool has one owner at a time, and who does not get it does all parts alone.
 
 The pool is a block of memory that everyone sees:
 
@@ -13,6 +17,7 @@ The pool is a block of memory that everyone sees:
               as a small piece of work does; it is done for a large one, or when several small ones come in a row
     last, row   when the last small one came that met sleepers, and how many have followed each other closely
     function, argument   the work: function(argument, part)
+    owner     1 while somebody's work is offered
     rest      how many pieces of work are not offered: after somebody who had taken a part was not seen for a while
 """
 
@@ -29,11 +34,12 @@ from collections.abc import Sequence
 from . import machine
 
 TICKET, DONE, SLEEPING, SEMAPHORE, SIZE = 0, 64, 128, 256, 512  # bytes, each on a cache line of its own
-FUNCTION, ARGUMENT, REST, LAST, ROW = 192, 200, 208, 216, 224
+FUNCTION, ARGUMENT, REST, LAST, ROW, OWNER = 192, 200, 208, 216, 224, 320
 SPINS = 4000  # looks at the ticket before a thread goes to sleep
 PATIENCE = 2000, 8  # looks at what others have done, and one more for each 2⁸ multiplications, before the caller yields
 RESTED = 100  # pieces of work that are not offered after that: others have no processor to themselves
 WORTH = 1 << 16  # multiplications: less is done alone
+FREED = 1 << 28  # multiplications: for more, which take some 5 ms, Python's lock is released
 LARGE = 1 << 22  # multiplications: others are woken for more, whenever it comes
 CLOSELY, SEVERAL = 60_000, 4  # nanoseconds from one small piece of work to the next, and how many wake the others
 MOST = 8  # threads: more of them wait for each other longer than they help
@@ -47,16 +53,25 @@ def count() -> int:
     return max(1, min(int(told) if told.isdigit() else usable, usable, MOST))
 
 
-@functools.cache
 def pool() -> int:
     """The address of the pool; its threads are started."""
+    with _STARTING:
+        return _pool()
+
+
+_STARTING = threading.Lock()  # two threads start one pool
+
+
+@functools.cache
+def _pool() -> int:
     memory = ctypes.create_string_buffer(SIZE + 64)
     address = -(-ctypes.addressof(memory) // 64) * 64
     _alive.append(memory)
+    machine.name_address("minigrad.pool", address)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # also when the interpreter ends: the threads go on looking
     if count() > 1:
         ctypes.CDLL(None).sem_init(ctypes.c_void_p(address + SEMAPHORE), 0, 0)
-        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(machine.address_of(_WORKER, "worker"))
+        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(machine.address_of(_WORKER, "worker", "the thread pool"))
         for _ in range(count() - 1):
             threading.Thread(target=work, args=(address,), daemon=True, name="minigrad").start()
         os.register_at_fork(after_in_child=_forget)
@@ -73,10 +88,12 @@ def _forget() -> None:
 
 
 def source() -> str:
-    """In LLVM's language, @share(function, argument, parts, multiplications) for a kernel's source."""
+    """In LLVM's language, @share(function, argument, parts, multiplications) for a kernel's source; and @share.freely,
+    which releases Python's lock meanwhile if that takes long: no part may use Python's objects."""
     if count() == 1:
-        return _ALONE
-    return _CLAIM + _SHARE.replace("POOL", f"inttoptr (i64 {pool()} to ptr)")
+        return _ALONE + _FREELY
+    pool()
+    return _CLAIM + _SHARE + _FREELY
 
 
 _PAUSE = {"x86_64": "@llvm.x86.sse2.pause()", "aarch64": "@llvm.aarch64.hint(i32 1)"}.get(platform.machine(), "")
@@ -112,21 +129,28 @@ nothing:
 """
 
 _SHARE = f"""
+@minigrad.pool = external global [{SIZE} x i8], align 64
 declare i32 @sem_post(ptr)
 declare i32 @sched_yield()
 declare i32 @clock_gettime(i32, ptr)
 define internal void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications) {{
     %time = alloca [2 x i64]
     %worth = icmp ugt i64 %multiplications, {WORTH}
-    %rest.at = getelementptr i8, ptr POOL, i64 {REST}
-    %rest = load i64, ptr %rest.at
-    %well = icmp eq i64 %rest, 0
+    %rest.at = getelementptr i8, ptr @minigrad.pool, i64 {REST}
+    %owner.at = getelementptr i8, ptr @minigrad.pool, i64 {OWNER}
     br i1 %worth, label %ask, label %alone
 ask:
+    %pair = cmpxchg ptr %owner.at, i64 0, i64 1 acquire monotonic
+    %owns = extractvalue {{ i64, i1 }} %pair, 1
+    br i1 %owns, label %own, label %alone
+own:
+    %rest = load i64, ptr %rest.at
+    %well = icmp eq i64 %rest, 0
     br i1 %well, label %offer, label %less.rest
 less.rest:
     %rest.less = sub i64 %rest, 1
     store i64 %rest.less, ptr %rest.at
+    store atomic i64 0, ptr %owner.at release, align 8
     br label %alone
 alone:
     br label %alone.look
@@ -139,12 +163,12 @@ alone.do:
     %n.next = add i64 %n, 1
     br label %alone.look
 offer:
-    %ticket = getelementptr i8, ptr POOL, i64 {TICKET}
-    %done.at = getelementptr i8, ptr POOL, i64 {DONE}
-    %sleeping.at = getelementptr i8, ptr POOL, i64 {SLEEPING}
-    %function.at = getelementptr i8, ptr POOL, i64 {FUNCTION}
-    %argument.at = getelementptr i8, ptr POOL, i64 {ARGUMENT}
-    %semaphore = getelementptr i8, ptr POOL, i64 {SEMAPHORE}
+    %ticket = getelementptr i8, ptr @minigrad.pool, i64 {TICKET}
+    %done.at = getelementptr i8, ptr @minigrad.pool, i64 {DONE}
+    %sleeping.at = getelementptr i8, ptr @minigrad.pool, i64 {SLEEPING}
+    %function.at = getelementptr i8, ptr @minigrad.pool, i64 {FUNCTION}
+    %argument.at = getelementptr i8, ptr @minigrad.pool, i64 {ARGUMENT}
+    %semaphore = getelementptr i8, ptr @minigrad.pool, i64 {SEMAPHORE}
     store ptr %function, ptr %function.at
     store ptr %argument, ptr %argument.at
     store atomic i64 0, ptr %done.at monotonic, align 8
@@ -167,12 +191,12 @@ look.at.clock:
     %nanoseconds = load i64, ptr %rest.of.time
     %whole = mul i64 %seconds, 1000000000
     %now = add i64 %whole, %nanoseconds
-    %last.at = getelementptr i8, ptr POOL, i64 {LAST}
+    %last.at = getelementptr i8, ptr @minigrad.pool, i64 {LAST}
     %last = load i64, ptr %last.at
     store i64 %now, ptr %last.at
     %gap = sub i64 %now, %last
     %closely = icmp ult i64 %gap, {CLOSELY}
-    %row.at = getelementptr i8, ptr POOL, i64 {ROW}
+    %row.at = getelementptr i8, ptr @minigrad.pool, i64 {ROW}
     %row = load i64, ptr %row.at
     %row.more = add i64 %row, 1
     %row.now = select i1 %closely, i64 %row.more, i64 1
@@ -194,7 +218,7 @@ begin:
     br label %next.part
 next.part:
     %mine = phi i64 [ 0, %begin ], [ %mine.next, %do ]
-    %part = call i64 @claim(ptr POOL)
+    %part = call i64 @claim(ptr @minigrad.pool)
     %got = icmp sge i64 %part, 0
     br i1 %got, label %do, label %finish
 do:
@@ -210,7 +234,7 @@ wait:
     %turn = phi i64 [ 0, %finish ], [ %turn.next, %again ]
     %done = load atomic i64, ptr %done.at acquire, align 8
     %all = icmp eq i64 %done, %others
-    br i1 %all, label %end, label %again.or.yield
+    br i1 %all, label %give.back, label %again.or.yield
 again.or.yield:
     %turn.next = add i64 %turn, 1
     %long = icmp ugt i64 %turn.next, %patience
@@ -224,6 +248,9 @@ pause:
     br label %again
 again:
     br label %wait
+give.back:
+    store atomic i64 0, ptr %owner.at release, align 8
+    br label %end
 end:
     ret void
 }}
@@ -243,6 +270,23 @@ do:
 end:
     ret void
 }
+"""
+
+_FREELY = f"""
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+define internal void @share.freely(ptr %function, ptr %argument, i64 %parts, i64 %multiplications) {{
+    %long = icmp ugt i64 %multiplications, {FREED}
+    br i1 %long, label %freely, label %holding
+freely:
+    %state = call ptr @PyEval_SaveThread()
+    call void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications)
+    call void @PyEval_RestoreThread(ptr %state)
+    ret void
+holding:
+    call void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications)
+    ret void
+}}
 """
 
 _WORKER = (

@@ -216,7 +216,8 @@ def test_a_row_decides_nothing_about_the_layout() -> None:
 def test_sizes_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     f = mg.fuse(lstm)
     sources = set()
-    monkeypatch.setattr(machine, "_compile", lambda source, old=machine._compile: sources.add(source) or old(source))
+    compile_ = machine._compile
+    monkeypatch.setattr(machine, "_compile", lambda source, subject: sources.add(source) or compile_(source, subject))
     monkeypatch.setattr(machine, "_compiled", {})
     for n, h in [(2, 3), (5, 3), (33, 16), (16, 64)]:
         f(*inputs_for([(n, 4 * h), (n, h)], np.float32, "F"))["h"].sum().backward()
