@@ -155,6 +155,9 @@ def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
         return plainly(name, function, args, kwargs)
     known = FUNCTIONS.get(function)
     if known is not None:
+        recording = current_mode().recording
+        if recording is not None:  # what is composed may lay plain arrays out anew, which is to be done at each run
+            args, kwargs = recording.operands(args, kwargs, kinds="f")
         try:
             return known(*args, **kwargs)
         except TypeError:

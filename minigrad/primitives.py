@@ -135,7 +135,7 @@ class Primitive:
             arrays = [v.item() if isinstance(v, np.generic) else v for v in arrays]
         mode = current_mode()
         if mode.observers and found:
-            begin(self, mode)
+            arrays = begin(self, mode, *arrays)
         try:
             y = self.forward(*arrays)
         except Exception as error:
@@ -186,10 +186,11 @@ class Primitive:
 # ---- recording ---------------------------------------------------------------------------------------------------
 
 
-def begin(primitive: Primitive, mode: Mode) -> None:
-    """Tell the observers that an operation begins."""
+def begin(primitive: Primitive, mode: Mode, *operands: Any) -> Any:
+    """Tell the observers that an operation begins; its operands, as a recording that is one of them takes them."""
     for observer in mode.observers:
         observer.began(primitive)
+    return operands if mode.recording is None else mode.recording.operands(*operands)
 
 
 def record(
@@ -340,7 +341,7 @@ class Elementwise(Primitive):
             data = x.data
             mode = current_mode()
             if mode.observers:
-                begin(self, mode)
+                (data,) = begin(self, mode, data)
             try:
                 y = forward(data)
             except Exception as error:
@@ -371,7 +372,7 @@ class Elementwise(Primitive):
                     return forward(a, b)
             mode = current_mode()
             if mode.observers:
-                begin(self, mode)
+                x, z = begin(self, mode, x, z)
             try:
                 y = forward(x, z)
             except Exception as error:

@@ -163,7 +163,7 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
     given = [p for p in gs if p is not None]
     recording = current_mode().recording
     if recording is not None:
-        given = recording.all_traced(given)
+        given = list(recording.operands(*given))
     results = plan([*kept, *given], given[0])
     return [None if k is None else results[k] for k in where]
 
@@ -278,10 +278,7 @@ class Fused(Primitive):
             key += (shape, array.dtype, need)
         if not found:
             return None
-        being_recorded = current_mode().recording if mixed else None
-        if being_recorded is not None:
-            arrays = being_recorded.all_traced(arrays)
-        elif mixed:
+        if mixed and current_mode().recording is None:
             names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
             raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
         key.append("F" if by_column and not by_row else "C")
@@ -319,7 +316,7 @@ class Fused(Primitive):
             return self.plain(*args, **kwargs)
         kernel, operands, arrays, parents, needed = prepared
         if mode.observers:
-            begin(self, mode)
+            arrays = list(begin(self, mode, *arrays))
         computed = kernel.forward(arrays, arrays[0])
         if not needed:
             outputs: Any = record_many(self, tuple(computed[: kernel.count]), (), mode, tuple(operands))
