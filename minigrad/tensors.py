@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend
+from .conversions import refuse_unless_asked
 from .modes import current_mode
 from .tape import WRITES, Edge, node_of
 
@@ -163,10 +164,17 @@ class Tensor:
         return bool(self.data)
 
     def __float__(self) -> float:
+        if self._requires_grad:
+            refuse_unless_asked("float")
         return float(self.item())
 
     def __int__(self) -> int:
+        if self._requires_grad:
+            refuse_unless_asked("int")
         return int(self.item())
+
+    def __round__(self, digits: int = 0) -> Tensor:
+        return np.round(self, digits)  # type: ignore
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu" or self.ndim:
