@@ -18,6 +18,7 @@ import numpy as np
 from . import backend
 from .gradients import Parts, Products, RowSparse, add, add_into
 from .modes import MODE, Once, current_mode
+from .primitives import refuse_others
 from .tape import WRITES, Edge, Node, Observer, Output, describe, node_of, refuse_overwritten
 from .tensors import Tensor
 
@@ -119,7 +120,7 @@ def walk(
                         continue
                     try:
                         if create_graph:
-                            pulled = pull.formula(g, *on_tape(node, pull, kept))
+                            pulled = _recorded(pull.formula(g, *on_tape(node, pull, kept)))
                         elif not kept:  # (a call with a star takes twice as long)
                             pulled = pull.formula(g)
                         elif len(kept) == 1:
@@ -192,6 +193,15 @@ def walk(
         if outer.hoisted is not None:  # after a gradient, weights may change, also through `data`
             outer.hoisted.clear()
     return found
+
+
+def _recorded(pulled: Any) -> Any:
+    """What a rule gave under `create_graph`, as Tensors: a gradient that does not vary may have come as an array."""
+    if isinstance(pulled, tuple | list):
+        return [_recorded(p) for p in pulled]
+    if isinstance(pulled, Parts):
+        pulled = pulled.dense()
+    return Tensor._of(pulled) if backend.is_array(pulled) else pulled
 
 
 def refuse_number(node: Node, pulled: Any) -> None:
@@ -267,6 +277,7 @@ def fit(gradient: Any, edge: Edge) -> Any:
             raise ValueError(f"a rule gave a gradient of shape {gradient.shape} for an operand of shape {shape}")
         gradient = gradient.reshape(shape)
     if gradient.dtype != edge.dtype:
+        refuse_others("backward", gradient)
         gradient = gradient.astype(edge.dtype)
     return gradient
 
@@ -347,6 +358,7 @@ def _hooked(hooks: Sequence[Any], gradient: Any) -> Any:
             if isinstance(gradient, Tensor | RowSparse):
                 gradient = answer
             else:
+                refuse_others("a hook's gradient", answer)
                 gradient = (answer.data if isinstance(answer, Tensor) else answer).astype(gradient.dtype)
     return gradient
 

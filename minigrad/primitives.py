@@ -145,6 +145,8 @@ class Primitive:
         return self._record(values, arrays, y, mode)
 
     def _record(self, values: tuple[Any, ...], arrays: list[Any], y: Any, mode: Mode) -> Any:
+        for result in y if type(y) is tuple or type(y) is list else (y,):
+            refuse_others(self.name, result)
         edges: tuple[Any, ...] = ()
         if mode.grad:
             for index, value in enumerate(values):
@@ -266,6 +268,17 @@ def remember_inputs(node: Node, operands: Sequence[Any]) -> None:
                 node.extras().inputs[index] = ("input", operand._name, 0)
 
 
+def refuse_others(name: str, value: Any) -> None:
+    """Raise TypeError for numbers that no tensor holds: complex ones, and Python's objects in an array."""
+    dtype = np.dtype(complex) if type(value) is complex else getattr(value, "dtype", None)
+    if dtype is not None and dtype.kind not in "fiub":
+        way = "compute with the real and imaginary parts" if dtype.kind == "c" else "convert them with .astype(float)"
+        raise TypeError(
+            f"{name}: numbers of {dtype} cannot enter a graph, whose tensors are of floats, integers or booleans"
+            f"{here()}; {way}"
+        )
+
+
 def explained(error: Exception, name: str, operands: Any) -> Exception:
     """The error of a forward, with the operation, the operands' shapes and dtypes, and the scope in its message."""
     if getattr(error, "complete", False):
@@ -301,19 +314,22 @@ def explained(error: Exception, name: str, operands: Any) -> Exception:
 
 # ---- element-wise operations: the hot path ----------------------------------------------------------------------
 
-_PLAIN = frozenset([np.ndarray, float, int, bool])
+_NUMBERS = frozenset([float, int, bool])
 
 
-def operand(value: Any, other: Array) -> Any:
+def operand(value: Any, other: Array, name: str = "operand") -> Any:
     """What stands beside a tensor, as something to compute with: a list becomes an array of a floating tensor's dtype,
     and a NumPy scalar a Python one, so that neither changes it."""
+    refuse_others(name, value)
     if isinstance(value, np.generic):
-        return value.item() if other.dtype.kind == "f" and value.dtype.kind in "fiub" else value
+        return value.item() if other.dtype.kind == "f" else value
     if isinstance(value, list | tuple):
         from .creation import as_array
 
         dtype = other.dtype if other.dtype.kind == "f" else None
-        return backend.from_numpy(as_array(value, dtype), backend.device_of(other))
+        array = as_array(value, dtype)
+        refuse_others(name, array)
+        return backend.from_numpy(array, backend.device_of(other))
     return value
 
 
@@ -337,7 +353,9 @@ class Elementwise(Primitive):
 
         def apply(x: Any) -> Any:
             if not isinstance(x, Tensor):
-                return forward(x if backend.is_array(x) or not isinstance(x, list | tuple) else operand(x, _CPU))
+                return forward(
+                    x if backend.is_array(x) or not isinstance(x, list | tuple) else operand(x, _CPU, self.name)
+                )
             data = x.data
             mode = current_mode()
             if mode.observers:
@@ -363,11 +381,11 @@ class Elementwise(Primitive):
             z = b.data if b_tensor else b
             if not (a_tensor and b_tensor):
                 if a_tensor:
-                    if type(z) not in _PLAIN:
-                        z = operand(z, x)
+                    if type(z) not in _NUMBERS and (type(z) is not _ndarray or z.dtype.kind not in "fiub"):
+                        z = operand(z, x, self.name)
                 elif b_tensor:
-                    if type(x) not in _PLAIN:
-                        x = operand(x, z)
+                    if type(x) not in _NUMBERS and (type(x) is not _ndarray or x.dtype.kind not in "fiub"):
+                        x = operand(x, z, self.name)
                 else:
                     return forward(a, b)
             mode = current_mode()

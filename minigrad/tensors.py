@@ -164,14 +164,16 @@ class Tensor:
         return bool(self.data)
 
     def __float__(self) -> float:
+        number = float(self.item())
         if self._requires_grad:
             refuse_unless_asked("float")
-        return float(self.item())
+        return number
 
     def __int__(self) -> int:
+        number = int(self.item())
         if self._requires_grad:
             refuse_unless_asked("int")
-        return int(self.item())
+        return number
 
     def __round__(self, digits: int = 0) -> Tensor:
         return np.round(self, digits)  # type: ignore
@@ -336,6 +338,8 @@ class Tensor:
                     "np.stack, np.concatenate or np.where, or write value.detach()"
                 )
             value = value.data
+        elif np.iscomplexobj(value):
+            raise TypeError("x[...] = value: complex numbers cannot enter a tensor; write their real or imaginary part")
         self._write("x[...] = value")
         if isinstance(index, tuple):
             index = tuple([i.data if isinstance(i, Tensor) else i for i in index])

@@ -25,7 +25,7 @@ import numpy as np
 from .. import backend
 from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
-from ..primitives import Primitive, Pull, begin, new_node, record_many, remember_inputs
+from ..primitives import Primitive, Pull, begin, new_node, record_many, refuse_others, remember_inputs
 from ..replay.live import Live
 from ..tape import Extra, Node, Observer, Output, next_position
 from ..tensors import Tensor
@@ -57,6 +57,8 @@ class Kernel:
         self.trace = trace = Trace()
         self.order = order
         arrays = [v.data if isinstance(v, Tensor) else v for v in (leaves[k] for k in places)]
+        for array in arrays:
+            refuse_others(getattr(function, "__name__", "fuse"), array)
         self.inputs = [trace.input(f"input {k}", a.shape, a.dtype) for k, a in enumerate(arrays)]
         self.variables = [Argument(s, need) for s, need in zip(self.inputs, needs, strict=True)]
         values = list(leaves)
