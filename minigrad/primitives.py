@@ -127,9 +127,11 @@ class Primitive:
                 value = value.data
             elif type(value) is tuple and any(isinstance(v, Tensor) for v in value):
                 found = True
-                value = tuple([v.data if isinstance(v, Tensor) else v for v in value])
+                value = tuple([v.data if isinstance(v, Tensor) else backend.plain(v) for v in value])
             elif isinstance(value, np.generic):
                 scalars = True
+            elif type(value) is not _ndarray and isinstance(value, _ndarray):
+                value = backend.plain(value)
             arrays.append(value)
         if scalars and found:  # beside a Tensor, a NumPy scalar counts as a Python one: it changes no dtype
             arrays = [v.item() if isinstance(v, np.generic) else v for v in arrays]
@@ -321,6 +323,7 @@ def operand(value: Any, other: Array, name: str = "operand") -> Any:
     """What stands beside a tensor, as something to compute with: a list becomes an array of a floating tensor's dtype,
     and a NumPy scalar a Python one, so that neither changes it."""
     refuse_others(name, value)
+    value = backend.plain(value)
     if isinstance(value, np.generic):
         return value.item() if other.dtype.kind == "f" else value
     if isinstance(value, list | tuple):

@@ -254,7 +254,7 @@ class Fused(Primitive):
                 found = True
                 need = recording and leaf._requires_grad
             elif type(leaf) is _ndarray or backend.is_array(leaf):
-                array = leaf
+                array = backend.plain(leaf)
             else:
                 key += (type(leaf), leaf if type(leaf) in _EXACT else _constant(leaf))
                 continue

@@ -164,11 +164,12 @@ class Recording:
 
     def input(self, array: Array) -> Traced:
         """An array that is given anew at each run. It is copied, so that a write into it is the recording's own."""
-        own = array.copy("K")
+        own = backend.plain(array).copy("K")
         return self.traced(Value("input", own), own)
 
     def of_outside(self, array: Array) -> Traced:
         """An array that was there before; the same one is read, and written into, at each run."""
+        array = backend.plain(array)
         found = self.outside.get(id(array))
         if found is None:
             found = self.outside[id(array)] = self.traced(Value("outside", array, array), array)

@@ -45,8 +45,16 @@ ENTRIES: dict[str, Callable[[Any], Any]] = {
     "conjugate": lambda x: np.conjugate(x),
     "objects": lambda x: x * np.array([1, 2], dtype=object),
     "objects, joined": lambda x: np.stack([x, np.array([[1, 2], [3, 4]], dtype=object)]),
+    "a mask": lambda x: x * MASKED,
+    "a mask, on the left": lambda x: MASKED + x,
+    "a mask, in a product": lambda x: x @ MASKED,
+    "a mask, joined": lambda x: np.concatenate([x, MASKED]),
+    "a mask, chosen": lambda x: np.where(C.real > 0, x, MASKED),
+    "a mask, fused": lambda x: FUSED(x, MASKED),
+    "a mask, of a tensor": lambda x: mg.tensor(MASKED) * x,
     "dates": lambda x: np.array(["2026-11-30"], dtype="datetime64[D]") * x,
 }
+MASKED = np.ma.array(np.ones((2, 2)), mask=[[True, False], [False, False]])
 FUSED = mg.fuse(lambda a, b: np.tanh(a) * b)
 ROTATED = mg.primitive(lambda x: x * 2, x=lambda g: g * 1j)
 
@@ -59,7 +67,7 @@ def hooked(x: Any) -> None:
 @pytest.mark.parametrize("requires_grad", [True, False])
 @pytest.mark.parametrize("name", ENTRIES)
 def test_they_are_refused(name: str, requires_grad: bool) -> None:
-    if name in ("backward", "hook", "rule", "conjugate") and not requires_grad:
+    if name in ("backward", "hook", "rule", "conjugate", "a mask, on the left") and not requires_grad:
         return
     x = mg.tensor(np.array([[1.0, 2.0], [3.0, 4.0]]), requires_grad=requires_grad)
     with pytest.raises(TypeError):
@@ -77,3 +85,31 @@ def test_the_message_names_the_operation_and_the_way_out() -> None:
 def test_comparisons_and_arrays_alone_are_numpys() -> None:
     assert not (mg.ones(2) == np.array([1j, 2j])).any()
     assert np.fft.fft(mg.ones(2)).dtype.kind == "c"
+
+
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "matrix": lambda a: a.view(np.matrix),
+    "memory map": lambda a: a.view(np.memmap),
+    "big-endian": lambda a: a.astype(">f8"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_of_arrays_compute_as_arrays(kind: str, compiled: bool, rng: Any) -> None:
+    a, b = rng.standard_normal((2, 3, 3))
+
+    def step(x: Any, other: Any) -> Any:
+        y = (x * other + other @ x + x / np.square(other)).sum() + np.concatenate([x, other]).sum() ** 2
+        y = y + FUSED(x, other).sum() + mg.linear(x, other).sum() + np.einsum("ij,ij->j", x, other).sum()
+        y.backward()
+        return y.detach()
+
+    run = mg.compile(step) if compiled else step
+    for _ in range(4):
+        x, plain = (mg.tensor(KINDS[kind](a), requires_grad=True) for _ in range(2))
+        found, expected = run(x, KINDS[kind](b)), step(plain, b)
+        assert type(found.data) is type(x.data) is np.ndarray
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-12)
+        np.testing.assert_allclose(x.grad.numpy(), plain.grad.numpy(), rtol=1e-12)
