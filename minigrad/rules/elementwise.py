@@ -167,8 +167,8 @@ def round(a: Any, decimals: int = 0) -> Any:
 @composed(np.sinc)
 def sinc(x: Any) -> Any:
     """sin(πx) / (πx), and 1 at 0. Near 0 by its Taylor series, so that every derivative there is right."""
-    z = (math.pi * x) ** 2
-    near = z < 1e-2
+    near = np.absolute(x) < 0.1 / math.pi
+    z = np.where(near, math.pi * x, 0.0) ** 2
     series = 1 - z / 6 * (1 - z / 20 * (1 - z / 42 * (1 - z / 72 * (1 - z / 110))))
     safe = np.where(near, 1.0, math.pi * x)
     return np.where(near, series, np.sin(safe) / safe)

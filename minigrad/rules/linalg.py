@@ -186,16 +186,16 @@ def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
     if order == -np.inf:
         return np.min(size, axis=axis, keepdims=keepdims)
     if order == 0:
-        return np.sum(np.sign(size), axis=axis, keepdims=keepdims)
+        return np.sum(np.where(size != size, 1.0, np.sign(size)), axis=axis, keepdims=keepdims)  # a NaN is not 0
     if order == 1:
         return np.sum(size, axis=axis, keepdims=keepdims)
     if order == 2:
         return _norm(x, axis, keepdims)
     if x.shape[axis] == 0:
         return np.sum(size, axis=axis, keepdims=keepdims) ** (1 / order)
-    largest = np.max(size.data, axis=axis, keepdims=True)  # scaled by it, no power overflows or vanishes
-    scale = np.where(largest == 0, 1.0, largest).astype(size.dtype)
-    nothing = largest == 0
+    foremost = (np.max if order > 0 else np.min)(size.data, axis=axis, keepdims=True)
+    scale = np.where((foremost > 0) & (foremost < np.inf), foremost, 1.0).astype(size.dtype)  # so no power overflows
+    nothing = foremost == 0
     powers = np.sum(np.where(nothing, 0.0, size / scale) ** order, axis=axis, keepdims=True)
     result = np.where(nothing, 0.0, np.where(nothing, 1.0, powers) ** (1 / order) * scale)
     return result if keepdims else np.squeeze(result, axis=axis)

@@ -174,3 +174,27 @@ def test_where_of_one_tensor_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match=r"np\.where without 'a'"):
         np.where(mg.ones(3, requires_grad=True))
     assert np.where(mg.ones(3))[0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("x", [1e300, -1e200, 1e-300, 0.0])
+def test_sinc_at_extremes(x: float) -> None:
+    point = mg.tensor(np.array(x))
+    assert abs(mg.grad(np.sinc)(point).item()) < 1e-100
+    np.testing.assert_allclose(np.sinc(point).item(), np.sinc(x))
+
+
+@pytest.mark.parametrize("order", [None, 1, 2, 3, 0.5, 0, -1, -2, np.inf, -np.inf])
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_norms_of_infinities_and_nan_are_numpys(order: Any) -> None:
+    for row in ([2.0, 2.0, -np.inf], [np.inf, np.inf, 1.0], [np.inf, 0.0, 0.0], [1.0, np.nan, 3.0], [0.0, 0.0, 0.0]):
+        found = np.linalg.norm(mg.tensor(np.array(row), requires_grad=True), order)
+        np.testing.assert_allclose(found.item(), np.linalg.norm(row, order), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("order", "expected"), [(3, 2 ** (1 / 3) * 1e200), (-2, 1.0), (-0.5, 1.0)])
+def test_norms_of_large_numbers(order: float, expected: float) -> None:
+    x = mg.tensor(np.array([1e200, -1e200, 1.0]), requires_grad=True)
+    y = np.linalg.norm(x, order)
+    np.testing.assert_allclose(y.item(), expected, rtol=1e-12)
+    y.backward()
+    assert np.isfinite(x.grad.numpy()).all()
