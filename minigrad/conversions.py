@@ -8,6 +8,7 @@ Without positions (`-X no_debug_ranges`) whole lines are compared.
 
 from __future__ import annotations
 
+import ctypes
 import dis
 import functools
 import sys
@@ -47,3 +48,33 @@ def _span(instruction: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int
     if place is None or place.lineno is None:
         return (0, 0), (0, 0)
     return (place.lineno, place.col_offset or 0), (place.end_lineno or place.lineno, place.end_col_offset or 0)
+
+
+# ---- what C takes for a sequence ---------------------------------------------------------------------------------
+
+AS_SEQUENCE, ITEM = 104, 24  # bytes: PyTypeObject.tp_as_sequence, PySequenceMethods.sq_item, where a pointer has 8
+
+
+def index_as_mapping(kind: type) -> None:
+    """Let C index instances as it indexes a mapping's, by `t[i]` alone.
+
+    Python fills two slots for `__getitem__`. By the second one, C takes the instances for sequences, and NumPy replaces
+    any error of their `__float__` by "setting an array element with a sequence". Nothing in Python empties that slot
+    alone, so it is done here, if the type lies in memory as expected; elsewhere, NumPy's error has ours as its cause.
+    """
+    if sys.implementation.name != "cpython" or object.__basicsize__ != 16:  # another layout: free-threaded, 32 bits
+        return
+    word = ctypes.c_size_t.from_address
+
+    class Indexed:
+        def __getitem__(self, index: int) -> int:
+            return index
+
+    def slot(of: type) -> ctypes.c_size_t:
+        return word(word(id(of) + AS_SEQUENCE).value + ITEM)
+
+    class Other:
+        pass
+
+    if slot(Indexed).value == slot(kind).value != 0 == slot(Other).value:
+        slot(kind).value = 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend
-from .conversions import refuse_unless_asked
+from .conversions import index_as_mapping, refuse_unless_asked
 from .modes import current_mode
 from .tape import WRITES, Edge, node_of
 
@@ -154,6 +154,12 @@ class Tensor:
         from .rules.joining import unstack
 
         return iter(unstack(self))
+
+    def __reversed__(self) -> Iterator[Tensor]:
+        return iter(self[::-1])
+
+    def __init_subclass__(cls) -> None:
+        index_as_mapping(cls)
 
     def __contains__(self, value: Any) -> bool:
         return value in self.data
