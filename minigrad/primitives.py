@@ -147,8 +147,9 @@ class Primitive:
         return self._record(values, arrays, y, mode)
 
     def _record(self, values: tuple[Any, ...], arrays: list[Any], y: Any, mode: Mode) -> Any:
-        for result in y if type(y) is tuple or type(y) is list else (y,):
-            refuse_others(self.name, result)
+        if type(y) is not _ndarray or y.dtype.kind not in "fiub":
+            for result in y if type(y) is tuple or type(y) is list else (y,):
+                refuse_others(self.name, result)
         edges: tuple[Any, ...] = ()
         if mode.grad:
             for index, value in enumerate(values):
