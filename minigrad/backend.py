@@ -169,6 +169,18 @@ def is_array(value: object) -> bool:
     return isinstance(value, tuple(_BACKENDS))
 
 
+def plain(value: Any) -> Any:
+    """A matrix, a memory map or another kind of NumPy's arrays as one that computes as all others do; anything else as
+    it is. TypeError for a masked array, whose mask would be lost or spread."""
+    if type(value) is np.ndarray or not isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            "a masked array cannot enter a graph; pass array.filled(value), or its data with np.where(mask, ...)"
+        )
+    return value.view(np.ndarray)
+
+
 def is_recorded(array: object) -> bool:
     """Whether it is an array of a recording."""
     found = _BACKENDS.get(type(array))

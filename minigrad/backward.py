@@ -18,6 +18,7 @@ import numpy as np
 from . import backend
 from .gradients import Parts, Products, RowSparse, add, add_into
 from .modes import MODE, Once, current_mode
+from .primitives import refuse_others
 from .tape import WRITES, Edge, Node, Observer, Output, describe, node_of, refuse_overwritten
 from .tensors import Tensor
 
@@ -129,7 +130,7 @@ def walk(
                         continue
                     try:
                         if create_graph:
-                            pulled = pull.formula(g, *on_tape(node, pull, kept))
+                            pulled = _recorded(pull.formula(g, *on_tape(node, pull, kept)))
                         elif not kept:  # (a call with a star takes twice as long)
                             pulled = pull.formula(g)
                         elif len(kept) == 1:
@@ -202,6 +203,15 @@ def walk(
         if outer.hoisted is not None:  # after a gradient, weights may change, also through `data`
             outer.hoisted.clear()
     return found
+
+
+def _recorded(pulled: Any) -> Any:
+    """What a rule gave under `create_graph`, as Tensors: a gradient that does not vary may have come as an array."""
+    if isinstance(pulled, tuple | list):
+        return [_recorded(p) for p in pulled]
+    if isinstance(pulled, Parts):
+        pulled = pulled.dense()
+    return Tensor._of(pulled) if backend.is_array(pulled) else pulled
 
 
 def refuse_number(node: Node, pulled: Any) -> None:
@@ -277,6 +287,7 @@ def fit(gradient: Any, edge: Edge) -> Any:
             raise ValueError(f"a rule gave a gradient of shape {gradient.shape} for an operand of shape {shape}")
         gradient = gradient.reshape(shape)
     if gradient.dtype != edge.dtype:
+        refuse_others("backward", gradient)
         gradient = gradient.astype(edge.dtype)
     return gradient
 
@@ -364,6 +375,7 @@ def _hooked(hooks: Sequence[Any], gradient: Any) -> Any:
             if isinstance(gradient, Tensor | RowSparse):
                 gradient = answer
             else:
+                refuse_others("a hook's gradient", answer)
                 gradient = (answer.data if isinstance(answer, Tensor) else answer).astype(gradient.dtype)
     return gradient
 
@@ -418,6 +430,9 @@ def seed(tensor: Tensor, gradient: Any, operation: str = "backward") -> Any:
         value = backend.from_numpy(np.asarray(value, tensor.dtype), tensor.device)
     if value.shape != tensor.shape:
         raise ValueError(f"{operation}: the gradient has shape {value.shape}, the tensor {tensor.shape}")
+    recording = current_mode().recording
+    if recording is not None:
+        (value,) = recording.operands(value)
     if backend.device_of(value) != tensor.device:
         raise backend.DeviceError(
             f"{operation}: the gradient is on {backend.device_of(value)}, the tensor on {tensor.device}"

@@ -99,6 +99,11 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     mode = current_mode()
     with changed_mode(grad=False, observers=(*mode.observers, closure)):
         segment.outputs = segment.call([Tensor._of(t.data) for t in tensors])
+    if not any(isinstance(o, Tensor) for o in segment.outputs):
+        kinds = ", ".join(dict.fromkeys(type(o).__name__ for o in segment.outputs)) or "nothing"
+        raise TypeError(
+            f"checkpoint: the function must return a tensor, it returned plain values ({kinds}); call it as it is"
+        )
     segment.closure = used = tuple(closure.found)
     if not used and not any(t.requires_grad for t in tensors):
         return segment.build(segment.outputs)

@@ -71,6 +71,9 @@ def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_
     """
     if isinstance(data, Tensor):
         data = data.data
+    recording = current_mode().recording
+    if recording is not None:
+        (data,) = recording.operands(data)  # what is in an array is read at each run
     array = as_array(data, dtype)
     if not backend.is_array(array):
         array = np.asarray(array)

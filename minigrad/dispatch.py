@@ -136,12 +136,15 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
 
 
 def _unknown_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
-    """What of a call, such as the `where=` of a sum, a function in the table does not take; empty, if it does."""
+    """What of a call, such as the `where=` of a sum, a function in the table does not take, or what it misses; empty,
+    if it takes the call."""
     signature = inspect.signature(function)
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        return ", ".join([f"{k}=" for k in kwargs if k not in signature.parameters]) or str(error)
+        others = ", ".join([f"{k}=" for k in kwargs if k not in signature.parameters])
+        text, _, missing = str(error).partition(": ")
+        return f" with {others}" if others else f" without {missing}" if "missing" in text else f" with {text}"
     return ""
 
 
@@ -155,11 +158,14 @@ def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
         return plainly(name, function, args, kwargs)
     known = FUNCTIONS.get(function)
     if known is not None:
+        recording = current_mode().recording
+        if recording is not None:  # what is composed may lay plain arrays out anew, which is to be done at each run
+            args, kwargs = recording.operands(args, kwargs, kinds="f")
         try:
             return known(*args, **kwargs)
         except TypeError:
             unknown = _unknown_arguments(known, args, kwargs)
             if not unknown:
                 raise
-        name += f" with {unknown}"
+        name += unknown
     return _without_rule(name, function, args, kwargs)

@@ -127,15 +127,17 @@ class Primitive:
                 value = value.data
             elif type(value) is tuple and any(isinstance(v, Tensor) for v in value):
                 found = True
-                value = tuple([v.data if isinstance(v, Tensor) else v for v in value])
+                value = tuple([v.data if isinstance(v, Tensor) else backend.plain(v) for v in value])
             elif isinstance(value, np.generic):
                 scalars = True
+            elif type(value) is not _ndarray and isinstance(value, _ndarray):
+                value = backend.plain(value)
             arrays.append(value)
         if scalars and found:  # beside a Tensor, a NumPy scalar counts as a Python one: it changes no dtype
             arrays = [v.item() if isinstance(v, np.generic) else v for v in arrays]
         mode = current_mode()
         if mode.observers and found:
-            begin(self, mode)
+            arrays = begin(self, mode, *arrays)
         try:
             y = self.forward(*arrays)
         except Exception as error:
@@ -145,6 +147,9 @@ class Primitive:
         return self._record(values, arrays, y, mode)
 
     def _record(self, values: tuple[Any, ...], arrays: list[Any], y: Any, mode: Mode) -> Any:
+        if type(y) is not _ndarray or y.dtype.kind not in "fiub":
+            for result in y if type(y) is tuple or type(y) is list else (y,):
+                refuse_others(self.name, result)
         edges: tuple[Any, ...] = ()
         if mode.grad:
             for index, value in enumerate(values):
@@ -186,10 +191,11 @@ class Primitive:
 # ---- recording ---------------------------------------------------------------------------------------------------
 
 
-def begin(primitive: Primitive, mode: Mode) -> None:
-    """Tell the observers that an operation begins."""
+def begin(primitive: Primitive, mode: Mode, *operands: Any) -> Any:
+    """Tell the observers that an operation begins; its operands, as a recording that is one of them takes them."""
     for observer in mode.observers:
         observer.began(primitive)
+    return operands if mode.recording is None else mode.recording.operands(*operands)
 
 
 def record(
@@ -265,6 +271,17 @@ def remember_inputs(node: Node, operands: Sequence[Any]) -> None:
                 node.extras().inputs[index] = ("input", operand._name, 0)
 
 
+def refuse_others(name: str, value: Any) -> None:
+    """Raise TypeError for numbers that no tensor holds: complex ones, and Python's objects in an array."""
+    dtype = np.dtype(complex) if type(value) is complex else getattr(value, "dtype", None)
+    if dtype is not None and dtype.kind not in "fiub":
+        way = "compute with the real and imaginary parts" if dtype.kind == "c" else "convert them with .astype(float)"
+        raise TypeError(
+            f"{name}: numbers of {dtype} cannot enter a graph, whose tensors are of floats, integers or booleans"
+            f"{here()}; {way}"
+        )
+
+
 def explained(error: Exception, name: str, operands: Any) -> Exception:
     """The error of a forward, with the operation, the operands' shapes and dtypes, and the scope in its message."""
     if getattr(error, "complete", False):
@@ -300,19 +317,23 @@ def explained(error: Exception, name: str, operands: Any) -> Exception:
 
 # ---- element-wise operations: the hot path ----------------------------------------------------------------------
 
-_PLAIN = frozenset([np.ndarray, float, int, bool])
+_NUMBERS = frozenset([float, int, bool])
 
 
-def operand(value: Any, other: Array) -> Any:
+def operand(value: Any, other: Array, name: str = "operand") -> Any:
     """What stands beside a tensor, as something to compute with: a list becomes an array of a floating tensor's dtype,
     and a NumPy scalar a Python one, so that neither changes it."""
+    refuse_others(name, value)
+    value = backend.plain(value)
     if isinstance(value, np.generic):
-        return value.item() if other.dtype.kind == "f" and value.dtype.kind in "fiub" else value
+        return value.item() if other.dtype.kind == "f" else value
     if isinstance(value, list | tuple):
         from .creation import as_array
 
         dtype = other.dtype if other.dtype.kind == "f" else None
-        return backend.from_numpy(as_array(value, dtype), backend.device_of(other))
+        array = as_array(value, dtype)
+        refuse_others(name, array)
+        return backend.from_numpy(array, backend.device_of(other))
     return value
 
 
@@ -336,11 +357,13 @@ class Elementwise(Primitive):
 
         def apply(x: Any) -> Any:
             if not isinstance(x, Tensor):
-                return forward(x if backend.is_array(x) or not isinstance(x, list | tuple) else operand(x, _CPU))
+                return forward(
+                    x if backend.is_array(x) or not isinstance(x, list | tuple) else operand(x, _CPU, self.name)
+                )
             data = x.data
             mode = current_mode()
             if mode.observers:
-                begin(self, mode)
+                (data,) = begin(self, mode, data)
             try:
                 y = forward(data)
             except Exception as error:
@@ -362,16 +385,16 @@ class Elementwise(Primitive):
             z = b.data if b_tensor else b
             if not (a_tensor and b_tensor):
                 if a_tensor:
-                    if type(z) not in _PLAIN:
-                        z = operand(z, x)
+                    if type(z) not in _NUMBERS and (type(z) is not _ndarray or z.dtype.kind not in "fiub"):
+                        z = operand(z, x, self.name)
                 elif b_tensor:
-                    if type(x) not in _PLAIN:
-                        x = operand(x, z)
+                    if type(x) not in _NUMBERS and (type(x) is not _ndarray or x.dtype.kind not in "fiub"):
+                        x = operand(x, z, self.name)
                 else:
                     return forward(a, b)
             mode = current_mode()
             if mode.observers:
-                begin(self, mode)
+                x, z = begin(self, mode, x, z)
             try:
                 y = forward(x, z)
             except Exception as error:

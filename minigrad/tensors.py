@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend
+from .conversions import index_as_mapping, refuse_unless_asked
 from .modes import current_mode
 from .tape import WRITES, Edge, node_of
 
@@ -49,7 +50,7 @@ class Tensor:
             raise TypeError(f"Tensor wraps an array, got {type(data).__name__}; mg.tensor(...) makes one from it")
         if data.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor is of floats, integers or booleans, not {data.dtype}")
-        self.data = data
+        self.data = backend.plain(data)
         self.edge = self.grad = self._hooks = self._origin = None
         self._requires_grad = False
         self._name = name
@@ -154,6 +155,12 @@ class Tensor:
 
         return iter(unstack(self))
 
+    def __reversed__(self) -> Iterator[Tensor]:
+        return iter(self[::-1])
+
+    def __init_subclass__(cls) -> None:
+        index_as_mapping(cls)
+
     def __contains__(self, value: Any) -> bool:
         return value in self.data
 
@@ -163,10 +170,19 @@ class Tensor:
         return bool(self.data)
 
     def __float__(self) -> float:
-        return float(self.item())
+        number = float(self.item())
+        if self._requires_grad:
+            refuse_unless_asked("float")
+        return number
 
     def __int__(self) -> int:
-        return int(self.item())
+        number = int(self.item())
+        if self._requires_grad:
+            refuse_unless_asked("int")
+        return number
+
+    def __round__(self, digits: int = 0) -> Tensor:
+        return np.round(self, digits)  # type: ignore
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu" or self.ndim:
@@ -328,6 +344,8 @@ class Tensor:
                     "np.stack, np.concatenate or np.where, or write value.detach()"
                 )
             value = value.data
+        elif np.iscomplexobj(value):
+            raise TypeError("x[...] = value: complex numbers cannot enter a tensor; write their real or imaginary part")
         self._write("x[...] = value")
         if isinstance(index, tuple):
             index = tuple([i.data if isinstance(i, Tensor) else i for i in index])

@@ -58,6 +58,19 @@ def _run(f: Callable[..., Any], args: tuple[Any, ...], by: tuple[int, ...], oper
     return f(*args_list), variables, structured
 
 
+def _tensors(output: Any, operation: str) -> tuple[list[Tensor], Callable[[list[Any]], Any]]:
+    """The leaves of what a function returned, all of them Tensors of floats, and how they are put together again."""
+    outputs, rebuild = flatten(output)
+    for o in outputs:
+        if not isinstance(o, Tensor) or o.dtype.kind != "f":
+            what = f"{type(o).__name__} of {o.dtype}" if hasattr(o, "dtype") else type(o).__name__
+            raise TypeError(
+                f"{operation}: the function must return tensors of floats, it returned a {what}; comparisons and "
+                "NumPy's functions of plain arrays give plain values, which have no derivative"
+            )
+    return outputs, rebuild
+
+
 def _pull(
     output: Tensor, gradient: Any, variables: list[Tensor], *, create_graph: bool, retain_graph: bool = True
 ) -> list[Tensor]:
@@ -100,6 +113,7 @@ def _scalar(output: Any, operation: str) -> Tensor:
     if not isinstance(output, Tensor) or output.size != 1:
         what = f"shape {output.shape}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise TypeError(f"{operation}: the function must return a scalar tensor, it returned {what}")
+    _tensors(output, operation)
     return output
 
 
@@ -144,8 +158,8 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
     """f(*primals), and a function that maps v, of the output's structure, to vᵀ J for each argument."""
     with enable_grad():
         output, variables, structured = _run(f, primals, tuple(range(len(primals))), "vjp")
-    outputs, rebuild = flatten(output)
-    create = any(isinstance(o, Tensor) and _reaches_others(o, variables) for o in outputs)
+    outputs, rebuild = _tensors(output, "vjp")
+    create = any(_reaches_others(o, variables) for o in outputs)
 
     def pull(v: Any) -> tuple[Any, ...]:
         vs, _ = flatten(v)
@@ -159,7 +173,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
                 total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
         return tuple(structured(total or []))
 
-    return rebuild([o if create or not isinstance(o, Tensor) else o.detach() for o in outputs]), pull
+    return rebuild([o if create else o.detach() for o in outputs]), pull
 
 
 def _beside(values: Any, like: Tensor) -> Tensor:
@@ -191,7 +205,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
     outer = current_mode().grad
     with enable_grad():
         output, variables, _ = _run(f, primals, tuple(range(len(primals))), "jvp")
-        outputs, rebuild = flatten(output)
+        outputs, rebuild = _tensors(output, "jvp")
         along = []
         for o in outputs:
             v = Tensor(np.zeros_like(o.data), requires_grad=True)
@@ -226,7 +240,8 @@ def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Calla
         with enable_grad():
             output, variables, structured = _run(f, args, by, "jacobian")
             if not isinstance(output, Tensor):
-                raise TypeError(f"jacobian: the function must return a tensor, it returned {type(output).__name__}")
+                raise TypeError(f"jacobian: the function must return a tensor, it returned a {type(output).__name__}")
+            _tensors(output, "jacobian")
             create = outer and _reaches_others(output, variables)
             rows: list[list[Tensor]] = []
             for k in range(output.size):

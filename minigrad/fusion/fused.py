@@ -25,7 +25,7 @@ import numpy as np
 from .. import backend
 from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
-from ..primitives import Primitive, Pull, begin, new_node, record_many, remember_inputs
+from ..primitives import Primitive, Pull, begin, new_node, record_many, refuse_others, remember_inputs
 from ..replay.live import Live
 from ..tape import Extra, Node, Observer, Output, next_position
 from ..tensors import Tensor
@@ -57,6 +57,8 @@ class Kernel:
         self.trace = trace = Trace()
         self.order = order
         arrays = [v.data if isinstance(v, Tensor) else v for v in (leaves[k] for k in places)]
+        for array in arrays:
+            refuse_others(getattr(function, "__name__", "fuse"), array)
         self.inputs = [trace.input(f"input {k}", a.shape, a.dtype) for k, a in enumerate(arrays)]
         self.variables = [Argument(s, need) for s, need in zip(self.inputs, needs, strict=True)]
         values = list(leaves)
@@ -164,7 +166,7 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
     given = [p for p in gs if p is not None]
     recording = current_mode().recording
     if recording is not None:
-        given = recording.all_traced(given)
+        given = list(recording.operands(*given))
     results = plan([*kept, *given], given[0])
     return [None if k is None else results[k] for k in where]
 
@@ -253,7 +255,7 @@ class Fused(Primitive):
                 found = True
                 need = recording and leaf._requires_grad
             elif type(leaf) is _ndarray or backend.is_array(leaf):
-                array = leaf
+                array = backend.plain(leaf)
             else:
                 key += (type(leaf), leaf if type(leaf) in _EXACT else _constant(leaf))
                 continue
@@ -279,10 +281,7 @@ class Fused(Primitive):
             key += (shape, array.dtype, need)
         if not found:
             return None
-        being_recorded = current_mode().recording if mixed else None
-        if being_recorded is not None:
-            arrays = being_recorded.all_traced(arrays)
-        elif mixed:
+        if mixed and current_mode().recording is None:
             names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
             raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
         key.append("F" if by_column and not by_row else "C")
@@ -320,7 +319,7 @@ class Fused(Primitive):
             return self.plain(*args, **kwargs)
         kernel, operands, arrays, parents, needed = prepared
         if mode.observers:
-            begin(self, mode)
+            arrays = list(begin(self, mode, *arrays))
         computed = kernel.forward(arrays, arrays[0])
         if not needed:
             outputs: Any = record_many(self, tuple(computed[: kernel.count]), (), mode, tuple(operands))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..modes import current_mode
 from ..tape import caller, line_of
 from ..tensors import Tensor
 from .live import Live
@@ -163,11 +164,12 @@ class Recording:
 
     def input(self, array: Array) -> Traced:
         """An array that is given anew at each run. It is copied, so that a write into it is the recording's own."""
-        own = array.copy("K")
+        own = backend.plain(array).copy("K")
         return self.traced(Value("input", own), own)
 
     def of_outside(self, array: Array) -> Traced:
         """An array that was there before; the same one is read, and written into, at each run."""
+        array = backend.plain(array)
         found = self.outside.get(id(array))
         if found is None:
             found = self.outside[id(array)] = self.traced(Value("outside", array, array), array)
@@ -206,9 +208,21 @@ class Recording:
     def is_traced(array: Any) -> bool:
         return type(array) is Traced
 
-    def all_traced(self, arrays: Sequence[Array]) -> list[Array]:
-        """The arrays, those among them that are constants of the caller's as traced ones."""
-        return [a if self.is_traced(a) else self.of_outside(a) for a in arrays]
+    def operands(self, *values: Any, kinds: str = "fiub") -> tuple[Any, ...]:
+        """The operands of one operation: their arrays, also in tuples and lists, as traced ones. Code that takes the
+        memory of some and writes down what it does with others would compute with numbers of the past."""
+        if not current_mode().fast:  # a fused function is being traced, with symbols for arrays
+            return values
+
+        def traced(leaf: Any) -> Any:
+            plain = backend.is_array(leaf) and not self.is_traced(leaf)
+            return self.of_outside(leaf) if plain and leaf.dtype.kind in kinds else leaf
+
+        return tuple([replaced(value, traced) for value in values])
+
+    def together(self, *arrays: Any) -> tuple[Any, ...]:
+        """The same if one of them is traced; else they are left as they are."""
+        return self.operands(*arrays) if any(map(self.is_traced, arrays)) else arrays
 
     def plain(self, leaf: Any) -> Any:
         """What is really computed with."""
@@ -283,6 +297,8 @@ class Recording:
             for source in (*writes, *sources):
                 if result is source.array:
                     return source
+            if result.size == 0:  # no memory, so no view, which might be read-only
+                result = np.empty_like(result)
             for source in sources:
                 if np.may_share_memory(result, source.array):
                     base = source if source.base is None else source.base

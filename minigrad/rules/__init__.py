@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from ..conversions import index_as_mapping
 from ..primitives import explained
 from ..tensors import Tensor
 from . import activations, copying, elementwise, indexing, joining, linalg, products, reductions, shaping
@@ -55,4 +56,5 @@ for _name, _title in {
     setattr(Tensor, f"__{_name}__", _comparison(_title, getattr(operator, _name)))
 
 Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
+index_as_mapping(Tensor)
 del _name, _primitive, _title

@@ -41,10 +41,11 @@ cbrt = elementwise(np.cbrt, lambda g, y: g / (3 * y * y))
 
 
 def power_base(g: Any, a: Any, b: Any) -> Any:
-    """b·a^(b−1), and 0 where b is 0 whatever a is."""
+    """b·a^(b−1), and 0 where b is 0 whatever a is; its own derivative by b is 1/a there, if that is a number."""
     if isinstance(b, Real):
         return zeros(g) if b == 0 else g * (b * a ** (b - 1))
-    return g * b * a ** np.where(b == 0, 1.0, b - 1)
+    nothing = (b == 0) & ~(np.absolute(1.0 / a) < math.inf)
+    return g * np.where(nothing, 0.0, b * a ** np.where(nothing, 1.0, b - 1))
 
 
 def power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -151,8 +152,8 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     if floats and all(isinstance(v, Real) for v in bounds):
         return _clip(a, -np.inf if low is None else low, np.inf if high is None else high)
     if low is not None:
-        a = np.where(a < low, low, a)
-    return a if high is None else np.where(a > high, high, a)
+        a = np.where((a < low) | (low != low), low, a)  # a NaN among the limits stays
+    return a if high is None else np.where((a > high) | (high != high), high, a)
 
 
 @composed(np.round, np.around)
@@ -166,8 +167,8 @@ def round(a: Any, decimals: int = 0) -> Any:
 @composed(np.sinc)
 def sinc(x: Any) -> Any:
     """sin(πx) / (πx), and 1 at 0. Near 0 by its Taylor series, so that every derivative there is right."""
-    z = (math.pi * x) ** 2
-    near = z < 1e-2
+    near = np.absolute(x) < 0.1 / math.pi
+    z = np.where(near, math.pi * x, 0.0) ** 2
     series = 1 - z / 6 * (1 - z / 20 * (1 - z / 42 * (1 - z / 72 * (1 - z / 110))))
     safe = np.where(near, 1.0, math.pi * x)
     return np.where(near, series, np.sin(safe) / safe)

@@ -67,7 +67,7 @@ def getitem(a: Any, index: Any) -> Any:
 
 @composed(np.take)
 def take(a: Any, indices: Any, axis: int | None = None) -> Any:
-    if axis is None:
+    if axis is None or (np.ndim(a) == 0 and axis in (0, -1)):
         a, axis = np.ravel(a), 0
     (at,) = axes_of(axis, np.ndim(a), "take")
     if isinstance(indices, list | tuple):

@@ -42,6 +42,16 @@ def _array(value: Any, like: Array) -> Any:
     return backend.from_numpy(np.asarray(value, dtype), backend.device_of(like))
 
 
+def cast(arrays: tuple[Any, ...], dtype: Any, casting: Any) -> tuple[Any, ...]:
+    """The arrays in a dtype, if one is given; TypeError where the casting rule does not allow that."""
+    if dtype is None:
+        return arrays
+    for a in arrays:
+        if not np.can_cast(a.dtype, dtype, casting):
+            raise TypeError(f"cannot cast from {a.dtype} to {np.dtype(dtype)} by the rule {casting!r}")
+    return tuple([a.astype(dtype) for a in arrays])
+
+
 def concatenate_rule(g: Any, arrays_shapes: list[tuple[int, ...]], axis: int) -> list[Any]:
     parts, start = [], 0
     for shape in arrays_shapes:
@@ -60,8 +70,8 @@ def _concatenate(arrays: tuple[Array, ...], axis: int, shapes: Any) -> Array:
 
 
 @composed(np.concatenate)
-def concatenate(arrays: Any, axis: int | None = 0) -> Any:
-    arrays = beside(arrays)
+def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    arrays = cast(beside(arrays), dtype, casting)
     if axis is None:
         arrays, axis = tuple([np.ravel(a) for a in arrays]), 0
     if not arrays:
@@ -80,22 +90,22 @@ def _stack(arrays: tuple[Array, ...], axis: int) -> Array:
 
 
 @composed(np.stack)
-def stack(arrays: Any, axis: int = 0) -> Any:
-    arrays = beside(arrays)
+def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    arrays = cast(beside(arrays), dtype, casting)
     if not arrays:
         raise ValueError("stack: no tensors given")
     return _stack(arrays, axes_of(axis, np.ndim(arrays[0]) + 1, "stack")[0])
 
 
 @composed(np.hstack)
-def hstack(tup: Any) -> Any:
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     arrays = [np.atleast_1d(a) for a in beside(tup)]
-    return concatenate(arrays, 0 if np.ndim(arrays[0]) == 1 else 1)
+    return concatenate(arrays, 0 if np.ndim(arrays[0]) == 1 else 1, dtype=dtype, casting=casting)
 
 
 @composed(np.vstack)
-def vstack(tup: Any) -> Any:
-    return concatenate([np.atleast_2d(a) for a in beside(tup)], 0)
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    return concatenate([np.atleast_2d(a) for a in beside(tup)], 0, dtype=dtype, casting=casting)
 
 
 @composed(np.dstack)
@@ -207,9 +217,10 @@ def tile(A: Any, reps: Any) -> Any:
 
 @composed(np.repeat)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
-    if axis is None:
+    if axis is None or (np.ndim(a) == 0 and axis in (0, -1)):
         a, axis = np.ravel(a), 0
-    return np.take(a, np.repeat(np.arange(np.shape(a)[axis]), repeats), axis=axis)
+    (at,) = axes_of(axis, np.ndim(a), "repeat")
+    return np.take(a, np.repeat(np.arange(np.shape(a)[at]), repeats), axis=at)
 
 
 @operation(

@@ -26,21 +26,44 @@ def inv(a: Array) -> Array:
     return np.linalg.inv(a)
 
 
+def without_one(s: Array, n: int, xp: Any) -> Array:
+    """Of n numbers (..., n), for each the product of all others: (..., n)."""
+    itself = xp.eye(n) == 1
+    return np.prod(np.where(itself, 1.0, np.expand_dims(s, -2)), axis=-1)
+
+
+def cofactors_rule(g: Any, a: Any) -> Any:
+    """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but two.
+
+    Higher derivatives are those of det a (⟨g, a⁻ᵀ⟩ a⁻ᵀ − a⁻ᵀ gᵀ a⁻ᵀ), the same for a matrix that is not singular.
+    """
+    if isinstance(g, Tensor) or isinstance(a, Tensor):
+        inverse = columns(np.linalg.inv(a))
+        inner = np.sum(g * inverse, axis=(-2, -1), keepdims=True)
+        return np.expand_dims(np.linalg.det(a), (-2, -1)) * (inner * inverse - inverse @ columns(g) @ inverse)
+    u, s, v = np.linalg.svd(a)
+    n, xp = s.shape[-1], backend.module_of(a)
+    itself = xp.eye(n) == 1
+    others = np.where(itself, 1.0, np.expand_dims(s, -2))  # (..., i, k): 1 for k = i
+    p = np.where(itself, 0.0, without_one(others, n, xp))  # (..., i, j)
+    h = columns(u) @ g @ columns(v)
+    along = np.sum(p * np.expand_dims(np.diagonal(h, axis1=-2, axis2=-1), -2), axis=-1)
+    inside = np.where(itself, np.expand_dims(along, -1), 0.0) - p * columns(h)
+    sign = np.linalg.det(u) * np.linalg.det(v)
+    return (sign[..., None, None] * (u @ inside) @ v).astype(a.dtype)
+
+
+@operation(a=cofactors_rule)
 def cofactors(a: Array) -> Array:
     """∂ det(a) / ∂a, also where a is singular: from a = U S V, the products of all singular values but one."""
     u, s, v = np.linalg.svd(a)
-    n = s.shape[-1]
-    itself = backend.module_of(a).eye(n) == 1
-    others = np.prod(np.where(itself, 1.0, np.expand_dims(s, -2)), axis=-1)  # (..., n)
+    others = without_one(s, s.shape[-1], backend.module_of(a))  # (..., n)
     sign = np.linalg.det(u) * np.linalg.det(v)
     return (sign[..., None, None] * (u * np.expand_dims(others, -2)) @ v).astype(a.dtype)
 
 
-def det_rule(g: Any, y: Any, a: Any) -> Any:
-    g = np.expand_dims(g, (-2, -1))
-    if isinstance(a, Tensor) or isinstance(g, Tensor):
-        return g * np.expand_dims(y, (-2, -1)) * columns(np.linalg.inv(a))
-    return g * cofactors(a)
+def det_rule(g: Any, a: Any) -> Any:
+    return np.expand_dims(g, (-2, -1)) * cofactors(a)
 
 
 @operation(np.linalg.det, a=det_rule)
@@ -60,7 +83,7 @@ def _slogdet(a: Array) -> tuple[Array, Array]:
 
 @composed(np.linalg.slogdet)
 def slogdet(a: Any) -> Any:
-    """(sign, log |det|), as named fields."""
+    """(sign, log |det|), as named fields. Where a is singular, it has no gradient: LinAlgError in backward."""
     from numpy.linalg._linalg import SlogdetResult
 
     return SlogdetResult(*_slogdet(a))
@@ -146,26 +169,33 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     row, col = axes
     summed, other = (row, col) if abs(ord) == 1 else (col, row)
     sums = np.sum(np.absolute(x), axis=summed, keepdims=True)
-    pick = np.max if ord > 0 else np.min
-    result = pick(sums, axis=other, keepdims=True)
+    result = _largest(sums, other, True) if ord > 0 else np.min(sums, axis=other, keepdims=True)
     return result if keepdims else np.squeeze(result, axis=axes)
+
+
+def _largest(sizes: Any, axis: int, keepdims: bool) -> Any:
+    """The largest of sizes, none of which is negative: 0 of none."""
+    largest = np.max if sizes.shape[axis] else np.sum
+    return largest(sizes, axis=axis, keepdims=keepdims)
 
 
 def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
     size = np.absolute(x)
     if order == np.inf:
-        return np.max(size, axis=axis, keepdims=keepdims)
+        return _largest(size, axis, keepdims)
     if order == -np.inf:
         return np.min(size, axis=axis, keepdims=keepdims)
     if order == 0:
-        return np.sum(np.sign(size), axis=axis, keepdims=keepdims)
+        return np.sum(np.where(size != size, 1.0, np.sign(size)), axis=axis, keepdims=keepdims)  # a NaN is not 0
     if order == 1:
         return np.sum(size, axis=axis, keepdims=keepdims)
     if order == 2:
         return _norm(x, axis, keepdims)
-    largest = np.max(size.data, axis=axis, keepdims=True)  # scaled by it, no power overflows or vanishes
-    scale = np.where(largest == 0, 1.0, largest).astype(size.dtype)
-    nothing = largest == 0
+    if x.shape[axis] == 0:
+        return np.sum(size, axis=axis, keepdims=keepdims) ** (1 / order)
+    foremost = (np.max if order > 0 else np.min)(size.data, axis=axis, keepdims=True)
+    scale = np.where((foremost > 0) & (foremost < np.inf), foremost, 1.0).astype(size.dtype)  # so no power overflows
+    nothing = foremost == 0
     powers = np.sum(np.where(nothing, 0.0, size / scale) ** order, axis=axis, keepdims=True)
     result = np.where(nothing, 0.0, np.where(nothing, 1.0, powers) ** (1 / order) * scale)
     return result if keepdims else np.squeeze(result, axis=axis)

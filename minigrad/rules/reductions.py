@@ -25,30 +25,35 @@ def axes_of(axis: Any, ndim: int, operation: str = "") -> tuple[int, ...]:
     return axes
 
 
+def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The same for a reduction: NumPy lets a number, which has no axes, be reduced over its first or last one."""
+    return () if ndim == 0 and axis in (0, -1) else axes_of(axis, ndim)
+
+
 def spread(g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
     """The gradient of a reduction, back in the shape that was reduced."""
     if not keepdims:
-        axes = axes_of(axis, len(shape))
+        axes = reduced_axes(axis, len(shape))
         g = np.reshape(g, tuple([1 if k in axes else n for k, n in enumerate(shape)]))
     return np.broadcast_to(g, shape)
 
 
 def last_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """All axes, those of a reduction last."""
-    axes = axes_of(axis, ndim)
+    axes = reduced_axes(axis, ndim)
     return (*[k for k in range(ndim) if k not in axes], *axes)
 
 
 def joined_last(a: Any, axis: Any) -> Any:
     """The axes of a reduction as one, the last."""
-    order, n = last_axes(axis, len(a.shape)), len(axes_of(axis, len(a.shape)))
+    order, n = last_axes(axis, len(a.shape)), len(reduced_axes(axis, len(a.shape)))
     kept = [a.shape[k] for k in order[: len(order) - n]]
     return np.reshape(np.transpose(a, order), (*kept, count(a.shape, axis)))
 
 
 def count(shape: tuple[int, ...], axis: Any) -> int:
     """How many numbers go into each result."""
-    return math.prod([shape[k] for k in axes_of(axis, len(shape))])
+    return math.prod([shape[k] for k in reduced_axes(axis, len(shape))])
 
 
 @operation(name="sum", a=lambda g, a_shape, axis, keepdims: spread(g, a_shape, axis, keepdims))
@@ -223,6 +228,8 @@ def median(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     """The middle value, or the mean of the two middle ones; NaN where there is one."""
     flat = joined_last(a, axis)
     n = flat.shape[-1]
+    if n == 0:  # as the mean of nothing
+        return np.mean(a, axis=axis, keepdims=keepdims)
     ordered = np.sort(flat, axis=-1)
     middle, last = np.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1), ordered[..., -1]
     result = np.where(np.isnan(last), last, middle)

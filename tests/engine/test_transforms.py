@@ -138,3 +138,43 @@ def test_transforms_work_under_no_grad(x: mg.Tensor) -> None:
         np.testing.assert_allclose(mg.grad(cubic)(x).numpy()[0], 3 * 0.25 - 2.0)
         np.testing.assert_allclose(mg.hessian(cubic)(x).numpy(), cubic_hessian(x.numpy()))
         assert not mg.is_grad_enabled()
+
+
+PLAIN: dict[str, Any] = {
+    "an array": lambda x: np.ones(2),
+    "a comparison": lambda x: x > 1,
+    "a bool": lambda x: bool((x > 1).any()),
+    "a float": lambda x: 2.0,
+    "a scalar of NumPy's": lambda x: np.float64(2.0),
+    "an index": np.argmax,
+    "integers": lambda x: mg.tensor(3),
+    "nothing": lambda x: None,
+}
+TRANSFORMS: dict[str, Any] = {
+    "vjp": lambda f, x: mg.vjp(f, x),
+    "jvp": lambda f, x: mg.jvp(f, (x,), (np.ones(2),)),
+    "jacobian": lambda f, x: mg.jacobian(f)(x),
+    "grad": lambda f, x: mg.grad(f)(x),
+    "value_and_grad": lambda f, x: mg.value_and_grad(f)(x),
+    "hessian": lambda f, x: mg.hessian(f)(x),
+    "hvp": lambda f, x: mg.hvp(f, x, np.ones(2)),
+    "vjp of a pair": lambda f, x: mg.vjp(lambda x: (x * 2, f(x)), x),
+    "jvp of a pair": lambda f, x: mg.jvp(lambda x: (x * 2, f(x)), (x,), (np.ones(2),)),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("result", PLAIN)
+def test_functions_that_return_plain_values_are_refused(transform: str, result: str) -> None:
+    with pytest.raises(TypeError, match="the function must return"):
+        TRANSFORMS[transform](PLAIN[result], mg.tensor(np.array([0.5, 1.5])))
+
+
+def test_a_checkpoint_of_plain_values_is_refused_unless_there_are_tensors_besides() -> None:
+    x = mg.tensor([0.5, 1.5], requires_grad=True)
+    with pytest.raises(TypeError, match="checkpoint: the function must return a tensor"):
+        mg.checkpoint(lambda x: x > 1, x)
+    y, larger = mg.checkpoint(lambda x: (x * 2, x > 1), x)
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+    assert larger.tolist() == [False, True]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigrad.rules.linalg import cofactors
+
 from .cases import case, real, regular
 
 STACKS = [(2, 2), (3, 3), (1, 1), (2, 3, 3), (2, 1, 2, 2), (0, 2, 2)]
@@ -29,6 +31,8 @@ case("slogdet", lambda a: np.linalg.slogdet(a).logabsdet, regular(2, 2), half=Fa
 case("slogdet", lambda a: np.linalg.slogdet(-a), regular(3, 3), half=False)
 case("slogdet", lambda a: np.linalg.slogdet(a)[0], regular(2, 2), half=False, second=False)
 case("det", lambda a: np.linalg.det(-a), regular(3, 3), half=False)
+for shape in ((1, 1), (3, 3), (2, 4, 4)):
+    case("cofactors", cofactors, regular(*shape), half=False)
 case("cholesky", lambda a: gram(a, upper=True), regular(3, 3), half=False)
 for a, b in [
     ((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (2, 3, 4)), ((2, 3, 3), (3,)), ((3, 3), (2, 3, 4)),

@@ -71,3 +71,130 @@ def test_indices_may_be_filled_anew_before_backward() -> None:
         ids[:] = 0
         y.sum().backward()
         assert weight.grad.tolist() == [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
+
+
+# ---- numbers without axes, and axes without numbers --------------------------------------------------------------
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    name: getattr(np, name) for name in ("sum", "prod", "max", "min", "ptp", "nansum", "cumsum", "cumprod")
+}
+REDUCTIONS |= {
+    "add.reduce": np.add.reduce,
+    "maximum.reduce": np.maximum.reduce,
+    "take": lambda x, axis: np.take(x, 0, axis=axis),
+    "repeat": lambda x, axis: np.repeat(x, 3, axis=axis),
+    "sum, keepdims": lambda x, axis: np.sum(x, axis=axis, keepdims=True),
+}
+
+
+@pytest.mark.parametrize("axis", [0, -1, None])
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_a_number_is_reduced_over_its_first_or_last_axis(name: str, axis: int | None) -> None:
+    function = REDUCTIONS[name]
+    x = mg.tensor(np.array(2.0), requires_grad=True)
+    y = function(x, axis=axis)
+    np.testing.assert_array_equal(y.numpy(), function(np.array(2.0), axis=axis))
+    y.sum().backward()
+    assert x.grad.numpy() == {"ptp": 0.0, "repeat": 3.0}.get(name, 1.0)
+    assert np.isfinite(mg.hessian(lambda x: (function(x, axis=axis) ** 2).sum())(x.detach()).numpy())
+    with pytest.raises(np.exceptions.AxisError):
+        function(x, axis=1)
+
+
+@pytest.mark.parametrize("function", {
+    "norm": lambda x: np.linalg.norm(x),
+    "norm, infinite": lambda x: np.linalg.norm(x, np.inf),
+    "norm, 3": lambda x: np.linalg.norm(x, 3),
+    "norm, 0.5": lambda x: np.linalg.norm(x, 0.5),
+    "norm, 0": lambda x: np.linalg.norm(x, 0),
+    "norm, -1": lambda x: np.linalg.norm(x, -1),
+    "norm along an axis": lambda x: np.linalg.norm(x.reshape(3, 0), np.inf, axis=1),
+    "norm of rows": lambda x: np.linalg.norm(x.reshape(0, 3), np.inf),
+    "norm of columns": lambda x: np.linalg.norm(x.reshape(3, 0), 1),
+    "median": lambda x: np.median(x),
+    "median of rows": lambda x: np.median(x.reshape(3, 0), axis=1, keepdims=True),
+}.items(), ids=lambda item: item[0])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value", "ignore:divide by zero")
+def test_of_no_numbers(function: tuple[str, Callable[[Any], Any]]) -> None:
+    x = mg.zeros(0, dtype=np.float64, requires_grad=True)
+    y = function[1](x)
+    np.testing.assert_array_equal(y.numpy(), function[1](np.zeros(0)))
+    y.sum().backward()
+    assert x.grad.shape == (0,)
+
+
+# ---- NaN among limits --------------------------------------------------------------------------------------------
+
+NANS = np.array([1.0, np.nan, -2.0, np.inf, -np.inf, 0.0, 3.0])
+LIMITS = np.array([np.nan, 1.0, 5.0, np.nan, -1.0, -0.5, -4.0])
+LIMITED: dict[str, Callable[..., Any]] = {
+    "clip below": lambda x, v: np.clip(x, v, None),
+    "clip above": lambda x, v: np.clip(x, None, v),
+    "clip": lambda x, v: np.clip(x, v - 1, v),
+    "clip by a number": lambda x, v: np.clip(x, float("nan"), 2.0),
+    "clip by a scalar": lambda x, v: np.clip(x, None, np.float64("nan")),
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "fmax": np.fmax,
+    "fmin": np.fmin,
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+@pytest.mark.parametrize("how", ["plain", "fused", "compiled", "tensors"])
+def test_a_nan_among_limits_is_kept_as_by_numpy(name: str, how: str) -> None:
+    function = LIMITED[name]
+    expected = function(NANS, LIMITS)
+    run = {"fused": mg.fuse(function), "compiled": mg.compile(lambda x, v: function(x, v).detach())}.get(how, function)
+    for _ in range(3):
+        x = mg.tensor(NANS, requires_grad=how != "compiled")
+        y = run(x, mg.tensor(LIMITS) if how == "tensors" else LIMITS)
+        np.testing.assert_array_equal(y.numpy(), expected)
+        if y.requires_grad and "clip" in name:
+            y.sum().backward()
+            assert not x.grad.numpy()[np.isnan(expected) & ~np.isnan(NANS)].any()
+
+
+# ---- joins with a dtype ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("join", [np.concatenate, np.stack, np.vstack, np.hstack])
+def test_joins_take_a_dtype(join: Callable[..., Any]) -> None:
+    x = mg.ones((2, 3), requires_grad=True)
+    assert join([x, x], dtype=None, casting="same_kind").dtype == np.float32
+    y = join([x, np.ones((2, 3), int)], dtype=np.float64)
+    assert y.dtype == np.float64
+    y.sum().backward()
+    assert x.grad.dtype == np.float32
+    with pytest.raises(TypeError, match="cannot cast"):
+        join([x, x], dtype=np.float16, casting="safe")
+
+
+def test_where_of_one_tensor_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"np\.where without 'a'"):
+        np.where(mg.ones(3, requires_grad=True))
+    assert np.where(mg.ones(3))[0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("x", [1e300, -1e200, 1e-300, 0.0])
+def test_sinc_at_extremes(x: float) -> None:
+    point = mg.tensor(np.array(x))
+    assert abs(mg.grad(np.sinc)(point).item()) < 1e-100
+    np.testing.assert_allclose(np.sinc(point).item(), np.sinc(x))
+
+
+@pytest.mark.parametrize("order", [None, 1, 2, 3, 0.5, 0, -1, -2, np.inf, -np.inf])
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_norms_of_infinities_and_nan_are_numpys(order: Any) -> None:
+    for row in ([2.0, 2.0, -np.inf], [np.inf, np.inf, 1.0], [np.inf, 0.0, 0.0], [1.0, np.nan, 3.0], [0.0, 0.0, 0.0]):
+        found = np.linalg.norm(mg.tensor(np.array(row), requires_grad=True), order)
+        np.testing.assert_allclose(found.item(), np.linalg.norm(row, order), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("order", "expected"), [(3, 2 ** (1 / 3) * 1e200), (-2, 1.0), (-0.5, 1.0)])
+def test_norms_of_large_numbers(order: float, expected: float) -> None:
+    x = mg.tensor(np.array([1e200, -1e200, 1.0]), requires_grad=True)
+    y = np.linalg.norm(x, order)
+    np.testing.assert_allclose(y.item(), expected, rtol=1e-12)
+    y.backward()
+    assert np.isfinite(x.grad.numpy()).all()
