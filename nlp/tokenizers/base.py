@@ -20,6 +20,7 @@ from nn.files import StrPath
 
 from ..files import Document, kinds_of, read_json, write_json
 from ..ids import checked_ids
+from ..lists import refuse_text
 from ..vocabulary import Vocabulary
 from .normalizing import Normalizer
 
@@ -151,8 +152,7 @@ class Tokenizer(ABC):
         return self
 
     def _checked(self, texts: Iterable[str], method: str) -> Iterator[str]:
-        if isinstance(texts, str):
-            raise TypeError(f"{self._name}.{method}: expected texts, not one string; put it into a list")
+        refuse_text(f"{self._name}.{method}", "texts", texts, '["a text"]')
         for number, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"{self._name}.{method}: text {number} is of type {type(text).__name__}, not a string")
@@ -350,7 +350,8 @@ class Tokenizer(ABC):
         except ValueError as error:
             document.fail(str(error))
         made._vocabulary = vocabulary
-        if wrong := [token for token in vocabulary if token not in vocabulary.specials and not made._is_token(token)]:
+        specials = set(vocabulary.specials)
+        if wrong := [token for token in vocabulary if token not in specials and not made._is_token(token)]:
             document.fail(f"{wrong[0]!r} cannot be a token of a {cls.__name__}")
         made._ready()
         return made

@@ -104,7 +104,7 @@ def test_analogies(vectors: WordVectors) -> None:
 def test_doesnt_match() -> None:
     v = WordVectors(["a", "b", "c", "z"], [[1, 0], [1, 0.2], [1, -0.2], [-0.5, 1]])
     assert v.doesnt_match(["a", "b", "z", "c"]) == "z"
-    with pytest.raises(TypeError, match=r"give a list of words, such as \['a', 'b'\]"):
+    with pytest.raises(TypeError, match="doesnt_match: words must be a list"):
         v.doesnt_match("a b")
     with pytest.raises(ValueError, match="at least one"):
         v.doesnt_match([])
