@@ -67,8 +67,8 @@ class Model(nn.Module):
 
         What was changed since the model was made is in the file, too: replaced embeddings with their size and padding,
         frozen weights, rates of dropout. Functions among the arguments (a cell of one's own) are not written; `load`
-        asks for them. Raises TypeError for texts of another kind, ValueError for a change that the file cannot tell, such
-        as another layer, OSError if the file cannot be written.
+        asks for them. Raises TypeError for texts of another kind, ValueError for a change that the file cannot tell,
+        such as another layer, OSError if the file cannot be written.
         """
         for name, text in texts.items():
             if not isinstance(text, Tokenizer | Vocabulary):

@@ -259,7 +259,7 @@ class WordVectors:
     @classmethod
     def load(
         cls, path: StrPath, format: formats.Format | None = None, *, limit: int | None = None, mmap: bool = False,
-        errors: Literal["strict", "replace"] = "strict",
+        errors: Literal["strict", "replace"] = "strict", duplicates: formats.Duplicates = "first",
     ) -> WordVectors:  # fmt: skip
         """Read what `save`, word2vec, gensim (`save_word2vec_format`), fastText (.vec) or GloVe wrote.
 
@@ -268,11 +268,13 @@ class WordVectors:
         mmap    leave the numbers of a safetensors file on the disk until they are needed: nothing is read at first, and
                 several processes share one copy
         errors  what to do about words that are not UTF-8: "strict" raises, "replace" puts U+FFFD into them
+        duplicates  which vector a word has that is there several times: that of its "first" or "last" place, with a
+                warning that names such words; or "error"
 
         Raises OSError if there is no such file, ValueError, naming file and place, if it is not a sound one. What the
         head of a file claims is believed when it is there; nothing is allocated for it before.
         """
-        words, vectors, counts = formats.load(path, format, limit, mmap, errors)
+        words, vectors, counts = formats.load(path, format, limit, mmap, errors, duplicates)
         try:
             if not mmap:
                 return cls(words, vectors, counts)
