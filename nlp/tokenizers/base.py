@@ -213,10 +213,14 @@ class Tokenizer(ABC):
         ids = self._array(text, first, last, allow_special)
         if not return_offsets:
             return ids
-        spans = [start + (np.array([[0, len(part)]]) if special else self._spans(part))
-                 for part, start, special in self._parts(text, allow_special)]  # fmt: skip
+        spans = self._offsets(text, allow_special)
         begin, end = np.zeros((int(bos), 2), np.int64), np.full((int(eos), 2), len(text))
         return ids, np.concatenate([begin, *spans, end])  # (T, 2)
+
+    def _offsets(self, text: str, allow_special: bool) -> list[Array]:
+        """The spans (·, 2) of the tokens of each part of a text."""
+        return [start + (np.array([[0, len(part)]]) if special else self._spans(part))
+                for part, start, special in self._parts(text, allow_special)]  # fmt: skip
 
     def encode_batch(
         self, texts: Iterable[str], *, bos: bool = False, eos: bool = False, allow_special: bool = False
