@@ -40,10 +40,10 @@ class BPETokenizer(Tokenizer):
     these pieces. Tokens are shown with one visible character for each byte: "Ġ" is a space.
 
     Files are those of Hugging Face's library `tokenizers` (`tokenizer.json`, version 1.0): each reads what the other
-    writes, and encodes it the same, such as those of GPT-2, RoBERTa, GPT-NeoX, Llama 3 and Qwen. What has no counterpart
-    here is refused when it is read. The library finds special tokens in every text, and puts those of its post-processor
-    around it; here, `allow_special=True`, `bos=True` and `eos=True` do. It cuts or fills up to a length, if the file
-    says so; here nothing does.
+    writes, and encodes it the same, such as those of GPT-2, RoBERTa, GPT-NeoX, Llama 3 and Qwen. What has no
+    counterpart here is refused when it is read. The library finds special tokens in every text, and puts those of its
+    post-processor around it; here, `allow_special=True`, `bos=True` and `eos=True` do. It cuts or fills up to a length,
+    if the file says so; here nothing does, and the file keeps saying it.
     """
 
     pattern = PART
@@ -141,7 +141,7 @@ class BPETokenizer(Tokenizer):
         for added, section, spans in self._pipeline.sections(text, allow_special, aligned=True):
             assert spans is not None
             if added is not None:
-                tokens.append(added.content)
+                tokens.append(section)
                 found.append((spans[0, 0], spans[-1, 1]))
                 continue
             for piece, begin, put in self._pipeline.pieces(section):
@@ -252,8 +252,8 @@ class BPETokenizer(Tokenizer):
     ) -> Self:  # fmt: skip
         """Read a `tokenizer.json`, of this class or of Hugging Face's library.
 
-        pad, unk, bos, eos  which of the file's special tokens have these roles. Files of this class know; of others, the
-                            tokens that the post-processor puts before and after a text are `bos` and `eos`
+        pad, unk, bos, eos  which of the file's special tokens have these roles. Files of this class know; of others,
+                            the tokens that the post-processor puts around a text are `bos` and `eos`
 
         Raises OSError if there is no such file, ValueError, naming file and field, if it is not a sound one, or asks
         for what is not done here; ImportError if it has a pattern of its own and the package `regex` is not there.

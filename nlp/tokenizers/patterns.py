@@ -87,7 +87,7 @@ def _compiled(pattern: str) -> Callable[[str], Spans]:
 
 
 def _translated(pattern: str) -> str:
-    """The pattern for `regex`, whose white space is another one. Raises ValueError for what means another thing there."""
+    """The pattern for `regex`, whose white space is another one. Raises ValueError for what means another thing."""
     if len(pattern) > LONGEST:
         raise ValueError(f"the pattern has {len(pattern):,} characters, more than {LONGEST:,}")
     parts: list[str] = []

@@ -42,6 +42,11 @@ class Added:
     rstrip: bool = False
     normalized: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is a special token without any of the options."""
+        return self.special and not (self.single_word or self.lstrip or self.rstrip or self.normalized)
+
 
 class Finder:
     """Added tokens in a text; of several at a place, the longest."""
@@ -143,7 +148,7 @@ class Pipeline:
             before, after = len(visible) - len(visible.lstrip(" ")), len(visible) - len(visible.rstrip(" "))
             start, end = spans[k].tolist()
             if before:
-                start = min(start + before - (self.prefix and (k == 0 or start == 0)), end)
+                start = min(start + before - (self.prefix and token[0] == "Ġ" and (k == 0 or start == 0)), end)
             if after and end >= after:
                 end = max(end - after, start)
             spans[k] = start, end

@@ -31,7 +31,7 @@ KEPT = (
     "post_processor",
     "decoder",
     "normalizer",
-)  # written as they were read
+)  # as they were read
 Made = tuple[Pipeline | None, bool, dict[str, Any]]  # how texts are cut, whole pieces first, what the file said
 
 
@@ -110,22 +110,17 @@ def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabular
     except ValueError as error:
         document.fail(str(error))
     normalizer, merges = _normalizer(document), _merges(model, vocabulary)
-    plain = steps == [Pretokenizer(gpt2)] and not trim and not whole
-    if plain and all(
-        one.special and not (one.single_word or one.lstrip or one.rstrip or one.normalized) for one in added
-    ):
-        return vocabulary, merges, normalizer, (None, False, {})
     ids = {token: i for i, token in enumerate(tokens)}
-    added = [replace(one, id=ids[one.content]) for one in added]
     said = {name: document.content[name] for name in KEPT if name in document.content}
-    said["added_tokens"] = (
-        [{k: v for k, v in one.items() if k != "role"} for one in document.content["added_tokens"]]
-        if ("added_tokens" in document.content)
-        else []
-    )
+    said["added_tokens"] = [
+        {key: value for key, value in one.items() if key != "role"}
+        for one in document.get("added_tokens", list, default=[])
+    ]
     said["model"] = {name: value for name, value in model.content.items() if name not in ("vocab", "merges")}
     said["vocab"] = {one.content for one in added if one.content in model.content["vocab"]}
-    return vocabulary, merges, normalizer, (Pipeline(normalizer, added, steps, trim, prefix), whole, said)
+    pipeline = Pipeline(normalizer, [replace(one, id=ids[one.content]) for one in added], steps, trim, prefix)
+    plain = steps == [Pretokenizer(gpt2)] and not trim and not whole and all(one.plain for one in added)
+    return vocabulary, merges, normalizer, (None if plain else pipeline, whole, said)
 
 
 def _added_tokens(document: Document) -> tuple[list[Added], dict[str, str | None]]:

@@ -15,7 +15,7 @@ def pretokenizers(document: Document) -> list[Pretokenizer]:
     kinds = [part.get("type", str) for part in parts]
     if kinds.count("ByteLevel") != 1 or kinds[-1] != "ByteLevel":
         document.fail(
-            f"the pre_tokenizer {' then '.join(kinds) or 'of no parts'} is not done here; 'ByteLevel' comes last"
+            f"the pre_tokenizer {' then '.join(kinds) or 'of no parts'} is not done here, but ByteLevel as the last"
         )
     return [_pretokenizer(part, kind) for part, kind in zip(parts, kinds, strict=True)]
 
@@ -53,8 +53,8 @@ def _pretokenizer(part: Document, kind: str) -> Pretokenizer:
 
 
 def post_processor(document: Document) -> tuple[dict[str, str], bool, bool]:
-    """What a file does after all: the tokens that come first and last, by role; whether offsets leave out white space at
-    the ends of tokens, and whether the first space may have been put there."""
+    """What a file does after all: the tokens that come first and last, by role; whether offsets leave out white space
+    at the ends of tokens, and whether the first space may have been put there."""
     if document.content.get("post_processor") is None:
         return {}, False, False
     roles: dict[str, str] = {}
