@@ -13,6 +13,8 @@ from typing import Any, NoReturn, TypeVar
 from nn.files import StrPath, atomic
 
 T = TypeVar("T")
+DEEPEST = 50  # levels of lists and objects: far more than any file has, far fewer than `repr` can print
+LONGEST = 600  # characters of a message, which may quote the file
 
 
 def write_json(path: StrPath, content: Mapping[str, Any]) -> None:
@@ -32,12 +34,23 @@ def read_json(path: StrPath) -> Document:
     if not os.path.isdir(name) and not os.path.isfile(name) and os.path.exists(name):
         raise ValueError(f"{name} is not a regular file")
     with open(name, "rb") as file:
-        raw = file.read()
+        return Document(name, parse_json(name, file.read()))
+
+
+def parse_json(name: str, text: str | bytes) -> Any:
+    """What JSON text from a file says. Raises ValueError, naming the file, for what is none, is nested too deeply, or
+    has numbers that are none or without an end."""
     try:
-        content = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
+        content = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise ValueError(f"{name} is not a JSON file, or a damaged one: {error}") from None
-    return Document(name, content)
+    level = [content]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)
+                 if isinstance(inner, dict | list)] if isinstance(content, dict | list) else []  # fmt: skip
+        if not level:
+            return content
+    raise ValueError(f"{name} is not a JSON file of this program: it is nested more than {DEEPEST} levels deep")
 
 
 def _no_number(name: str) -> NoReturn:
@@ -60,6 +73,7 @@ class Document:
 
     def fail(self, why: str) -> NoReturn:
         """Raise ValueError about this file."""
+        why = why if len(why) <= LONGEST else f"{why[:LONGEST]} ..."
         raise ValueError(f"{self.path}{f', {self.place}' if self.place else ''}: {why}")
 
     def demand_format(self, name: str, version: int) -> None:

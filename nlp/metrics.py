@@ -12,6 +12,8 @@ import numpy as np
 
 from minigrad import backend
 
+from .lists import refuse_text
+
 Array = Any
 Tags = Sequence[str]
 
@@ -37,8 +39,10 @@ def accuracy(predicted: Any, gold: Any, mask: Any = None) -> float:
     >>> accuracy([1, 2, 3], [1, 2, 0], mask=[True, True, False])
     1.0
 
-    Raises ValueError for shapes that differ, or if nothing counts.
+    Raises ValueError for shapes that differ, or if nothing counts; TypeError for one string in place of a list.
     """
+    refuse_text("accuracy", "predicted", predicted)
+    refuse_text("accuracy", "gold", gold)
     a, b = _numbers(predicted), _numbers(gold)
     if a.shape != b.shape:
         raise ValueError(f"accuracy: predictions are {a.shape}, but what is right is {b.shape}")
@@ -76,8 +80,9 @@ def spans(tags: Tags) -> list[Span]:
     >>> spans(["I-PER", "I-PER", "B-PER", "O", "I-LOC"])
     [Span(kind='PER', start=0, end=2), Span(kind='PER', start=2, end=3), Span(kind='LOC', start=4, end=5)]
 
-    Raises ValueError, with the place, for what is no such tag.
+    Raises ValueError, with the place, for what is no such tag; TypeError for one string in place of a list.
     """
+    refuse_text("spans", "tags", tags, TAGS)
     found: list[Span] = []
     start, before, kind = 0, "O", ""
     for t, tag in enumerate([*tags, "O"]):
@@ -92,6 +97,7 @@ def spans(tags: Tags) -> list[Span]:
 
 
 LETTERS = ("O", "B", "I", "E", "S", "L", "U")
+TAGS = '["B-PER", "I-PER", "O"]'  # a list of tags, in messages
 Scheme = Literal["IOB1", "IOB2", "IOBES"]
 SCHEMES: tuple[Scheme, ...] = ("IOB1", "IOB2", "IOBES")
 
@@ -143,6 +149,7 @@ def tag_constraints(tags: Tags) -> tuple[Array, Array, Array]:
     >>> follows.tolist(), first.tolist()
     ([[True, True, False], [True, True, True], [True, True, True]], [True, True, False])
     """
+    refuse_text("tag_constraints", "tags", tags, TAGS)
     if not tags:
         raise ValueError("tag_constraints: there are no tags")
     parts = [_parted("tag_constraints", n, tag) for n, tag in enumerate(tags)]
@@ -207,7 +214,11 @@ def span_f1(gold: Iterable[Tags], predicted: Iterable[Tags]) -> SpanScores:
     found: Counter[str] = Counter()
     there: Counter[str] = Counter()
     same = total = 0
+    for name, sentences in (("gold", gold), ("predicted", predicted)):
+        refuse_text("span_f1", name, sentences, f"[{TAGS}]")
     for n, (one, other) in enumerate(_paired(gold, predicted)):
+        refuse_text("span_f1", f"sentence {n}", one, TAGS)
+        refuse_text("span_f1", f"sentence {n} of what is predicted", other, TAGS)
         if len(one) != len(other):
             raise ValueError(f"span_f1: sentence {n} has {len(one)} tags, but {len(other)} are predicted")
         a, b = set(spans(one)), set(spans(other))
@@ -248,14 +259,22 @@ def bleu(
     tokenize    how sacrebleu cuts texts into words; "none" for texts that are cut already, their words between blanks
     lowercase   compare in lower case
 
-    Raises ImportError without sacrebleu, ValueError if the numbers of sentences differ or there is none.
+    Raises ImportError without sacrebleu, ValueError if the numbers of sentences differ or there is none, TypeError for
+    one string in place of a list.
     """
+    refuse_text("bleu", "hypotheses", hypotheses, '["the cat sat"]')
+    refuse_text("bleu", "references", references, '["the cat sat"]')
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
         raise ImportError("bleu needs sacrebleu: pip install 'minigrad[nlp]'") from error
+    hypotheses, references = list(hypotheses), list(references)
+    if any(not isinstance(one, str) for one in hypotheses):
+        raise TypeError("bleu: hypotheses are strings, one for each sentence")
     lists: list[Any] = [references] if references and isinstance(references[0], str) else list(references)
+    if any(not isinstance(text, str) for one in lists for text in one):
+        raise TypeError("bleu: references are strings, one for each hypothesis, or several lists of such")
     if not hypotheses or any(len(one) != len(hypotheses) for one in lists) or not lists:
         counts = " and ".join(str(len(one)) for one in lists) or "none"
         raise ValueError(f"bleu: there are {len(hypotheses)} hypotheses, and references: {counts}")
-    return BLEU(tokenize=tokenize, lowercase=lowercase, force=True).corpus_score(list(hypotheses), lists)
+    return BLEU(tokenize=tokenize, lowercase=lowercase, force=True).corpus_score(hypotheses, lists)

@@ -6,21 +6,27 @@ be gone through again and again, as training over several epochs needs.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from typing import IO, Any, Generic, Literal, NoReturn, TypeVar
 
-from nn.files import StrPath
+from nn.files import StrPath, failed
+
+from .lists import refuse_text
 
 T = TypeVar("T", covariant=True)
 S = TypeVar("S")
 Errors = Literal["strict", "replace"]
 LONGEST = 2**26  # bytes of a line: what is longer is no text, or the bait of a small compressed file
+BLANKS = re.compile("[ \t]+")  # of columns; other blanks, such as U+00A0, belong to a token
+INSERTED = re.compile("[0-9]+[-.][0-9]+")  # CoNLL-U's numbers of what is no word
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
@@ -122,7 +128,7 @@ def open_bytes(name: str) -> IO[bytes]:
 
 def _check_file(path: StrPath) -> None:
     if os.path.isdir(path):
-        raise IsADirectoryError(f"{os.fspath(path)} is a folder, not a file")
+        raise failed(errno.EISDIR, "it is a folder, not a file", path)
     os.stat(path)
 
 
@@ -150,17 +156,23 @@ def read_tsv(
     header     leave the first line out
 
     `read_tsv("sst2/train.txt", separator=" ", fields=2)` gives (label, sentence) pairs. Raises ValueError, with file
-    and line, for a row of another number of fields.
+    and line, for a row of another number of fields; an empty line at the end is none.
     """
     name = os.fspath(path)
+    _check_columns("read_tsv", columns)
     lines = read_lines(path, errors=errors)
     if not separator or (fields is not None and fields < 1):
         raise ValueError(f"read_tsv: separator={separator!r} and fields={fields} cannot cut a line into fields")
     splits = -1 if fields is None else fields - 1
 
     def begin() -> Iterator[tuple[str, ...]]:
-        expected = fields
+        expected, empty = fields, 0
         for number, line in enumerate(lines, 1):
+            if not line and expected not in (None, 1):
+                empty = empty or number
+                continue
+            if empty:
+                _fail(name, empty, f"1 field, where {expected} are expected: ''")
             row = line.split(separator, splits)
             expected = len(row) if expected is None else expected
             if len(row) != expected:
@@ -173,21 +185,26 @@ def read_tsv(
 
 def read_columns(
     path: StrPath, *, separator: str | None = None, columns: Sequence[int] | None = None,
-    skip: str | None = "-DOCSTART-", comment: str | None = None, errors: Errors = "strict",
+    skip: str | None = "-DOCSTART-", comment: str | None = None, conllu: bool = False, errors: Errors = "strict",
 ) -> Stream[tuple[tuple[str, ...], ...]]:  # fmt: skip
     """The sentences of a file with a token in each line and an empty line after each sentence, as CoNLL's are: for each
     sentence, its columns.
 
-    separator  what stands between the columns; any blanks, if None
+    separator  what stands between the columns; spaces and tabs, if None: other blanks belong to a token
     columns    which ones to give, in this order; None for all
     skip       a line whose first column is this belongs to no sentence
-    comment    a line that begins with this is left out: "#" for CoNLL-U
+    comment    a line that begins with this is left out
+    conllu     read the form CoNLL-U: tabs between the columns, comments after "#"; lines of contractions (1-2) and of
+               words that were left unsaid (8.1) are left out, so that each row is a word
 
     `for words, tags in read_columns("eng.train.txt", columns=(0, 3))`. Raises ValueError, with file and line, for a
     line of another number of columns than the first has.
     """
     name = os.fspath(path)
+    _check_columns("read_columns", columns)
     lines = read_lines(path, errors=errors)
+    if conllu:
+        separator, comment, skip = "\t", "#", None
 
     def begin() -> Iterator[tuple[tuple[str, ...], ...]]:
         sentence: list[tuple[str, ...]] = []
@@ -195,7 +212,10 @@ def read_columns(
         for number, line in enumerate(lines, 1):
             if comment is not None and line.startswith(comment):
                 continue
-            row = line.split(separator) if line.strip() else []
+            text = line.strip(" \t")
+            row = [] if not text else BLANKS.split(text) if separator is None else line.split(separator)
+            if conllu and row and INSERTED.fullmatch(row[0]):
+                continue
             width = width or len(row)
             if row and len(row) != width:
                 _fail(name, number, f"{len(row)} columns, where {width} are expected: {line[:60]!r}")
@@ -223,6 +243,13 @@ def read_pairs(source: StrPath, target: StrPath, *, errors: Errors = "strict") -
             yield one, other
 
     return Stream(begin)
+
+
+def _check_columns(title: str, columns: Any) -> None:
+    if columns is not None:
+        refuse_text(title, "columns", columns, "(0, 3)")
+        if any(isinstance(c, bool) or not isinstance(c, int) for c in columns):
+            raise TypeError(f"{title}: columns are integers, not {columns!r}")
 
 
 def _chosen(row: Sequence[str], columns: Sequence[int] | None, name: str, number: int) -> tuple[str, ...]:

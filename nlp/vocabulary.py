@@ -13,6 +13,7 @@ from nn.files import StrPath
 
 from .files import Document, read_json, write_json
 from .ids import checked_ids
+from .lists import refuse_text
 
 Array = Any
 ROLES = ("pad", "unk", "bos", "eos")
@@ -54,13 +55,11 @@ class Vocabulary:
             whole = isinstance(number, int) and not isinstance(number, bool)
             if number is not None and not (whole and number >= 1):
                 raise ValueError(f"Vocabulary: {name} must be an integer of at least 1, not {number!r}")
-        if isinstance(specials, str):
-            raise TypeError(f"Vocabulary: specials must be a list of tokens, not the string {specials!r}")
+        refuse_text("Vocabulary", "specials", specials, '["<sep>"]')
         self.min_freq, self.max_size = min_freq, max_size
         self.pad, self.unk, self.bos, self.eos = pad, unk, bos, eos
         self.further = tuple(specials)
-        for token in self.specials:
-            _check_special(token, self.specials)
+        _check_specials(self.specials)
         if max_size is not None and max_size <= len(self.specials):
             raise ValueError(f"Vocabulary: max_size={max_size} leaves no place beside {len(self.specials)} specials")
         self._tokens: tuple[str, ...] | None = None
@@ -76,8 +75,7 @@ class Vocabulary:
 
         Raises TypeError for strings in place of sentences, ValueError if no token is left.
         """
-        if isinstance(sentences, str):
-            raise TypeError("Vocabulary.fit: expected sentences, lists of tokens, not one string")
+        refuse_text("Vocabulary.fit", "sentences", sentences, '[["I", "go"], ["home"]]')
         counter: Counter[str] = Counter()
         for number, sentence in enumerate(sentences):
             if isinstance(sentence, str | bytes):
@@ -132,8 +130,7 @@ class Vocabulary:
         >>> Vocabulary.of(["O", "PER", "LOC"]).encode(["PER", "O"]).tolist()
         [1, 0]
         """
-        if isinstance(tokens, str):
-            raise TypeError(f"Vocabulary.of: expected a list of tokens, not the string {tokens[:40]!r}")
+        refuse_text("Vocabulary.of", "tokens", tokens, '["O", "PER"]')
         made = cls(pad=pad, unk=unk, bos=bos, eos=eos, specials=specials)
         given = list(tokens)
         for token in given:
@@ -219,8 +216,7 @@ class Vocabulary:
     def encode(self, tokens: Iterable[str]) -> Array:
         """(T,) the ids of T tokens, int64. Raises KeyError, with the place, for an unknown token if there is no `unk`,
         TypeError for one string in place of a list of tokens."""
-        if isinstance(tokens, str):
-            raise TypeError(f"Vocabulary.encode: expected a list of tokens, not the string {tokens[:40]!r}")
+        refuse_text("Vocabulary.encode", "tokens", tokens, '["I", "go"]')
         tokens = tokens if isinstance(tokens, list | tuple) else list(tokens)
         unknown = self.unk_id
         if unknown is not None:
@@ -287,7 +283,8 @@ class Vocabulary:
         total = document.get("total", int)
         if len(counts) != len(tokens):
             document.fail(f"there are {len(tokens)} tokens, but {len(counts)} counts")
-        if len(set(tokens)) < len(tokens):
+        present = set(tokens)
+        if len(present) < len(tokens):
             document.fail(f"the token {Counter(tokens).most_common(1)[0][0]!r} is there twice")
         if any(not 0 <= count < 2**63 for count in [*counts, total]) or sum(counts) > total:
             document.fail("the counts are negative, too large, or add up to more than the total")
@@ -300,7 +297,7 @@ class Vocabulary:
             )
         except ValueError as error:
             document.fail(str(error))
-        if missing := [token for token in made.specials if token not in set(tokens)]:
+        if missing := [token for token in made.specials if token not in present]:
             document.fail(f"the special token {missing[0]!r} is not among the tokens")
         made._freeze(tokens, counts, total)
         return made
@@ -329,10 +326,12 @@ def _read(token: Any, place: int, document: Document) -> str:
     document.fail(f"item {place} of 'tokens' is neither a string nor a list of code points")
 
 
-def _check_special(token: Any, specials: tuple[str, ...]) -> None:
-    if not isinstance(token, str):
-        raise TypeError(f"Vocabulary: the special token {token!r} is of type {type(token).__name__}, not a string")
-    if not token or _SURROGATE.search(token):
-        raise ValueError(f"Vocabulary: {token!r} cannot be a special token: it is empty, or not valid Unicode")
-    if specials.count(token) > 1:
-        raise ValueError(f"Vocabulary: the special token {token!r} is given {specials.count(token)} times")
+def _check_specials(specials: Sequence[Any]) -> None:
+    for token in specials:
+        if not isinstance(token, str):
+            raise TypeError(f"Vocabulary: the special token {token!r} is of type {type(token).__name__}, not a string")
+        if not token or _SURROGATE.search(token):
+            raise ValueError(f"Vocabulary: {token!r} cannot be a special token: it is empty, or not valid Unicode")
+    (token, times), *_ = Counter(specials).most_common(1) or [("", 0)]
+    if times > 1:
+        raise ValueError(f"Vocabulary: the special token {token!r} is given {times} times")

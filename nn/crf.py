@@ -24,8 +24,9 @@ class CRF(Module):
 
     num_tags     K
     batch_first  emissions are (N, T, K), and tags and masks (N, T), instead of (T, N, K) and (T, N)
-    constraints  (K, K) booleans: whether a tag (row) may be followed by another (column); None: always. A given
-                 sequence that breaks them has the likelihood 0
+    constraints  (K, K) booleans: whether a tag (row) may be followed by another (column); None: always. Or these,
+                 `first` and `last` in one tuple, as `nlp.tag_constraints` gives them. A given sequence that breaks them
+                 has the likelihood 0
     first, last  (K,) booleans, in the same way: whether a sequence may begin, or end, with a tag
 
     transitions (K, K), start and end (K,) are U(−0.1, 0.1) at first. A call gives the loss. Sequences of unequal
@@ -53,6 +54,12 @@ class CRF(Module):
         super().__init__()
         if num_tags < 1:
             raise ValueError(f"CRF: num_tags must be at least 1, not {num_tags}")
+        if (
+            constraints is not None and len(constraints) == 3 and np.ndim(constraints[0]) == 2
+        ):  # a matrix has rows there
+            if first is not None or last is not None:
+                raise ValueError("CRF: constraints is a tuple that has `first` and `last` already; leave these out")
+            constraints, first, last = constraints
         self.num_tags = num_tags
         self.batch_first = batch_first
         made = {"device": device, "dtype": dtype}

@@ -6,9 +6,15 @@ https://github.com/huggingface/safetensors, and `safetensors.torch` reads and wr
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import platform
+import re
 import secrets
 import stat
+import time
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,8 +38,9 @@ def save(weights: Module | Mapping[str, Any], path: StrPath, metadata: Mapping[s
     metadata  texts by name that are to stand in the file, too; `load_metadata` reads them
 
     A weight that has several names (tied weights) is written under each of them, so that every reader finds all the
-    names it asks for. The old file stays as it was until the new one is complete. Raises TypeError for what is not an
-    array of numbers, ValueError for names that the format does not allow, OSError if the file cannot be written.
+    names it asks for. The old file stays as it was until the new one is complete; what a killed `save` of this path
+    left is removed. Raises TypeError for what is not an array of numbers, ValueError for names that the format does not
+    allow, OSError if the file cannot be written.
 
     >>> import nn, tempfile, os
     >>> layer, path = nn.Linear(3, 2), os.path.join(tempfile.mkdtemp(), "layer.safetensors")
@@ -49,7 +56,8 @@ def load(path: StrPath, device: str = "cpu") -> dict[str, mg.Tensor]:
     """The tensors of a safetensors file by name, on a device. `module.load_state_dict(nn.load(path))` uses them.
 
     Of tied weights `safetensors.torch.save_model` writes one and notes the others' names; these come back, too, as
-    the same Tensor. Raises OSError if there is no such file, ValueError if it is not a sound safetensors file.
+    the same Tensor. Tensors of bfloat16 and of the two kinds of float8 (E4M3, E5M2) become float32, which holds all
+    their values. Raises OSError if there is no such file, ValueError if it is not a sound safetensors file.
     """
     arrays, metadata = read_arrays(path)
     state = {name: mg.Tensor(backend.from_numpy(array, device)) for name, array in arrays.items()}
@@ -94,7 +102,13 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str
         try:
             save_file(dict(arrays), temporary, texts or None)
         except SafetensorError as error:
-            raise OSError(f"{os.fspath(path)} could not be written: {error}") from error
+            code = re.search(r"os error (\d+)", str(error))
+            raise failed(int(code[1]) if code else errno.EIO, f"it could not be written: {error}", path) from error
+
+
+def failed(code: int, why: str, path: StrPath) -> OSError:
+    """The OSError of this number about a file; Python makes it a FileNotFoundError, IsADirectoryError and so on."""
+    return OSError(code, why, os.fspath(path))
 
 
 def read_arrays(
@@ -104,7 +118,7 @@ def read_arrays(
     length before anything is allocated; whatever it does not accept becomes one kind of error."""
     name, mode = os.fspath(path), os.stat(path).st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{name} is a folder, not a safetensors file")
+        raise failed(errno.EISDIR, "it is a folder, not a safetensors file", name)
     if not stat.S_ISREG(mode):
         raise ValueError(f"{name} is not a regular file")
     entry = None
@@ -112,6 +126,9 @@ def read_arrays(
         with safe_open(name, framework="np") as file:
             arrays: dict[str, np.ndarray[Any, Any]] = {}
             for entry in () if only_metadata else sorted(set(file.keys()) - set(without)):
+                if (kind := file.get_slice(entry).get_dtype()) in WIDENED:
+                    arrays[entry] = WIDENED[kind](*_raw(name, entry))
+                    continue
                 arrays[entry] = file.get_tensor(entry)
                 if not _is_plain(arrays[entry].dtype):
                     raise TypeError(f"its dtype is {arrays[entry].dtype}")
@@ -124,6 +141,42 @@ def read_arrays(
         raise ValueError(f"{name}: tensor {entry!r} cannot be read: {error}") from error
 
 
+# ---- small floats, which NumPy has not -------------------------------------------------------------------------------
+
+
+def _raw(path: str, entry: str) -> tuple[bytes, list[int]]:
+    """The bytes of a tensor and its shape, from a file whose head the library has checked."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        head = json.loads(file.read(size))[entry]
+        begin, end = head["data_offsets"]
+        file.seek(8 + size + begin)
+        return file.read(end - begin), head["shape"]
+
+
+def _from_bfloat16(raw: bytes, shape: list[int]) -> np.ndarray[Any, Any]:
+    """The upper half of a float32."""
+    return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+
+
+def _from_e5m2(raw: bytes, shape: list[int]) -> np.ndarray[Any, Any]:
+    """The upper half of a float16."""
+    return (np.frombuffer(raw, np.uint8).astype(np.uint16) << 8).view(np.float16).astype(np.float32).reshape(shape)
+
+
+def _from_e4m3(raw: bytes, shape: list[int]) -> np.ndarray[Any, Any]:
+    """Sign, 4 bits of exponent with the bias 7, 3 bits of mantissa; no infinity, and NaN where all but the sign is 1
+    (Micikevicius et al. 2022)."""
+    code = np.arange(256)
+    exponent, mantissa = code >> 3 & 15, code & 7
+    size = np.ldexp(np.where(exponent == 0, mantissa, mantissa + 8), np.maximum(exponent, 1) - 10)
+    values = np.where(code & 127 == 127, np.nan, np.where(code < 128, size, -size)).astype(np.float32)
+    return values[np.frombuffer(raw, np.uint8)].reshape(shape)
+
+
+WIDENED = {"BF16": _from_bfloat16, "F8_E5M2": _from_e5m2, "F8_E4M3": _from_e4m3}
+
+
 # ---- whole or not at all -----------------------------------------------------------------------------------------
 
 
@@ -133,16 +186,19 @@ def atomic(path: StrPath) -> Iterator[str]:
     removed when it does not.
 
     It stands in the same folder, since only there a rename is atomic, and is on the disk before it is renamed, so
-    that after a crash or a power cut there is the old file or the new one. Permissions are those of any new file.
+    that after a crash or a power cut there is the old file or the new one. Permissions are those of any new file. What
+    a process that was killed left beside this file is removed.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
     if target.is_dir():
-        raise IsADirectoryError(f"{os.fspath(path)} is a folder; a file's name is needed")
+        raise failed(errno.EISDIR, "it is a folder; a file's name is needed", path)
     if target.exists() and not target.is_file():
-        raise OSError(f"{os.fspath(path)} is not a regular file")
+        raise failed(errno.EINVAL, "it is not a regular file, and cannot be written", path)
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{os.fspath(path)} cannot be written, since its folder does not exist")
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.tmp")
+        raise failed(errno.ENOENT, "it cannot be written, since its folder does not exist", path)
+    _remove_left(target)
+    temporary = target.with_name(f"{_stem(target)}{HOST}-{os.getpid()}-{secrets.token_hex(6)}.tmp")
+    _in_use.add(temporary.name)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less the umask
         mode = stat.S_IMODE(temporary.stat().st_mode)
@@ -154,8 +210,48 @@ def atomic(path: StrPath) -> Iterator[str]:
         with suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        _in_use.discard(temporary.name)
     with suppress(OSError):  # not every system opens folders
         _flush(target.parent, os.O_RDONLY)
+
+
+HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+STALE = 60  # seconds after which a file of another machine, which may share the folder, is not written any more
+_in_use: set[str] = set()  # names of this process's temporary files
+
+
+def _stem(target: Path) -> str:
+    """How the names of a file's temporary files begin."""
+    name = target.name
+    return f".{name}." if len(name) <= 40 else f".{name[:40]}{zlib.crc32(os.fsencode(name)):08x}."
+
+
+def _remove_left(target: Path) -> None:
+    """Remove temporary files of this target whose process has ended."""
+    stem = _stem(target)
+    shape = re.compile(re.escape(stem) + r"(?:([0-9a-f]{8})-(\d{1,9})-)?[0-9a-f]{12}\.tmp")
+    with suppress(OSError):
+        for name in os.listdir(target.parent):
+            found = shape.fullmatch(name) if name.startswith(stem) else None
+            with suppress(OSError):
+                if found is not None and _is_left(target.with_name(name), found[1], found[2]):
+                    target.with_name(name).unlink()
+
+
+def _is_left(path: Path, host: str | None, process: str | None) -> bool:
+    """Whether nobody writes a temporary file any more."""
+    if host != HOST or process is None or os.name != "posix":
+        return time.time() - path.stat().st_mtime > STALE
+    if int(process) == os.getpid():
+        return path.name not in _in_use
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's
+        pass
+    return False
 
 
 def _flush(path: Path, flags: int) -> None:

@@ -53,6 +53,7 @@ class Running:
                 f"({rows}, V), a row for each of the ids"
             )
         if self.t == 0:
+            self._check_sums(log_p)
             self.limits.check_size(self.title, log_p.shape[1])
         _check_rows(f"{self.title}: the state that the model's step gives", self.state, rows)
         if attention is None:
@@ -61,6 +62,20 @@ class Running:
         if weights.ndim != 2 or len(weights) != rows:
             raise ValueError(f"{self.title}: the model's step gives attention {weights.shape}; expected ({rows}, S)")
         return log_p, weights.reshape(len(self.sources), self.width, weights.shape[1])
+
+    def _check_sums(self, log_p: Array) -> None:
+        """Raise ValueError for logits: each row of probabilities sums to one, or to less where some are zero. A NaN is
+        found later. The first step tells; it costs as much as one more softmax."""
+        with np.errstate(over="ignore"):
+            sums = np.exp(log_p.astype(np.float64)).sum(axis=-1)
+        low = (sums < 0.98) & (log_p > -np.inf).all(axis=-1)
+        wrong = backend.to_numpy((sums > 1.02) | low)
+        if wrong.any():
+            source, total = self.sources[wrong.argmax() // self.width], float(backend.to_numpy(sums)[wrong.argmax()])
+            raise ValueError(
+                f"{self.title}: exp of what the model's step gives for source {source} sums to {total:.4g}, not to 1; "
+                "pass log-probabilities, such as mg.log_softmax(logits)"
+            )
 
     def check(self, values: Array, live: Array) -> None:
         """Raise FloatingPointError if what is known of log_p (R, ·) has a NaN in a row that is live, (n, width)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import minigrad as mg
@@ -9,7 +10,7 @@ from minigrad.scopes import here
 
 from ..decoding.protocol import Start, Step
 from .decoder import Bridge, Decoder, Memory, first_ids, state_sizes
-from .layers import Cell
+from .layers import Cell, Claim
 from .model import Model, positive
 
 Array = Any
@@ -57,6 +58,14 @@ class Captioner(Model):
         )  # fmt: skip
         sizes = state_sizes(self.decoder.cells)
         self.bridge = Bridge(sizes, [(feature_size,) * len(one) for one in sizes], **made)
+
+    @classmethod
+    def _claims(cls, o: Any) -> Iterator[Claim]:
+        yield "bridge.maps.0.0.weight", (None, o.feature_size)
+        yield from Decoder.claims(
+            o, o.vocab_size, o.num_layers, o.feature_size, o.every_step,
+            readout_size=o.embedding_size if o.tied else None,
+        )  # fmt: skip
 
     def _begin(self, features: Any) -> tuple[Any, Memory]:
         """The decoder's state and memory before the first step."""

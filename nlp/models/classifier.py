@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from nn.losses import array_beside
 from nn.mappings import last_state
 
 from ..decoding.protocol import evaluating
-from .layers import Cell, make_layers
+from .layers import Cell, Claim, Layers, make_layers
 from .model import Model, positive, real_steps
 
 Array = Any
@@ -49,6 +49,8 @@ class SequenceClassifier(Model):
     >>> classes, probabilities = model.eval().predict(words)
     """
 
+    resized: ClassVar[Mapping[str, str]] = {"embedding": "vocab_size"}
+
     def __init__(
         self, vocab_size: int, num_classes: int, embedding_size: int = 100, hidden_size: int = 100,
         num_layers: int = 1, *, cell: Cell = "lstm", bidirectional: bool = True,
@@ -74,6 +76,15 @@ class SequenceClassifier(Model):
             maps += [nn.Dropout(dropout), nn.Linear(widths[k], widths[k + 1], **made)]
         self.mlp = nn.Sequential(*maps)
         self.criterion = nn.CrossEntropyLoss()
+
+    @classmethod
+    def _claims(cls, o: Any) -> Iterator[Claim]:
+        yield "embedding.weight", (o.vocab_size, o.embedding_size)
+        directions = 1 + bool(o.bidirectional)
+        yield Layers("layers", o.cell, o.embedding_size, o.hidden_size, o.num_layers, directions)
+        widths = [o.hidden_size * directions, *o.mlp, o.num_classes]
+        for k in range(len(widths) - 1):
+            yield f"mlp.{3 * k + 1}.weight", (widths[k + 1], widths[k])
 
     def encode(self, words: Any) -> Any:
         """One vector for each sequence, (N, K)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from nn.attention import Prepared
 from nn.cells.cell import inputs_of
 
 from ..decoding.protocol import Step
-from .layers import Cell, make_cell
+from .layers import Cell, Claim, Layers, make_cell, tie
 from .model import positive, real_steps
 
 Array = Any
@@ -97,8 +98,32 @@ class Decoder(nn.Module):
                 )
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be far too much for an output map
             self.out.weight = self.embedding.weight
+        self.tied = tied
         self.smoothed = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.criterion = nn.CrossEntropyLoss()
+
+    @staticmethod
+    def claims(
+        o: Any, vocab_size: int, num_layers: int, memory_size: int, context: bool, attention: str | None = None,
+        attends: str | None = None, input_feeding: bool = False, readout_size: int | None = None,
+    ) -> Iterator[Claim]:  # fmt: skip
+        """The shapes of a decoder's tensors in a file whose arguments are `o` and these; see `Model._claims`."""
+        E, H = o.embedding_size, o.hidden_size
+        before = _order(attention, attends, input_feeding, context) == "before"
+        wide = memory_size if attention is not None or context else 0
+        combined = H + wide + (E if before or context else 0)
+        fed = (readout_size or combined) if input_feeding else 0
+        yield "decoder.embedding.weight", (vocab_size, E)
+        yield "decoder.out.weight", (vocab_size, readout_size or combined)
+        if readout_size:
+            yield "decoder.readout.weight", (readout_size, combined)
+        inputs = E + fed + (memory_size if before or context else 0)
+        yield Layers("decoder.cells", o.cell, inputs, H, num_layers)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "embedding" and vars(self).get("tied"):
+            tie("Decoder", self.out, value)
+        super().__setattr__(name, value)
 
     # ---- one step ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from nn.dropout import undropped
 from nn.losses import array_beside
 
 from ..decoding.protocol import Start, Step
-from .layers import Cell, make_layers, rows_first
+from .layers import Cell, Claim, Layers, make_layers, rows_first, tie
 from .model import Model, positive, real_steps
 
 Array = Any
@@ -29,8 +30,8 @@ class LanguageModel(Model):
     hidden_size         H of each layer
     num_layers          layers, one above the other
     cell                "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
-    tied                the output map's weight is that of the embedding (Press & Wolf 2017). Where H is not E, a linear
-                        map `project` goes from one to the other
+    tied                the output map's weight is that of the embedding (Press & Wolf 2017), also of one that is set
+                        later. Where H is not E, a linear map `project` goes from one to the other
     dropout             before, between and after the layers (Zaremba et al. 2014)
     variational         these masks are the same for all steps of a call (Gal & Ghahramani 2016)
     embedding_dropout   probability to leave out a word of the vocabulary, wherever it stands in a batch (the same)
@@ -72,6 +73,19 @@ class LanguageModel(Model):
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be far too much for an output map
             self.out.weight = self.embedding.weight
         self.criterion = nn.CrossEntropyLoss()
+
+    @classmethod
+    def _claims(cls, o: Any) -> Iterator[Claim]:
+        yield "embedding.weight", (o.vocab_size, o.embedding_size)
+        yield "out.weight", (o.vocab_size, o.embedding_size if o.tied else o.hidden_size)
+        if o.tied and o.hidden_size != o.embedding_size:
+            yield "project.weight", (o.embedding_size, o.hidden_size)
+        yield Layers("layers", o.cell, o.embedding_size, o.hidden_size, o.num_layers)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "embedding" and "out" in vars(self) and self.options["tied"]:
+            tie("LanguageModel", self.out, value)
+        super().__setattr__(name, value)
 
     # ---- over all steps ------------------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from nn.dropout import undropped
 
 Cell = str | Callable[[int, int], Any]
 LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}  # parts of each weight
 CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
 
 
@@ -67,6 +69,49 @@ def make_layers(
         return layers
     names = [name for name, _ in layers.named_parameters() if name.rpartition(".")[2].startswith("weight_hh")]
     return nn.WeightDrop(layers, names, weight_drop)
+
+
+class Layers(NamedTuple):
+    """Arguments of `make_layers`, or of a list of cells, that say which shapes the weights under a name have."""
+
+    name: str
+    cell: Any
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    directions: int = 1
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ValueError unless the tensors of a file have these shapes. Of a function's cells only their number is
+        known, which is not more than there are tensors."""
+        mine = {name: shape for name, shape in shapes.items() if name.startswith(f"{self.name}.")}
+        H, n = self.hidden_size, self.num_layers
+        if not isinstance(self.cell, str):
+            if n > len(mine):
+                raise ValueError(f"{self.name} would be {n} layers, and the file has {len(mine)} tensors of them")
+            return
+        rows = GATES[checked_cell(self.cell)] * H
+        claimed = Counter({("weight_hh", (rows, H)): n * self.directions})
+        claimed[("weight_ih", (rows, self.input_size))] += self.directions
+        claimed[("weight_ih", (rows, H * self.directions))] += (n - 1) * self.directions
+        kinds = ((name.rpartition(".")[2][:9], shape) for name, shape in mine.items())
+        found = Counter((kind, shape) for kind, shape in kinds if kind in ("weight_hh", "weight_ih"))
+        if +claimed != found:
+            raise ValueError(f"{self.name} would have the weights {dict(+claimed)}, and the file has {dict(found)}")
+
+
+Claim = tuple[str, tuple[int | None, ...]] | Layers  # the shape of a tensor, None for any size; or those of layers
+
+
+def tie(title: str, out: nn.Linear, embedding: Any) -> None:
+    """Let an output map use the weight of a new embedding. Raises ValueError if its shape is another."""
+    if not isinstance(embedding, nn.Embedding) or embedding.weight.shape != out.weight.shape:
+        what = f"{embedding.weight.shape}" if isinstance(embedding, nn.Embedding) else type(embedding).__name__
+        raise ValueError(
+            f"{title}: the output map is tied to the embedding, so a new one must be an nn.Embedding of the shape "
+            f"{out.weight.shape}, not {what}; a model with tied=False or None takes any"
+        )
+    out.weight = embedding.weight
 
 
 def states_of(layers: Any, state: Any) -> list[list[tuple[Any, ...]]]:

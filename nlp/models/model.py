@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from functools import wraps
+from inspect import signature
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,10 +19,12 @@ from nn.files import StrPath
 from nn.losses import array_beside
 from nn.packing import checked_lengths
 
-from ..files import Document, kinds_of
+from ..files import Document, kinds_of, parse_json
 from ..padding import sequence_mask
 from ..tokenizers import Tokenizer
 from ..vocabulary import Vocabulary
+from .changes import change, changes_of, made_like
+from .layers import Claim, Layers
 
 Array = Any
 Text = Tokenizer | Vocabulary
@@ -35,8 +40,22 @@ class Model(nn.Module):
     texts  tokenizers and vocabularies by name, as they were given to `save`: what turns text into the model's ids
     """
 
+    resized: ClassVar[Mapping[str, str]] = {}  # embeddings that others may replace, and the argument of their size
+
+    def __init_subclass__(cls) -> None:
+        init = cls.__init__
+
+        @wraps(init)
+        def make(self: Any, *args: Any, **kwargs: Any) -> None:
+            init(self, *args, **kwargs)
+            if type(self) is cls:
+                self._made = made_like(self)
+
+        cls.__init__ = make  # type: ignore[assignment, method-assign]
+
     def __init__(self, given: Mapping[str, Any]) -> None:
         super().__init__()
+        self._made: dict[str, Any] = {}
         self.options = {name: _plain(value) for name, value in given.items() if name not in UNSAID}
         self.texts: dict[str, Text] = {}
 
@@ -46,18 +65,22 @@ class Model(nn.Module):
         texts  tokenizers and vocabularies, by the names under which `texts` of the loaded model has them; those that
                the model has already are written, too
 
-        Functions among the arguments (a cell of one's own) are not written; `load` asks for them. Raises TypeError for
-        texts of another kind, OSError if the file cannot be written.
+        What was changed since the model was made is in the file, too: replaced embeddings with their size and padding,
+        frozen weights, rates of dropout. Functions among the arguments (a cell of one's own) are not written; `load`
+        asks for them. Raises TypeError for texts of another kind, ValueError for a change that the file cannot tell,
+        such as another layer, OSError if the file cannot be written.
         """
         for name, text in texts.items():
             if not isinstance(text, Tokenizer | Vocabulary):
                 raise TypeError(f"{self._name}.save: {name} is a {type(text).__name__}, not a tokenizer or vocabulary")
         self.texts |= texts
         options = {name: None if callable(value) else value for name, value in self.options.items()}
+        changes = changes_of(f"{self._name}.save", self, self._made, self.resized, options)
         content = {
             "format": f"nlp.{self._name}",
             "version": VERSION,
             "options": options,
+            "changes": changes,
             "functions": [name for name, value in self.options.items() if callable(value)],
             "texts": {name: text.to_json() for name, text in self.texts.items()},
         }
@@ -75,11 +98,8 @@ class Model(nn.Module):
         metadata = nn.load_metadata(path)
         if KEY not in metadata:
             raise ValueError(f"{os.fspath(path)} holds weights only; a file that {cls.__name__}.save wrote says more")
-        try:
-            content = json.loads(metadata[KEY])
-        except ValueError as error:
-            raise ValueError(f"{os.fspath(path)} is damaged: {error}") from None
-        document = Document(os.fspath(path), content)
+        document = Document(os.fspath(path), parse_json(os.fspath(path), metadata[KEY]))
+        content = document.content
         kinds = {f"nlp.{kind.__name__}": kind for kind in (cls, *kinds_of(cls))}
         kind = kinds.get(document.get("format", str))
         if kind is None:
@@ -93,17 +113,28 @@ class Model(nn.Module):
             )
         weights = nn.load(path, device)
         dtype = next((w.dtype for w in weights.values() if w.dtype.kind == "f"), None)
+        options = document.get("options", dict)
         try:
-            made = kind(**{**document.get("options", dict), **functions}, device=device, dtype=dtype)  # type: ignore
+            given = signature(kind.__init__).bind(None, **{**options, **functions})
+            given.apply_defaults()
+            _compare(kind._claims(SimpleNamespace(**given.arguments)), {name: w.shape for name, w in weights.items()})
+            made = kind(**{**options, **functions}, device=device, dtype=dtype)  # type: ignore
             if dtype is not None:
                 made.to(dtype)  # cells of a function, which does not know it
             made.load_state_dict(weights)
-        except (TypeError, ValueError) as error:
-            document.fail(str(error))
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
+            document.fail(f"its arguments and its tensors do not agree: {error}")
+        if "changes" in content:
+            change(made, document.get_object("changes"))
         texts = document.get_object("texts")
         for name in texts.content:
             made.texts[name] = _text_of(texts.get_object(name))
         return made.eval()
+
+    @classmethod
+    def _claims(cls, o: Any) -> Iterator[Claim]:
+        """The shapes of tensors that tell all sizes among the arguments `o`, before anything is made of them."""
+        yield from ()
 
     def checked(self, ids: Any, like: Any, what: str = "ids", ndim: int = 2) -> Array:
         """Ids as an array of integers beside the weights; errors that say what they should be.
@@ -144,6 +175,19 @@ class Model(nn.Module):
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+
+def _compare(claims: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError unless a file's tensors have the shapes that its arguments claim: a file may lie, and nothing
+    that is larger than the file itself shall be made of it."""
+    for claim in claims:
+        if isinstance(claim, Layers):
+            claim.check(shapes)
+            continue
+        name, claimed = claim
+        found = shapes.get(name, ())
+        if len(found) != len(claimed) or any(n not in (None, m) for n, m in zip(claimed, found, strict=True)):
+            raise ValueError(f"{name} would be {claimed}, and the file has {found or 'none'}")
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from nn.dropout import undropped
 
 from ..decoding.protocol import Start, Step
 from .decoder import Bridge, Decoder, Memory, Writing, first_ids, state_sizes
-from .layers import Cell, make_layers, states_of
+from .layers import Cell, Claim, Layers, make_layers, states_of, tie
 from .model import Model, positive, real_steps
 
 Array = Any
@@ -68,6 +69,8 @@ class Seq2Seq(Model):
     ((2, 30), (2, 3))
     """
 
+    resized: ClassVar[Mapping[str, str]] = {"embedding": "source_size"}
+
     def __init__(
         self, source_size: int, target_size: int, embedding_size: int = 256, hidden_size: int = 256,
         encoder_layers: int = 1, decoder_layers: int = 1, *, bos_id: int, eos_id: int, cell: Cell = "gru",
@@ -103,6 +106,22 @@ class Seq2Seq(Model):
         if bridge == "zeros" and attention is None and not context:
             raise ValueError('Seq2Seq: with bridge="zeros" and no attention or context, the decoder knows no source')
         self.bridge = self._bridge(bridge, made)
+
+    @classmethod
+    def _claims(cls, o: Any) -> Iterator[Claim]:
+        directions = 1 + bool(o.bidirectional)
+        yield "embedding.weight", (o.source_size, o.embedding_size)
+        yield Layers("encoder", o.cell, o.embedding_size, o.hidden_size, o.encoder_layers, directions)
+        yield from Decoder.claims(
+            o, o.target_size, o.decoder_layers, o.hidden_size * directions, o.context, o.attention, o.attends,
+            o.input_feeding, o.readout_size or (o.embedding_size if o.tied else None),
+        )  # fmt: skip
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "embedding" and "decoder" in vars(self) and self.options["tied"] == "all":
+            tie("Seq2Seq", self.decoder.out, value)
+            self.decoder.embedding.weight = value.weight
+        super().__setattr__(name, value)
 
     def _bridge(self, kind: str, made: dict[str, Any]) -> Bridge | None:
         if kind not in BRIDGES:

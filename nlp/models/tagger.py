@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from nn.losses import array_beside
 from nn.mappings import last_state
 
 from ..decoding.protocol import evaluating
+from ..lists import refuse_text
 from ..padding import pad
 from ..vocabulary import Vocabulary
-from .layers import Cell, make_layers
+from .layers import Cell, Claim, Layers, make_layers
 from .model import Model, positive, real_steps
 
 Array = Any
@@ -44,9 +45,17 @@ def spell(sentences: Sequence[Sequence[str]], characters: Vocabulary) -> Spelled
     >>> ids.tolist(), lengths.tolist(), places.tolist()
     ([[0, 2], [1, 0]], [2, 1], [[0, 1], [1, 0]])
 
+<<<<<<< HEAD
     A word without characters has none to be read, and sentences without words have none to be spelled. Raises KeyError
     for an unknown character if the vocabulary has no `unk`.
+=======
+    Raises ValueError for a word without characters, KeyError for an unknown one if the vocabulary has no `unk`,
+    TypeError for one string in place of a list.
+>>>>>>> texts
     """
+    refuse_text("spell", "sentences", sentences, '[["I", "go"]]')
+    for n, words in enumerate(sentences):
+        refuse_text("spell", f"sentence {n}", words, '["I", "go"]')
     number = {word: n for n, word in enumerate(dict.fromkeys(word for words in sentences for word in words))}
     ids, lengths = pad([characters.encode(list(word)) for word in number] or [[]])  # one word at least, for `places`
     places = pad([[number[word] for word in words] for words in sentences] or [[]]).values
@@ -85,6 +94,8 @@ class SequenceTagger(Model):
     [3, 2]
     """
 
+    resized: ClassVar[Mapping[str, str]] = {"embedding": "vocab_size", "characters": "characters"}
+
     def __init__(
         self, vocab_size: int, num_tags: int, embedding_size: int = 100, hidden_size: int = 100, num_layers: int = 1,
         *, cell: Cell = "lstm", bidirectional: bool = True, crf: bool = True, constraints: Any = None,
@@ -109,8 +120,21 @@ class SequenceTagger(Model):
             cell, width, hidden_size, num_layers, dropout=dropout, bidirectional=bidirectional, **made
         )
         self.out = nn.Linear(hidden_size * (1 + bidirectional), num_tags, **made)
-        self.crf = nn.CRF(num_tags, **_by_name(constraints), **made) if crf else None
+        self.crf = nn.CRF(num_tags, constraints=constraints, **made) if crf else None
         self.criterion = nn.CrossEntropyLoss()
+
+    @classmethod
+    def _claims(cls, o: Any) -> Iterator[Claim]:
+        yield "embedding.weight", (o.vocab_size, o.embedding_size)
+        directions, width = 1 + bool(o.bidirectional), o.embedding_size
+        if o.characters is not None:
+            width += 2 * o.character_hidden
+            yield "characters.weight", (o.characters, o.character_size)
+            yield Layers("spelling", "lstm", o.character_size, o.character_hidden, 1, 2)
+        yield Layers("layers", o.cell, width, o.hidden_size, o.num_layers, directions)
+        yield "out.weight", (o.num_tags, o.hidden_size * directions)
+        if o.crf:
+            yield "crf.transitions", (o.num_tags, o.num_tags)
 
     def forward(self, words: Any, characters: Spelled | None = None) -> Any:
         """Emissions (T, N, K): how well each tag suits each word, logits without a CRF."""
@@ -182,12 +206,3 @@ class SequenceTagger(Model):
             best = backend.to_numpy(np.argmax(emissions.data, axis=-1)).T.tolist()  # (N, T)
         ends = [len(tags) for tags in best] if lengths is None else lengths.tolist()
         return [tags[:end] for tags, end in zip(best, ends, strict=True)]
-
-
-def _by_name(constraints: Any) -> dict[str, Any]:
-    """Constraints as arguments of `nn.CRF`."""
-    if constraints is None:
-        return {}
-    if len(constraints) == 3 and np.ndim(constraints[0]) == 2:
-        return dict(zip(("constraints", "first", "last"), constraints, strict=True))
-    return {"constraints": constraints}

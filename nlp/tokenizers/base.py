@@ -20,6 +20,7 @@ from nn.files import StrPath
 
 from ..files import Document, kinds_of, read_json, write_json
 from ..ids import checked_ids
+from ..lists import refuse_text
 from ..vocabulary import Vocabulary
 from .normalizing import Normalizer
 
@@ -151,8 +152,7 @@ class Tokenizer(ABC):
         return self
 
     def _checked(self, texts: Iterable[str], method: str) -> Iterator[str]:
-        if isinstance(texts, str):
-            raise TypeError(f"{self._name}.{method}: expected texts, not one string; put it into a list")
+        refuse_text(f"{self._name}.{method}", "texts", texts, '["a text"]')
         for number, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"{self._name}.{method}: text {number} is of type {type(text).__name__}, not a string")
@@ -213,10 +213,14 @@ class Tokenizer(ABC):
         ids = self._array(text, first, last, allow_special)
         if not return_offsets:
             return ids
-        spans = [start + (np.array([[0, len(part)]]) if special else self._spans(part))
-                 for part, start, special in self._parts(text, allow_special)]  # fmt: skip
+        spans = self._offsets(text, allow_special)
         begin, end = np.zeros((int(bos), 2), np.int64), np.full((int(eos), 2), len(text))
         return ids, np.concatenate([begin, *spans, end])  # (T, 2)
+
+    def _offsets(self, text: str, allow_special: bool) -> list[Array]:
+        """The spans (·, 2) of the tokens of each part of a text."""
+        return [start + (np.array([[0, len(part)]]) if special else self._spans(part))
+                for part, start, special in self._parts(text, allow_special)]  # fmt: skip
 
     def encode_batch(
         self, texts: Iterable[str], *, bos: bool = False, eos: bool = False, allow_special: bool = False
@@ -350,7 +354,8 @@ class Tokenizer(ABC):
         except ValueError as error:
             document.fail(str(error))
         made._vocabulary = vocabulary
-        if wrong := [token for token in vocabulary if token not in vocabulary.specials and not made._is_token(token)]:
+        specials = set(vocabulary.specials)
+        if wrong := [token for token in vocabulary if token not in specials and not made._is_token(token)]:
             document.fail(f"{wrong[0]!r} cannot be a token of a {cls.__name__}")
         made._ready()
         return made

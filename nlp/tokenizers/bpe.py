@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
+
+import numpy as np
 
 from nn.files import StrPath
 
 from ..files import Document, read_json
 from ..vocabulary import ROLES, Vocabulary
 from . import tokenizer_json
-from .base import Token, Tokenizer
+from .base import Token, Tokenizer, _bytes
 from .byte_level import ALPHABET, BYTES, PART, from_signs, pieces_of, signs_only, to_bytes, to_signs, to_text
 from .merging import Pair, learn, merge_all, merge_steps
+from .pipeline import Pipeline
+
+Array = Any
 
 
 class BPETokenizer(Tokenizer):
@@ -35,8 +40,10 @@ class BPETokenizer(Tokenizer):
     these pieces. Tokens are shown with one visible character for each byte: "Ġ" is a space.
 
     Files are those of Hugging Face's library `tokenizers` (`tokenizer.json`, version 1.0): each reads what the other
-    writes, and encodes it the same. What has no counterpart here is refused when it is read. The library finds special
-    tokens in every text; here, `allow_special=True` does.
+    writes, and encodes it the same, such as those of GPT-2, RoBERTa, GPT-NeoX, Llama 3 and Qwen. What has no
+    counterpart here is refused when it is read. The library finds special tokens in every text, and puts those of its
+    post-processor around it; here, `allow_special=True`, `bos=True` and `eos=True` do. It cuts or fills up to a length,
+    if the file says so; here nothing does, and the file keeps saying it.
     """
 
     pattern = PART
@@ -58,6 +65,9 @@ class BPETokenizer(Tokenizer):
                 f"{len(known)} special tokens, not {vocab_size!r}"
             )
         self.vocab_size = vocab_size
+        self._pipeline: Pipeline | None = None  # of a file that has texts cut in another way
+        self._file: dict[str, Any] = {}  # what such a file says besides tokens and merges
+        self._whole = False  # a piece that is a token is not merged from smaller ones
         self._merges: dict[Pair, int] = {}  # the id that a pair of ids becomes, in the order of ranks
 
     def _units(self, chunk: str) -> Iterable[str]:
@@ -78,7 +88,10 @@ class BPETokenizer(Tokenizer):
         super()._ready()
         tokens, unknown = self._vocabulary.tokens, self._vocabulary.unk_id
         self._rules = {pair: (rank, new) for rank, (pair, new) in enumerate(self._merges.items())}
-        self._bytes = [from_signs(token) if token in self._plain else b"?" for token in tokens]  # of each id
+        self._bytes = [  # of each id; of a token that was added, its own
+            b"?" if token not in self._plain else from_signs(token) if signs_only(token) else to_bytes(token)
+            for token in tokens
+        ]
         self._of_byte = [self._plain.get(to_signs(bytes([byte])), unknown) for byte in range(256)]
 
     # ---- encoding ------------------------------------------------------------------------------------------------
@@ -97,23 +110,71 @@ class BPETokenizer(Tokenizer):
             ids.append(i)
         return ids
 
+    def _pieces(self, chunk: str) -> list[tuple[str, int]]:
+        return pieces_of(chunk) if self._pipeline is None else [(chunk, 0)]
+
+    def _merged(self, piece: str) -> list[int]:
+        """The ids of a piece."""
+        if self._whole and (whole := self._plain.get(to_signs(to_bytes(piece)))) is not None:
+            return [whole]
+        return merge_all(self._symbols(piece), self._rules)
+
     def _ids(self, chunk: str) -> list[int]:
-        return [i for piece, _ in pieces_of(chunk) for i in merge_all(self._symbols(piece), self._rules)]
+        return [i for piece, _ in self._pieces(chunk) for i in self._merged(piece)]
+
+    def _array(self, text: str, first: bytes, last: bytes, allow_special: bool) -> Array:
+        if self._pipeline is None:
+            return super()._array(text, first, last, allow_special)
+        raw = [first]
+        for added, section, _ in self._pipeline.sections(text, allow_special):
+            if added is not None:
+                raw.append(_bytes([added.id]))
+            else:
+                raw += [self._known[piece] for piece, _, _ in self._pipeline.pieces(section)]
+        return np.frombuffer(bytearray().join([*raw, last]), np.int64)
+
+    def _offsets(self, text: str, allow_special: bool) -> list[Array]:
+        if self._pipeline is None:
+            return super()._offsets(text, allow_special)
+        tokens: list[str] = []
+        found: list[tuple[int, int]] = []
+        for added, section, spans in self._pipeline.sections(text, allow_special, aligned=True):
+            assert spans is not None
+            if added is not None:
+                tokens.append(section)
+                found.append((spans[0, 0], spans[-1, 1]))
+                continue
+            for piece, begin, put in self._pipeline.pieces(section):
+                for token, start, end in self._cut(piece):
+                    tokens.append(token)
+                    found.append((spans[begin + max(start - put, 0), 0], spans[begin + max(end - 1 - put, 0), 1]))
+        return [self._pipeline.trimmed(tokens, np.array(found, np.int64).reshape(-1, 2))]
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of a text, as strings."""
+        if self._pipeline is None:
+            return super().tokenize(text)
+        self._check_text(text, "tokenize")
+        found = []
+        for added, section, _ in self._pipeline.sections(text, False):
+            pieces = [] if added is not None else self._pipeline.pieces(section)
+            found += [added.content] if added is not None else [t for p, _, _ in pieces for t, _, _ in self._cut(p)]
+        return found
 
     def _cut(self, chunk: str) -> list[Token]:
         tokens = self.vocabulary.tokens
         found = []
-        for piece, start in pieces_of(chunk):
+        for piece, start in self._pieces(chunk):
             owner = [start + k for k, character in enumerate(piece) for _ in to_bytes(character)]  # of each byte
             place = 0
-            for i in merge_all(self._symbols(piece), self._rules):
+            for i in self._merged(piece):
                 end = place + len(self._bytes[i])
                 found.append((tokens[i], owner[place], owner[end - 1] + 1))
                 place = end
         return found
 
     def _join(self, tokens: list[str]) -> str:
-        return to_text(from_signs("".join(tokens)))
+        return to_text(b"".join(self._bytes[self._plain[token]] for token in tokens))
 
     def explain(self, text: str) -> str:
         """How a text becomes tokens, merge by merge, to be printed.
@@ -139,8 +200,14 @@ class BPETokenizer(Tokenizer):
         _ = self.vocabulary
         lines = []
         ids: list[int] = []
-        for match in self.pattern.finditer(self.normalizer(text)):
-            for piece, _ in pieces_of(match.group()):
+        for piece in self._explained(text):
+            if isinstance(piece, int):
+                lines += [repr(self.vocabulary.tokens[piece]), "  added"]
+                ids.append(piece)
+            elif self._whole and len(now := self._merged(piece)) == 1:
+                lines += [repr(piece), f"  {self._shown(now)}"]
+                ids += now
+            else:
                 now = self._symbols(piece)
                 first = self._shown(now)
                 lines += [repr(piece), f"  {first}"]
@@ -151,6 +218,18 @@ class BPETokenizer(Tokenizer):
                     now = after
                 ids += now
         return "\n".join([*lines, f"tokens: {self._shown(ids)}", f"ids: {' '.join(map(str, ids))}"])
+
+    def _explained(self, text: str) -> Iterator[str | int]:
+        """The pieces of a text, and the ids of tokens that were added."""
+        if self._pipeline is None:
+            for match in self.pattern.finditer(self.normalizer(text)):
+                yield from (piece for piece, _ in pieces_of(match.group()))
+            return
+        for added, section, _ in self._pipeline.sections(text, False):
+            if added is not None:
+                yield added.id
+            else:
+                yield from (piece for piece, _, _ in self._pipeline.pieces(section))
 
     def _shown(self, ids: Sequence[int], between: str = " ") -> str:
         texts = (self._bytes[i].decode("utf-8", "backslashreplace") for i in ids)
@@ -164,7 +243,7 @@ class BPETokenizer(Tokenizer):
         """Write a `tokenizer.json`, atomically."""
         tokens = self.vocabulary.tokens
         merges = [(tokens[a], tokens[b]) for a, b in self._merges]
-        tokenizer_json.write(path, self.vocabulary, merges, self.normalizer)
+        tokenizer_json.write(path, self.vocabulary, merges, self.normalizer, self._file)
 
     @classmethod
     def load(
@@ -173,10 +252,11 @@ class BPETokenizer(Tokenizer):
     ) -> Self:  # fmt: skip
         """Read a `tokenizer.json`, of this class or of Hugging Face's library.
 
-        pad, unk, bos, eos  which of the file's special tokens have these roles; files of this class know
+        pad, unk, bos, eos  which of the file's special tokens have these roles. Files of this class know; of others,
+                            the tokens that the post-processor puts around a text are `bos` and `eos`
 
         Raises OSError if there is no such file, ValueError, naming file and field, if it is not a sound one, or asks
-        for what is not done here.
+        for what is not done here; ImportError if it has a pattern of its own and the package `regex` is not there.
         """
         return cls._from_document(read_json(path), pad=pad, unk=unk, bos=bos, eos=eos)
 
@@ -186,9 +266,10 @@ class BPETokenizer(Tokenizer):
 
     @classmethod
     def _from_document(cls, document: Document, **roles: Any) -> Self:
-        vocabulary, merges, normalizer = tokenizer_json.read(document, roles)
+        vocabulary, merges, normalizer, made_so = tokenizer_json.read(document, roles)
         made = cls(pad=None, bos=None, eos=None)
         made.vocab_size, made.normalizer, made._vocabulary = len(vocabulary), normalizer, vocabulary
+        made._pipeline, made._whole, made._file = made_so
         made._merges = {(vocabulary[a], vocabulary[b]): vocabulary[a + b] for a, b in merges}
         made._ready()
         return made

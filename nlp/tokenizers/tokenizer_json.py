@@ -7,6 +7,7 @@ the token's role; the library passes over it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nn.files import StrPath
@@ -15,24 +16,43 @@ from ..files import Document, write_json
 from ..vocabulary import ROLES, Vocabulary
 from .byte_level import BYTES, signs_only
 from .normalizing import FORMS, Normalizer
+from .pipeline import Added, Pipeline, Pretokenizer, gpt2
+from .tokenizer_parts import post_processor, pretokenizers
 
 Merges = list[tuple[str, str]]
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
 # What the library can do and is not done here: fields of the model, and their values when they ask for nothing.
 UNUSED = {"dropout": (None, 0.0), "continuing_subword_prefix": (None, ""), "end_of_word_suffix": (None, ""),
-          "fuse_unk": (False, None), "byte_fallback": (False, None), "ignore_merges": (False, None)}  # fmt: skip
+          "fuse_unk": (False, None), "byte_fallback": (False, None)}  # fmt: skip
+KEPT = (
+    "truncation",
+    "padding",
+    "pre_tokenizer",
+    "post_processor",
+    "decoder",
+    "normalizer",
+)  # as they were read
+Made = tuple[Pipeline | None, bool, dict[str, Any]]  # how texts are cut, whole pieces first, what the file said
 
 
-def write(path: StrPath, vocabulary: Vocabulary, merges: Merges, normalizer: Normalizer) -> None:
-    """Write a tokenizer into a file, atomically."""
+def write(
+    path: StrPath, vocabulary: Vocabulary, merges: Merges, normalizer: Normalizer, said: Mapping[str, Any]
+) -> None:  # fmt: skip
+    """Write a tokenizer into a file, atomically; `said` is what the file that it was read from said."""
     roles = {getattr(vocabulary, role): role for role in ROLES}
     added = [
         {"id": vocabulary[token], "content": token, "single_word": False, "lstrip": False, "rstrip": False,
-         "normalized": False, "special": True, **({"role": roles[token]} if token in roles else {})}
+         "normalized": False, "special": True}
         for token in vocabulary.specials
     ]  # fmt: skip
+    added = [one | ({"role": roles[one["content"]]} if one["content"] in roles else {})
+             for one in said.get("added_tokens", added)]  # fmt: skip
     steps = [{"type": normalizer.form}] if normalizer.form is not None else []
     steps += [{"type": "Lowercase"}] if normalizer.lowercase else []
+    model = {"type": "BPE", "unk_token": vocabulary.unk, **{name: values[0] for name, values in UNUSED.items()},
+             "ignore_merges": False}  # fmt: skip
+    outside = {token["content"] for token in added} if said else set()
+    inside = said.get("vocab", ())
     write_json(path, {
         "version": "1.0",
         "truncation": None,
@@ -42,9 +62,10 @@ def write(path: StrPath, vocabulary: Vocabulary, merges: Merges, normalizer: Nor
         "pre_tokenizer": BYTE_LEVEL,
         "post_processor": BYTE_LEVEL,
         "decoder": BYTE_LEVEL,
+        **{name: said[name] for name in KEPT if name in said},
         "model": {
-            "type": "BPE", "unk_token": vocabulary.unk, **{name: values[0] for name, values in UNUSED.items()},
-            "vocab": {token: i for i, token in enumerate(vocabulary.tokens)},
+            **said.get("model", model),
+            "vocab": {t: i for i, t in enumerate(vocabulary.tokens) if t not in outside or t in inside},
             "merges": [f"{a} {b}" for a, b in merges],
         },
     })  # fmt: skip
@@ -53,27 +74,33 @@ def write(path: StrPath, vocabulary: Vocabulary, merges: Merges, normalizer: Nor
 # ---- reading -----------------------------------------------------------------------------------------------------
 
 
-def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabulary, Merges, Normalizer]:
+def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabulary, Merges, Normalizer, Made]:
     """What is in a file, checked; `roles` go before those of the file."""
     if (version := document.content.get("version")) != "1.0":
         document.fail(f"its version is {version!r}; this program reads version '1.0' of tokenizer.json")
-    for name in ("truncation", "padding"):
-        if document.content.get(name) is not None:
-            document.fail(f"the field {name!r} asks for what is not done here; set it to null")
-    for name in ("pre_tokenizer", "decoder", "post_processor"):
-        _check_byte_level(document, name)
+    for name in ("truncation", "padding"):  # not done here, but kept
+        document.get(name, dict, None, default=None)
+    if (kind := document.get_object("decoder").get("type", str)) != "ByteLevel":
+        document.fail(f"the decoder {kind!r} is not done here, only 'ByteLevel'")
+    steps = pretokenizers(document)
+    around, trim, prefix = post_processor(document)
     model = document.get_object("model")
     if model.get("type", str, default="BPE") != "BPE":
         model.fail(f"the type is {model.content['type']!r}; only 'BPE' is read here")
     for name, values in UNUSED.items():
         if model.content.get(name) not in values:
             model.fail(f"{name} = {model.content[name]!r} is not done here")
-    specials, known_roles = _special_tokens(document)
+    whole = model.get("ignore_merges", bool, None, default=False) or False
+    added, known_roles = _added_tokens(document)
+    specials = {one.content: one.id for one in added if one.special}
     unk = model.get("unk_token", str, None, default=None) or None
     if unk is not None and unk not in specials:
         specials[unk] = -1
     known_roles |= {"unk": unk} | {role: token for role, token in roles.items() if token is not None}
-    tokens = _tokens(model, specials)
+    for role, token in around.items():
+        if role not in known_roles and token in specials and token not in known_roles.values():
+            known_roles[role] = token
+    tokens = _tokens(model, {one.content: one.id for one in added} | specials)
     if wrong := [t for t in known_roles.values() if t is not None and t not in specials]:
         document.fail(f"{wrong[0]!r} is not one of its special tokens: {', '.join(map(repr, specials)) or 'none'}")
     try:
@@ -82,42 +109,37 @@ def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabular
         )
     except ValueError as error:
         document.fail(str(error))
-    return vocabulary, _merges(model, vocabulary), _normalizer(document)
+    normalizer, merges = _normalizer(document), _merges(model, vocabulary)
+    ids = {token: i for i, token in enumerate(tokens)}
+    said = {name: document.content[name] for name in KEPT if name in document.content}
+    said["added_tokens"] = [
+        {key: value for key, value in one.items() if key != "role"}
+        for one in document.get("added_tokens", list, default=[])
+    ]
+    said["model"] = {name: value for name, value in model.content.items() if name not in ("vocab", "merges")}
+    said["vocab"] = {one.content for one in added if one.content in model.content["vocab"]}
+    pipeline = Pipeline(normalizer, [replace(one, id=ids[one.content]) for one in added], steps, trim, prefix)
+    plain = steps == [Pretokenizer(gpt2)] and not trim and not whole and all(one.plain for one in added)
+    return vocabulary, merges, normalizer, (None if plain else pipeline, whole, said)
 
 
-def _check_byte_level(document: Document, name: str) -> None:
-    """A part of the library's pipeline must be the byte-level one, without options that change the tokens."""
-    if name == "post_processor" and document.content.get(name) is None:
-        return
-    part = document.get_object(name)
-    if (kind := part.get("type", str)) != "ByteLevel":
-        part.fail(f"the type is {kind!r}; only 'ByteLevel' is read here")
-    if name == "pre_tokenizer" and part.get("add_prefix_space", bool):
-        part.fail("add_prefix_space is not done here")
-    if name == "pre_tokenizer" and not part.get("use_regex", bool, default=True):
-        part.fail("use_regex = false is not done here")
-
-
-def _special_tokens(document: Document) -> tuple[dict[str, int], dict[str, str | None]]:
-    """The ids of special tokens, and the tokens that have roles."""
-    specials: dict[str, int] = {}
+def _added_tokens(document: Document) -> tuple[list[Added], dict[str, str | None]]:
+    """The tokens that are found in the text as they stand there, and those that have roles."""
+    found: dict[str, Added] = {}
     roles: dict[str, str | None] = {}
     for place, content in enumerate(document.get("added_tokens", list, default=[])):
         token = Document(document.path, content, f"added_tokens, item {place}")
         text = token.get("content", str)
-        for option in ("single_word", "lstrip", "rstrip"):
-            if token.get(option, bool, default=False):
-                token.fail(f"{option} of {text!r} is not done here")
-        if not token.get("special", bool, default=False):
-            token.fail(f"{text!r} is not a special token; tokens of other kinds cannot be added here")
-        if text in specials or text in BYTES:
-            token.fail(f"{text!r} is there twice, or stands for a byte")
-        specials[text] = token.get("id", int)
+        if text in found or text in BYTES or not text:
+            token.fail(f"{text!r} is there twice, or empty, or stands for a byte")
+        flags = {name: token.get(name, bool, default=False)
+                 for name in ("special", "single_word", "lstrip", "rstrip", "normalized")}  # fmt: skip
+        found[text] = Added(text, token.get("id", int), **flags)
         if (role := token.get("role", str, None, default=None)) is not None:
-            if role not in ROLES or role in roles:
-                token.fail(f"the role {role!r} is none of {', '.join(ROLES)}, or there twice")
+            if role not in ROLES or role in roles or not flags["special"]:
+                token.fail(f"the role {role!r} is none of {', '.join(ROLES)}, or there twice, or of no special token")
             roles[role] = text
-    return specials, roles
+    return list(found.values()), roles
 
 
 def _tokens(model: Document, specials: dict[str, int]) -> list[str]:

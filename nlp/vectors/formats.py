@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
@@ -20,9 +22,10 @@ from safetensors import safe_open
 
 from nn.files import StrPath, atomic, read_arrays, write_arrays
 
-from ..readers import DAMAGED, Errors, open_bytes, read_lines
+from ..readers import BLANKS, DAMAGED, Errors, open_bytes, read_lines
 
 Array = Any
+Duplicates = Literal["first", "last", "error"]
 Format = Literal["text", "binary", "safetensors"]
 SUFFIXES: dict[str, Format] = {".txt": "text", ".vec": "text", ".bin": "binary", ".safetensors": "safetensors"}
 METADATA = {"format": "nlp.WordVectors", "version": "1"}
@@ -30,6 +33,8 @@ CHUNK = 2**20  # bytes
 LONGEST = 2**16  # bytes of a word
 WIDEST = 2**20  # numbers of a vector
 BATCH = 1024  # lines
+NUMBER = re.compile(r"[-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|nan|inf)", re.IGNORECASE)
+CONTROL = re.compile("[\0-\x08\x0e-\x1f]")  # no text has these
 
 
 def name_of(path: StrPath) -> str:
@@ -95,12 +100,28 @@ def _bytes_of(word: str) -> bytes:
 
 
 def load(
-    path: StrPath, format: Format | None, limit: int | None, mmap: bool, errors: Errors
+    path: StrPath, format: Format | None, limit: int | None, mmap: bool, errors: Errors, duplicates: Duplicates
 ) -> tuple[list[str], Array, Array | None]:
     """Words, vectors and counts; see `WordVectors.load`."""
     kind = _format(path, format)
+    if duplicates not in ("first", "last", "error"):
+        raise ValueError(f"WordVectors.load: duplicates must be 'first', 'last' or 'error', not {duplicates!r}")
     if limit is not None and limit < 1:
         raise ValueError(f"WordVectors.load: limit must be at least 1, not {limit}")
+    try:
+        words, vectors, counts = _load(path, kind, limit, mmap, errors)
+    except ValueError as error:
+        if (other := _looks_like(path)) in (None, kind):
+            raise
+        raise ValueError(
+            f"{name_of(path)}: it was read as {kind}, and looks like {other}; give format={other!r} ({error})"
+        ) from error
+    return _distinct(path, words, vectors, counts, duplicates)
+
+
+def _load(
+    path: StrPath, kind: Format, limit: int | None, mmap: bool, errors: Errors
+) -> tuple[list[str], Array, Array | None]:  # fmt: skip
     if kind == "safetensors":
         return _load_safetensors(path, limit, mmap)
     if mmap:
@@ -110,6 +131,48 @@ def load(
         )
     words, vectors = _load_text(path, limit, errors) if kind == "text" else _load_binary(path, limit, errors)
     return words, vectors, None
+
+
+def _distinct(
+    path: StrPath, words: list[str], vectors: Array, counts: Array | None, duplicates: Duplicates
+) -> tuple[list[str], Array, Array | None]:  # fmt: skip
+    """Each word once, in the order of the file, with the vector of its first or last place. Words are there
+    several times in files of others, and where errors="replace" makes two words one."""
+    if duplicates == "error" or len(set(words)) == len(words):  # an error is found when the index is made
+        return words, vectors, counts
+    places: dict[str, int] = {}
+    repeated: dict[str, None] = {}
+    for k, word in enumerate(words):
+        if word in places:
+            repeated[word] = None
+        if word not in places or duplicates == "last":
+            places[word] = k
+    shown = ", ".join(map(repr, list(repeated)[:5])) + (", ..." if len(repeated) > 5 else "")
+    warnings.warn(
+        f"{name_of(path)}: {len(repeated):,} words are there more than once, and the {duplicates} of each is kept: "
+        f"{shown}",
+        stacklevel=4,
+    )
+    kept = np.fromiter(places.values(), np.int64, len(places))
+    return list(places), vectors[kept], None if counts is None else counts[kept]
+
+
+def _looks_like(path: StrPath) -> Format | None:
+    """The format of a file by its first bytes; None, if they do not tell."""
+    try:
+        with open_bytes(name_of(path)) as file:
+            head, rest = file.readline(2**16), file.read(2**16)
+    except (OSError, *DAMAGED):
+        return None
+    if head[8:9] == b"{":
+        return "safetensors"
+    counted = _sizes(head.decode("utf-8", "replace"))[0] is not None
+    body = (rest if counted else head).decode("latin-1")
+    line, end, _ = body.partition("\n")
+    fields = BLANKS.split(line.strip())[1 : None if end else -1]  # the last may be cut
+    if fields and all(NUMBER.fullmatch(field) for field in fields):
+        return "text"
+    return "binary" if counted and CONTROL.search(body) else None
 
 
 class Rows:
@@ -139,7 +202,7 @@ def _load_text(path: StrPath, limit: int | None, errors: Errors) -> tuple[list[s
     expected, dim = _sizes(line)
     if expected is None:  # GloVe: no heading
         numbered = enumerate(read_lines(path, errors=errors), 1)
-        dim = len(line.split()) - 1
+        dim = len(BLANKS.split(line.strip(" \t"))) - 1
     _check_size(path, dim)
     words: list[str] = []
     rows, batch = Rows(dim), []
@@ -151,13 +214,16 @@ def _load_text(path: StrPath, limit: int | None, errors: Errors) -> tuple[list[s
                 _fail(path, f"line {number}: the first line speaks of {expected:,} words, but here is another one")
             continue
         fields = line.rstrip().rsplit(" ", dim)
+        if len(fields) != dim + 1 or "" in fields:  # tabs, or several blanks, between the columns
+            parts = BLANKS.split(line.strip(" \t"))
+            fields = [" ".join(parts[:-dim]), *parts[-dim:]] if len(parts) > dim else fields
         try:
             batch.append([float(field) for field in fields[1:]])
         except ValueError as error:
             _fail(path, f"line {number}, word {fields[0][:40]!r}: {error}")
         if len(fields) != dim + 1:
             _fail(path, f"line {number}: a word and {dim} numbers are expected, not {line[:60]!r}")
-        words.append(fields[0])
+        words.append(fields[0].strip(" "))
         if len(batch) == BATCH:
             rows.add(batch)
             batch = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from nn.files import StrPath
 
+from ..lists import refuse_text
 from ..vocabulary import Vocabulary
 from . import evaluation, formats, pictures
 
@@ -36,6 +37,7 @@ class WordVectors:
 
     def __init__(self, words: Iterable[str], vectors: Any, counts: Any = None) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
+            refuse_text("WordVectors", "words", words, '["king", "queen"]')
             self._set(tuple(words), np.asarray(vectors, np.float32), counts)
             sums = self.vectors.sum(axis=1)
         for k in np.flatnonzero(~np.isfinite(sums)):
@@ -127,6 +129,7 @@ class WordVectors:
 
     def unit(self, queries: Any) -> Array:
         """(N, D) vectors of length 1 in the directions of words, or of vectors (D,)."""
+        refuse_text("WordVectors.unit", "queries", queries, '["king"]')
         rows = np.stack([self[q] if isinstance(q, str) else np.asarray(q, np.float32) for q in queries])
         if rows.shape[1:] != (self.dim,):
             raise ValueError(f"WordVectors: a vector of {self.dim} numbers is needed, not {rows.shape[1:]}")
@@ -141,10 +144,13 @@ class WordVectors:
         a, b = self.unit([one, other])
         return float(a @ b)
 
-    def most_similar(self, positive: Query, negative: Query = (), topn: int = 10) -> list[tuple[str, float]]:
+    def most_similar(
+        self, positive: Query, negative: Query = (), topn: int | None = 10
+    ) -> list[tuple[str, float]]:  # fmt: skip
         """The words in the direction of Σ positive − Σ negative, with the cosines; the given words are left out.
 
         positive, negative  a word, a vector (D,), or a list of words and vectors; each counts by its direction alone
+        topn                how many words to give, at most; None: all
         """
         positive, negative = _as_list(positive), _as_list(negative)
         if not (positive or negative):
@@ -153,8 +159,10 @@ class WordVectors:
         given = [*positive, *negative]
         return self._best(self.cosines(self.unit([signs @ self.unit(given)]))[0], given, topn)
 
-    def analogy(self, a: str, b: str, c: str, topn: int = 10, method: Method = "add") -> list[tuple[str, float]]:
-        """a is to b as c is to what? The best words, with their scores.
+    def analogy(
+        self, a: str, b: str, c: str, topn: int | None = 10, method: Method = "add"
+    ) -> list[tuple[str, float]]:  # fmt: skip
+        """a is to b as c is to what? The best words, with their scores; None: all of them.
 
         method  "add": the cosine with b − a + c (3CosAdd; Mikolov, Yih & Zweig 2013);
                 "mul": cos(x, b) · cos(x, c) / (cos(x, a) + ε), cosines moved to 0..1 (3CosMul; Levy & Goldberg 2014)
@@ -174,20 +182,20 @@ class WordVectors:
 
     def doesnt_match(self, words: Sequence[str]) -> str:
         """The word that is least in the direction of all of them together."""
-        if isinstance(words, str):
-            raise TypeError(f"WordVectors.doesnt_match: give a list of words, such as {words.split()}")
+        refuse_text("WordVectors.doesnt_match", "words", words, '["king", "queen", "apple"]')
         if not words:
             raise ValueError("WordVectors.doesnt_match: give at least one word")
         directions = self.unit(words)  # (N, D)
         return words[int(np.argmin(directions @ directions.mean(axis=0)))]
 
-    def _best(self, scores: Array, given: Sequence[Any], topn: int) -> list[tuple[str, float]]:
+    def _best(self, scores: Array, given: Sequence[Any], topn: int | None) -> list[tuple[str, float]]:
         """The words of the highest scores (V,), without the given ones."""
         scores = scores.copy()
         for word in given:
             if isinstance(word, str):
                 scores[self.index(word)] = -np.inf
-        topn = min(topn, int(np.sum(scores > -np.inf)))
+        found = int(np.sum(scores > -np.inf))
+        topn = found if topn is None else min(topn, found)
         if topn < 1:
             return []
         best = np.argpartition(-scores, topn - 1)[:topn]
@@ -251,7 +259,7 @@ class WordVectors:
     @classmethod
     def load(
         cls, path: StrPath, format: formats.Format | None = None, *, limit: int | None = None, mmap: bool = False,
-        errors: Literal["strict", "replace"] = "strict",
+        errors: Literal["strict", "replace"] = "strict", duplicates: formats.Duplicates = "first",
     ) -> WordVectors:  # fmt: skip
         """Read what `save`, word2vec, gensim (`save_word2vec_format`), fastText (.vec) or GloVe wrote.
 
@@ -260,11 +268,13 @@ class WordVectors:
         mmap    leave the numbers of a safetensors file on the disk until they are needed: nothing is read at first, and
                 several processes share one copy
         errors  what to do about words that are not UTF-8: "strict" raises, "replace" puts U+FFFD into them
+        duplicates  which vector a word has that is there several times: that of its "first" or "last" place, with a
+                warning that names such words; or "error"
 
         Raises OSError if there is no such file, ValueError, naming file and place, if it is not a sound one. What the
         head of a file claims is believed when it is there; nothing is allocated for it before.
         """
-        words, vectors, counts = formats.load(path, format, limit, mmap, errors)
+        words, vectors, counts = formats.load(path, format, limit, mmap, errors, duplicates)
         try:
             if not mmap:
                 return cls(words, vectors, counts)

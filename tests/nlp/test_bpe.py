@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -229,16 +230,30 @@ EOS = {"id": 0, "content": "<eos>", "special": True}
 FILE: dict[str, Any] = {"version": "1.0", "added_tokens": [EOS], "normalizer": None, "pre_tokenizer": BYTE_LEVEL,
                         "post_processor": None, "decoder": BYTE_LEVEL, "model": MODEL}  # fmt: skip
 
+SPLIT = {"type": "Split", "pattern": {"Regex": r"\p{N}"}, "behavior": "Isolated", "invert": False}
+
+
+def cut(*parts: Any) -> dict[str, Any]:
+    return {"type": "Sequence", "pretokenizers": list(parts)}
+
+
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "version": ({"version": "2.0"}, "its version is '2.0'; this program reads version '1.0'"),
-    "truncation": ({"truncation": {"max_length": 3}}, "'truncation' asks for what is not done here"),
-    "padding": ({"padding": {}}, "'padding' asks for what is not done here"),
+    "truncation": ({"truncation": 3}, "'truncation' is an integer, where an object or null"),
     "no pre_tokenizer": ({"pre_tokenizer": ...}, "'pre_tokenizer' is missing"),
-    "other pre_tokenizer": ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer: the type is 'Whitespace'"),
-    "prefix": ({"pre_tokenizer": BYTE_LEVEL | {"add_prefix_space": True}}, "add_prefix_space is not done here"),
-    "regex": ({"pre_tokenizer": BYTE_LEVEL | {"use_regex": False}}, "use_regex = false is not done here"),
+    "other pre_tokenizer": ({"pre_tokenizer": {"type": "Whitespace"}}, "the pre_tokenizer Whitespace is not done"),
+    "no parts": ({"pre_tokenizer": cut()}, "the pre_tokenizer of no parts is not done here"),
+    "not last": ({"pre_tokenizer": cut(BYTE_LEVEL, SPLIT)}, "ByteLevel then Split is not done here"),
+    "unknown part": ({"pre_tokenizer": cut({"type": "Whitespace"}, BYTE_LEVEL)}, "'Whitespace' is not done here"),
+    "behavior": ({"pre_tokenizer": cut(SPLIT | {"behavior": "Gone"}, BYTE_LEVEL)}, "the behavior 'Gone' is none"),
+    "pattern": ({"pre_tokenizer": cut(SPLIT | {"pattern": {}}, BYTE_LEVEL)}, "the pattern of the kind ''"),
+    **{f"pattern {p}": ({"pre_tokenizer": cut(SPLIT | {"pattern": {"Regex": p}}, BYTE_LEVEL)}, "is not done here")
+       for p in (r"\w+", r"\bx", "^a", "a$", r"(a)\1", "(?m:.)", "[a[b]]", "[a&&b]", "a{2}+", r"\h", r"\p{L", "\\")},
+    **{f"pattern {p}": ({"pre_tokenizer": cut(SPLIT | {"pattern": {"Regex": p}}, BYTE_LEVEL)}, "is not sound")
+       for p in ("(", "[a", "*", r"\p{Nothing}")},
+    "long pattern": ({"pre_tokenizer": cut(SPLIT | {"pattern": {"Regex": "a" * 20_000}}, BYTE_LEVEL)}, "20,000 char"),
     "decoder": ({"decoder": None}, "there is null, where an object|'decoder' is null, where an object"),
-    "post_processor": ({"post_processor": {"type": "BertProcessing"}}, "post_processor: the type is 'BertProcessing'"),
+    "post_processor": ({"post_processor": {"type": "BertProcessing"}}, "'cls' is missing"),
     "model": ({"model": MODEL | {"type": "WordPiece"}}, "model: the type is 'WordPiece'; only 'BPE' is read here"),
     "dropout": ({"model": MODEL | {"dropout": 0.1}}, "model: dropout = 0.1 is not done here"),
     "fallback": ({"model": MODEL | {"byte_fallback": True}}, "byte_fallback = True is not done here"),
@@ -257,10 +272,12 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "result": ({"model": MODEL | {"merges": ["a b", "b a"]}}, "merge 1, 'b a', needs the token 'ba'"),
     "merge twice": ({"model": MODEL | {"merges": ["a b", ["a", "b"]]}}, "a merge is there twice"),
     "unk": ({"model": MODEL | {"unk_token": "<unk>"}}, "no token has the id 0"),
-    "not special": ({"added_tokens": [EOS | {"special": False}]}, "'<eos>' is not a special token"),
-    "lstrip": ({"added_tokens": [EOS | {"lstrip": True}]}, "lstrip of '<eos>' is not done here"),
-    "added twice": ({"added_tokens": [EOS, EOS]}, "'<eos>' is there twice, or stands for a byte"),
-    "added byte": ({"added_tokens": [EOS | {"content": "a"}]}, "'a' is there twice, or stands for a byte"),
+    "lstrip": ({"added_tokens": [EOS | {"lstrip": 1}]}, "'lstrip' is an integer, where true or false"),
+    "trimmed twice": ({"post_processor": {"type": "Sequence", "processors": [BYTE_LEVEL] * 2}}, "trimmed twice"),
+    "unknown processor": ({"post_processor": {"type": "Other"}}, "the post_processor 'Other' is not done here"),
+    "template": ({"post_processor": {"type": "TemplateProcessing", "single": [{}]}}, "'SpecialToken' is missing"),
+    "added twice": ({"added_tokens": [EOS, EOS]}, "'<eos>' is there twice, or empty, or stands for a byte"),
+    "added byte": ({"added_tokens": [EOS | {"content": "a"}]}, "'a' is there twice, or empty, or stands for a byte"),
     "other id": ({"added_tokens": [EOS | {"id": 3}]}, "the special token '<eos>' has the ids 3 and 0"),
     "far id": ({"added_tokens": [EOS, EOS | {"id": 10**12, "content": "<x>"}]}, "no token has the id 4"),
     "added kind": ({"added_tokens": ["<eos>"]}, "added_tokens, item 0: there is a string, where an object"),
@@ -323,3 +340,133 @@ def test_roles_and_normalisation_are_in_the_file(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "t.json").read_text())
     assert content["version"] == "1.0"
     assert content["model"]["merges"][0] == "e s"
+
+
+# ---- files that cut texts in other ways --------------------------------------------------------------------------
+
+LETTERS = {
+    "<eos>": 0,
+    "a": 1,
+    "b": 2,
+    "Ġ": 3,
+    "1": 4,
+    "2": 5,
+    "'": 6,
+    "s": 7,
+    "S": 8,
+    "ab": 9,
+    "Ġa": 10,
+    "12": 11,
+    "'s": 12,
+}
+WORDS = {"vocab": LETTERS, "merges": ["a b", "Ġ a", "1 2", "' s"]}
+NEW = {"id": 13, "content": "new", "special": False}
+BARE = BYTE_LEVEL | {"use_regex": False}
+
+
+def loaded(path: Path, **changes: Any) -> BPETokenizer:
+    return BPETokenizer.load(write(path / "t.json", {"model": WORDS, **changes}))
+
+
+def test_added_tokens_are_found_in_plain_text(tmp_path: Path) -> None:
+    t = loaded(tmp_path, added_tokens=[EOS, NEW])
+    ids, spans = t.encode("ab newnew a", return_offsets=True)
+    assert ids.tolist() == [9, 3, 13, 13, 10] == t.encode_batch(["ab newnew a"])[0].tolist()
+    assert spans.tolist() == [[0, 2], [2, 3], [3, 6], [6, 9], [9, 11]]
+    assert t.tokenize("a new") == ["a", "Ġ", "new"]
+    assert t.decode(ids) == "ab newnew a"
+    assert t.decode(ids, skip_special=True) == "ab newnew a"
+    assert t.explain("anew").splitlines()[-1] == "ids: 1 13"
+    for option, text, expected in [("single_word", "anew", None), ("single_word", "a new", [1, 3, 13]),
+                                   ("lstrip", "a  new", [1, 13]), ("rstrip", "new  a", [13, 1])]:  # fmt: skip
+        t = loaded(tmp_path, added_tokens=[EOS, NEW | {option: True}])
+        if expected is None:
+            with pytest.raises(ValueError, match="the byte 0x6e, which is not in the vocabulary"):
+                t.encode(text)
+        else:
+            assert t.encode(text).tolist() == expected
+
+
+def test_a_pattern_of_the_file(tmp_path: Path) -> None:
+    def ids(text: str, **split: Any) -> list[int]:
+        return loaded(tmp_path, pre_tokenizer=cut(SPLIT | split, BARE)).encode(text).tolist()  # type: ignore[no-any-return]
+
+    pairs = {"Regex": r"(?i:'s)|\p{N}{1,2}|[^\s\p{L}]+|\s\p{L}|\p{L}"}
+    assert ids("ab a'S12121", pattern=pairs) == [1, 2, 10, 6, 8, 11, 11, 4]
+    assert ids("a1b2", behavior="Removed") == [1, 2]
+    assert ids("a1b2", behavior="Removed", invert=True) == [4, 5]
+    assert ids("1212", behavior="Contiguous") == [11, 11]
+    assert ids("1212") == [4, 5, 4, 5]
+    assert ids("a12", behavior="MergedWithPrevious") == [1, 4, 5]
+    assert ids("12a", behavior="MergedWithNext") == [4, 5, 1]
+    assert ids("abab", pattern={"String": "ba"}) == [1, 2, 1, 2]
+    assert ids("") == []
+    digits = {"type": "Digits", "individual_digits": True}
+    assert loaded(tmp_path, pre_tokenizer=cut(digits, BARE)).encode("a12").tolist() == [1, 4, 5]
+
+
+def test_a_pattern_without_an_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlp.tokenizers.patterns.SECONDS", 0.05)
+    t = loaded(tmp_path, pre_tokenizer=cut(SPLIT | {"pattern": {"Regex": "((a|a)+)+b"}}, BARE))
+    with pytest.raises(ValueError, match=r"takes more than 0.05 s on a text of 40 characters"):
+        t.encode("a" * 40)
+
+
+def test_the_package_for_patterns_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "regex", None)
+    with pytest.raises(ImportError, match=r"needs the package regex: pip install 'minigrad\[nlp\]'"):
+        loaded(tmp_path, pre_tokenizer=cut(SPLIT, BARE))
+
+
+def test_a_space_that_is_put_before_a_text(tmp_path: Path) -> None:
+    t = loaded(tmp_path, pre_tokenizer=BYTE_LEVEL | {"add_prefix_space": True}, added_tokens=[EOS, NEW])
+    ids, spans = t.encode("anewab a", return_offsets=True)
+    assert ids.tolist() == [10, 13, 3, 9, 10]
+    assert spans.tolist() == [[0, 1], [1, 4], [4, 5], [4, 6], [6, 8]]
+    assert t.encode("").tolist() == []
+    trimmed = loaded(tmp_path, pre_tokenizer=BYTE_LEVEL | {"add_prefix_space": True}, post_processor=BYTE_LEVEL)
+    assert trimmed.encode("ab a", return_offsets=True)[1].tolist() == [[1, 1], [0, 2], [3, 4]]
+
+
+def test_whole_pieces_before_merges(tmp_path: Path) -> None:
+    vocab = LETTERS | {"abs": 13}
+    for whole, ids in ((True, [13]), (False, [9, 7])):
+        t = loaded(tmp_path, model=WORDS | {"vocab": vocab, "ignore_merges": whole})
+        assert t.encode("abs").tolist() == ids
+        assert t.explain("abs").splitlines()[-1] == f"ids: {' '.join(map(str, ids))}"
+
+
+def test_the_tokens_around_a_text(tmp_path: Path) -> None:
+    ends = [EOS, {"id": 13, "content": "<bos>", "special": True}]
+    roberta = {"type": "RobertaProcessing", "cls": ["<bos>", 13], "sep": ["<eos>", 0], "trim_offsets": False}
+    single = [{"SpecialToken": {"id": "<bos>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    template = {"type": "Sequence", "processors": [BYTE_LEVEL, {"type": "TemplateProcessing", "single": single}]}
+    t = loaded(tmp_path, added_tokens=ends, post_processor=roberta)
+    assert t.encode("ab", bos=True, eos=True).tolist() == [13, 9, 0]
+    t = loaded(tmp_path, added_tokens=ends, post_processor=template)
+    assert (t.vocabulary.bos, t.vocabulary.eos) == ("<bos>", None)
+    other = BPETokenizer.load(tmp_path / "t.json", bos="<eos>")
+    assert (other.vocabulary.bos, other.vocabulary.eos) == ("<eos>", None)
+
+
+def test_what_a_file_says_is_written_again(tmp_path: Path) -> None:
+    said = {
+        "truncation": {"direction": "Right", "max_length": 9, "strategy": "LongestFirst", "stride": 0},
+        "padding": {"strategy": "BatchLongest"}, "pre_tokenizer": cut(SPLIT, BARE), "post_processor": BYTE_LEVEL,
+        "normalizer": {"type": "NFC"},
+    }  # fmt: skip
+    added = [EOS | {"lstrip": True}, NEW | {"normalized": True}]
+    t = loaded(tmp_path, added_tokens=added, **said)
+    t.save(tmp_path / "u.json")
+    again = json.loads((tmp_path / "u.json").read_text())
+    assert {name: again[name] for name in said} == said
+    assert again["added_tokens"] == added
+    assert again["model"]["vocab"] == LETTERS
+    assert again["model"]["merges"] == WORDS["merges"]
+    assert BPETokenizer.load(tmp_path / "u.json").encode("a newab<eos>", allow_special=True).tolist() == [
+        1,
+        3,
+        13,
+        9,
+        0,
+    ]

@@ -385,7 +385,7 @@ def test_one_nan_is_enough(function: Any, V: int) -> None:
     model = Tables(1, N=5, V=V, eos_id=None)
     place = model.following(model.following(3 * 101 + 7, 1), 4)
     model.log_p[place, V - 1] = np.nan
-    model.log_p[model.following(3 * 101 + 7, 1), 4] = 9.0  # source 3 writes 4 first
+    model.log_p[model.following(3 * 101 + 7, 1)] = np.where(np.arange(V) == 4, 0.0, -30.0)  # source 3 writes 4 first
     with pytest.raises(FloatingPointError, match=f"{function.__name__}: the model gives NaN at step 1 of source 3"):
         function(model, model.start(), max_length=3)
     with pytest.raises(FloatingPointError, match="rescore: the model gives NaN at step 1 of source 3"):
@@ -396,6 +396,7 @@ def test_nan_after_the_end_harms_nobody() -> None:
     model = Tables(1, N=40, V=5)
     first = model.following(model.start().state["place"].data, 1)
     model.log_p[:, 0] = -50.0
+    model.log_p -= np.log(np.exp(model.log_p).sum(axis=-1, keepdims=True))
     model.log_p[first[0]] = np.log([0.996, 0.001, 0.001, 0.001, 0.001])  # source 0 is over at once, and stays a while
     model.log_p[model.following(first[0], np.arange(5))] = np.nan
     for found in (greedy(model, model.start(), max_length=4), beam_search(model, model.start(), beam=1, max_length=4)):
@@ -489,3 +490,24 @@ def test_a_penalty_for_coverage_needs_attention() -> None:
     model = Wrong(attention=None)
     with pytest.raises(ValueError, match="coverage_penalty needs attention, but the model's step gives None"):
         beam_search(model, model.start(), max_length=3, coverage_penalty=0.2)
+
+
+# ---- logits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [greedy, beam_search, sample, rescore])
+@pytest.mark.parametrize("shift", [-3.0, 0.2, 3.0, 800.0])
+def test_logits_are_refused(function: Any, shift: float) -> None:
+    model = Tables(1, N=3)
+    model.log_p += shift
+    given: Any = {"sequences": [[1, 2]] * 3} if function is rescore else {"max_length": 3}
+    with pytest.raises(ValueError, match=f"{function.__name__}: exp of what .* pass log-probabilities"):
+        function(model, model.start(), **given)
+
+
+def test_tokens_may_be_ruled_out() -> None:
+    model = Tables(1, N=3)
+    model.log_p[:, 2:] = -np.inf
+    greedy(model, model.start(), max_length=3)
+    half = Tables(1, N=3, V=3000, dtype=np.float16)
+    greedy(half, half.start(), max_length=3)

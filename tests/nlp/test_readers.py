@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import lzma
@@ -216,3 +217,49 @@ def test_pythons_documentation() -> None:
     text = python_documentation()
     assert len(text) > 300_000
     assert "yield" in text
+
+
+# ---- odd lines ---------------------------------------------------------------------------------------------------
+
+
+def test_blanks_inside_and_between_columns(tmp_path: Path) -> None:
+    lines = "10\u00a0000 B\n\u3000\tO\n  c\u2009d \t O  \n \t\ne\x1cf  O\n\n\n\n"
+    (tmp_path / "c").write_text(lines, newline="")
+    assert list(read_columns(tmp_path / "c")) == [
+        (("10\u00a0000", "\u3000", "c\u2009d"), ("B", "O", "O")), (("e\x1cf",), ("O",)),
+    ]  # fmt: skip
+
+
+def test_the_words_of_conllu(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text(
+        "# text = vámonos al mar\n1-2\tvámonos\t_\n1\tvamos\tir\n2\tnos\tnosotros\n3-4\tal\t_\n3\ta\ta\n4\tel\tel\n"
+        "5\tNew York\t\n5.1\tva\tir\n\n# another\n# sentence\n1\t-DOCSTART-\t#\n"
+    )
+    assert list(read_columns(tmp_path / "c", columns=(0, 1), conllu=True)) == [
+        (("1", "2", "3", "4", "5"), ("vamos", "nos", "a", "el", "New York")), (("1",), ("-DOCSTART-",)),
+    ]  # fmt: skip
+    assert next(iter(read_columns(tmp_path / "c", separator="\t", comment="#")))[0][0] == "1-2"
+
+
+def test_an_empty_last_line_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("a\tb\n\n\n")
+    assert list(read_tsv(tmp_path / "t")) == [("a", "b")]
+    (tmp_path / "t").write_text("a\tb\n\nc\td\n")
+    with pytest.raises(ValueError, match="t, line 2: 1 field, where 2 are expected"):
+        list(read_tsv(tmp_path / "t"))
+    (tmp_path / "t").write_text("a\n\nb\n")
+    assert list(read_tsv(tmp_path / "t")) == [("a",), ("",), ("b",)]
+
+
+@pytest.mark.parametrize("columns", ["01", (0, "1"), (True,), (0.0,)])
+def test_columns_are_integers(tmp_path: Path, columns: Any) -> None:
+    (tmp_path / "t").write_text("a b\n")
+    for read in (read_columns, read_tsv):
+        with pytest.raises(TypeError, match=f"{read.__name__}: columns"):
+            read(tmp_path / "t", columns=columns)
+
+
+def test_errors_of_the_system_keep_their_number(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as raised:
+        read_lines(tmp_path)
+    assert (raised.value.errno, raised.value.filename) == (errno.EISDIR, str(tmp_path))

@@ -328,7 +328,7 @@ def test_memory_does_not_grow_with_the_corpus(kind: str) -> None:
 @pytest.mark.parametrize(
     ("corpus", "error", "message"),
     [
-        ("a text", TypeError, "fit: expected texts, not one string; put it into a list"),
+        ("a text", TypeError, "fit: texts must be a list, such as"),
         ([], ValueError, "fit: the corpus is empty"),
         (["", ""], ValueError, "fit: the corpus is empty"),
         (["a", b"b"], TypeError, "text 1 is of type bytes, not a string"),
@@ -361,7 +361,7 @@ def test_bad_use(kind: str, tmp_path: Path) -> None:
         t.encode(["a"])  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="the text must be a string, not NoneType"):
         t.tokenize(None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="expected texts, not one string"):
+    with pytest.raises(TypeError, match="encode_batch: texts must be a list"):
         t.encode_batch("ab")
     with pytest.raises(TypeError, match="text 1 is of type int"):
         t.encode_batch(["a", 3])  # type: ignore[list-item]

@@ -97,7 +97,7 @@ def test_before_fit(use: Any) -> None:
 @pytest.mark.parametrize(
     ("corpus", "error", "message"),
     [
-        ("a b", TypeError, "expected sentences, lists of tokens, not one string"),
+        ("a b", TypeError, "sentences must be a list"),
         ([["a"], "b c"], TypeError, r"sentence 1 is the string 'b c'.*such as \['b', 'c'\]"),
         ([["a"], 7], TypeError, "sentence 1 is not a list of tokens: 'int' object is not iterable"),
         ([[["a"]]], TypeError, "sentence 0 is not a list of tokens: unhashable type"),
@@ -120,7 +120,7 @@ def test_bad_corpora(corpus: Any, error: type[Exception], message: str) -> None:
         ({"max_size": 2.0}, ValueError, "max_size must be an integer"),
         ({"min_freq": True}, ValueError, "min_freq must be an integer"),
         ({"max_size": 1, "unk": "<unk>"}, ValueError, "max_size=1 leaves no place beside 1 specials"),
-        ({"specials": "<unk>"}, TypeError, "specials must be a list of tokens"),
+        ({"specials": "<unk>"}, TypeError, "specials must be a list"),
         ({"specials": ["a"], "pad": "a"}, ValueError, "'a' is given 2 times"),
         ({"unk": ""}, ValueError, "cannot be a special token"),
         ({"unk": "\ud800"}, ValueError, "not valid Unicode"),

@@ -420,7 +420,7 @@ class Once:
     ("corpus", "error", "message"),
     [
         ((s for s in CORPUS), TypeError, "generator can be gone through once, but 4 passes are needed"),
-        ("I go to the mall", TypeError, "not one string"),
+        ("I go to the mall", TypeError, "sentences must be a list"),
         (["I go to the mall", "I go home"], TypeError, r"sentence 0 is the string 'I go to the mall'"),
         ([], ValueError, "the corpus is empty"),
         ([[]], ValueError, "the corpus is empty"),

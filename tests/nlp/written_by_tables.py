@@ -13,10 +13,14 @@ Array = Any
 PLACES = 997  # of the tables
 
 
+HALVINGS = np.array([[1, 2, 3, 4, 4], [2, 2, 2, 3, 3], [1, 3, 3, 3, 3]])
+
+
 class Tables:
     """N sources, V tokens, S positions of which the last ones of some sources are padding.
 
-    coarse  log-probabilities are multiples of 1/2, so that there are ties, and sums are exact; some are −∞
+    coarse  probabilities of five tokens are powers of 1/2, so that there are ties, and sums of their logarithms are
+            exact; some are 0
     """
 
     def __init__(
@@ -28,7 +32,8 @@ class Tables:
         x = 1.5 * rng.standard_normal((PLACES, V))
         x -= np.log(np.exp(x).sum(axis=-1, keepdims=True))
         if coarse:
-            x = np.floor(2 * x) / 2
+            halvings = rng.permuted(HALVINGS[rng.integers(len(HALVINGS), size=PLACES)], axis=1)
+            x = -177 / 256 * halvings  # almost log 2
             x[rng.random(x.shape) < 0.2] = -np.inf
         self.log_p = x.astype(dtype)
         lengths = rng.integers(1, S + 1, N)
