@@ -45,13 +45,8 @@ def spell(sentences: Sequence[Sequence[str]], characters: Vocabulary) -> Spelled
     >>> ids.tolist(), lengths.tolist(), places.tolist()
     ([[0, 2], [1, 0]], [2, 1], [[0, 1], [1, 0]])
 
-<<<<<<< HEAD
     A word without characters has none to be read, and sentences without words have none to be spelled. Raises KeyError
-    for an unknown character if the vocabulary has no `unk`.
-=======
-    Raises ValueError for a word without characters, KeyError for an unknown one if the vocabulary has no `unk`,
-    TypeError for one string in place of a list.
->>>>>>> texts
+    for an unknown character if the vocabulary has no `unk`, TypeError for one string in place of a list.
     """
     refuse_text("spell", "sentences", sentences, '[["I", "go"]]')
     for n, words in enumerate(sentences):
