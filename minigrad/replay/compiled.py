@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, TypeVar
@@ -17,18 +19,21 @@ from ..modes import changed_mode, current_mode
 from ..tensors import Tensor
 from ..trees import flatten, outline
 from .quick import MISS, quick
+from .reads import Reads
 from .recording import RecordingError
 from .session import FLOATS, TURN, Newcomers, Replay, Session, without_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRAMS = 8  # kept for arguments of one kind: those of other modes, with and without gradients
+MOST = 256  # programs kept for all kinds of arguments
+REASONS = 100  # kept in `why`
 WATCHED = 64  # kinds of arguments that were met only once
 
 
 class Compiled:
     """A compiled function; call it like the plain one, which is at `.plain`.
 
-    why      for each time that something was recorded, the reason
+    why      for each time that something was recorded, the reason; the latest hundred
     nbytes   the memory that all programs hold
     """
 
@@ -37,10 +42,12 @@ class Compiled:
         self.plain = function
         self.name = getattr(function, "__name__", type(function).__name__)
         self.why: list[str] = []
-        self._replays: dict[Any, list[Replay]] = {}
+        self._reads = Reads(function)
+        self._warned = False
+        self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
         self._floats: dict[int, Any] = {}  # the arguments that are floats
-        self._quick: dict[Any, Callable[..., Any]] = {}  # the latest short program, for each mode
+        self._quick: dict[Any, Callable[..., Any]] = {}  # the latest short program, by its modes
 
     @property
     def replays(self) -> list[Replay]:
@@ -62,16 +69,16 @@ class Compiled:
         if mode.recording is not None or mode.observers or not mode.fast:
             return self.plain(*args, **kwargs)
         with TURN:
-            run = self._quick.get((mode.grad, get_default_dtype()))
+            modes = (mode.grad, get_default_dtype(), self._reads())
+            run = self._quick.get(modes)
             if run is not None:
                 returned = run(args, kwargs)
                 if returned is not MISS:
                     return returned
-            return self._looked_up(args, kwargs)
+            return self._looked_up(modes, args, kwargs)
 
-    def _looked_up(self, args: Any, kwargs: Any) -> Any:
+    def _looked_up(self, modes: tuple[Any, ...], args: Any, kwargs: Any) -> Any:
         """Replay what was recorded for arguments like these, or watch, or record."""
-        modes = (current_mode().grad, get_default_dtype())
         leaves: list[Any] = []
         structure: list[Any] = [modes]
         outline((args, kwargs) if kwargs else args, leaves, structure)
@@ -86,7 +93,8 @@ class Compiled:
                 returned = replay.run(leaves)
                 if replay.quick is None:
                     replay.quick = quick(replay, args, kwargs)
-                self._quick[modes] = replay.quick
+                self._quick = {modes: replay.quick}
+                self._replays.move_to_end(key)
                 return returned
             reason = unfit
         if reason is None:
@@ -142,8 +150,21 @@ class Compiled:
             replays = self._replays.setdefault(key, [])
             replays.append(replay)
             del replays[:-PROGRAMS]
-            self.why.append(reason)
+            self.why = [*self.why[-REASONS + 1 :], reason]
+            self._bound()
         return outputs
+
+    def _bound(self) -> None:
+        """Let the programs go that were not used for the longest time, if there are too many."""
+        while len(self.replays) > MOST:
+            self._replays.popitem(last=False)
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"compile: {self.name} was recorded for more than {MOST} kinds of arguments, and the oldest "
+                    "programs are given up. Give what changes often as a tensor, and batches of few different sizes; or drop "
+                    "mg.compile", stacklevel=4,
+                )  # fmt: skip
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: the instance is the first argument, and a constant."""
@@ -198,8 +219,9 @@ def compile(function: F) -> F:
     What is frozen, and what is not:
 
     * Tensors, arrays and floats among the arguments are given anew at each call; other arguments, and shapes, dtypes,
-      modes, attributes of modules and options of optimizers are looked at: where they are others, it is recorded anew
-      (`step.why` says each time why). Learning rates, the count of steps, random numbers and dropout's masks go on.
+      modes, attributes of modules, options of optimizers, and what the function reads from closures, globals and the
+      attributes of plain objects are looked at: where they are others, it is recorded anew (`step.why` says each time
+      why). Learning rates, the count of steps, random numbers and dropout's masks go on.
     * What Python does besides, printing or appending to a list, is not done again, and other numbers from outside are
       constants. A tensor that is carried from call to call is an argument and a result.
     * Results are new arrays; their graph is not recorded, so backward is called inside.
