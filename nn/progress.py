@@ -75,11 +75,11 @@ class Progress:
         for name, thing, state in (("batches", batches, self.data), ("carried", carrier, self.carried)):
             if state is not None and not has_state(thing):
                 raise ValueError(f"the run's {name!r} had a state, but now it is a {type(thing).__name__} without one")
+        mg.set_random_state(self.random)
         if self.data is not None:
             batches.load_state_dict(self.data)
         if self.carried is not None:
             carrier.load_state_dict(self.carried)
-        mg.set_random_state(self.random)
 
     def remaining(self, batches: Iterable[Any]) -> Iterator[Any]:
         """The batches of the current epoch that were not seen yet.
