@@ -7,6 +7,7 @@ pre-tokenizers, one after the other; byte pairs are merged within the pieces tha
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,10 @@ class Finder:
 
 
 def _is_word(character: str) -> bool:
-    return bool(re.match(r"\w", character))
+    kind = unicodedata.category(character) if character else ""
+    return kind[:1] in ("L", "M") or kind in ("Nd", "Nl", "Pc") or "\u24b6" <= character <= "\u24e9" or (
+        character in ("\u200c", "\u200d")
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
