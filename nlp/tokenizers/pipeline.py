@@ -62,11 +62,11 @@ class Finder:
         end = 0
         for match in self.pattern.finditer(text):
             one, (start, stop) = self.tokens[match.group()], match.span()
-            if (one.special and not allow_special) or start < end:
+            if one.special and not allow_special:
                 continue
             if one.single_word and (_is_word(text[start - 1 : start]) or _is_word(text[stop : stop + 1])):
                 continue
-            if one.lstrip:
+            if one.lstrip and start > end:
                 start = max(_SPACES_BEFORE.search(text, end, start).start(), end)  # type: ignore[union-attr]
             if one.rstrip:
                 stop = _SPACES_AFTER.match(text, stop).end()  # type: ignore[union-attr]

@@ -148,7 +148,7 @@ def test_ids_tokens_and_offsets(three: tuple[str, BPETokenizer, Tokenizer, Token
             continue  # there the library decodes a token that was added in lower case
         assert ours.decode(ids, skip_special=True) == theirs.decode(expected.ids)
         assert ours.decode(ids) == theirs.decode(expected.ids, skip_special_tokens=False)
-    if family != "lower case":
+    if family not in ("lower case", "single words"):  # there it shows white space or lower case
         assert ours.tokenize(text) == expected.tokens
 
 
