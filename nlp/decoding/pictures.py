@@ -18,6 +18,7 @@ from minigrad.pictures.palette import FONT, GOLD, GREY, INK
 from nn.diagnose.result import PLOT_STYLE
 from nn.files import StrPath
 
+from ..lists import refuse_text
 from ..tokenizers import Tokenizer
 from ..vocabulary import Vocabulary
 from .lattice import Lattice, Leaf
@@ -35,6 +36,7 @@ NOTE = (
 
 def name_of(token: int, names: Names) -> str:
     """What an id is called: a number, if there are no names. Raises ValueError if there is none for it."""
+    refuse_text("Decoded.tree", "tokens", names, '["<eos>", "the", "cat"]')
     if names is None:
         return str(token)
     known = names.vocabulary if isinstance(names, Tokenizer) else names
@@ -215,6 +217,7 @@ def attention_map(
     except ImportError as error:
         raise ImportError("Decoded.attention_map needs matplotlib: pip install 'minigrad[viz]'") from error
     for what, names, size in (("source", source, weights.shape[1]), ("target", target, weights.shape[0])):
+        refuse_text("Decoded.attention_map", what, names, '["the", "cat"]')
         if names is not None and len(names) > size:
             raise ValueError(f"Decoded.attention_map: {len(names)} names of the {what} for {size} positions")
     columns = list(map(str, range(weights.shape[1]))) if source is None else list(map(visible, source))

@@ -11,7 +11,7 @@ from minigrad.scopes import here
 from ..decoding.protocol import Start, Step
 from .decoder import Bridge, Decoder, Memory, first_ids, state_sizes
 from .layers import Cell, Claim
-from .model import Model, positive
+from .model import Model, ids_within, positive
 
 Array = Any
 
@@ -48,7 +48,8 @@ class Captioner(Model):
         tied: bool = False, dropout: float = 0.0, label_smoothing: float = 0.0, device: str = "cpu", dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(locals())
-        positive("Captioner", feature_size=feature_size)
+        positive("Captioner", feature_size=feature_size, vocab_size=vocab_size)
+        ids_within("Captioner", vocab_size, bos_id=bos_id, eos_id=eos_id)
         made = {"device": device, "dtype": dtype}
         self.feature_size, self.bos_id, self.eos_id = feature_size, bos_id, eos_id
         self.decoder = Decoder(

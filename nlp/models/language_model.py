@@ -15,7 +15,7 @@ from nn.losses import array_beside
 
 from ..decoding.protocol import Start, Step
 from .layers import Cell, Claim, Layers, make_layers, rows_first, tie
-from .model import Model, positive, real_steps
+from .model import Model, ids_within, positive, real_steps
 
 Array = Any
 
@@ -57,6 +57,7 @@ class LanguageModel(Model):
         super().__init__(locals())
         positive("LanguageModel", vocab_size=vocab_size, embedding_size=embedding_size, hidden_size=hidden_size,
                  num_layers=num_layers)  # fmt: skip
+        ids_within("LanguageModel", vocab_size, eos_id=eos_id)
         made = {"device": device, "dtype": dtype}
         self.eos_id = eos_id
         self.embedding = nn.Embedding(vocab_size, embedding_size, **made)

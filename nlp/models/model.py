@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import wraps
 from inspect import signature
@@ -112,7 +113,8 @@ class Model(nn.Module):
                 f"{', '.join(functions) or 'none'}; it needs the same ones, by name"
             )
         weights = nn.load(path, device)
-        dtype = next((w.dtype for w in weights.values() if w.dtype.kind == "f"), None)
+        floats = Counter(w.dtype for w in weights.values() if w.dtype.kind == "f")
+        dtype = max(floats, key=floats.__getitem__, default=None)
         options = document.get("options", dict)
         try:
             given = signature(kind.__init__).bind(None, **{**options, **functions})
@@ -122,6 +124,9 @@ class Model(nn.Module):
             if dtype is not None:
                 made.to(dtype)  # cells of a function, which does not know it
             made.load_state_dict(weights)
+            for name, weight in made.named_parameters():  # a replaced embedding may have another dtype than the rest
+                if weight.dtype != weights[name].dtype:
+                    weight.data = weights[name].data
         except (TypeError, ValueError, OverflowError, MemoryError) as error:
             document.fail(f"its arguments and its tensors do not agree: {error}")
         if "changes" in content:
@@ -205,6 +210,13 @@ def _text_of(document: Document) -> Text:
 def real_steps(lengths: Any, T: int, like: Any) -> Array | None:
     """(T, N) True in the first `lengths` steps, beside a Tensor; None if all are real."""
     return None if lengths is None else backend.transfer(sequence_mask(lengths, T), like.device)
+
+
+def ids_within(title: str, size: int, **ids: int | None) -> None:
+    """Raise ValueError for an id that is none of the `size` ids of a vocabulary."""
+    for name, i in ids.items():
+        if i is not None and (isinstance(i, bool) or not isinstance(i, int | np.integer) or not 0 <= i < size):
+            raise ValueError(f"{title}: {name} must be one of the {size} ids from 0 to {size - 1}, not {i!r}")
 
 
 def positive(title: str, **sizes: Any) -> None:

@@ -13,7 +13,7 @@ from nn.dropout import undropped
 from ..decoding.protocol import Start, Step
 from .decoder import Bridge, Decoder, Memory, Writing, first_ids, state_sizes
 from .layers import Cell, Claim, Layers, make_layers, states_of, tie
-from .model import Model, positive, real_steps
+from .model import Model, ids_within, positive, real_steps
 
 Array = Any
 BRIDGES = ("tanh", "copy", "zeros")
@@ -81,6 +81,8 @@ class Seq2Seq(Model):
     ) -> None:  # fmt: skip
         super().__init__(locals())
         positive("Seq2Seq", source_size=source_size, encoder_layers=encoder_layers, decoder_layers=decoder_layers)
+        positive("Seq2Seq", target_size=target_size)
+        ids_within("Seq2Seq", target_size, bos_id=bos_id, eos_id=eos_id)
         if tied not in (None, "output", "all"):
             raise ValueError(f'Seq2Seq: tied must be "output", "all" or None, not {tied!r}')
         made = {"device": device, "dtype": dtype}

@@ -7,6 +7,7 @@ pre-tokenizers, one after the other; byte pairs are merged within the pieces tha
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,11 +62,11 @@ class Finder:
         end = 0
         for match in self.pattern.finditer(text):
             one, (start, stop) = self.tokens[match.group()], match.span()
-            if (one.special and not allow_special) or start < end:
+            if one.special and not allow_special:
                 continue
             if one.single_word and (_is_word(text[start - 1 : start]) or _is_word(text[stop : stop + 1])):
                 continue
-            if one.lstrip:
+            if one.lstrip and start > end:
                 start = max(_SPACES_BEFORE.search(text, end, start).start(), end)  # type: ignore[union-attr]
             if one.rstrip:
                 stop = _SPACES_AFTER.match(text, stop).end()  # type: ignore[union-attr]
@@ -78,7 +79,10 @@ class Finder:
 
 
 def _is_word(character: str) -> bool:
-    return bool(re.match(r"\w", character))
+    kind = unicodedata.category(character) if character else ""
+    return kind[:1] in ("L", "M") or kind in ("Nd", "Nl", "Pc") or "\u24b6" <= character <= "\u24e9" or (
+        character in ("\u200c", "\u200d")
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

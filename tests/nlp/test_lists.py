@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import nlp
+from nlp.decoding.pictures import attention_map, name_of
 
 VECTORS = nlp.WordVectors(["a", "b", "c"], [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 WORDS = nlp.Vocabulary.of(["a", "b"], unk="<unk>")
@@ -50,6 +52,8 @@ WORDS = nlp.Vocabulary.of(["a", "b"], unk="<unk>")
         lambda: nlp.LanguageModelBatches("abcdefgh", 1, 2),
         lambda: nlp.one_hot("12", 3),
         lambda: WORDS.decode("01"),
+        lambda: name_of(0, "abc"),
+        lambda: attention_map(np.ones((1, 2)), "ab", None, None),
     ],
 )  # fmt: skip
 def test_a_text_is_no_list(call: Any) -> None:
@@ -66,3 +70,15 @@ def test_all_words_but_the_query() -> None:
     assert [word for word, _ in VECTORS.most_similar("a", topn=None)] == ["c", "b"]
     assert [word for word, _ in VECTORS.analogy("a", "b", "c", topn=None)] == []
     assert VECTORS.most_similar(["a", "b", "c"], topn=None) == []
+
+
+def test_an_empty_text_has_no_tokens() -> None:
+    for t in (nlp.WordTokenizer(), nlp.CharTokenizer(), nlp.NGramTokenizer(2), nlp.BPETokenizer(300)):
+        t.fit(["a b a b"])
+        for special in (False, True):
+            ids, spans = t.encode("", allow_special=special, return_offsets=True)
+            assert (ids.dtype, ids.shape, spans.shape) == (np.int64, (0,), (0, 2))
+        assert (t.tokenize(""), t.decode([]), t.encode_batch([""])[0].tolist(), t.encode_batch([])) == ([], "", [], [])
+        assert t.encode("", bos=True, eos=True).tolist() == [t.vocabulary.bos_id, t.vocabulary.eos_id]
+    assert WORDS.encode([]).dtype == np.int64
+    assert WORDS.decode([]) == []

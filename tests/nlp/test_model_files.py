@@ -212,3 +212,22 @@ def test_many_special_tokens(tmp_path: Path) -> None:
     t = nlp.CharTokenizer(specials=tokens).fit(["ab"])
     t.save(tmp_path / "t.json")
     assert nlp.Tokenizer.load(tmp_path / "t.json").encode("ab").tolist() == t.encode("ab").tolist()
+
+
+def test_an_embedding_of_another_precision_comes_back_as_it_was(tmp_path: Path, rng: Any) -> None:
+    model = MAKE["classifier"]()
+    model.embedding = nn.Embedding.from_pretrained(rng.normal(size=(20, 6)))
+    model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    assert {name: w.dtype for name, w in again.named_parameters()} == {n: w.dtype for n, w in model.named_parameters()}
+    assert again.embedding.weight.dtype == np.float64
+    np.testing.assert_array_equal(again.embedding.weight.data, model.embedding.weight.data)
+
+
+def test_ids_that_are_none_of_the_vocabulary() -> None:
+    with pytest.raises(ValueError, match="LanguageModel: eos_id must be one of the 20 ids from 0 to 19, not 20"):
+        nlp.LanguageModel(20, 6, 8, eos_id=20)
+    with pytest.raises(ValueError, match="Captioner: bos_id must be"):
+        nlp.Captioner(7, 20, 6, 8, bos_id=-1, eos_id=2)
+    with pytest.raises(ValueError, match="Seq2Seq: eos_id must be"):
+        nlp.Seq2Seq(30, 20, 6, 8, bos_id=1, eos_id=25)
