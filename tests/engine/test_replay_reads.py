@@ -92,10 +92,14 @@ def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "MOST", 5)
     monkeypatch.setattr(compiled, "REASONS", 3)
     f = mg.compile(lambda x: np.tanh(x))
-    with pytest.warns(UserWarning, match="more than 5 kinds of arguments.*few different sizes") as told:
+
+    def many() -> None:
         for n in range(1, 20):
             for _ in range(3):
                 assert f(mg.ones(n)).shape == (n,)
+
+    with pytest.warns(UserWarning, match="more than 5 kinds of arguments.*few different sizes") as told:
+        many()
     assert len(told) == 1
     assert len(f.replays) == 5
     assert len(f.why) == 3
