@@ -162,8 +162,8 @@ class Compiled:
                 self._warned = True
                 warnings.warn(
                     f"compile: {self.name} was recorded for more than {MOST} kinds of arguments, and the oldest "
-                    "programs are given up. Give what changes often as a tensor, and batches of few different sizes; or "
-                    "drop mg.compile", stacklevel=4,
+                    "programs are given up. Give what changes often as a tensor, and batches of few different sizes; "
+                    "or drop mg.compile", stacklevel=4,
                 )  # fmt: skip
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
