@@ -180,7 +180,7 @@ class Recurrent(OverTime):
             output, final = self._unrolled(cell, xs, state, packing, shown)
         else:
             plain = partial(self._unrolled, packing=packing, shown=None)
-            output, final = rolling.run(program, cell, xs, state, packing, self.reverse, plain)
+            output, final = rolling.run(program, cell, rows, xs, state, packing, self.reverse, plain)
         if packing.inverse is not None:
             final = tuple([s[packing.inverse] for s in final])
         if hasattr(cell, "output"):

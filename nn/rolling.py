@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 import minigrad as mg
 from minigrad import programs
 from minigrad.modes import current_mode
@@ -146,10 +148,14 @@ def rows_of(sizes: tuple[int, ...], batch: int, reverse: bool) -> programs.Rows:
     return programs.Rows(sizes, batch, reverse)
 
 
-def run(found: Rolling, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool, plain: Any) -> Any:
+def run(
+    found: Rolling, cell: Any, rows_in: Any, xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
+    plain: Any,
+) -> Any:  # fmt: skip
     """The output (R, ·) and the final states (N, ·) of a loop as a program.
 
-    plain  a function of (cell, xs, state) that runs the same loop step by step
+    rows_in, xs  what the layer was given, and what the cell's `inputs` made of it
+    plain        a function of (cell, xs, state) that runs the same loop step by step
     """
     every = list(tensors_of(cell))
     weights = [every[k] for k in found.used]
@@ -159,5 +165,6 @@ def run(found: Rolling, cell: Any, xs: Any, state: tuple[Any, ...], packing: Pac
         output, final = plain(found.with_weights(weights), x, tuple(states))
         return [output, *final]
 
-    output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again)
+    owned = xs.edge is not None and not np.may_share_memory(xs.data, rows_in.data)
+    output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again, owned)
     return output, tuple(final)

@@ -16,7 +16,7 @@ import numpy as np
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .matrices import Matrix
-from .stages import Product, Stages, base_among, evaluated, fixed_by, untransposed
+from .stages import VIEWS, Product, Stages, base_among, evaluated, fixed_by, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
 
@@ -157,10 +157,13 @@ class Loop:
 
     # ---- backward ------------------------------------------------------------------------------------------------
 
-    def pull(self, saved: Saved, output: Array | None, finals: Sequence[Array | None]) -> list[Array | None]:
+    def pull(
+        self, saved: Saved, output: Array | None, finals: Sequence[Array | None], over_x: bool = False
+    ) -> list[Array | None]:
         """The gradients of x, the states and the weights from those of the outputs and of the last states.
 
         finals  (N, ·) each; the rows that take no part hand theirs on to the initial state
+        over_x  whether the gradient of x may be written over x, which is not needed any more
         """
         assert self.backward is not None
         step, stages, rows, arrays = self.step, self.backward, saved.rows, dict(saved.arrays)
@@ -185,6 +188,9 @@ class Loop:
                 views[gradient] = before
             else:
                 more.append((_copy, [before, self._stack(gradient, views, arrays, rows)]))
+        of_x, x = step.pulled[0], arrays[step.x]
+        if over_x and of_x is not None and of_x not in views and of_x.op not in VIEWS and self._replaces_x(of_x, x):
+            arrays[of_x], views[of_x] = x, views[step.x]
         for s in stages.stored:
             if s not in views:
                 self._stack(s, views, arrays, rows)
@@ -192,6 +198,11 @@ class Loop:
         for _, before, _, first in carried:  # of step 0
             first[: rows.counts[0]] = before[: rows.counts[0]]
         return self._results(stages, saved, arrays, carried)
+
+    def _replaces_x(self, gradient: Symbol, x: Array) -> bool:
+        assert self.backward is not None
+        same = gradient.shape[1:] == x.shape[1:] and gradient.dtype == x.dtype
+        return same and x.flags.writeable and self.step.x not in _read(self.backward)
 
     def _stack(self, symbol: Symbol, views: dict[Symbol, Views], arrays: dict[Symbol, Array], rows: Rows) -> Views:
         """Views of an array for all steps."""

@@ -31,10 +31,11 @@ class Run:
     """One run of a loop: what it takes to do it again, step by step.
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
+    owned  whether x belongs to the loop, which may then write its gradient into its memory
     """
 
-    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
-        self.loop, self.saved, self.plain = loop, saved, plain
+    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain, owned: bool) -> None:
+        self.loop, self.saved, self.plain, self.owned = loop, saved, plain, owned
         self.data = [t.data for t in operands]
         self.outputs: list[Callable[[], Output | None]] = []
 
@@ -65,9 +66,12 @@ def rolls(array: Array) -> str | None:
 
 def rolled(
     loop: Loop, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], real: Array | None, rows: Rows,
-    plain: Plain,
+    plain: Plain, owned: bool = False,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Run a loop as a program: its output (R, ·), and the last state of each row of the batch, (N, ·) each."""
+    """Run a loop as a program: its output (R, ·), and the last state of each row of the batch, (N, ·) each.
+
+    plain, owned  see `Run`
+    """
     mode = current_mode()
     operands = (x, *states, *weights)
     if mode.observers:
@@ -82,7 +86,7 @@ def rolled(
     ys = (output, *finals)
     if not needed:
         return record_many(PRIMITIVE, ys, (), mode, operands)
-    run = Run(loop, saved, operands, plain)
+    run = Run(loop, saved, operands, plain, owned)
     node = new_node(PRIMITIVE, ((parents, _PULL, (run, saved.kept, parents, None)),), mode.scope, 2)
     node.shape, node.dtype = tuple([y.shape for y in ys]), tuple([y.dtype for y in ys])
     vary = [loop.step.varies[0], *loop.step.varies]
@@ -112,7 +116,7 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], st
         wanted = {key_of(p) for p in parents if p is not None}
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
-    gradients = run.loop.pull(run.saved, g[0], g[1:])
+    gradients = run.loop.pull(run.saved, g[0], g[1:], run.owned and current_mode().releases)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
 
 
