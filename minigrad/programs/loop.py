@@ -148,7 +148,7 @@ class Loop:
         found = views.get(symbol)
         if found is None:
             if symbol in stages.fixed:
-                return repeat(np.ascontiguousarray(constants[symbol]))
+                return repeat(_laid_out(constants[symbol]))
             found = parts_of(symbol, views)
             if found is None:
                 found = rows.of_first(np.empty((rows.begun, *symbol.shape[1:]), symbol.dtype))
@@ -224,7 +224,8 @@ class Loop:
             if term.op is np.matmul:
                 known[term] = product(a.T, self._whole(term.args[1], saved, arrays))
             else:
-                known[term] = sum_of_rows(a).reshape(term.shape)
+                rows_summed = sum_of_rows(a)
+                known[term] = (rows_summed if term.params == (0,) else np.sum(rows_summed)).reshape(term.shape)
         evaluated(stages.totals, known)
         found: list[Array | None] = []
         states = dict(zip(self.carried, carried, strict=True))
@@ -286,7 +287,8 @@ def _copy(target: Array, source: Array) -> None:
 
 def _laid_out(array: Array) -> Array:
     """An array whose rows have no gaps."""
-    return array if array.strides[-1] == array.itemsize and array.flags.aligned else np.ascontiguousarray(array)
+    dense = not array.ndim or array.strides[-1] == array.itemsize
+    return array if dense and array.flags.aligned else array.copy()
 
 
 def _read(stages: Stages) -> set[Symbol]:

@@ -124,7 +124,7 @@ class Stages:
         if symbol.op is np.matmul:
             first = symbol.args[0]
             return bool(first.op == "transpose" and first.args[0] not in self.fixed)
-        return bool(symbol.op == "sum" and symbol.params == (0,))
+        return bool(symbol.op == "sum" and 0 in symbol.params)
 
     def _is_read_later(self, symbol: Symbol, schedule: list[Symbol], level: Mapping[Symbol, int]) -> bool:
         return any(level[s] > level[symbol] and any(a is symbol for a in s.args) for s in schedule if s in level)

@@ -49,6 +49,29 @@ class MinimalGatedUnit(nn.Module):
         return ((1 - f) * h + f * candidate,)
 
 
+class Crossed(nn.Module):
+    """Two states that change places, a scalar weight, a weight of one row, a constant, and a join."""
+
+    rolled = True
+    states = ("a", "b")
+
+    def __init__(self, input_size: int, dtype: Any) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.scale = nn.Parameter(mg.tensor(np.array(0.4, dtype)))
+        self.row = nn.Parameter(mg.randn(1, H, dtype=dtype))
+        self.register_buffer("ones", mg.ones(H, dtype=dtype))
+        self.map = nn.Linear(input_size + H, H, dtype=dtype)
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return (mg.zeros((batch, H), dtype=self.row.dtype), mg.ones((batch, H), dtype=self.row.dtype))
+
+    def step(self, x: Any, state: Any) -> Any:
+        a, b = state
+        z = self.map(np.concatenate([x, self.scale * a], axis=-1))
+        return np.tanh(z * self.row + b), np.maximum(0.5 * a, self.ones * z)
+
+
 CELLS: dict[str, Callable[[int, Any], Any]] = {
     "rnn": lambda D, t: nn.RNNCell(D, H, dtype=t),
     "relu": lambda D, t: nn.RNNCell(D, H, nonlinearity="relu", dtype=t),
@@ -63,7 +86,8 @@ CELLS: dict[str, Callable[[int, Any], Any]] = {
     "gru": lambda D, t: nn.GRUCell(D, H, dtype=t),
     "reset before": lambda D, t: nn.GRUCell(D, H, reset_after=False, dtype=t),
     "deep": lambda D, t: nn.DeepTransitionCell(D, H, transition_layers=3, input_layers=2, dtype=t),
-    "own": lambda D, t: MinimalGatedUnit(D, t),
+    "own": MinimalGatedUnit,
+    "crossed": Crossed,
 }
 
 
