@@ -17,6 +17,7 @@ from ..place import DEVICE, ours, theirs
 SIZES = (
     (1, 50, 64, 64),
     (16, 50, 64, 64),
+    (8, 100, 32, 32),
     (32, 50, 128, 128),
     (20, 20, 200, 200),
     (64, 50, 256, 256),
@@ -118,8 +119,8 @@ def on_torch_cell(kind: str, N: int, T: int, D: int, H: int) -> Setup:
 
 def sides(kind: str, size: tuple[int, int, int, int]) -> dict[str, Setup]:
     return {
-        "minigrad, compiled": on_minigrad(kind, *size, compiled=True),
         "minigrad": on_minigrad(kind, *size),
+        "minigrad, compiled": on_minigrad(kind, *size, compiled=True),
         f"torch.nn.{kind}": on_torch(kind, *size),
         "torch, cell loop": on_torch_cell(kind, *size),
     }
@@ -132,13 +133,13 @@ def ragged() -> list[Case]:
     lengths[0] = T
     return [
         Case(f"layers: LSTM, random lengths, N T D H = {RAGGED}", {
-            "minigrad, compiled": on_minigrad("LSTM", *RAGGED, lengths=lengths.tolist(), compiled=True),
             "minigrad": on_minigrad("LSTM", *RAGGED, lengths=lengths.tolist()),
+            "minigrad, compiled": on_minigrad("LSTM", *RAGGED, lengths=lengths.tolist(), compiled=True),
             "torch, packed": on_torch("LSTM", *RAGGED, lengths=lengths.tolist()),
         }),
         Case(f"layers: LSTM, padded, N T D H = {RAGGED}", {
-            "minigrad, compiled": on_minigrad("LSTM", *RAGGED, compiled=True),
             "minigrad": on_minigrad("LSTM", *RAGGED),
+            "minigrad, compiled": on_minigrad("LSTM", *RAGGED, compiled=True),
             "torch": on_torch("LSTM", *RAGGED),
         }),
     ]  # fmt: skip

@@ -96,7 +96,7 @@ CASES = [
     Case(
         f"model: {name}, V H L B T = {size}",
         {
-            "minigrad, compiled": partial(here, size, True), "minigrad": partial(here, size, False),
+            "minigrad": partial(here, size, False), "minigrad, compiled": partial(here, size, True),
             "torch": partial(there, size),
         },
         unit="iteration",

@@ -42,7 +42,7 @@ class Elementwise:
         except Unsuited as error:
             raise Unrolled(f"no kernel expresses {error}") from None
         self.columns = loops.sizes[1:]
-        self.kernel = machine.compiled(loops.source)
+        self.kernel = machine.compiled(loops.source, "a step of a loop")
 
     def sizes(self, rows: int) -> Array:
         return np.array([rows, *self.columns], np.int64)
@@ -98,6 +98,8 @@ class Stages:
                 rows, matrix = symbol.args
                 if matrix not in self.fixed or rows in self.fixed:
                     raise Unrolled("a product of two matrices that change from step to step")
+                if rows.dtype != matrix.dtype:
+                    raise Unrolled(f"a product of {rows.dtype} rows and a {matrix.dtype} matrix")
                 below += 1
             elif symbol.op == "transpose":
                 if any(symbol is s.args[0] for s in self.terms):

@@ -394,6 +394,6 @@ def test_every_kernel_has_a_subject(folder: Path, monkeypatch: pytest.MonkeyPatc
     subjects = child(
         STEP + "print(*[subject.replace(' ', '_') for subject in machine._announcement.seconds])", folder
     )[2:]  # fmt: skip
-    assert "the_fused_function_lstm" in subjects
+    assert "a_step_of_a_loop" in subjects
     assert "products_of_float32_matrices" in subjects
     assert "a_kernel" not in subjects

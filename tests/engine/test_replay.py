@@ -350,9 +350,9 @@ def test_a_short_program_is_a_function_of_its_own(rng: Any) -> None:
         step(mg.randn(3, 5, requires_grad=True) * 2, s)
     same(x, s)
     for change in (lambda: setattr(cell, "training", True), lambda: setattr(weight, "data", weight.data.copy())):
-        assert step._quick[True, mg.get_default_dtype()]((x, s), {}) is not MISS
+        assert next(iter(step._quick.values()))((x, s), {}) is not MISS
         change()
-        assert step._quick[True, mg.get_default_dtype()]((x, s), {}) is MISS
+        assert next(iter(step._quick.values()))((x, s), {}) is MISS
         for _ in range(4):
             same(x, s)
 

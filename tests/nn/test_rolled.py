@@ -411,6 +411,15 @@ def test_reasons() -> None:
     assert "rolled = True" in layer.rolled
 
 
+def test_two_dtypes_in_one_product_are_not_rolled() -> None:
+    layer = nn.Recurrent(nn.RNNCell(3, 4))
+    x, h = mg.randn(4, 2, 3, dtype=np.float64), mg.randn(2, 4, dtype=np.float64)
+    output, _ = layer(x, h)
+    assert layer.rolled == "not rolled: a product of float64 rows and a float32 matrix"
+    with step_by_step():
+        np.testing.assert_array_equal(output.data, layer(x, h)[0].data)
+
+
 def test_a_layer_of_layers_answers_for_all_of_them() -> None:
     layer = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
     layer(mg.randn(4, 2, 3))
