@@ -60,6 +60,7 @@ def available() -> bool:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name_address("minigrad.ndarray", id(np.ndarray))
+    name_address("minigrad.ValueError", id(ValueError))  # PyExc_ValueError means something else to Numba
     for name in TYPES:
         name_address(f"minigrad.{name}", id(np.dtype(name)))
     return True

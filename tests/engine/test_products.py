@@ -126,6 +126,26 @@ def test_a_result_with_gaps_is_refused(how: str) -> None:
         getattr(products, how)(rows.dtype)(rows, packed, np.empty((4, 12), np.float32)[:, ::2])
 
 
+NUMBA_FIRST = """
+import numba, numpy as np
+from minigrad.native import machine, panels, products
+numba.njit(lambda x: x + 1)(1)  # Numba gives names of Python's C interface meanings of its own
+rows, matrix = np.ones((4, 5), np.float32), np.ones((5, 6), np.float32)
+packed = np.empty(panels.panels(matrix.shape, matrix.dtype), np.float32)
+panels.pack(matrix, packed)
+try:
+    products.few(rows.dtype)(rows, packed, np.empty((4, 12), np.float32)[:, ::2])
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_refusal_beside_numba() -> None:
+    done = subprocess.run([sys.executable, "-c", NUMBA_FIRST], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "rows without gaps" in done.stdout
+
+
 def test_threads_of_the_caller_do_not_disturb_each_other(rng: Any) -> None:
     cases = [(rng.standard_normal((n, 64)), rng.standard_normal((64, 96))) for n in (5, 40, 170, 33)]
     wrong: list[int] = []
