@@ -120,9 +120,10 @@ class Layout:
         common = next(box for box in out if box in into)
         a = out[out.index(common) - 1] if out[0] is not common else source
         b = into[into.index(common) - 1] if into[0] is not common else target
-        if isinstance(common, Row) or edge.kind == "state":
+        loops = [box for box in out if isinstance(box, Row)]  # none where collapsed scopes hold the steps
+        if isinstance(common, Row) or (edge.kind == "state" and loops):
             self.states.append(edge)
-            row = common if isinstance(common, Row) else next(x for x in out if isinstance(x, Row))
+            row = common if isinstance(common, Row) else loops[0]
             sideways = self._sideways(row, a, b)
             self.asides.append((source, row, sideways))
             self.asides.append((target, row, -sideways if a is not b and common is row else sideways))

@@ -251,6 +251,20 @@ OPTIONS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_states_between_collapsed_scopes_are_drawn(depth: int) -> None:
+    """With the steps, their loop is collapsed: there is no row for the state's edge to run along."""
+    w = mg.ones((2, 2), requires_grad=True)
+    s = w
+    for _ in mg.steps(range(2)):
+        with mg.scope("a"):
+            s = np.tanh(s @ w)
+    for _ in mg.steps(range(2), "k"):
+        for _ in mg.steps(range(2)):
+            s = np.tanh(s @ w)
+    assert mg.graph(s, depth=depth).dot().startswith("digraph")
+
+
 @settings(max_examples=40, deadline=None)
 @given(programs(), st.sampled_from(OPTIONS))
 def test_any_program_can_be_drawn(y: mg.Tensor, options: dict[str, Any]) -> None:
