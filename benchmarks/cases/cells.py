@@ -3,9 +3,9 @@
     f = σ(x W_f + h U_f + b_f),  n = tanh(x W_n + (f h) U_n + b_n),  h' = h + f (n − h)
 
 No library knows it, so there is no fused layer. In PyTorch and HIPS autograd it is a loop, whose step `torch.compile`
-compiles; in JAX a `lax.scan` under `jax.jit`; in minigrad a loop with fused element-wise parts, plain and compiled. An
-LSTM is there as well, written as a cell in the same way, also in DeZero. Forward and backward, to the inputs and all
-weights.
+compiles; in JAX a `lax.scan` under `jax.jit`; in minigrad a layer, `nn.Recurrent(cell)`, whose loop is rolled, and a
+loop by hand with fused element-wise parts, plain and compiled. An LSTM is there as well, written as a cell in the same
+way, also in DeZero. Forward and backward, to the inputs and all weights.
 """
 
 from __future__ import annotations
@@ -87,6 +87,50 @@ def loop(f: Functions, kind: str, zeros: Any, xs: Any, W: Any, b: Any, *U: Any, 
 
 
 # ---- the libraries -----------------------------------------------------------------------------------------------
+
+
+def as_layer(kind: str, N: int, T: int, D: int, H: int) -> Setup:
+    """The cell in `nn.Recurrent`; that its step is a function is all it says."""
+
+    def setup() -> Call:
+        import minigrad as mg
+        import nn
+
+        halves = lambda x, k: np.split(x, 2, axis=-1)[k]  # noqa: E731
+        f = with_parts({
+            "sigmoid": mg.sigmoid, "tanh": np.tanh, "first": lambda x: halves(x, 0), "second": lambda x: halves(x, 1),
+            "quarters": lambda x: np.split(x, 4, axis=-1),
+        })  # fmt: skip
+
+        class Cell(nn.Module):
+            rolled = True
+
+            def __init__(self) -> None:
+                super().__init__()
+                W, b, *U = [nn.Parameter(ours(a)) for a in weights(kind, D, H)]
+                self.W, self.b, self.U, self.V = W, b, U[0], U[-1]
+
+            def initial_state(self, batch: int) -> Any:
+                return (mg.zeros((batch, H)),) * CELLS[kind][2]
+
+            @nn.each_row
+            def inputs(self, xs: Any) -> Any:
+                return xs @ self.W + self.b
+
+            def step(self, x: Any, state: Any) -> Any:
+                U = (self.U, self.V) if kind == "own cell" else (self.U,)
+                return CELLS[kind][0](f, x, state, *U)
+
+        layer = nn.Recurrent(Cell())
+        xs, start = ours(normals((T, N, D))[0], requires_grad=True), ours(start_of((T, N, H)))
+
+        def call() -> list[Any]:
+            layer(xs)[0].backward(start)
+            return take_grads([xs, *layer.parameters()])
+
+        return call
+
+    return setup
 
 
 def on_minigrad(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Setup:
@@ -251,8 +295,9 @@ def on_dezero(kind: str, N: int, T: int, D: int, H: int) -> Setup:
 
 def sides(kind: str, size: tuple[int, int, int, int]) -> dict[str, Setup]:
     found = {
-        "minigrad, compiled": on_minigrad(kind, *size, compiled=True),
-        "minigrad": on_minigrad(kind, *size, compiled=False),
+        "minigrad, a layer": as_layer(kind, *size),
+        "minigrad, a loop": on_minigrad(kind, *size, compiled=False),
+        "minigrad, a loop, compiled": on_minigrad(kind, *size, compiled=True),
         "torch, loop": on_torch(kind, *size),
         "torch.compile of the step, in a loop": on_torch(kind, *size, compiled="step"),
         "jax.jit, lax.scan": on_jax(kind, *size),
