@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import nn
 from tests.trust.common import arguments, conclude
 
-CALLS = ("open", "close", "write", "fsync", "fdatasync", "replace", "rename", "chmod", "fchmod", "stat", "lstat", "fstat",
-         "unlink", "remove", "listdir", "scandir", "link", "truncate", "ftruncate")  # fmt: skip
+CALLS = ("open", "close", "write", "fsync", "fdatasync", "replace", "rename", "chmod", "fchmod", "stat", "lstat",
+         "fstat", "unlink", "remove", "listdir", "scandir", "link", "truncate", "ftruncate")  # fmt: skip
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 OLD, NEW = np.arange(3000.0), -np.arange(3000.0)
 
