@@ -1,4 +1,4 @@
-"""Files: every reader of the project is given damaged files, and raises ValueError or OSError, soon and in little memory.
+"""Files: every reader, given damaged files, raises ValueError or OSError, soon and in little memory.
 
 Each reader gets thousands of damaged copies of good files (bytes and lengths changed, JSON twisted under a sound
 wrapping), and bombs: files that are small on the disk only, nest deeply, or promise more than they hold. A file that is
@@ -176,8 +176,9 @@ def bombs(good: bytes, suffix: str) -> list[bytes]:
     ]
     if good[8:9] == b"{":
         found += [with_header(good, b'{"a":' * 10_000 + b"1" + b"}" * 10_000), with_header(good, nested(100_000))]
-        found += [with_header(good, json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode())
-                  for shape in ([2**62, 0], [2**32, 2**32], [0] * 1000, [1] * 100)]  # fmt: skip
+        for shape in ([2**62, 0], [2**32, 2**32], [0] * 1000, [1] * 100):
+            entry = {"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}
+            found.append(with_header(good, json.dumps(entry).encode()))
     if "tree.json" in (arrays := arrays_of(good) if good[8:9] == b"{" else {}):
         for tree in (b'{"a":' + nested(100_000) + b"}", b'{"a":{"$int":"0x' + b"f" * 1_000_000 + b'"}}'):
             found.append(bytes_of(arrays | {"tree.json": np.frombuffer(tree, np.uint8)}, {"nn.checkpoint": "1"}))

@@ -110,7 +110,7 @@ def twisted(content: Any, rng: Random) -> Any:
             case 2 if isinstance(holder, dict):
                 holder[rng.choice(("", "a", "$tuple", "format", "version", key + "x"))] = holder.pop(key)
             case _:
-                holder[key] = rng.choice(STRANGE)
+                holder[key] = json.loads(json.dumps(rng.choice(STRANGE)))
     return content
 
 
