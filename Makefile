@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo examples test check bench docs clean
+.PHONY: demo examples test check trust bench docs clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
 demo: $(VENV)/demo
@@ -29,6 +29,12 @@ check: $(VENV)/dev
 		tests/engine/test_products.py tests/engine/test_hoisting.py tests/engine/test_replay.py \
 		tests/nlp/test_word2vec_compiled.py tests/nlp/test_word_vectors.py -q
 	$(BIN)/python -m pytest tests/browser -q
+
+# What docs/RELIABILITY.md promises, tried out: about ten minutes on two cores; `LONG=1 make trust` takes hours.
+trust: $(VENV)/test
+	@failed=0; for subject in faults kills files extremes streams mutants; do \
+		$(BIN)/python tests/trust/$$subject.py || failed=1; \
+	done; exit $$failed
 
 # Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
 bench: $(VENV)/dev

@@ -1,0 +1,38 @@
+"""Rules that no other test would miss: each of these failed when one character of the code was changed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import minigrad as mg
+import nn
+
+
+def test_several_slices_of_one_part() -> None:
+    """Their gradients arrive one after the other at one output of an operation that has several."""
+    x = mg.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+    first, _ = np.split(x, 2)
+    (first[0] * 2.0 + first[1] * 3.0 + first[0, 1:2] * 5.0).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), [[2.0, 17.0, 2.0], [3.0, 3.0, 3.0], [0.0] * 3, [0.0] * 3])
+
+
+def test_amsgrad_divides_by_the_largest_second_moment_of_those_that_were() -> None:
+    weight = nn.Parameter(mg.tensor(np.array([0.5, -2.0])))
+    optimizer = nn.Adam([weight], lr=0.1, betas=(0.8, 0.9), amsgrad=True)
+    w, m, v, largest = weight.numpy(), np.zeros(2), np.zeros(2), np.zeros(2)
+    for t, g in enumerate(np.array([[3.0, 0.01], [0.1, -0.02], [-0.2, 0.01]]), 1):
+        weight.grad = mg.Tensor(g)
+        optimizer.step()
+        m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+        largest = np.maximum(largest, v)
+        w = w - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(largest / (1 - 0.9**t)) + 1e-8)
+        np.testing.assert_allclose(weight.numpy(), w, rtol=1e-12)
+
+
+def test_a_crf_begins_between_minus_and_plus_a_tenth() -> None:
+    mg.manual_seed(0)
+    crf = nn.CRF(30)
+    for scores in (crf.transitions, crf.start, crf.end):
+        assert -0.1 <= scores.data.min() < -0.05
+        assert 0.05 < scores.data.max() <= 0.1
