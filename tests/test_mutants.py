@@ -36,3 +36,11 @@ def test_a_crf_begins_between_minus_and_plus_a_tenth() -> None:
     for scores in (crf.transitions, crf.start, crf.end):
         assert -0.1 <= scores.data.min() < -0.05
         assert 0.05 < scores.data.max() <= 0.1
+
+
+def test_a_plateau_counts_its_epochs() -> None:
+    schedule = nn.ReduceLROnPlateau(nn.SGD([nn.Parameter(mg.zeros(1))], lr=0.1))
+    start = schedule.last_epoch
+    for value in (3.0, 2.0, 2.5):
+        schedule.step(value)
+    assert schedule.last_epoch == start + 3
