@@ -1,4 +1,4 @@
-"""Rules that no other test would miss: each of these failed when one character of the code was changed."""
+"""Rules that all other tests passed over: each of these fails after a small change of the code that they did not see."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ def test_a_plateau_counts_its_epochs() -> None:
     for value in (3.0, 2.0, 2.5):
         schedule.step(value)
     assert schedule.last_epoch == start + 3
+
+
+def test_adam_for_rows_adds_eps_before_the_second_moment_is_corrected() -> None:
+    """As PyTorch's SparseAdam: w − lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)."""
+    table = nn.Parameter(mg.tensor(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])))
+    optimizer = nn.Adam([table], lr=0.1, betas=(0.8, 0.9), eps=0.5)
+    w, m, v = table.numpy(), np.zeros(2), np.zeros(2)
+    for t, g in enumerate(np.array([[3.0, -0.5], [0.1, 2.0]]), 1):
+        table.grad = mg.RowSparse(np.array([1]), g[None], (3, 2))
+        optimizer.step()
+        m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+        w[1] -= 0.1 * np.sqrt(1 - 0.9**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 0.5)
+        np.testing.assert_allclose(table.numpy(), w, rtol=1e-12)
