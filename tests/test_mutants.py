@@ -1,4 +1,4 @@
-"""Rules that all other tests passed over: each of these fails after a small change of the code that they did not see."""
+"""Rules that all other tests passed over: each of these fails after a small change that they did not see."""
 
 from __future__ import annotations
 
