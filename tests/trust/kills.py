@@ -30,6 +30,7 @@ from minigrad.trees import flatten
 from tests.trust.common import arguments, conclude, environment
 
 EPOCHS, CHECKPOINT, DIGEST = 10, "run.ckpt", "digest"
+LIFE, STEP = 8, 0.03  # steps until a kill, in the mean, and seconds of a step with its checkpoint
 
 
 class Net(nn.Module):
@@ -51,6 +52,7 @@ def made(folder: Path) -> tuple[nn.Trainer, Any]:
     model, carried, cross_entropy = Net(), nn.TBPTT(k1=8), nn.CrossEntropyLoss()
 
     def step(model: Any, batch: Any) -> mg.Tensor:
+        print("step", flush=True)
         ids, lengths = batch
         states = carried(model.layer, model.dropout(model.embedding(ids)))
         loss: mg.Tensor = cross_entropy(model.out(states), ids, mask=np.arange(len(ids))[:, None] < lengths)
@@ -69,7 +71,6 @@ def child(folder: Path) -> None:
     trainer, batches = made(folder)
     if (folder / CHECKPOINT).exists():
         trainer.resume(folder / CHECKPOINT)
-    print("ready", flush=True)
     trainer.fit(batches, epochs=EPOCHS)
     state = [trainer.model.state_dict(), trainer.optimizer.state_dict(), trainer.schedule.state_dict(),
              trainer.state_dict(), mg.get_random_state()]  # fmt: skip
@@ -80,15 +81,16 @@ def child(folder: Path) -> None:
     (folder / DIGEST).write_text(said.hexdigest())
 
 
-def live(folder: Path, seconds: float | None) -> bool:
-    """Start the run, and kill it after a time; whether it was killed before its end."""
+def live(folder: Path, chance: random.Random | None) -> bool:
+    """Start the run, and kill it in the midst of one of its first steps; whether it was killed before its end."""
     with subprocess.Popen([sys.executable, __file__, "child", str(folder)], env=environment(), stdout=-1) as process:
         assert process.stdout is not None
-        if process.stdout.readline() != b"ready\n":
-            raise RuntimeError("the run could not be started; see its error above")
-        if seconds is not None:
-            time.sleep(seconds)
+        if chance is not None:
+            for _ in range(chance.randint(0, 2 * LIFE)):
+                process.stdout.readline()
+            time.sleep(chance.uniform(0, STEP))
             process.send_signal(signal.SIGKILL)
+        process.stdout.read()
     if process.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"the run ended with {process.returncode}; see its error above")
     return process.returncode != 0
@@ -100,15 +102,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         undisturbed, folder = Path(place, "undisturbed"), Path(place, "killed")
         undisturbed.mkdir()
-        started = time.perf_counter()
         live(undisturbed, None)
-        whole = time.perf_counter() - started
         expected = (undisturbed / DIGEST).read_text()
         while kills < options.kills:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             lives = 0
-            while live(folder, chance.uniform(0, whole / 4) if kills < options.kills else None):
+            while live(folder, chance if kills < options.kills else None):
                 kills, lives = kills + 1, lives + 1
                 if (folder / CHECKPOINT).exists():
                     try:

@@ -36,7 +36,8 @@ LAYERS = ["tests/nn/test_cells.py", "tests/nn/test_ragged.py", "tests/nn/test_re
 GROUPS: dict[str, tuple[list[str], list[str]]] = {
     "rules": (["minigrad/rules/*.py"], [*OPERATIONS, "tests/test_arguments.py", *WALK]),
     "backward": (["minigrad/backward.py", "minigrad/gradients.py"],
-                 [*WALK, "tests/engine/test_anomaly.py", "tests/engine/test_errors.py", "tests/nn/test_optimizers.py"]),
+                 [*WALK, "tests/engine/test_checkpoint.py", "tests/engine/test_anomaly.py",
+                  "tests/engine/test_errors.py", "tests/nn/test_optimizers.py"]),
     "cells": (["nn/cells/*.py"], LAYERS),
     "recurrent": (["nn/recurrent.py", "nn/packing.py"],
                   ["tests/nn/test_ragged.py", "tests/nn/test_recurrent.py", "tests/nn/test_cells.py",
@@ -49,7 +50,8 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
     "schedules": (["nn/schedules/*.py"], ["tests/nn/test_schedules.py", "tests/nn/test_checkpoints.py"]),
     "decoding": (["nlp/decoding/beam.py", "nlp/decoding/[clpr]*o*.py", "nlp/decoding/ranking.py",
                   "nlp/decoding/lattice.py", "nlp/decoding/results.py", "nlp/decoding/selection.py"],
-                 ["tests/nlp/test_decoding.py", "tests/nlp/test_beam_search.py", "tests/nlp/test_seq2seq.py"]),
+                 ["tests/nlp/test_decoding.py", "tests/nlp/test_beam_search.py", "tests/nlp/test_seq2seq.py",
+                  "tests/nlp/test_decoding_pictures.py"]),
     "metrics": (["nlp/metrics.py"], ["tests/nlp/test_metrics.py"]),
 }  # fmt: skip
 REST = ["tests/nn", "tests/nlp", "tests/engine", "tests/test_documentation.py"]  # for those that survive these
