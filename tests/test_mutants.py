@@ -6,6 +6,7 @@ import numpy as np
 
 import minigrad as mg
 import nn
+from nn.schedules.schedule import Formula
 
 
 def test_several_slices_of_one_part() -> None:
@@ -57,3 +58,16 @@ def test_adam_for_rows_adds_eps_before_the_second_moment_is_corrected() -> None:
         m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
         w[1] -= 0.1 * np.sqrt(1 - 0.9**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 0.5)
         np.testing.assert_allclose(table.numpy(), w, rtol=1e-12)
+
+
+def test_a_schedule_of_ones_own_starts_at_its_beginning() -> None:
+    class Halves(Formula):
+        def lr(self, t: int) -> list[float]:
+            return [base / 2**t for base in self.base_lrs]
+
+    optimizer = nn.SGD([nn.Parameter(mg.zeros(1))], lr=0.8)
+    schedule = Halves(optimizer)
+    schedule.start()
+    assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (0, 0.8)
+    schedule.step()
+    assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (1, 0.4)

@@ -20,6 +20,16 @@ SPEED = {
     "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
     "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
 }  # fmt: skip
+# Changes that were looked at, and change no result: part of a line, and the text that would stand in it.
+SAME = {
+    ("np.sum(g.values, keepdims=True).reshape(-1)", "(1)"): "the sum has one element",
+    ("np.sum(g.values, keepdims=True).reshape(-1)", "2"): "any negative number stands for the rest",
+    ("likeliest(log_p, B + 1,", "2"): "one candidate more is asked for than needed",
+    ('start, before, kind = 0, "O", ""', "1"): "it is written again before it is read",
+    ('zip(optimizer.param_groups, state["param_groups"], strict=True)', "False"): "their number was compared before",
+    ("p is not None and _any_needed(p, needed)", "(p is not None or _any_needed(p, needed))"): "more nodes are visited",
+    ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
+}
 IN_ANY_ORDER = {"isinstance", "hasattr", "getattr", "zip", "add", "maximum", "minimum", "multiply", "logaddexp"}
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult, ast.FloorDiv: ast.Mod,
@@ -66,6 +76,8 @@ def mutants(path: str, source: bytes) -> list[Mutant]:
         for other in _changed(node):
             new = ast.unparse(ast.fix_missing_locations(other))
             new = new if isinstance(node, ast.stmt | ast.Constant | ast.Call) else f"({new})"
+            if any(part in text[node.lineno - 1] and new == wrong for part, wrong in SAME):
+                continue
             found.append(Mutant(path, node.lineno, start, end, source[start:end].decode(), new))
     return sorted(found, key=lambda m: (m.start, m.end, m.new))
 
