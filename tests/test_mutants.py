@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import minigrad as mg
 import nn
@@ -71,3 +72,11 @@ def test_a_schedule_of_ones_own_starts_at_its_beginning() -> None:
     assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (0, 0.8)
     schedule.step()
     assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (1, 0.4)
+
+
+def test_a_cosine_falls_and_rises_again() -> None:
+    optimizer = nn.SGD([nn.Parameter(mg.zeros(1))], lr=0.9)
+    schedule = nn.CosineAnnealingLR(optimizer, T_max=5, eta_min=0.1)
+    for t in range(12):
+        assert schedule.get_last_lr()[0] == pytest.approx(0.1 + 0.8 * (1 + np.cos(np.pi * t / 5)) / 2)
+        schedule.step()
