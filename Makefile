@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo examples test kernels check bench docs clean
+.PHONY: demo examples test kernels check trust bench docs clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
 demo: $(VENV)/demo
@@ -38,6 +38,12 @@ check: $(VENV)/dev kernels
 	$(BIN)/python docs/make_vocabulary.py --check
 	$(PYTEST) $(WORKERS) tests/parity
 	$(PYTEST) tests/browser
+
+# What docs/RELIABILITY.md promises, tried out: about ten minutes on two cores; `LONG=1 make trust` takes hours.
+trust: $(VENV)/test
+	@failed=0; for subject in faults kills files extremes streams mutants; do \
+		$(BIN)/python tests/trust/$$subject.py || failed=1; \
+	done; exit $$failed
 
 # Speed and memory, beside the peers that are installed; nothing else should run meanwhile.
 bench: $(VENV)/dev

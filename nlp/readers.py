@@ -27,7 +27,7 @@ Errors = Literal["strict", "replace"]
 LONGEST = 2**26  # bytes of a line: what is longer is no text, or the bait of a small compressed file
 BLANKS = re.compile("[ \t]+")  # of columns; other blanks, such as U+00A0, belong to a token
 INSERTED = re.compile("[0-9]+[-.][0-9]+")  # CoNLL-U's numbers of what is no word
-DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, MemoryError)  # the last: an absurd dictionary
 
 
 class Stream(Generic[T]):

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import save as to_bytes
 
 import minigrad as mg
 from minigrad import backend
@@ -98,12 +98,19 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str
     for name in arrays:
         if not isinstance(name, str) or name == "__metadata__":
             raise ValueError(f"save: {name!r} cannot be the name of a tensor in a safetensors file")
+    content = to_bytes(dict(arrays), texts or None)
     with atomic(path) as temporary:
         try:
-            save_file(dict(arrays), temporary, texts or None)
-        except SafetensorError as error:
-            code = re.search(r"os error (\d+)", str(error))
-            raise failed(int(code[1]) if code else errno.EIO, f"it could not be written: {error}", path) from error
+            write_bytes(temporary, content)
+        except OSError as error:
+            raise failed(error.errno or errno.EIO, f"it could not be written: {error}", path) from error
+
+
+def write_bytes(path: StrPath, content: bytes) -> None:
+    """Write a file. (The library's own writer makes a temporary file, which a killed process would leave behind under a
+    name that nobody knows.)"""
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def failed(code: int, why: str, path: StrPath) -> OSError:

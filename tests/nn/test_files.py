@@ -255,7 +255,7 @@ class TestPosix:
         assert files_in(tmp_path) == ["x"]
         assert load(tmp_path / "x")["x"].tolist() == [0.0, 1.0, 2.0]
 
-    @pytest.mark.parametrize("moment", ["nn.files.save_file", "os.fsync", "os.replace"])
+    @pytest.mark.parametrize("moment", ["nn.files.write_bytes", "os.fsync", "os.replace"])
     def test_killed_while_writing(self, tmp_path: Path, moment: str) -> None:
         save({"x": np.arange(3.0)}, tmp_path / "x")
         module, _, name = moment.rpartition(".")

@@ -1,0 +1,82 @@
+"""Rules that all other tests passed over: each of these fails after a small change that they did not see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import nn
+from nn.schedules.schedule import Formula
+
+
+def test_several_slices_of_one_part() -> None:
+    """Their gradients arrive one after the other at one output of an operation that has several."""
+    x = mg.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+    first, _ = np.split(x, 2)
+    (first[0] * 2.0 + first[1] * 3.0 + first[0, 1:2] * 5.0).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), [[2.0, 17.0, 2.0], [3.0, 3.0, 3.0], [0.0] * 3, [0.0] * 3])
+
+
+def test_amsgrad_divides_by_the_largest_second_moment_of_those_that_were() -> None:
+    weight = nn.Parameter(mg.tensor(np.array([0.5, -2.0])))
+    optimizer = nn.Adam([weight], lr=0.1, betas=(0.8, 0.9), amsgrad=True)
+    w, m, v, largest = weight.numpy(), np.zeros(2), np.zeros(2), np.zeros(2)
+    for t, g in enumerate(np.array([[3.0, 0.01], [0.1, -0.02], [-0.2, 0.01]]), 1):
+        weight.grad = mg.Tensor(g)
+        optimizer.step()
+        m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+        largest = np.maximum(largest, v)
+        w = w - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(largest / (1 - 0.9**t)) + 1e-8)
+        np.testing.assert_allclose(weight.numpy(), w, rtol=1e-12)
+
+
+def test_a_crf_begins_between_minus_and_plus_a_tenth() -> None:
+    mg.manual_seed(0)
+    crf = nn.CRF(30)
+    for scores in (crf.transitions, crf.start, crf.end):
+        assert -0.1 <= scores.data.min() < -0.05
+        assert 0.05 < scores.data.max() <= 0.1
+
+
+def test_a_plateau_counts_its_epochs() -> None:
+    schedule = nn.ReduceLROnPlateau(nn.SGD([nn.Parameter(mg.zeros(1))], lr=0.1))
+    start = schedule.last_epoch
+    for value in (3.0, 2.0, 2.5):
+        schedule.step(value)
+    assert schedule.last_epoch == start + 3
+
+
+def test_adam_for_rows_adds_eps_before_the_second_moment_is_corrected() -> None:
+    """As PyTorch's SparseAdam: w − lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε)."""
+    table = nn.Parameter(mg.tensor(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])))
+    optimizer = nn.Adam([table], lr=0.1, betas=(0.8, 0.9), eps=0.5)
+    w, m, v = table.numpy(), np.zeros(2), np.zeros(2)
+    for t, g in enumerate(np.array([[3.0, -0.5], [0.1, 2.0]]), 1):
+        table.grad = mg.RowSparse(np.array([1]), g[None], (3, 2))
+        optimizer.step()
+        m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+        w[1] -= 0.1 * np.sqrt(1 - 0.9**t) / (1 - 0.8**t) * m / (np.sqrt(v) + 0.5)
+        np.testing.assert_allclose(table.numpy(), w, rtol=1e-12)
+
+
+def test_a_schedule_of_ones_own_starts_at_its_beginning() -> None:
+    class Halves(Formula):
+        def lr(self, t: int) -> list[float]:
+            return [base / 2**t for base in self.base_lrs]
+
+    optimizer = nn.SGD([nn.Parameter(mg.zeros(1))], lr=0.8)
+    schedule = Halves(optimizer)
+    schedule.start()
+    assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (0, 0.8)
+    schedule.step()
+    assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (1, 0.4)
+
+
+def test_a_cosine_falls_and_rises_again() -> None:
+    optimizer = nn.SGD([nn.Parameter(mg.zeros(1))], lr=0.9)
+    schedule = nn.CosineAnnealingLR(optimizer, T_max=5, eta_min=0.1)
+    for t in range(12):
+        assert schedule.get_last_lr()[0] == pytest.approx(0.1 + 0.8 * (1 + np.cos(np.pi * t / 5)) / 2)
+        schedule.step()

@@ -1,0 +1,150 @@
+"""Small wrong changes of a source file, made over its syntax tree.
+
+Left out is what changes no number:
+* text: strings and f-strings, `raise` and `assert` statements and the conditions before them, statements that make a
+  sentence, annotations, decorators, imports, `__repr__`;
+* what only decides how fast or in how much memory a result is made: lines that name one of `SPEED`, and functions that
+  are listed there.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SPEED = {
+    "LIMIT", "TOGETHER", "at_once", "packs",  # when gathered products are summed, and how many at once
+    "owned", "_seen", "_repeats", "gives_new", "others",  # which arrays backward may write into
+    "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
+    "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
+}  # fmt: skip
+# Changes that were looked at, and change no result: part of a line, and the text that would stand in it.
+SAME = {
+    ("np.sum(g.values, keepdims=True).reshape(-1)", "(1)"): "the sum has one element",
+    ("np.sum(g.values, keepdims=True).reshape(-1)", "2"): "any negative number stands for the rest",
+    ("likeliest(log_p, B + 1,", "2"): "one candidate more is asked for than needed",
+    ('start, before, kind = 0, "O", ""', "1"): "it is written again before it is read",
+    ('zip(optimizer.param_groups, state["param_groups"], strict=True)', "False"): "their number was compared before",
+    ("p is not None and _any_needed(p, needed)", "(p is not None or _any_needed(p, needed))"): "more nodes are visited",
+    ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
+}
+IN_ANY_ORDER = {"isinstance", "hasattr", "getattr", "zip", "add", "maximum", "minimum", "multiply", "logaddexp"}
+SWAPS: dict[type, type] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult, ast.FloorDiv: ast.Mod,
+    ast.Mod: ast.FloorDiv, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "argmax": "argmin", "zeros": "ones",
+         "sin": "cos", "cos": "sin", "exp": "expm1", "log": "log1p", "sum": "mean", "cumsum": "cumprod",
+         "floor": "ceil", "any": "all", "all": "any", "zeros_like": "ones_like", "ones_like": "zeros_like"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the place in bytes, and the text that is to stand there."""
+
+    path: str
+    line: int
+    start: int
+    end: int
+    old: str
+    new: str
+
+    def applied(self, source: bytes) -> bytes:
+        return source[: self.start] + self.new.encode() + source[self.end :]
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}  {' '.join(self.old.split())}  →  {' '.join(self.new.split())}"
+
+
+def mutants(path: str, source: bytes) -> list[Mutant]:
+    """All of a file, in the order of their places."""
+    tree = ast.parse(source)
+    begins = [0]
+    for line in source.splitlines(keepends=True):
+        begins.append(begins[-1] + len(line))
+    text = source.decode().splitlines()
+    found = []
+    for node in _counted(tree):
+        if any(name in SPEED for name in _names(text[node.lineno - 1])):
+            continue
+        start = begins[node.lineno - 1] + node.col_offset
+        end = begins[node.end_lineno - 1] + node.end_col_offset
+        for other in _changed(node):
+            new = ast.unparse(ast.fix_missing_locations(other))
+            new = new if isinstance(node, ast.stmt | ast.Constant | ast.Call) else f"({new})"
+            if any(part in text[node.lineno - 1] and new == wrong for part, wrong in SAME):
+                continue
+            found.append(Mutant(path, node.lineno, start, end, source[start:end].decode(), new))
+    return sorted(found, key=lambda m: (m.start, m.end, m.new))
+
+
+def _names(line: str) -> list[str]:
+    return "".join(c if c.isalnum() or c == "_" else " " for c in line).split()
+
+
+def _counted(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
+    """The nodes that may be changed."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "type_comment", "type_params", "bases"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Raise | ast.Assert | ast.Import):
+                continue
+            if isinstance(child, ast.FunctionDef) and (child.name in SPEED or child.name in ("__repr__", "_check")):
+                continue
+            if isinstance(child, ast.If) and all(isinstance(s, ast.Raise) for s in child.body) and not child.orelse:
+                continue  # when to refuse is looked at by the tests of errors; here it is about numbers
+            if isinstance(child, ast.stmt) and not hasattr(child, "body") and _has_sentence(child):
+                continue
+            if isinstance(child, ast.expr | ast.stmt):
+                yield child
+            yield from _counted(child)
+
+
+def _has_sentence(statement: ast.stmt) -> bool:
+    texts = [n.value for n in ast.walk(statement) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return any(text.count(" ") > 2 for text in texts)
+
+
+def _changed(node: ast.AST) -> Iterator[ast.AST]:
+    """The wrong forms of a node."""
+    other = copy.deepcopy(node)
+    match other:
+        case ast.BinOp(op=op) if type(op) in SWAPS:
+            other.op = SWAPS[type(op)]()
+            yield other
+            if isinstance(op, ast.Add | ast.Sub | ast.Mult | ast.Div):
+                yield node.left  # type: ignore[attr-defined]
+        case ast.BinOp(op=ast.MatMult()):
+            other.left, other.right = other.right, other.left
+            yield other
+        case ast.AugAssign(op=op) if type(op) in SWAPS:
+            other.op = SWAPS[type(op)]()
+            yield other
+        case ast.Compare(ops=[op]) if type(op) in SWAPS:
+            other.ops = [SWAPS[type(op)]()]
+            yield other
+        case ast.BoolOp(op=op):
+            other.op = SWAPS[type(op)]()
+            yield other
+        case ast.UnaryOp(op=ast.USub() | ast.Not() | ast.Invert()):
+            yield other.operand
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield ast.Constant(value + 1)
+        case ast.IfExp():
+            other.body, other.orelse = other.orelse, other.body
+            yield other
+        case ast.Attribute(attr=name) if name in NAMES:
+            other.attr = NAMES[name]
+            yield other
+        case ast.Call(func=func, args=[ast.Name() as first, ast.Name() as second, *_]):
+            called = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+            if called not in IN_ANY_ORDER:
+                other.args[:2] = [second, first]
+                yield other
