@@ -181,6 +181,11 @@ def plain(value: Any) -> Any:
     return value.view(np.ndarray)
 
 
+def native(dtype: Any) -> Any:
+    """A dtype in the byte order of this machine, which all Tensors have."""
+    return np.dtype(dtype).newbyteorder("=")
+
+
 def is_recorded(array: object) -> bool:
     """Whether it is an array of a recording."""
     found = _BACKENDS.get(type(array))

@@ -50,7 +50,8 @@ class Tensor:
             raise TypeError(f"Tensor wraps an array, got {type(data).__name__}; mg.tensor(...) makes one from it")
         if data.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor is of floats, integers or booleans, not {data.dtype}")
-        self.data = backend.plain(data)
+        data = backend.plain(data)
+        self.data = data if data.dtype.isnative else data.astype(backend.native(data.dtype))
         self.edge = self.grad = self._hooks = self._origin = None
         self._requires_grad = False
         self._name = name

@@ -275,7 +275,7 @@ class Module:
 
     def to(self: M, where: Any) -> M:
         """Move all parameters, gradients and buffers to a device ("cpu", "cuda") or to a floating dtype."""
-        dtype = None if isinstance(where, str) and backend.is_device(where) else np.dtype(where)
+        dtype = None if isinstance(where, str) and backend.is_device(where) else backend.native(where)
         if dtype is None:
             backend.backend_for(where)
         elif dtype.kind != "f":

@@ -70,6 +70,7 @@ def test_a_schedule_of_ones_own_starts_at_its_beginning() -> None:
     schedule = Halves(optimizer)
     schedule.start()
     assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (0, 0.8)
+    optimizer.step()
     schedule.step()
     assert (schedule.last_epoch, optimizer.param_groups[0]["lr"]) == (1, 0.4)
 
@@ -79,4 +80,5 @@ def test_a_cosine_falls_and_rises_again() -> None:
     schedule = nn.CosineAnnealingLR(optimizer, T_max=5, eta_min=0.1)
     for t in range(12):
         assert schedule.get_last_lr()[0] == pytest.approx(0.1 + 0.8 * (1 + np.cos(np.pi * t / 5)) / 2)
+        optimizer.step()
         schedule.step()

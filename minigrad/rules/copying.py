@@ -27,7 +27,7 @@ def _astype(x: Array, dtype: Any) -> Array:
 @composed(*([np.astype] if hasattr(np, "astype") else []))
 def astype(x: Any, dtype: Any) -> Any:
     """The values in another dtype. The engine casts the gradient back; integers and booleans have none."""
-    dtype = np.dtype(dtype)
+    dtype = backend.native(dtype)
     if dtype.kind not in "fiub":
         raise TypeError(f"astype: a Tensor is of floats, integers or booleans, not {dtype}")
     if dtype.kind != "f":

@@ -113,3 +113,15 @@ def test_other_kinds_of_arrays_compute_as_arrays(kind: str, compiled: bool, rng:
         assert type(found.data) is type(x.data) is np.ndarray
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-12)
         np.testing.assert_allclose(x.grad.numpy(), plain.grad.numpy(), rtol=1e-12)
+
+
+def test_tensors_are_of_this_machines_byte_order() -> None:
+    """Kernels read native numbers, and a compiled layer looks at nothing but sizes."""
+    x = np.random.default_rng(0).random((3, 2, 5))
+    layer = nn.RNN(5, 70).to(np.dtype(">f8"))
+    assert layer.weight_hh_l0.dtype.isnative
+    assert mg.Tensor(x.astype(">f8")).dtype.isnative
+    assert mg.tensor(x).astype(">f4").dtype == np.float32
+    run = mg.compile(lambda x: layer(x)[0].detach())
+    for _ in range(4):
+        np.testing.assert_allclose(run(mg.Tensor(x.astype(">f8"))).data, layer(x)[0].data, rtol=1e-12)
