@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backward
+from .. import backend, backward
 from ..backward import key_of, nodes_below, parents_of, walk
 from ..modes import changed_mode, current_mode
 from ..native import machine
@@ -80,7 +80,7 @@ def rolled(
     needed = any(p is not None for p in parents)
     initial = [_dense(s.data) for s in states]
     with np.errstate(all="ignore"):
-        output, finals, saved = loop.run(_dense(x.data), real, initial, [w.data for w in weights], rows, needed)
+        output, finals, saved = loop.run(_dense(x.data), real, initial, [_dense(w.data) for w in weights], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their first state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (output, *finals)
@@ -105,7 +105,11 @@ def _nobody() -> None:
 
 
 def _dense(array: Array) -> Array:
-    return array if array.flags.c_contiguous and array.flags.aligned else np.ascontiguousarray(array)
+    """An array as kernels take it."""
+    dtype = backend.native(array.dtype)
+    if array.dtype is not dtype:
+        array = array.astype(dtype)
+    return array if array.flags.c_contiguous and array.flags.aligned else array.copy()
 
 
 def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], stand: Node) -> list[Any]:
@@ -116,7 +120,8 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], st
         wanted = {key_of(p) for p in parents if p is not None}
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
-    gradients = run.loop.pull(run.saved, g[0], g[1:], run.owned and current_mode().releases)
+    output, *finals = [None if p is None else _dense(p) for p in g]
+    gradients = run.loop.pull(run.saved, output, finals, run.owned and current_mode().releases)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
 
 

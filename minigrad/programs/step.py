@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import randomness
+from ..backend import native
 from ..backward import key_of, nodes_below, walk
 from ..fusion.structure import schedule_of
 from ..fusion.symbols import FusionError, Symbol, Trace
@@ -54,6 +55,8 @@ class Step:
         self, function: Function, x: Operand, states: Sequence[Operand], weights: Sequence[Operand], held: bool,
         grad: bool,
     ) -> None:  # fmt: skip
+        x, *rest = [o._replace(dtype=native(o.dtype)) for o in (x, *states, *weights)]
+        states, weights = rest[: len(states)], rest[len(states) :]
         self.trace = trace = Trace(products=True)
         self.x = trace.input("x", (ROWS, *x.shape), x.dtype)
         self.real = trace.input("real", (ROWS, 1), np.bool_) if held else None

@@ -82,6 +82,9 @@ class Compiled:
         leaves: list[Any] = []
         structure: list[Any] = [modes]
         outline((args, kwargs) if kwargs else args, leaves, structure)
+        if any(type(leaf) is np.ndarray and not leaf.dtype.isnative for leaf in leaves):
+            leaves, rebuild = flatten((args, kwargs))
+            return self._looked_up(modes, *rebuild([_native(leaf) for leaf in leaves]))
         key = (*structure, *_alike(leaves), *[self._kind(leaf, k) for k, leaf in enumerate(leaves)])
         for k, leaf in enumerate(leaves):
             if isinstance(leaf, FLOATS):
@@ -183,6 +186,11 @@ def _alike(leaves: list[Any]) -> list[tuple[int, int]]:
     first: dict[int, int] = {}
     found = [(k, first.setdefault(id(leaf), k)) for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
     return [pair for pair in found if pair[0] != pair[1]]
+
+
+def _native(leaf: Any) -> Any:
+    """An array in this machine's byte order, which is what kernels read; anything else as it is."""
+    return leaf.astype(backend.native(leaf.dtype)) if type(leaf) is np.ndarray else leaf
 
 
 def _place(array: Any) -> Any:

@@ -420,6 +420,19 @@ def test_two_dtypes_in_one_product_are_not_rolled() -> None:
         np.testing.assert_array_equal(output.data, layer(x, h)[0].data)
 
 
+def test_arrays_with_a_dtype_of_their_own() -> None:
+    """An array that was pickled has a dtype that is equal to NumPy's, and another object."""
+    own = np.dtype(np.float32).newbyteorder("=")
+    assert own is not np.dtype(np.float32)
+    layer = nn.Recurrent(nn.GRUCell(3, 4))
+    x, h = (np.random.default_rng(0).random(shape).astype(own) for shape in ((4, 2, 3), (2, 4)))
+    output, _ = layer(mg.Tensor._of(x), mg.Tensor._of(h))
+    np.sum(output).backward()
+    assert layer.rolled is True
+    with step_by_step():
+        np.testing.assert_array_equal(output.data, layer(x, h)[0].data)
+
+
 def test_a_layer_of_layers_answers_for_all_of_them() -> None:
     layer = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
     layer(mg.randn(4, 2, 3))
