@@ -182,8 +182,8 @@ def plain(value: Any) -> Any:
 
 
 def native(dtype: Any) -> Any:
-    """A dtype in the byte order of this machine, which all Tensors have. It is the object that NumPy has of it, by which
-    kernels know it; an array that was pickled has another, equal one."""
+    """A dtype in the byte order of this machine, which all Tensors have: the very object that NumPy has of it, by which
+    kernels know it. (An array that was pickled has another, equal one.)"""
     return np.dtype(np.dtype(dtype).newbyteorder("=").str)
 
 
