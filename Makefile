@@ -15,14 +15,17 @@ demo: $(VENV)/demo
 examples: $(VENV)/examples
 
 # The tests that need nothing beyond the packages' own extras: all of them with compiled kernels, a process a core and a
-# thread each; those of threads by themselves; and those of the engine and the layers again as NumPy calls.
+# thread each; those of threads by themselves; and what compiled kernels do most, again as NumPy calls. (`make kernels`
+# does that to all of the engine and the layers.)
 PYTEST := $(BIN)/python -m pytest -q
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 THREADED := tests/engine/test_pool.py tests/engine/test_products.py
+AS_NUMPY := $(addprefix tests/engine/test_,fusion.py gathering.py hoisting.py linear.py replay.py tape.py) \
+	$(addprefix tests/nn/test_,cells.py fused_cells.py optimizers.py ragged.py recurrent.py) tests/test_operations.py
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) tests --ignore=tests/parity --ignore=tests/browser $(THREADED:%=--ignore=%)
 	$(PYTEST) $(THREADED)
-	OMP_NUM_THREADS=1 MINIGRAD_COMPILE=0 $(PYTEST) $(WORKERS) tests/engine tests/nn tests/test_operations.py
+	OMP_NUM_THREADS=1 MINIGRAD_COMPILE=0 $(PYTEST) $(WORKERS) $(AS_NUMPY)
 
 # The last bits of a product depend on the kernel that BLAS has for a processor, and on its threads. What the tests
 # assert must hold for all: here under each kernel that this processor can run.

@@ -2,7 +2,7 @@
 
 The last bits of a product depend on both, and results that agree on one processor need not agree on another one.
 NumPy's OpenBLAS takes the kernel that OPENBLAS_CORETYPE names; a name that it does not have leads to another kernel,
-which is then not run twice.
+which is then not run twice. Under the last one, nothing is compiled, so that BLAS does all products.
 
     python tests/kernels.py [PYTEST'S ARGUMENTS]
 """
@@ -33,9 +33,12 @@ def main(arguments: list[str]) -> int:
     if not found:
         print("kernels: NumPy's BLAS is not OpenBLAS here, so its kernel cannot be chosen")
         return 0
-    for n, name in enumerate(sorted(found.values(), key=NAMES.index)):
-        environment = os.environ | {"OPENBLAS_CORETYPE": name, "OMP_NUM_THREADS": str(1 + n % 2)}
-        print(f"kernels: {name}, on {1 + n % 2} thread(s)", flush=True)
+    names = sorted(found.values(), key=NAMES.index)
+    for n, name in enumerate(names):
+        compiles, threads = str(int(name != names[-1])), str(1 + n % 2)
+        settings = {"OPENBLAS_CORETYPE": name, "OMP_NUM_THREADS": threads, "MINIGRAD_COMPILE": compiles}
+        environment = os.environ | settings
+        print("kernels:", *[f"{key}={value}" for key, value in settings.items()], flush=True)
         done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or TESTS)], env=environment, check=False)
         if done.returncode:
             return done.returncode
