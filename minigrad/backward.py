@@ -206,7 +206,7 @@ def walk(
 
 
 def _recorded(pulled: Any) -> Any:
-    """What a rule gave under `create_graph`, as Tensors: a gradient that does not vary may have come as an array."""
+    """The gradients of a rule under `create_graph`, as Tensors: one that does not vary may have come as an array."""
     if isinstance(pulled, tuple | list):
         return [_recorded(p) for p in pulled]
     if isinstance(pulled, Parts):

@@ -29,7 +29,7 @@ def refuse_unless_asked(kind: str) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _asks(code: CodeType, offset: int, kind: str) -> bool:
-    """Whether the instruction is a call `float(...)`, one that maps `float`, or formats text by `%`."""
+    """True if the instruction is a call `float(...)`, one that maps `float`, or formats text by `%`."""
     instructions = list(dis.get_instructions(code))
     here = instructions[bisect_right([i.offset for i in instructions], offset) - 1]
     if here.opname == "BINARY_OP":
@@ -43,7 +43,7 @@ def _asks(code: CodeType, offset: int, kind: str) -> bool:
 
 
 def _span(instruction: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Where the source of an instruction begins and ends."""
+    """The begin and the end of an instruction's source."""
     place = instruction.positions
     if place is None or place.lineno is None:
         return (0, 0), (0, 0)

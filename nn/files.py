@@ -229,7 +229,7 @@ _in_use: set[str] = set()  # names of this process's temporary files
 
 
 def _stem(target: Path) -> str:
-    """How the names of a file's temporary files begin."""
+    """The prefix of the names of a file's temporary files."""
     name = target.name
     return f".{name}." if len(name) <= 40 else f".{name[:40]}{zlib.crc32(os.fsencode(name)):08x}."
 
@@ -247,7 +247,7 @@ def _remove_left(target: Path) -> None:
 
 
 def _is_left(path: Path, host: str | None, process: str | None) -> bool:
-    """Whether nobody writes a temporary file any more."""
+    """True if nobody writes a temporary file any more."""
     if host != HOST or process is None or os.name != "posix":
         return time.time() - path.stat().st_mtime > STALE
     if int(process) == os.getpid():

@@ -96,7 +96,7 @@ class OverTime(Module):
 
     @property
     def rolled(self) -> bool | str:
-        """Whether all loops inside ran as programs in the last call: True, or why the first of the others did not."""
+        """True if all loops inside ran as programs in the last call; else the reason why the first of the others did not."""
         answers = (m.rolled for m in self.modules() if isinstance(m, Recurrent))
         return next((answer for answer in answers if answer is not True), True)
 
@@ -208,7 +208,7 @@ class Recurrent(OverTime):
 
     @property
     def rolled(self) -> bool | str:
-        """Whether the last call ran as a program: True, or a sentence that says why it ran step by step."""
+        """True if the last call ran as a program; else a sentence that says why it ran step by step."""
         reason = _reasons.get(self, "it was not called yet")
         return True if reason is None else f"not rolled: {reason}"
 

@@ -144,7 +144,7 @@ def placed(module: Any, tensors: Iterator[mg.Tensor]) -> Any:
 
 @lru_cache(maxsize=64)
 def rows_of(sizes: tuple[int, ...], batch: int, reverse: bool) -> programs.Rows:
-    """Where the rows of each step lie; full batches of one size share it."""
+    """The layout of the rows of each step; full batches of one size share it."""
     return programs.Rows(sizes, batch, reverse)
 
 

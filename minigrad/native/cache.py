@@ -69,7 +69,7 @@ def store(key: str, code: bytes) -> None:
 
 
 def report() -> str:
-    """Where the cache is, how large, and if it is not used, why."""
+    """The cache's folder and size, and the reason if it is not used."""
     try:
         path = folder()
     except FileNotFoundError:

@@ -25,7 +25,7 @@ Views = Any  # a view for each step
 
 
 class Saved:
-    """What backward needs of a run: the rows, and arrays by Symbol."""
+    """The arrays of a run that backward reads, by Symbol, and its rows."""
 
     def __init__(self, rows: Rows, arrays: dict[Symbol, Array], initial: list[Array]) -> None:
         self.rows = rows
@@ -144,7 +144,7 @@ class Loop:
     def _views(
         self, symbol: Symbol, stages: Stages, views: dict[Symbol, Views], constants: dict[Symbol, Array], rows: Rows
     ) -> Views:
-        """Where a value lies at each step. What no later step reads has one place for all."""
+        """The views of a value, one for each step. Values that no later step reads share one buffer."""
         found = views.get(symbol)
         if found is None:
             if symbol in stages.fixed:
@@ -292,7 +292,7 @@ def _laid_out(array: Array) -> Array:
 
 
 def _read(stages: Stages) -> set[Symbol]:
-    """What the calls and the sums of stages read."""
+    """The Symbols that the calls and the sums of stages read."""
     found: set[Symbol] = set()
     for call in stages.calls:
         found.update([call.rows] if isinstance(call, Product) else call.givens)

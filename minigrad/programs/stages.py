@@ -122,7 +122,7 @@ class Stages:
                 available.update(outputs)
 
     def _sums_rows(self, symbol: Symbol) -> bool:
-        """Whether it is a sum over the rows of a step: of the rows themselves, or of their outer products."""
+        """True for a sum over the rows of a step: of the rows themselves, or of their outer products."""
         if symbol.op is np.matmul:
             first = symbol.args[0]
             return bool(first.op == "transpose" and first.args[0] not in self.fixed)
@@ -132,7 +132,7 @@ class Stages:
         return any(level[s] > level[symbol] and any(a is symbol for a in s.args) for s in schedule if s in level)
 
     def _reached(self, outputs: Sequence[Symbol], available: set[Symbol]) -> list[Symbol]:
-        """What a kernel for these reads."""
+        """The available Symbols that a kernel for these outputs reads."""
         found: dict[Symbol, None] = {}
         seen: set[Symbol] = set()
         stack = list(outputs)
@@ -165,7 +165,7 @@ def fixed_by(weights: Iterable[Symbol], symbols: Iterable[Symbol]) -> set[Symbol
 
 
 def untransposed(symbol: Symbol) -> Symbol:
-    """What a transpose is the transpose of."""
+    """The operand of a transpose; any other Symbol itself."""
     return symbol.args[0] if symbol.op == "transpose" else symbol
 
 

@@ -30,7 +30,7 @@ class Unrolled(Exception):  # noqa: N818
 
 
 class Operand(NamedTuple):
-    """What is known of an operand before the loop runs.
+    """An operand, as far as it is known before the loop runs.
 
     shape  of one row (a slice of the sequence, a state) or of the whole (a weight)
     needs  whether its gradient is wanted

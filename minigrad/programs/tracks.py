@@ -1,4 +1,4 @@
-"""How the rows of a ragged loop lie in memory.
+"""The layout of a ragged loop's rows in memory.
 
 Step u of a loop (in the order in which it runs) has n_u rows, the first n_u of the batch. A state that is carried from
 step to step lies in one array for all of them, a *track*: block u holds the state that step u begins with, and the

@@ -34,7 +34,7 @@ class Same:
 
 
 class Reads:
-    """What a function reads. Calling it gives that as it is now, as a hashable value."""
+    """The values that a function reads. Calling this gives them as they are now, as a hashable value."""
 
     def __init__(self, function: Any) -> None:
         function = getattr(function, "__func__", function)

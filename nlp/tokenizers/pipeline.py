@@ -1,4 +1,4 @@
-"""How files of Hugging Face's `tokenizers` have a text cut, where it is not GPT-2's way: added tokens, then patterns.
+"""The ways in which files of Hugging Face's `tokenizers` cut a text, other than GPT-2's: added tokens, then patterns.
 
 Added tokens are found in the text first, special or not. What stands between them is normalised and goes through the
 pre-tokenizers, one after the other; byte pairs are merged within the pieces that are left.
@@ -45,7 +45,7 @@ class Added:
 
     @property
     def plain(self) -> bool:
-        """Whether it is a special token without any of the options."""
+        """True for a special token without any of the options."""
         return self.special and not (self.single_word or self.lstrip or self.rstrip or self.normalized)
 
 

@@ -66,7 +66,7 @@ class RNNCell(Cell):
 
     @property
     def rolled(self) -> bool:
-        """Whether a step is a function of its arguments and the weights; of a user's nonlinearity nobody knows."""
+        """True unless the nonlinearity is a user's: then nobody knows whether a step is a function."""
         return isinstance(self.nonlinearity, str | np.ufunc | Primitive)
 
     @each_row

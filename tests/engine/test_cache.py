@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_made(
 
 @needs_kernels
 def test_a_read_only_file_system(compiles: Callable[..., int], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is there is loaded, and nothing else is kept."""
+    """All that is there is loaded, and nothing else is kept."""
     compiles("float")
 
     def refused(*args: Any, **kwargs: Any) -> None:

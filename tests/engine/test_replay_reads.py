@@ -1,4 +1,4 @@
-"""What a compiled function reads besides its arguments, and how many programs it keeps."""
+"""The values that a compiled function reads besides its arguments, and the bound on its programs."""
 
 from __future__ import annotations
 

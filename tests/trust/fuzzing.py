@@ -27,7 +27,7 @@ class TooSlowError(BaseException):
 
 
 class Outcome(NamedTuple):
-    """What a reader did with many files."""
+    """A reader's outcomes on many files."""
 
     inputs: int
     read: int  # how many were accepted
