@@ -96,7 +96,7 @@ class OverTime(Module):
 
     @property
     def rolled(self) -> bool | str:
-        """True if all loops inside ran as programs in the last call; else the reason why the first of the others did not."""
+        """True if all loops inside ran as programs in the last call; else why the first of the others did not."""
         answers = (m.rolled for m in self.modules() if isinstance(m, Recurrent))
         return next((answer for answer in answers if answer is not True), True)
 

@@ -102,7 +102,7 @@ def outcome(call: Callable[..., Any], arrays: list[Any]) -> Any:
 
 
 def differ(found: Any, expected: Any, tolerance: float, overflow: bool = False) -> str:
-    """The difference of two outcomes, or nothing. In sums that overflow it depends on the order what is infinite, what NaN."""
+    """The difference of two outcomes, or nothing. Where sums overflow, infinity and NaN count as the same."""
     if isinstance(found, Exception) or isinstance(expected, Exception):
         return "" if isinstance(found, Exception) else f"{found[0].ravel()[:3]} where {expected!r} is expected"
     for k, (a, b) in enumerate(zip(found, expected, strict=False)):
