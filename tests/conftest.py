@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import signal
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from minigrad.modes import current_mode
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "parity: compares with PyTorch")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; tests send it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # workers share the folder of the process that starts them
         folder = tempfile.mkdtemp(prefix="minigrad-tests-")  # not the user's: it begins empty, and is removed
         os.environ["MINIGRAD_CACHE"] = folder
