@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
-import signal
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import Any
