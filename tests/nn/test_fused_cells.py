@@ -68,7 +68,8 @@ def test_fused_equals_unfused(name: str, dtype: Any, order: Any, backend: Place)
     exact = numbers(MAKERS[name], Place("numpy", "cpu"), np.float64, True, order)
     fused = numbers(MAKERS[name], backend, dtype, False, order)
     assert len(exact) == len(fused)
-    bound = 4e-7 * STEPS if dtype is np.float32 else 1e-12
+    maps = 3 if name == "deep transition" else 1  # one after the other in a step, each with a rounding of its own
+    bound = 4e-7 * STEPS * maps if dtype is np.float32 else 1e-12
     for right, found in zip(exact, fused, strict=True):
         assert (right is None) == (found is None)
         if right is not None:
