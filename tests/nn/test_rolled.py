@@ -163,7 +163,9 @@ def test_a_rolled_loop_is_the_loop_step_by_step(situation: dict[str, Any]) -> No
     with step_by_step():
         plain = run(layer, xs, state, s["uses"], s["ragged"])
     assert layer.rolled is not True
-    near(rolled, plain, 1e-12 if s["double"] else 4e-7 * max(s["T"], 4))
+    # float64 shows that the two are the same. Kernels for one row and for several add up in different orders, and where
+    # tanh is nearly 1, its slope 1 − y² is a small difference of large numbers: float32's rounding shows.
+    near(rolled, plain, 1e-12 if s["double"] else 2e-5)
 
 
 @pytest.mark.parametrize("ragged", [{}, {"lengths": [4, 1, 3]}], ids=["full", "ragged"])
