@@ -38,8 +38,8 @@ def read_json(path: StrPath) -> Document:
 
 
 def parse_json(name: str, text: str | bytes) -> Any:
-    """What JSON text from a file says. Raises ValueError, naming the file, for what is none, is nested too deeply, or
-    has numbers that are none or without an end."""
+    """The content of JSON text from a file. Raises ValueError, naming the file, for what is none, is nested too deeply,
+    or has numbers that are none or without an end."""
     try:
         content = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

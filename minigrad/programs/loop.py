@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ..fusion.structure import VIEWS
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .matrices import Matrix
-from .stages import VIEWS, Product, Stages, base_among, evaluated, fixed_by, untransposed
+from .stages import Product, Stages, base_among, evaluated, fixed_by, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
 
@@ -50,7 +51,7 @@ class Loop:
             raise Unrolled("a step returns one value as two states")
         if any(p is not None and stays for p, stays in zip(step.pulled[1:], self.fixed, strict=False)):
             raise Unrolled("a state that stays as it is requires grad")
-        self.given, self.moving = given, moving
+        self.moving = moving
         self.carried = [k for k, stays in enumerate(self.fixed) if not stays]
         self.backward: Stages | None = None
         needed: list[Symbol] = []

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..fusion.loops import Loops
-from ..fusion.structure import VIEWS, Unsuited, bounds_of, schedule_of
+from ..fusion.structure import Unsuited, bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..native import machine
 from .step import Unrolled
@@ -212,6 +212,3 @@ def _computed(symbol: Symbol, args: list[Any]) -> Array:
     if op == "fill":
         return np.full(symbol.shape, args[0], symbol.dtype)
     raise Unrolled(f"{op} outside of the loop")
-
-
-__all__ = ["VIEWS", "Elementwise", "Product", "Stages", "evaluated"]

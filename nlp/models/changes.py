@@ -41,7 +41,7 @@ def _settings(module: nn.Module) -> dict[str, Any]:
 
 
 def changes_of(title: str, model: nn.Module, made: Made, resized: Mapping[str, str], options: Any) -> dict[str, Any]:
-    """What a file has to say besides weights and arguments. Arguments that changed are set anew in `options`.
+    """The changes that a file holds besides weights and arguments. Arguments that changed are set anew in `options`.
 
     made     what `made_like` gave when the model was made
     resized  the embeddings whose number of rows is an argument, and which

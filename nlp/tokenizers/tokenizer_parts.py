@@ -53,8 +53,8 @@ def _pretokenizer(part: Document, kind: str) -> Pretokenizer:
 
 
 def post_processor(document: Document) -> tuple[dict[str, str], bool, bool]:
-    """What a file does after all: the tokens that come first and last, by role; whether offsets leave out white space
-    at the ends of tokens, and whether the first space may have been put there."""
+    """The last part of a file's pipeline: the tokens that come first and last, by role; whether offsets leave out white
+    space at the ends of tokens, and whether the first space may have been put there."""
     if document.content.get("post_processor") is None:
         return {}, False, False
     roles: dict[str, str] = {}

@@ -141,8 +141,8 @@ class Trial:
 
 
 def against_numpy(case: Case, arrays: list[Any], tolerance: float, overflow: bool) -> str:
-    """How the values differ from those on plain arrays, which are NumPy's. Where NumPy overflows on the way and another
-    formula does not, those of a wider float are right as well."""
+    """The difference of the values from those on plain arrays, which are NumPy's. Where NumPy overflows on the way and
+    another formula does not, those of a wider float are right as well."""
     found = outcome(case.call, arrays)
     if isinstance(found, Exception):
         return ""
