@@ -136,8 +136,8 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
 
 
 def _unknown_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
-    """The arguments of a call that a function in the table does not take, such as the `where=` of a sum, or those that it
-    misses; empty if it takes the call."""
+    """The arguments of a call that a function in the table does not take, such as the `where=` of a sum, or those that
+    it misses; empty if it takes the call."""
     signature = inspect.signature(function)
     try:
         signature.bind(*args, **kwargs)
