@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
-from nn.files import StrPath, atomic
+from nn.training.files import StrPath, atomic
 
 T = TypeVar("T")
 DEEPEST = 50  # levels of lists and objects: far more than any file has, far fewer than `repr` can print

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from typing import IO, Any, Generic, Literal, NoReturn, TypeVar
 
-from nn.files import StrPath, failed
+from nn.training.files import StrPath, failed
 
 from .lists import refuse_text
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from .files import Document, read_json, write_json
 from .ids import checked_ids

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.files import StrPath, atomic
+from nn.training.files import StrPath, atomic
 
 from .batching import Resumable
 

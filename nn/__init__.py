@@ -7,14 +7,10 @@ them.
 from . import diagnose, init
 from .attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell, each_row
-from .checkpoints import load_checkpoint, save_checkpoint
-from .classes import CrossEntropyLoss, NLLLoss
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .containers import ModuleDict, ModuleList, Sequential
 from .crf import CRF
 from .dropout import Dropout, VariationalDropout, WeightDrop
-from .files import load, load_metadata, save
-from .history import History
 from .layers import (
     ELU,
     GELU,
@@ -33,7 +29,8 @@ from .layers import (
     Softplus,
     Tanh,
 )
-from .losses import (
+from .losses.classes import CrossEntropyLoss, NLLLoss
+from .losses.elementwise import (
     BCELoss,
     BCEWithLogitsLoss,
     HuberLoss,
@@ -41,12 +38,9 @@ from .losses import (
     L1Loss,
     MSELoss,
 )
-from .mappings import encode_decode, many_to_many, many_to_one, one_to_many
+from .losses.sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
 from .modules import Module, Parameter
 from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from .recurrent import OverTime, Recurrent
-from .rnn import GRU, LSTM, RNN
-from .sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
 from .schedules import (
     CosineAnnealingLR,
     ExponentialLR,
@@ -59,9 +53,15 @@ from .schedules import (
     StepLR,
     WarmupLR,
 )
-from .stacking import Bidirectional, Stacked
-from .trainer import Trainer
-from .truncation import TBPTT, detach
+from .sequences.mappings import encode_decode, many_to_many, many_to_one, one_to_many
+from .sequences.recurrent import OverTime, Recurrent
+from .sequences.rnn import GRU, LSTM, RNN
+from .sequences.stacking import Bidirectional, Stacked
+from .sequences.truncation import TBPTT, detach
+from .training.checkpoints import load_checkpoint, save_checkpoint
+from .training.files import load, load_metadata, save
+from .training.history import History
+from .training.trainer import Trainer
 
 __all__ = [
     "CRF",

@@ -37,7 +37,7 @@ from minigrad.scopes import here
 
 from . import init
 from .layers import Linear, check_features
-from .losses import array_beside
+from .losses.elementwise import array_beside
 from .modules import Module, Parameter, beside
 
 Array = Any

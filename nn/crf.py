@@ -11,7 +11,7 @@ from minigrad import backend
 from minigrad.scopes import here
 
 from . import init
-from .losses import array_beside, check_mask, check_reduction, reduced
+from .losses.elementwise import array_beside, check_mask, check_reduction, reduced
 from .modules import Module, Parameter, beside
 
 Array = Any

@@ -14,7 +14,7 @@ from typing import Any
 
 import minigrad as mg
 import nn
-from nn.files import atomic
+from nn.training.files import atomic
 
 RESULTS = Path(__file__).with_name("results.json")
 

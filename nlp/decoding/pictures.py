@@ -16,7 +16,7 @@ from minigrad.pictures.drawing import MOST, render_dot, svg_bundle
 from minigrad.pictures.labels import escaped, quoted
 from minigrad.pictures.palette import FONT, GOLD, GREY, INK
 from nn.diagnose.result import PLOT_STYLE
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from ..lists import refuse_text
 from ..tokenizers import Tokenizer

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from ..tokenizers import Tokenizer
 from ..vocabulary import Vocabulary

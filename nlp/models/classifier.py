@@ -10,8 +10,8 @@ import numpy as np
 import minigrad as mg
 import nn
 from minigrad import backend
-from nn.losses import array_beside
-from nn.mappings import last_state
+from nn.losses.elementwise import array_beside
+from nn.sequences.mappings import last_state
 
 from ..decoding.protocol import evaluating
 from .layers import Cell, Claim, Layers, make_layers

@@ -11,7 +11,7 @@ import minigrad as mg
 import nn
 from minigrad import backend
 from nn.dropout import undropped
-from nn.losses import array_beside
+from nn.losses.elementwise import array_beside
 
 from ..decoding.protocol import Start, Step
 from .layers import Cell, Claim, Layers, make_layers, rows_first, tie

@@ -16,9 +16,9 @@ import numpy as np
 import nn
 from minigrad import backend
 from minigrad.scopes import here
-from nn.files import StrPath
-from nn.losses import array_beside
-from nn.packing import checked_lengths
+from nn.losses.elementwise import array_beside
+from nn.sequences.packing import checked_lengths
+from nn.training.files import StrPath
 
 from ..files import Document, kinds_of, parse_json
 from ..padding import sequence_mask

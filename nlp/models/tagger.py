@@ -11,8 +11,8 @@ import minigrad as mg
 import nn
 from minigrad import backend
 from minigrad.scopes import here
-from nn.losses import array_beside
-from nn.mappings import last_state
+from nn.losses.elementwise import array_beside
+from nn.sequences.mappings import last_state
 
 from ..decoding.protocol import evaluating
 from ..lists import refuse_text

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, overload
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from ..files import Document, kinds_of, read_json, write_json
 from ..ids import checked_ids

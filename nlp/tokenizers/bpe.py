@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from ..files import Document, read_json
 from ..vocabulary import ROLES, Vocabulary

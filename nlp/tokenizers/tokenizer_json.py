@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from ..files import Document, write_json
 from ..vocabulary import ROLES, Vocabulary

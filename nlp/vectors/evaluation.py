@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from ..readers import read_lines
 

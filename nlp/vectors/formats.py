@@ -20,7 +20,7 @@ from typing import IO, Any, Literal, NoReturn
 import numpy as np
 from safetensors import safe_open
 
-from nn.files import StrPath, atomic, read_arrays, write_arrays
+from nn.training.files import StrPath, atomic, read_arrays, write_arrays
 
 from ..readers import BLANKS, DAMAGED, Errors, open_bytes, read_lines
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nn.diagnose.result import BLUE, COLORS, drawing
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 if TYPE_CHECKING:
     from .wordvectors import WordVectors

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nn.files import StrPath
+from nn.training.files import StrPath
 
 from ..lists import refuse_text
 from ..vocabulary import Vocabulary

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.sampled import huffman_paths
+from nn.losses.sampled import huffman_paths
 
 from .corpus import Block
 

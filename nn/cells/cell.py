@@ -29,7 +29,7 @@ from .. import init
 from ..dropout import check_probability, dropout_mask
 from ..layers import check_features
 from ..modules import Module, Parameter, beside
-from ..packing import Packing
+from ..sequences.packing import Packing
 
 State = tuple[mg.Tensor, ...]
 NUMBERS = "fiub"  # the kinds of numbers that a state may be given as

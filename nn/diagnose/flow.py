@@ -12,7 +12,7 @@ from minigrad import backend
 from minigrad.backward import key_of
 from minigrad.tape import Output
 
-from ..files import StrPath
+from ..training.files import StrPath
 from .norms import arrived, horizon_of, not_finite
 from .result import BLUE, GREY, Array, Result, drawing, positive, share, whole_steps
 from .states import States

@@ -12,9 +12,9 @@ import minigrad as mg
 from minigrad import backend
 
 from ..dropout import undropped
-from ..files import StrPath
-from ..packing import checked_lengths
-from ..recurrent import OverTime, Recurrent
+from ..sequences.packing import checked_lengths
+from ..sequences.recurrent import OverTime, Recurrent
+from ..training.files import StrPath
 from .result import COLORS, Array, Result, drawing, share, whole_steps
 
 LOW, HIGH = 0.1, 0.9

@@ -12,10 +12,10 @@ from minigrad import backend
 
 from ..cells.cell import complete, inputs_of
 from ..dropout import undropped
-from ..files import StrPath
 from ..modules import beside
-from ..packing import Packing
-from ..recurrent import OverTime, Recurrent
+from ..sequences.packing import Packing
+from ..sequences.recurrent import OverTime, Recurrent
+from ..training.files import StrPath
 from .result import BLUE, GREY, RED, Array, Result, drawing, positive, whole_steps
 
 NEUTRAL = 0.05  # of the largest exponent: within 5 % a step

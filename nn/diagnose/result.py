@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import StrPath
+from ..training.files import StrPath
 
 Array = np.ndarray[Any, Any]
 

@@ -13,7 +13,7 @@ from minigrad.backward import key_of
 from minigrad.tape import Node, Output
 from minigrad.vocabulary import PRIMITIVES
 
-from ..files import StrPath
+from ..training.files import StrPath
 from .norms import arrived, by_lag, core, horizon_of, norms_of, not_finite
 from .result import BLUE, Array, Result, drawing, heat_map, positive, share, whole_steps
 from .tape import Tape, outputs_of

@@ -27,7 +27,7 @@ from minigrad.primitives import Elementwise, Pull
 from minigrad.tape import Node
 from minigrad.vocabulary import PRIMITIVES
 
-from ..packing import from_rows, to_rows
+from ..sequences.packing import from_rows, to_rows
 from .einsums import letters, narrowed, relabelled
 from .tape import Edge
 

@@ -13,10 +13,10 @@ from minigrad import backend
 from minigrad.backward import key_of, seed
 
 from ..dropout import undropped
-from ..files import StrPath
 from ..modules import Module, beside
-from ..packing import checked_lengths
-from ..truncation import detach
+from ..sequences.packing import checked_lengths
+from ..sequences.truncation import detach
+from ..training.files import StrPath
 from .result import BLUE, GREY, RED, Array, Result, drawing
 
 NEAR = 0.9  # a cosine from which the direction is much the same

@@ -19,8 +19,8 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 import nn
-from nn import checkpoints, files
-from nn.checkpoints import load_checkpoint, save_checkpoint
+from nn.training import checkpoints, files
+from nn.training.checkpoints import load_checkpoint, save_checkpoint
 
 
 def same(a: Any, b: Any) -> bool:

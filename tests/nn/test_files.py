@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 import minigrad as mg
 import nn
 from minigrad import backend as backends
-from nn.files import atomic, load, load_metadata, save
+from nn.training.files import atomic, load, load_metadata, save
 
 DTYPES = ["bool", *[f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]]
 DTYPES += ["float16", "float32", "float64"]
@@ -245,7 +245,7 @@ class TestPosix:
         save({"x": np.arange(3.0)}, tmp_path / "x")
         program = (
             "import resource, sys, numpy as np\n"
-            "from nn.files import save\n"
+            "from nn.training.files import save\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
             "try: save({'x': np.ones(100_000)}, sys.argv[1])\n"
             "except OSError as error: print(error)\n"
@@ -255,13 +255,13 @@ class TestPosix:
         assert files_in(tmp_path) == ["x"]
         assert load(tmp_path / "x")["x"].tolist() == [0.0, 1.0, 2.0]
 
-    @pytest.mark.parametrize("moment", ["nn.files.write_bytes", "os.fsync", "os.replace"])
+    @pytest.mark.parametrize("moment", ["nn.training.files.write_bytes", "os.fsync", "os.replace"])
     def test_killed_while_writing(self, tmp_path: Path, moment: str) -> None:
         save({"x": np.arange(3.0)}, tmp_path / "x")
         module, _, name = moment.rpartition(".")
         program = (
             f"import os, signal, sys, numpy as np, {module} as module\n"
-            "from nn.files import save\n"
+            "from nn.training.files import save\n"
             f"module.{name} = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
             "save({'x': np.ones(1000)}, sys.argv[1])\n"
         )
@@ -364,7 +364,7 @@ def test_a_lying_header_costs_no_memory(tmp_path: Path) -> None:
         (tmp_path / "bad").write_bytes(content)
         program = (
             "import resource, sys\n"
-            "from nn.files import load\n"
+            "from nn.training.files import load\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
             "try: load(sys.argv[1])\n"
             "except ValueError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
@@ -440,7 +440,7 @@ def test_float8_is_read_as_its_definition_says(tmp_path: Path) -> None:
 
 KILLED = """
 import os, sys, numpy as np
-from nn.files import atomic
+from nn.training.files import atomic
 with atomic(sys.argv[1]) as temporary:
     os._exit(9)
 """

@@ -19,8 +19,8 @@ from nn import (
     L1Loss,
     MSELoss,
     NLLLoss,
-    cross_entropy,
 )
+from nn.losses import cross_entropy
 
 Rng = np.random.Generator
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])

@@ -10,7 +10,7 @@ from oracles import gradients, near, randomize, tensors, total
 
 import minigrad as mg
 import nn
-from nn.mappings import last_state
+from nn.sequences.mappings import last_state
 
 Rng = np.random.Generator
 T, N, D, H = 5, 3, 2, 4

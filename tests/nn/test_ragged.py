@@ -14,7 +14,7 @@ from oracles import VARIANTS, Variant, gradients, near, randomize, run, tensors,
 import minigrad as mg
 import nn
 from minigrad import trees
-from nn import packing
+from nn.sequences import packing
 
 Rng = np.random.Generator
 every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())

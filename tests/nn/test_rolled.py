@@ -17,7 +17,7 @@ import minigrad as mg
 import nn
 from minigrad import programs
 from minigrad.native import machine
-from nn import rolling
+from nn.sequences import rolling
 
 pytestmark = pytest.mark.skipif(
     machine.switched_off() or not machine.available(), reason="loops are rolled where there are compiled kernels"

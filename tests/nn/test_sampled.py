@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from nn import sampled
-from nn.sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss, huffman_paths
+from nn.losses import sampled
+from nn.losses.sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss, huffman_paths
 
 COUNTS = np.array([5, 0, 30, 1, 12, 7, 7])
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])

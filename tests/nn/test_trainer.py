@@ -19,13 +19,13 @@ from test_checkpoints import same
 import minigrad as mg
 import nn
 from minigrad import randomness
-from nn.checkpoints import load_checkpoint
-from nn.history import History
 from nn.optimizers import SGD, Adam
-from nn.progress import uninterrupted
 from nn.schedules import CosineAnnealingLR, ReduceLROnPlateau, StepLR, WarmupLR
-from nn.trainer import Trainer
-from nn.truncation import TBPTT
+from nn.sequences.truncation import TBPTT
+from nn.training.checkpoints import load_checkpoint
+from nn.training.history import History
+from nn.training.progress import uninterrupted
+from nn.training.trainer import Trainer
 
 N = 7  # batches in an epoch
 
@@ -367,7 +367,7 @@ def test_killed_while_a_checkpoint_is_written(tmp_path: Path) -> None:
 import os, signal, sys
 sys.path[:0] = ["tests", "tests/nn"]
 from test_trainer import make, points
-from nn import files
+from nn.training import files
 real, count = files.write_bytes, 0
 def write_bytes(path, content):
     global count

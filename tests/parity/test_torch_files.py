@@ -12,7 +12,7 @@ import torch
 
 import minigrad as mg
 import nn
-from nn.files import load, load_metadata, save
+from nn.training.files import load, load_metadata, save
 
 pytestmark = [
     pytest.mark.parity,

@@ -17,9 +17,9 @@ from minigrad import backend
 from minigrad.randomness import generator
 from minigrad.scopes import here
 
-from .layers import check_features
-from .losses import Loss, array_beside, check_mask
-from .modules import Parameter, beside
+from ..layers import check_features
+from ..modules import Parameter, beside
+from .elementwise import Loss, array_beside, check_mask
 
 Array = Any
 

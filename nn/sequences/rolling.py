@@ -18,7 +18,7 @@ import minigrad as mg
 from minigrad import programs
 from minigrad.modes import current_mode
 
-from .modules import Module
+from ..modules import Module
 from .packing import Packing
 
 MOST = 256  # programs that are kept

@@ -10,8 +10,8 @@ import numpy as np
 import minigrad as mg
 from minigrad.scopes import here
 
-from .dropout import Dropout
-from .modules import Module
+from ..dropout import Dropout
+from ..modules import Module
 from .packing import Packing, to_rows
 from .recurrent import OverTime, Recurrent, Shown
 

@@ -27,7 +27,7 @@ from safetensors.numpy import save as to_bytes
 import minigrad as mg
 from minigrad import backend
 
-from .modules import Module
+from ..modules import Module
 
 StrPath = str | os.PathLike[str]
 

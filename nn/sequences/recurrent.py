@@ -23,10 +23,10 @@ import minigrad as mg
 from minigrad.modes import current_mode
 from minigrad.scopes import here
 
+from ..cells.cell import complete, inputs_of
+from ..layers import check_features
+from ..modules import Module, Parameter, beside
 from . import rolling
-from .cells.cell import complete, inputs_of
-from .layers import check_features
-from .modules import Module, Parameter, beside
 from .packing import Packing, from_rows, packing_of, to_rows
 
 Shown = list[dict[str, list[mg.Tensor]]]

@@ -18,7 +18,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.scopes import here
 
-from .modules import Module
+from ..modules import Module
 
 Array = Any
 

@@ -14,15 +14,15 @@ import numpy as np
 
 import minigrad as mg
 
+from ..checks import count, entries, number, scalar
 from .checkpoints import has_state
-from .checks import count, entries, number, scalar
 
 
 @dataclass
 class Progress:
     """How far a run has come, after its last complete step. With model, optimizer and schedule it is all of the run.
 
-    >>> from nn.progress import Progress
+    >>> from nn.training.progress import Progress
     >>> p = Progress(batch=2)
     >>> p.mark(batches="abcd", carrier=None)
     >>> p.epoch_random = p.random

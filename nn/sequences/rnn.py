@@ -12,11 +12,11 @@ import numpy as np
 import minigrad as mg
 from minigrad.scopes import here
 
-from .cells import GRUCell, LSTMCell, RNNCell
-from .cells.cell import NUMBERS
-from .dropout import check_probability
-from .layers import check_features
-from .modules import Parameter, beside
+from ..cells import GRUCell, LSTMCell, RNNCell
+from ..cells.cell import NUMBERS
+from ..dropout import check_probability
+from ..layers import check_features
+from ..modules import Parameter, beside
 from .packing import Packing
 from .recurrent import OverTime, Recurrent, Shown
 from .stacking import Bidirectional, Stacked

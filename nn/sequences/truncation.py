@@ -12,9 +12,9 @@ import minigrad as mg
 from minigrad import backend, trees
 from minigrad.scopes import here
 
-from . import checks
-from .dropout import undropped
-from .modules import Module, beside
+from .. import checks
+from ..dropout import undropped
+from ..modules import Module, beside
 from .stacking import Bidirectional
 
 

@@ -14,11 +14,11 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 import minigrad as mg
 from minigrad import backend
 
+from ..checks import count, entries
+from ..modules import Module
 from .checkpoints import load_checkpoint, save_checkpoint
-from .checks import count, entries
 from .files import StrPath
 from .history import History
-from .modules import Module
 from .progress import Progress, uninterrupted
 
 

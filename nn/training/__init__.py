@@ -1,0 +1,1 @@
+"""Training: the loop, its progress and history, checkpoints, and files of weights."""
