@@ -80,7 +80,8 @@ def rolled(
     needed = any(p is not None for p in parents)
     initial = [_dense(s.data) for s in states]
     with np.errstate(all="ignore"):
-        output, finals, saved = loop.run(_dense(x.data), real, initial, [_dense(w.data) for w in weights], rows, needed)
+        held = None if real is None else _dense(real)
+        output, finals, saved = loop.run(_dense(x.data), held, initial, [_dense(w.data) for w in weights], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their first state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (output, *finals)

@@ -16,6 +16,7 @@ from ..fusion.loops import Loops
 from ..fusion.structure import Unsuited, bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..native import machine
+from ..native.panels import KINDS
 from .step import Unrolled
 
 Array = Any
@@ -30,22 +31,18 @@ class Product(NamedTuple):
 
 
 class Elementwise:
-    """One kernel: from `givens` to `results`.
+    """One kernel: from `givens` to `results`; see `fusion.loops.Loops` for `fields` and `sizes`."""
 
-    sizes  what it is called with before the arrays: the number of rows, then those of columns
-    """
-
-    def __init__(self, givens: Sequence[Symbol], results: Sequence[Symbol]) -> None:
+    def __init__(self, givens: Sequence[Symbol], results: Sequence[Symbol], fixed: set[Symbol]) -> None:
         self.givens, self.results = list(givens), list(results)
+        if any(s.ndim == 2 and s.shape[0] != 1 for s in fixed.intersection(givens)):
+            raise Unrolled("a weight that has a row for each sequence")
         try:
             loops = Loops(self.givens, self.results, "C")
         except Unsuited as error:
             raise Unrolled(f"no kernel expresses {error}") from None
-        self.columns = loops.sizes[1:]
+        self.fields, self.sizes = loops.fields, loops.sizes
         self.kernel = machine.compiled(loops.source, "a step of a loop")
-
-    def sizes(self, rows: int) -> Array:
-        return np.array([rows, *self.columns], np.int64)
 
 
 class Stages:
@@ -57,6 +54,9 @@ class Stages:
     once       the constants that the calls use, weights or computed from them
     totals     the results that are sums over all steps: computed after the loop
     stored     the results of steps that totals need, with the results themselves
+    before     computes `once` from the weights
+    after      computes `totals` from the weights and the sums (`terms`)
+    multiplications  of a row, about
     """
 
     def __init__(self, givens: Iterable[Symbol], constants: Iterable[Symbol], results: Iterable[Symbol]) -> None:
@@ -88,6 +88,11 @@ class Stages:
         self.calls: list[Product | Elementwise] = []
         self._divide([s for s in schedule if s not in self.fixed and s not in self.summed])
         self.once = [s for s in dict.fromkeys(self._used()) if s in self.fixed]
+        self.before = Evaluation(self.weights, self.once)
+        self.after = Evaluation([*self.weights, *self.terms], [s for s in results if s in self.summed | self.fixed])
+        self.multiplications = sum(
+            c.matrix.size if isinstance(c, Product) else 32 * sum(s.shape[-1] for s in c.results) for c in self.calls
+        )
 
     def _divide(self, schedule: list[Symbol]) -> None:
         """Into stages."""
@@ -98,6 +103,8 @@ class Stages:
                 rows, matrix = symbol.args
                 if matrix not in self.fixed or rows in self.fixed:
                     raise Unrolled("a product of two matrices that change from step to step")
+                if matrix.dtype not in KINDS:
+                    raise Unrolled(f"a product of {matrix.dtype} matrices")
                 if rows.dtype != matrix.dtype:
                     raise Unrolled(f"a product of {rows.dtype} rows and a {matrix.dtype} matrix")
                 below += 1
@@ -118,7 +125,7 @@ class Stages:
             outputs = [s for s in here if s in results or self._is_read_later(s, schedule, level)]
             outputs = [s for s in outputs if s in results or base_among(s, available) is None]
             if outputs:
-                self.calls.append(Elementwise(self._reached(outputs, available), outputs))
+                self.calls.append(Elementwise(self._reached(outputs, available), outputs, self.fixed))
                 available.update(outputs)
 
     def _sums_rows(self, symbol: Symbol) -> bool:
@@ -183,12 +190,16 @@ def base_among(symbol: Symbol, available: Iterable[Symbol]) -> tuple[Symbol, int
     return None
 
 
-def evaluated(symbols: Iterable[Symbol], known: dict[Symbol, Array]) -> dict[Symbol, Array]:
-    """The arrays of Symbols, computed by NumPy from what is known."""
-    for symbol in schedule_of(known, list(symbols)):
-        args = [known[a] if isinstance(a, Symbol) else a for a in symbol.args]
-        known[symbol] = _computed(symbol, args)
-    return known
+class Evaluation:
+    """Computes Symbols from what is known, with NumPy."""
+
+    def __init__(self, givens: Iterable[Symbol], results: Iterable[Symbol]) -> None:
+        self.schedule = schedule_of(givens, list(results))
+
+    def __call__(self, known: dict[Symbol, Array]) -> None:
+        """Add their arrays to the known ones."""
+        for symbol in self.schedule:
+            known[symbol] = _computed(symbol, [known[a] if isinstance(a, Symbol) else a for a in symbol.args])
 
 
 def _computed(symbol: Symbol, args: list[Any]) -> Array:
