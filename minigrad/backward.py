@@ -98,7 +98,7 @@ def walk(
             owned.add(key)
 
     outer = MODE.get()
-    MODE.set(outer.replace(grad=create_graph, hoisted=Once(), releases=not (retain_graph or create_graph)))
+    MODE.set(outer.replace(grad=create_graph, hoisted=Once()))
     try:
         with np.errstate(all="ignore"):
             for edge, gradient in roots:

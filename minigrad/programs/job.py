@@ -13,9 +13,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..fusion.symbols import Symbol
 from ..native import driver, machine, panels, products, single
-from .stages import Elementwise
+from .stages import Elementwise, Product
 from .tracks import Piece, Rows
 
 Array = Any
@@ -59,9 +58,9 @@ class Job:
 
     # ---- the calls of a step -------------------------------------------------------------------------------------
 
-    def multiply(self, left: Place, matrix: Symbol, packed: Any, right: Place, alone: bool) -> None:
+    def multiply(self, call: Product, left: Place, right: Place, packed: Any, alone: bool) -> None:
         """Rows times a matrix (K, M), which is packed in panels; or lies column by column, for `alone` rows."""
-        (K, M), dtype = matrix.shape, matrix.dtype
+        (K, M), dtype = call.matrix.shape, call.matrix.dtype
         kernels = [single.times(dtype)] * 2 if alone else [products.few(dtype), products.many(dtype)]
         few, many = map(machine.raw, kernels)
         self._kept += kernels
@@ -72,7 +71,8 @@ class Job:
                     for n in piece.counts]  # fmt: skip
 
         last = K * size if alone else panels.panels((K, M), dtype)[0]
-        numbers = [Field(K), Field(M), Field(last), Field(), Field()]
+        start = Field() if call.start is None else Field(0, call.start)
+        numbers = [Field(K), Field(M), Field(last), Field(), start]
         self._call(Field(kind=kernel), [*_at(left), Field(size), Field(0, packed), *_at(right), COUNT, *numbers])
 
     def compute(self, call: Elementwise, operands: Sequence[Place]) -> None:

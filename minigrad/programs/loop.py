@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..fusion.structure import VIEWS
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .calls import Calls
 from .job import Place
-from .stages import Product, Stages, base_among, fixed_by, untransposed
+from .stages import Stages, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
 
@@ -52,6 +51,8 @@ class Loop:
             raise Unrolled("a state that stays as it is requires grad")
         self.moving = moving
         self.carried = [k for k, stays in enumerate(self.fixed) if not stays]
+        old = [step.states[k] for k in self.carried]
+        always = [step.x, *([step.real] if step.real is not None else [])]
         self.backward: Stages | None = None
         needed: list[Symbol] = []
         pulled = [p for p in step.pulled if p is not None]
@@ -59,10 +60,15 @@ class Loop:
             seeds = [step.seed, *[step.seeds[k] for k in self.carried]]
             known = fixed_by(step.weights, step.kept)
             kept = [s for s in step.kept if s not in known]
-            self.backward = Stages([*given, *moving, *kept, *seeds], step.weights, pulled)
+            carried = [p for p in (step.pulled[1 + k] for k in self.carried) if p is not None]
+            there = [*always, *old, *moving, *kept]
+            self.backward = Stages([*given, *moving, *kept, *seeds], step.weights, pulled, carried, there, there)
             read = _read(self.backward) - set(given) - self.backward.fixed
             needed = [s for s in kept if s in read]
-        self.forward = Stages(given, step.weights, [*moving, *needed])
+        results = [*moving, *needed]
+        then = [*always, *old, *moving]
+        self.forward = Stages(given, step.weights, results, moving, always, then)
+        self.without = Stages(given, step.weights, moving, moving, always, then) if needed else self.forward
         self.kept = [s for s in needed if s not in set(moving)]
         self._calls: dict[Any, Calls] = {}
 
@@ -92,7 +98,7 @@ class Loop:
     def _forward_calls(self, keep: bool, alone: bool) -> Calls:
         found = self._calls.get(("forward", keep, alone))
         if found is None:
-            found = Calls(self.forward, self._layout(), self.kept if keep else [], alone)
+            found = Calls(self.forward if keep else self.without, self._layout(), alone)
             found.add_stages()
             self._calls["forward", keep, alone] = found
         return found
@@ -109,18 +115,14 @@ class Loop:
 
     # ---- backward ------------------------------------------------------------------------------------------------
 
-    def pull(
-        self, saved: Saved, output: Array | None, finals: Sequence[Array | None], over_x: bool = False
-    ) -> list[Array | None]:
+    def pull(self, saved: Saved, output: Array | None, finals: Sequence[Array | None]) -> list[Array | None]:
         """The gradients of x, the states and the weights from those of the outputs and of the last states.
 
         finals  (N, ·) each; the rows that take no part hand theirs on to the initial state
-        over_x  whether the gradient of x may be written over x, which is not needed any more
         """
         assert self.backward is not None
         step, rows, arrays = self.step, saved.rows, dict(saved.arrays)
-        over_x = over_x and self._replaces_x(arrays[step.x])
-        calls = self._backward_calls(over_x, output is not None, rows.begun == 1)
+        calls = self._backward_calls(output is not None, rows.begun == 1)
         if output is None:
             first = arrays[step.new[0]]
             output = np.zeros((rows.begun, first.shape[1]), first.dtype)
@@ -138,16 +140,14 @@ class Loop:
             first[:n] = pair[rows.begun : rows.begun + n]  # `before` of step 0
         return self._results(calls, saved, arrays, firsts)
 
-    def _backward_calls(self, over_x: bool, seeded: bool, alone: bool) -> Calls:
+    def _backward_calls(self, seeded: bool, alone: bool) -> Calls:
         """Gradients of states arrive with the rows that end, leave with those that begin, and move on with the rest."""
         assert self.backward is not None
-        step, stages, key = self.step, self.backward, ("backward", over_x, seeded, alone)
+        step, stages, key = self.step, self.backward, ("backward", seeded, alone)
         if key in self._calls:
             return self._calls[key]
         layout = self._layout() | {s: (s, "rows") for s in self.kept}
         layout[step.seed] = step.seed, "rows" if seeded else "first"
-        if over_x and step.pulled[0] is not None:
-            layout[step.pulled[0]] = step.x, "rows"
         elsewhere: list[int] = []  # states whose gradient lies elsewhere, or is zero
         for k in self.carried:
             layout[step.seeds[k]] = ("pair", k), "now"
@@ -156,8 +156,7 @@ class Loop:
                 layout[gradient] = ("pair", k), "before"
             else:
                 elsewhere.append(k)
-        stacks = [s for s in stages.stored if s not in layout and base_among(s, layout) is None]
-        calls = Calls(stages, layout, stacks, alone, back=True)
+        calls = Calls(stages, layout, alone, back=True)
         for k in self.carried:
             now = calls.place(step.seeds[k])
             width = now.strides[0]
@@ -174,24 +173,15 @@ class Loop:
         self._calls[key] = calls
         return calls
 
-    def _replaces_x(self, x: Array) -> bool:
-        """Whether the gradient of x may take its place, which the stages then do not read."""
-        assert self.backward is not None
-        step, gradient = self.step, self.step.pulled[0]
-        if gradient is None or gradient.op in VIEWS or gradient in {*self._layout(), *self.kept}:
-            return False
-        same = gradient.shape[1:] == x.shape[1:] and gradient.dtype == x.dtype
-        return same and x.flags.writeable and step.x not in _read(self.backward)
-
     def _results(
         self, calls: Calls, saved: Saved, arrays: dict[Any, Array], firsts: Mapping[int, Array]
     ) -> list[Array | None]:
         step, stages = self.step, calls.stages
         known = {s: arrays[s] for s in step.weights}
         for term in stages.terms:
-            a = self._whole(untransposed(term.args[0]), calls, saved, arrays)
+            a = calls.whole(untransposed(term.args[0]), arrays, saved.rows)
             if term.op is np.matmul:
-                known[term] = product(a.T, self._whole(term.args[1], calls, saved, arrays))
+                known[term] = product(a.T, calls.whole(term.args[1], arrays, saved.rows))
             else:
                 rows_summed = sum_of_rows(a)
                 known[term] = (rows_summed if term.params == (0,) else np.sum(rows_summed)).reshape(term.shape)
@@ -201,29 +191,17 @@ class Loop:
             if symbol is None:
                 found.append(None)
             elif k == 0:
-                found.append(self._whole(symbol, calls, saved, arrays))
+                found.append(calls.whole(symbol, arrays, saved.rows))
             elif k <= len(step.states):
                 found.append(firsts[k - 1])
             else:
                 found.append(known[symbol])
         return found
 
-    def _whole(self, symbol: Symbol, calls: Calls, saved: Saved, arrays: dict[Any, Array]) -> Array:
-        """The values of a Symbol at all steps, (R, ·), in the order of time."""
-        rows, place = saved.rows, calls.place(symbol)
-        array, start = arrays[place.root], place.offset // symbol.dtype.itemsize
-        if place.kind == "first":  # a state that stays
-            array = np.concatenate([array[:n] for n in sorted(rows.counts, reverse=True)])
-        elif place.kind in ("old", "new"):
-            array = array[rows.old if place.kind == "old" else rows.new]
-        return array[:, start : start + symbol.shape[1]]
-
 
 def _read(stages: Stages) -> set[Symbol]:
     """The Symbols that the calls and the sums of stages read."""
-    found: set[Symbol] = set()
-    for call in stages.calls:
-        found.update([call.rows] if isinstance(call, Product) else call.givens)
+    found = {s for part in (stages.ahead, stages.calls, stages.behind) for c in part for s in givens_of(c)}
     for term in stages.terms:
         found.update(untransposed(a) for a in term.args)
     for symbol in list(found):

@@ -31,11 +31,10 @@ class Run:
     """One run of a loop: what it takes to do it again, step by step.
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
-    owned  whether x belongs to the loop, which may then write its gradient into its memory
     """
 
-    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain, owned: bool) -> None:
-        self.loop, self.saved, self.plain, self.owned = loop, saved, plain, owned
+    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
+        self.loop, self.saved, self.plain = loop, saved, plain
         self.data = [t.data for t in operands]
         self.outputs: list[Callable[[], Output | None]] = []
 
@@ -66,11 +65,11 @@ def rolls(array: Array) -> str | None:
 
 def rolled(
     loop: Loop, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], real: Array | None, rows: Rows,
-    plain: Plain, owned: bool = False,
+    plain: Plain,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Run a loop as a program: its output (R, ·), and the last state of each row of the batch, (N, ·) each.
 
-    plain, owned  see `Run`
+    plain  see `Run`
     """
     mode = current_mode()
     operands = (x, *states, *weights)
@@ -87,7 +86,7 @@ def rolled(
     ys = (output, *finals)
     if not needed:
         return record_many(PRIMITIVE, ys, (), mode, operands)
-    run = Run(loop, saved, operands, plain, owned)
+    run = Run(loop, saved, operands, plain)
     node = new_node(PRIMITIVE, ((parents, _PULL, (run, saved.kept, parents, None)),), mode.scope, 2)
     node.shape, node.dtype = tuple([y.shape for y in ys]), tuple([y.dtype for y in ys])
     vary = [loop.step.varies[0], *loop.step.varies]
@@ -122,7 +121,7 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], st
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
     output, *finals = [None if p is None else _dense(p) for p in g]
-    gradients = run.loop.pull(run.saved, output, finals, run.owned and current_mode().releases)
+    gradients = run.loop.pull(run.saved, output, finals)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
 
 

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 import minigrad as mg
 from minigrad import programs
 from minigrad.modes import current_mode
 
+from ..cells.cell import mapped
 from ..modules import Module
 from .packing import Packing
 
@@ -56,8 +55,9 @@ class Rolling:
         return programs.Step(self.step, x, states, weights, held, grad)
 
     def step(self, x: Any, state: Any, weights: Any) -> Any:
-        """A step with these weights."""
-        return self.with_weights(weights).step(x, state)
+        """A step with these weights, the map of its input included."""
+        cell = self.with_weights(weights)
+        return cell.step(mapped(cell, x), state)
 
     def with_weights(self, weights: Any) -> Any:
         """The cell, as it was when the program was made, with other tensors in place of its weights."""
@@ -149,13 +149,13 @@ def rows_of(sizes: tuple[int, ...], batch: int, reverse: bool) -> programs.Rows:
 
 
 def run(
-    found: Rolling, cell: Any, rows_in: Any, xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
+    found: Rolling, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
     plain: Any,
 ) -> Any:  # fmt: skip
     """The output (R, ·) and the final states (N, ·) of a loop as a program.
 
-    rows_in, xs  what the layer was given, and what the cell's `inputs` made of it
-    plain        a function of (cell, xs, state) that runs the same loop step by step
+    xs     the rows of all steps of the batch, or what `inputs` made of them if it looks at other steps
+    plain  a function of (cell, xs, state) that runs the same loop step by step
     """
     every = list(tensors_of(cell))
     weights = [every[k] for k in found.used]
@@ -165,6 +165,5 @@ def run(
         output, final = plain(found.with_weights(weights), x, tuple(states))
         return [output, *final]
 
-    owned = xs.edge is not None and not np.may_share_memory(xs.data, rows_in.data)
-    output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again, owned)
+    output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again)
     return output, tuple(final)
