@@ -38,6 +38,9 @@ class Calls:
         self.job = Job(back)
         self.buffers: list[Symbol] = []
         self.matrices = list(dict.fromkeys(c.matrix for c in stages.calls if isinstance(c, Product)))
+        outer = (*stages.ahead, *stages.behind)
+        self.factors = {*self.matrices, *[c.matrix for c in outer if isinstance(c, Product)]}  # of products
+        self.fits = sum(m.nbytes for m in self.matrices) <= products.CACHE
         self.alone = {m for m in self.matrices if alone and m.op == "transpose"}  # read as the weight lies
 
     # ---- places --------------------------------------------------------------------------------------------------
@@ -89,7 +92,7 @@ class Calls:
         stages = self.stages
         constants = {w: arrays[w] for w in stages.weights}
         stages.before(constants)
-        own = arrays | {s: _laid_out(constants[s]) for s in stages.once}
+        own = arrays | {s: constants[s] if s in self.factors else _laid_out(constants[s]) for s in stages.once}
         for call in stages.ahead:
             self._do(call, own, rows)
         for matrix in self.matrices:
@@ -99,8 +102,7 @@ class Calls:
         for symbol in self.buffers:
             own[symbol] = np.empty((rows.begun, symbol.shape[1]), symbol.dtype)
         count = threads.count()
-        held = sum(m.size * m.dtype.itemsize for m in self.matrices) <= products.CACHE
-        parts = count if held and rows.begun >= count else 1
+        parts = count if self.fits and rows.begun >= count else 1
         self.job.run(own, rows, parts, rows.count * stages.multiplications)
         for call in stages.behind:
             self._do(call, own, rows)
@@ -134,5 +136,5 @@ def _packed(matrix: Array, alone: bool) -> Array:
 
 def _laid_out(array: Array) -> Array:
     """An array whose rows have no gaps."""
-    dense = not array.ndim or array.itemsize in array.strides
+    dense = not array.ndim or array.strides[-1] == array.itemsize
     return array if dense and array.flags.aligned else array.copy()
