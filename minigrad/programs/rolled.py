@@ -112,10 +112,10 @@ def _dense(array: Array) -> Array:
     return array if array.flags.c_contiguous and array.flags.aligned else array.copy()
 
 
-def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], stand: Node) -> list[Any]:
+def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], node: Node) -> list[Any]:
     """The rule of a rolled loop: its program backwards, or its steps on Tensors."""
     if any(isinstance(p, Tensor) for p in g):
-        outputs = run.again(parents, stand.scope)
+        outputs = run.again(parents, node.scope)
         roots = [(o.edge or o, p) for o, p in zip(outputs, g, strict=True) if p is not None and o.requires_grad]
         wanted = {key_of(p) for p in parents if p is not None}
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
@@ -132,8 +132,8 @@ def _loop(*operands: Array) -> Any:
 PRIMITIVE = Primitive("loop", _loop, {})
 _PULL = object.__new__(Pull)
 _PULL.name, _PULL.operand, _PULL.formula = "operands", 0, _gradients
-_PULL.names = ("run", "kept", "parents", "stand")
-_PULL.gives_new = True
+_PULL.names = ("run", "kept", "parents", "node")
+_PULL.fresh = True
 PRIMITIVE.pulls = [_PULL]
 
 
