@@ -7,7 +7,7 @@ of its gradient has arrived: no recursion, no sorting beforehand, and memory is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heappush
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ class Arrivals:
 
     at        by node (for several outputs: a list, None where nothing arrived) or by leaf
     heap      the nodes that were reached, (−position, node)
-    owned     those whose gradient no one else can see, so that it may be added to in place
+    owned     those of them whose gradient no one else can see, so that it may be added to in place
     recorded  whether gradients are Tensors, whose sums are recorded
     """
 
@@ -55,7 +55,10 @@ class Arrivals:
                 self.owned.add(edge)
         elif self.recorded:
             self.at[edge] = old + new
-        elif edge in self.owned and not isinstance(old, Parts):
+        elif isinstance(old, Parts):
+            self.at[edge] = old.plus(new)
+            self.owned.add(edge)
+        elif edge in self.owned:
             self.at[edge] = add_into(old, new)
         else:
             self.at[edge] = add(old, new)
@@ -69,17 +72,6 @@ class Arrivals:
         old = several[edge.index]
         several[edge.index] = new if old is None else old + new if self.recorded else add(old, new)
 
-    def next(self) -> tuple[Node, Any]:
-        """The next node, and its whole gradient as it takes it."""
-        node = heappop(self.heap)[1]
-        g = self.at.pop(node)
-        self.owned.discard(node)
-        if type(g) is list:
-            return node, [p.dense() if isinstance(p, Parts) else p for p in g]
-        if isinstance(g, Parts) and not (node.primitive.sparse and type(g) is Products):
-            return node, g.dense()
-        return node, g
-
     def leaves(self, observers: Any) -> Iterator[tuple[Any, Any]]:
         """The leaves with their gradients, each an array of the caller's own."""
         for leaf, g in self.at.items():
@@ -92,6 +84,13 @@ class Arrivals:
             elif isinstance(g, np.generic) or (leaf not in self.owned and not self.recorded):
                 g = copied(g)
             yield leaf, g
+
+
+def whole(node: Node, g: Any) -> Any:
+    """The gradient of a node's output, or the list of those of its outputs, as its rules take it."""
+    if type(g) is list:
+        return [p.dense() if isinstance(p, Parts) else p for p in g]
+    return g.dense() if isinstance(g, Parts) and not (node.primitive.sparse and type(g) is Products) else g
 
 
 def _aliases(new: Array, others: tuple[Any, ...]) -> bool:

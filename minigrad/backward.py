@@ -9,13 +9,13 @@ What has arrived, and which node is next, is `arrivals`' subject.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import backend
-from .arrivals import Arrivals, copied
+from .arrivals import Arrivals, copied, whole
 from .gradients import Parts, RowSparse
 from .modes import MODE, Once, current_mode
 from .primitives import refuse_others
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .primitives import Pull
 
 Array = Any
+ndarray = np.ndarray
 
 
 def walk(
@@ -50,27 +51,39 @@ def walk(
     wanted = None if asked is None else set(asked)
     needed = None if wanted is None else _leading_to([edge for edge, _ in roots], wanted)
     arrivals, found = Arrivals(create_graph), dict[Any, Any]()
-    at, heap = arrivals.at, arrivals.heap
+    at, heap, owned = arrivals.at, arrivals.heap, arrivals.owned
     MODE.set(outer.replace(grad=create_graph, hoisted=Once()))
     try:
         with np.errstate(all="ignore"):
             for edge, gradient in roots:
                 arrivals.add(edge, gradient, (gradient,))
             while heap:
-                node, g = arrivals.next()
+                node = heappop(heap)[1]
+                g = at.pop(node)
+                owned.discard(node)
+                if type(g) is not ndarray:
+                    g = whole(node, g)
                 if node.extra is not None and not node.extra.shared and not (within and _is_wanted(node, wanted)):
                     g = _call_hooks(node, g)
                 if needed is not None:
                     at_end = _note_wanted(node, g, wanted, found)
                     if (within and at_end) or not any(_any_needed(p, needed) for p in parents_of(node)):
                         continue
-                _refuse_spoilt(node)
+                if node.edges is None or node.position < WRITES.last:
+                    _refuse_spoilt(node)
                 for observer in observers:
                     observer.arrived(node, g)
                 for parent, pull, kept in node.edges:
                     if needed is not None and not _any_needed(parent, needed):
                         continue
-                    pulled = _pulled(node, pull, kept, g, create_graph)
+                    try:
+                        if create_graph:
+                            pulled = _recorded(pull.formula(g, *on_tape(node, pull, kept)))
+                        else:
+                            pulled = pull.formula(g, *kept)
+                    except Exception as error:
+                        error.add_note(f"in the gradient of {describe(node)}")
+                        raise
                     if type(parent) is tuple:
                         others: Any = (g, kept) if pull.fresh and not _repeats(pulled) else (pulled,)
                         for one, gradient in zip(parent, pulled, strict=True):
@@ -80,10 +93,17 @@ def walk(
                                 arrivals.add(one, gradient, others)
                         others = None
                     elif pulled is not None:
-                        for observer in observers:
-                            observer.pulled(node, parent, pulled)
-                        fits = pulled.dtype is parent.dtype and pulled.shape == parent.shape
-                        if fits and type(parent) is Node and parent not in at:  # most arrivals, on a short path
+                        if type(pulled) is not ndarray:
+                            _refuse_number(node, pulled)
+                        if observers:
+                            for observer in observers:
+                                observer.pulled(node, parent, pulled)
+                        if (
+                            type(parent) is Node
+                            and parent not in at
+                            and pulled.dtype is parent.dtype
+                            and pulled.shape == parent.shape
+                        ):  # most arrivals, on a short path
                             at[parent] = pulled
                             heappush(heap, (-parent.position, parent))
                         else:
@@ -115,20 +135,12 @@ def _unfolded(
     return roots, None if wanted is None else {changed.get(key, key): key for key in wanted}
 
 
-def _pulled(node: Node, pull: Pull, kept: tuple[Any, ...], g: Any, recorded: bool) -> Any:
-    """The gradient that a rule gives for an operand."""
-    try:
-        if recorded:
-            return _recorded(pull.formula(g, *on_tape(node, pull, kept)))
-        pulled = pull.formula(g, *kept)
-    except Exception as error:
-        error.add_note(f"in the gradient of {describe(node)}")
-        raise
+def _refuse_number(node: Node, pulled: Any) -> None:
+    """Raise if a rule gave a Python number."""
     if type(pulled) in (int, float):
         raise TypeError(
             f"the rule of {describe(node)}\ngave a Python number; a gradient must be an array of the operand's shape"
         )
-    return pulled
 
 
 def _refuse_spoilt(node: Node) -> None:
