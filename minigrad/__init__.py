@@ -60,6 +60,7 @@ from .rules.elementwise import exp, log, tanh
 from .rules.indexing import embedding
 from .rules.joining import unstack
 from .rules.products import linear
+from .scan import scan
 from .scopes import name, scope, steps
 from .tape import Observer
 from .tensors import Tensor
@@ -148,6 +149,7 @@ __all__ = [
     "randn",
     "randn_like",
     "relu",
+    "scan",
     "scope",
     "set_default_dtype",
     "set_grad_enabled",

@@ -7,11 +7,30 @@ job       the calls of all steps, for machine code
 calls     the stages with each value in its place, as a job
 loop      forward and backward of all steps
 rolled    the loop as one node on the tape, and its unfolding
+rolling   from a cell or a function to its program
+purity    whether a step is a function of its arguments
 """
 
 from .loop import Loop
+from .purity import effect_of, names_of
 from .rolled import Run, rolled, rolls, unfold
+from .rolling import Rolling, program_of
 from .step import Operand, Step, Unrolled
-from .tracks import Rows
+from .tracks import Rows, layout
 
-__all__ = ["Loop", "Operand", "Rows", "Run", "Step", "Unrolled", "rolled", "rolls", "unfold"]
+__all__ = [
+    "Loop",
+    "Operand",
+    "Rolling",
+    "Rows",
+    "Run",
+    "Step",
+    "Unrolled",
+    "effect_of",
+    "layout",
+    "names_of",
+    "program_of",
+    "rolled",
+    "rolls",
+    "unfold",
+]

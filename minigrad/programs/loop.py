@@ -148,11 +148,13 @@ class Loop:
             return self._calls[key]
         layout = self._layout() | {s: (s, "rows") for s in self.kept}
         layout[step.seed] = step.seed, "rows" if seeded else "first"
+        whole = {step.pulled[0], *[untransposed(a) for term in stages.terms for a in term.args]}
+        whole |= {s for call in stages.behind for s in givens_of(call)}  # of all steps
         elsewhere: list[int] = []  # states whose gradient lies elsewhere, or is zero
         for k in self.carried:
             layout[step.seeds[k]] = ("pair", k), "now"
             gradient = step.pulled[1 + k]
-            if gradient in set(stages.stored) - {*layout, step.pulled[0]}:
+            if gradient in set(stages.stored) - {*layout, *whole}:
                 layout[gradient] = ("pair", k), "before"
             else:
                 elsewhere.append(k)

@@ -10,6 +10,7 @@ no sequence begins late, the new states of all steps are one slice; and where no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -126,3 +127,9 @@ class Rows:
         for first, n in self.begins:
             track[first + before : first + n] = initial[before:n]
             before = n
+
+
+@lru_cache(maxsize=64)
+def layout(sizes: tuple[int, ...], batch: int, reverse: bool) -> Rows:
+    """The layout of the rows of each step; full batches of one size share it."""
+    return Rows(sizes, batch, reverse)

@@ -65,9 +65,9 @@ class RNNCell(Cell):
         recurrent_parameters(self, 1, hidden_size, hidden_size, bias, device, dtype)
 
     @property
-    def rolled(self) -> bool:
-        """True unless the nonlinearity is a user's: then nobody knows whether a step is a function."""
-        return isinstance(self.nonlinearity, str | np.ufunc | Primitive)
+    def rolled(self) -> bool | None:
+        """True unless the nonlinearity is a user's, whose code is then read."""
+        return isinstance(self.nonlinearity, str | np.ufunc | Primitive) or None
 
     @each_row
     def inputs(self, xs: Any) -> mg.Tensor:

@@ -53,7 +53,7 @@ class DeepTransitionCell(Cell):
         self.output_size = output_size or H if output_layers else H
 
     @property
-    def rolled(self) -> bool:
+    def rolled(self) -> bool | None:
         """See `RNNCell.rolled`."""
         return isinstance(self.nonlinearity, str | np.ufunc | Primitive)
 

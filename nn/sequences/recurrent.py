@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import minigrad as mg
+from minigrad import programs
 from minigrad.modes import current_mode
 from minigrad.scopes import here
 
@@ -190,9 +191,9 @@ class Recurrent(OverTime):
 
     def _program(
         self, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None
-    ) -> tuple[rolling.Rolling | str, list[mg.Tensor]]:
+    ) -> tuple[programs.Rolling | str, list[mg.Tensor]]:
         """The program that runs the loop, or why it runs step by step; and the cell's tensors."""
-        found: rolling.Rolling | str
+        found: programs.Rolling | str
         tensors: list[mg.Tensor] = []
         if not self._rolls:
             found = "the layer was made with rolled=False"
@@ -201,7 +202,7 @@ class Recurrent(OverTime):
         elif not any(packing.sizes):
             found = "it has no steps"
         else:
-            found, tensors = rolling.rolling(self.cell, xs, state, packing.real is not None)
+            found, tensors = programs.program_of(self.cell, xs, state, packing.real is not None)
         if isinstance(found, str):
             for observer in current_mode().observers:
                 observer.noted(f"{current_mode().scope or self._title()}: not rolled: {found}")

@@ -1,0 +1,194 @@
+"""Functions of their arguments: code that writes nothing, draws nothing and calls nothing unknown.
+
+The instructions of a function, and of the functions that it calls, are read one by one. What is not known to be
+harmless counts as an effect: a loop whose step may have one runs step by step, and the sentence says why.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..tape import line_of
+from ..tensors import Tensor
+
+_WRITES = {
+    "STORE_GLOBAL": "writes a global", "DELETE_GLOBAL": "writes a global", "STORE_ATTR": "writes an attribute",
+    "DELETE_ATTR": "writes an attribute", "STORE_SUBSCR": "writes into a container or an array",
+    "DELETE_SUBSCR": "writes into a container or an array", "STORE_SLICE": "writes into a container or an array",
+    "IMPORT_NAME": "imports a module", "BEFORE_WITH": "enters a with block", "LOAD_SPECIAL": "enters a with block",
+    "GET_AWAITABLE": "waits",
+}  # fmt: skip
+_SIZES = {"shape", "size", "nbytes", "strides"}  # a program serves any number of rows
+_TRUSTED = ("numpy", "minigrad", "nn", "math", "operator", "functools")  # packages of functions
+_EFFECTS = {"random", "manual_seed", "copyto", "put", "place", "putmask", "save", "savez", "fill_diagonal", "rand",
+            "randn", "set_default_dtype", "compile"}  # fmt: skip
+_HARMLESS = {"abs", "bool", "enumerate", "float", "int", "isinstance", "list", "max", "min", "range", "reversed",
+             "slice", "sum", "tuple", "zip", "pow", "round", "sorted", "dict", "hasattr", "len", "super"}  # fmt: skip
+_METHODS = {name for name in dir(Tensor) if not name.startswith("_")} - {"backward", "register_hook", "retain_grad"}
+_UNKNOWN = object()
+
+
+class Reads:
+    """What functions read besides their arguments. Calling this gives the values as they are now, to be compared."""
+
+    def __init__(self) -> None:
+        self.places: dict[Any, tuple[Any, Any]] = {}
+
+    def add(self, holder: Any, name: Any) -> None:
+        """Something is read from a dictionary, an object or a closure's cell."""
+        self.places[id(holder), name] = holder, name
+
+    def __call__(self) -> list[Any]:
+        return [_shown(_read(holder, name)) for holder, name in self.places.values()]
+
+
+def reads_of(*functions: Any) -> tuple[str | None, Reads]:
+    """None if functions do nothing but compute a result from their arguments and from what they read; otherwise what
+    else one of them may do, and where. And what they read."""
+    reader = _Reader()
+    effects = [reader.look(function) for function in functions if function is not None]
+    return next((effect for effect in effects if effect is not None), None), reader.reads
+
+
+def effect_of(function: Any) -> str | None:
+    """The same for one, without what it reads."""
+    return reads_of(function)[0]
+
+
+def _read(holder: Any, name: Any) -> Any:
+    if isinstance(holder, types.CellType):
+        return _content(holder)
+    return holder.get(name, _UNKNOWN) if isinstance(holder, dict) else getattr(holder, name, _UNKNOWN)
+
+
+def _shown(value: Any) -> Any:
+    """A constant by value, anything else as it is: compared by identity."""
+    if isinstance(value, int | float | complex | str | bytes | bool | types.NoneType):
+        return type(value), repr(value)
+    return _Same(value)
+
+
+class _Same:
+    """Equal to itself alone. It keeps its value alive, so that no other one takes its id."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Same and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.seen: set[Any] = set()
+        self.reads = Reads()
+
+    def look(self, function: Any) -> str | None:
+        """At a function and all that it calls."""
+        owner = getattr(function, "__self__", None)
+        function = getattr(function, "__func__", function)
+        if not isinstance(function, types.FunctionType):
+            return f"it calls a {type(function).__name__}, which may do anything"
+        key = function, id(owner)
+        if key in self.seen:
+            return None
+        self.seen.add(key)
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        for cell in cells.values():
+            self.reads.add(cell, None)
+        free = {name: _content(cell) for name, cell in cells.items()}
+        return self._code(function.__code__, function.__globals__, free, owner)
+
+    def _code(self, code: types.CodeType, names: dict[str, Any], free: dict[str, Any], owner: Any) -> str | None:
+        value: Any = _UNKNOWN  # what the last instruction loaded
+        first = code.co_varnames[0] if code.co_argcount and owner is not None else None
+        for each in dis.get_instructions(code):
+            name, arg = each.opname, each.argval
+            found: str | None = None
+            if name in _WRITES or (name == "STORE_DEREF" and arg in code.co_freevars):
+                found = _WRITES.get(name, "writes a variable of the function around it")
+            elif name == "BINARY_OP" and each.argrepr.endswith("="):
+                found = f"writes in place ({each.argrepr})"
+            elif name in ("YIELD_VALUE", "RETURN_GENERATOR") and code.co_name != "<genexpr>":
+                found = "is a generator"
+            elif name in ("LOAD_GLOBAL", "LOAD_NAME"):
+                value = names.get(arg, getattr(builtins, arg, _UNKNOWN))
+                found = self._value(value, arg)
+                if arg in names:
+                    self.reads.add(names, arg)
+            elif name in ("LOAD_DEREF", "LOAD_CLASSDEREF"):
+                value = free.get(arg, _UNKNOWN)
+                found = self._value(value, arg) if arg in free else None
+            elif name in ("LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK"):
+                value = owner if arg == first else _UNKNOWN
+            elif name in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+                value, found = self._attribute(value, arg)
+            elif name == "LOAD_CONST" and isinstance(arg, types.CodeType):
+                inner = {n: free.get(n, _UNKNOWN) for n in arg.co_freevars}
+                found, value = self._code(arg, names, inner, None), _UNKNOWN
+                if found is not None:
+                    return found
+            elif name not in ("PUSH_NULL", "PRECALL", "CACHE", "RESUME", "COPY_FREE_VARS", "NOP", "COPY"):
+                value = _UNKNOWN
+            if found is not None:
+                return found if " at " in found else f"it {found}, at {line_of(code, each.offset)}"
+        return None
+
+    def _attribute(self, value: Any, name: str) -> tuple[Any, str | None]:
+        """What an attribute is, and the effect that it may have to use it."""
+        if isinstance(value, Tensor | np.ndarray) or value is _UNKNOWN:
+            if name in _SIZES:
+                return _UNKNOWN, f"reads .{name}, which may decide what it does"
+            return _UNKNOWN, None if name in _METHODS else f"uses .{name} of a value"
+        if isinstance(value, list | dict | set):
+            return _UNKNOWN, f"uses .{name} of a {type(value).__name__} from outside"
+        try:
+            found = getattr(value, name)
+        except AttributeError:
+            return _UNKNOWN, None  # the step itself will say so
+        if not isinstance(value, types.ModuleType):
+            self.reads.add(value, name)
+        return found, self._value(found, name)
+
+    def _value(self, value: Any, name: str) -> str | None:
+        """The effect that it may have to use a value, and to call it if it can be called."""
+        if value is _UNKNOWN or isinstance(value, Tensor | types.ModuleType):
+            return None
+        package = (getattr(value, "__module__", None) or "").split(".")[0]
+        if isinstance(value, type):
+            return None
+        if callable(value) and package in _TRUSTED:
+            return f"calls {name}, which has an effect" if name in _EFFECTS else None
+        if isinstance(value, types.BuiltinFunctionType | np.ufunc):
+            known = isinstance(value, np.ufunc) or package in _TRUSTED or value.__name__ in _HARMLESS
+            return None if known else f"calls {name}, which may have an effect"
+        if isinstance(value, types.FunctionType | types.MethodType):
+            return self.look(value)
+        forward = getattr(value, "forward", None)  # a module
+        return self.look(forward) if forward is not None and callable(value) else None
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing is bound to it yet
+        return _UNKNOWN
+
+
+def names_of(code: types.CodeType) -> Iterator[str]:
+    """The names that a function's code and that of the functions inside it mention."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from names_of(constant)

@@ -1,0 +1,185 @@
+"""From the step of a cell or a function to a program: what it depends on, and where one is kept.
+
+A step may be a program if it is a function of its arguments, of its weights, and of its other attributes: it counts
+nothing, prints nothing, draws nothing. A cell promises so with `rolled = True`; the code of any other step is read
+(`purity`). All of what it depends on is the key of its program, so a changed option or mode is seen. Sizes of batches,
+lengths and the numbers in the weights are data, for which one program serves.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..modes import current_mode
+from ..tensors import Tensor
+from .loop import Loop
+from .purity import Reads, reads_of
+from .rolled import rolls
+from .step import Operand, Step, Unrolled
+
+MOST = 256  # programs that are kept
+OWN = ("_label", "_buffers", "_hooks")  # attributes of a module that no step looks at
+
+
+class Rolling:
+    """The program of a cell's steps.
+
+    loop   the program
+    used   which of the cell's tensors it reads, by number (see `tensors_of`)
+    """
+
+    def __init__(self, cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool) -> None:
+        every = list(tensors_of(cell))
+        self.count = len(every)
+        self.cell: Any = placed(cell, iter([_NOTHING] * self.count))  # keeps no weight alive
+        self.used = list(range(self.count))
+        vary = [grad and s.requires_grad for s in state]
+        while True:  # a state that a step makes vary does so from the second step on
+            traced = self._traced(every, xs, state, vary, held, grad)
+            after = [old or new for old, new in zip(vary, traced.varies, strict=True)]
+            uses = traced.uses_weights()
+            if after == vary and all(uses):
+                break
+            vary, self.used = after, [k for k, used in zip(self.used, uses, strict=True) if used]
+        self.loop = Loop(traced)
+
+    def _traced(
+        self, every: list[Any], xs: Any, state: tuple[Any, ...], vary: list[bool], held: bool, grad: bool
+    ) -> Step:
+        weights = [Operand(w.shape, w.dtype, grad and w.requires_grad) for w in (every[k] for k in self.used)]
+        states = [Operand(s.shape[1:], s.dtype, v) for s, v in zip(state, vary, strict=True)]
+        x = Operand(xs.shape[1:], xs.dtype, grad and xs.requires_grad)
+        return Step(self.step, x, states, weights, held, grad)
+
+    def step(self, x: Any, state: Any, weights: Any) -> Any:
+        """A step with these weights, the map of its input included."""
+        cell = self.with_weights(weights)
+        inputs: Any = getattr(cell, "inputs", None)
+        return cell.step(inputs(x) if getattr(inputs, "each_row", False) else x, state)
+
+    def with_weights(self, weights: Any) -> Any:
+        """The cell, as it was when the program was made, with other tensors in place of its weights."""
+        every = [_NOTHING] * self.count
+        for k, weight in zip(self.used, weights, strict=True):
+            every[k] = weight
+        return placed(self.cell, iter(every))
+
+
+_NOTHING = Tensor(np.zeros(()))
+
+
+class _Kept(NamedTuple):
+    """A program, or why there is none; and what its step read from outside when it was made."""
+
+    program: Rolling | str
+    reads: Reads | None
+    values: Any
+
+
+_kept: OrderedDict[Any, _Kept] = OrderedDict()
+
+
+def program_of(cell: Any, xs: Any, state: tuple[Any, ...], held: bool) -> tuple[Rolling | str, list[Tensor]]:
+    """The program for a cell's steps over rows xs (R, ·) from a state, or why there is none; and the cell's tensors."""
+    every: list[Tensor] = []
+    return _program(cell, xs, state, held, every), every
+
+
+def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list[Tensor]) -> Rolling | str:
+    if "rolled" in vars(type(cell)) and cell.rolled is False:
+        return f"{type(cell).__name__} says rolled = False"
+    if (reason := rolls(xs.data)) is not None:
+        return reason
+    if xs.ndim != 2 or any(s.ndim != 2 for s in state):
+        return "its inputs or states have more than one axis"
+    grad = current_mode().grad
+    try:
+        key = (held, grad, *_about(xs), *[about for s in state for about in _about(s)], *_signature(cell, every))
+        found = _kept.get(key)
+    except TypeError:
+        return f"{getattr(cell, 'title', type(cell).__name__)} reads {_unhashable(cell)}, which may change unnoticed"
+    if found is None or (found.reads is not None and found.reads() != found.values):
+        found = _kept[key] = _made(cell, xs, state, held, grad)
+        if len(_kept) > MOST:
+            _kept.popitem(last=False)
+    return found.program
+
+
+def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool) -> _Kept:
+    reads = None
+    if not ("rolled" in vars(type(cell)) and cell.rolled is True):
+        effect, reads = reads_of(getattr(cell, "source", cell.step), getattr(cell, "inputs", None))
+        if effect is not None:
+            return _Kept(effect, reads, reads())
+    values = None if reads is None else reads()
+    try:
+        return _Kept(Rolling(cell, xs, state, held, grad), reads, values)
+    except Unrolled as error:
+        return _Kept(str(error), reads, values)
+    except Exception as error:  # the loop itself will say so, if it is one of the user's
+        return _Kept(f"{type(error).__name__}: {error}".split("\n")[0], reads, values)
+
+
+def _about(tensor: Any) -> tuple[Any, ...]:
+    return tensor.data.shape[1:], tensor.data.dtype, tensor.requires_grad
+
+
+def _signature(cell: Any, tensors: list[Tensor]) -> list[Any]:
+    """All that a step depends on, but for the numbers in its tensors, which it adds to a list."""
+    found: list[Any] = []
+    for name, value in _attributes(cell):
+        if isinstance(value, Tensor):
+            tensors.append(value)
+            data = value.data
+            found += (name, data.shape, data.dtype, type(data), value.requires_grad)
+        elif _is_part(value):
+            found += (name, type(value), len(getattr(value, "_hooks", ())))
+        else:
+            found += (name, type(value), value)
+    found.append(type(cell))
+    return found
+
+
+def _attributes(module: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of a module and of those below it, in the order in which they were set."""
+    for name, value in vars(module).items():
+        if name not in OWN:
+            yield name, value
+            if _is_part(value):
+                yield from _attributes(value)
+
+
+def tensors_of(cell: Any) -> Iterator[Tensor]:
+    """The weights and other tensors of a cell and of the modules below it."""
+    return (value for _, value in _attributes(cell) if isinstance(value, Tensor))
+
+
+def placed(module: Any, tensors: Iterator[Tensor]) -> Any:
+    """A copy of a module, and of those below it, with other tensors in the order of `tensors_of`."""
+    copy = object.__new__(type(module))
+    for name, value in vars(module).items():
+        if name not in OWN and isinstance(value, Tensor):
+            value = next(tensors)
+        elif name not in OWN and _is_part(value):
+            value = placed(value, tensors)
+        object.__setattr__(copy, name, value)
+    return copy
+
+
+def _unhashable(cell: Any) -> str:
+    """The first attribute that cannot be part of a key."""
+    for name, value in _attributes(cell):
+        try:
+            hash(value)
+        except TypeError:
+            return f"{name.split()[-1]!r}, a {type(value).__name__}"
+    return "something"
+
+
+def _is_part(value: Any) -> bool:
+    """Whether a value is a module, whose attributes a step may read."""
+    return hasattr(value, "_hooks") and not isinstance(value, Tensor)
