@@ -29,7 +29,7 @@ QUERIES: set[Any] = {
     np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.lexsort,
     np.any, np.all, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.isin, np.iscomplexobj, np.isrealobj,
     np.isneginf, np.isposinf, np.shares_memory, np.may_share_memory, np.array_repr, np.array_str, np.array2string,
-    np.linalg.matrix_rank, np.iscomplex, np.isreal, np.isscalar, np.isfortran, np.typename, np.einsum_path, np.ix_,
+    np.linalg.matrix_rank, np.iscomplex, np.isreal, np.einsum_path, np.ix_,
     np.diag_indices_from, np.tril_indices_from, np.triu_indices_from, np.unravel_index, np.ravel_multi_index,
     np.format_float_positional, np.format_float_scientific, np.save, np.savez, np.savez_compressed, np.savetxt,
     np.bitwise_count, np.packbits, np.unpackbits,

@@ -13,7 +13,7 @@ import numpy as np
 from .. import backend
 from ..dispatch import ACCUMULATIONS, METHODS, REDUCTIONS
 from ..tensors import Tensor
-from ..vocabulary import composed
+from ..vocabulary import NUMPY_NAMES, composed
 from .activations import logsumexp
 from .indexing import place, take, take_along_axis
 from .joining import along
@@ -122,3 +122,8 @@ def ufunc_reduceat(ufunc: Any, array: Any, indices: Any, axis: int = 0) -> Any:
 METHODS |= {"reduce": ufunc_reduce, "accumulate": ufunc_accumulate, "reduceat": ufunc_reduceat}
 ACCUMULATIONS |= {np.maximum: maximum_accumulate, np.minimum: minimum_accumulate}
 REDUCTIONS[np.logaddexp] = logaddexp_reduce
+NUMPY_NAMES |= {
+    "maximum_accumulate": ["np.maximum.accumulate"], "minimum_accumulate": ["np.minimum.accumulate"],
+    "logaddexp_reduce": ["np.logaddexp.reduce"], "ufunc_reduce": ["reduce of any ufunc of two operands"],
+    "ufunc_accumulate": ["accumulate of any"], "ufunc_reduceat": ["reduceat of any"],
+}  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..vocabulary import composed
 from .accumulations import data_of
-from .reductions import number_of
+from .reductions import number_of, root
 from .statistics import quantiles
 
 Array = Any
@@ -80,11 +80,8 @@ def nanstd(
     a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
     mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
-    """The root of that. The gradient of a constant's is NaN."""
-    variance = nanvar(
-        a, axis, dtype, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction
-    )  # fmt: skip
-    return np.sqrt(variance)
+    """The root of that. The gradient of a constant's is 0."""
+    return root(nanvar(a, axis, dtype, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction))
 
 
 @composed(np.nanmax)

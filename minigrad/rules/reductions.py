@@ -148,16 +148,17 @@ def std(
     a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
     mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
-    """The root of the variance. The gradient of a constant's is 0; with `where` or `mean`, it is NaN there."""
+    """The root of the variance. The gradient of a constant's is 0."""
     a, ddof = a if dtype is None else a.astype(dtype), ddof if correction is None else correction
     if where is True and mean is None:
         return _std(a, axis, ddof, keepdims)
-    return np.sqrt(np.var(a, axis=axis, ddof=ddof, keepdims=keepdims, where=where, **_only(mean=mean)))
+    return root(var(a, axis, ddof=ddof, keepdims=keepdims, where=where, mean=mean))
 
 
-def _only(**given: Any) -> dict[str, Any]:
-    """The keywords that are not None, which NumPy does not take for absent."""
-    return {name: value for name, value in given.items() if value is not None}
+def root(variance: Any) -> Any:
+    """√v, whose gradient at 0 is 0 here."""
+    nothing = variance == 0
+    return np.where(nothing, 0.0, np.sqrt(np.where(nothing, 1.0, variance)))
 
 
 # ---- extremes ----------------------------------------------------------------------------------------------------

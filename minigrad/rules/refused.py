@@ -23,7 +23,8 @@ refuse(
     "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft",
 )
 refuse(_COMPLEX + "np.linalg.eigh and eigvalsh take symmetric matrices", np.linalg, "eig eigvals")
-refuse(_COMPLEX + "find a real zero by a few of Newton's steps", np, "roots sort_complex")
+refuse(_COMPLEX + "find a real zero by a few of Newton's steps", np, "roots")
+refuse(_COMPLEX + "np.sort takes real ones", np, "sort_complex")
 refuse(_COMPLEX + "use the function of the same name in NumPy itself", np.emath,
        "sqrt log log2 logn log10 power arccos arcsin arctanh")  # fmt: skip
 refuse(

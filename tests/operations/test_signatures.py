@@ -104,3 +104,25 @@ def test_refusals_reach_the_user(message: str) -> None:
 def test_transforms_of_constants_are_computed() -> None:
     x = mg.tensor([1.0, 2.0, 3.0])
     np.testing.assert_allclose(np.fft.rfft(x), np.fft.rfft([1.0, 2.0, 3.0]), rtol=1e-6)
+
+
+METHODS: dict[str, Callable[[Any], Any]] = {
+    "round": lambda x: x.round(1), "diagonal": lambda x: x.diagonal(1), "trace": lambda x: x.trace(),
+    "compress": lambda x: x.compress([True, False], axis=0), "conj": lambda x: x.conj(), "real": lambda x: x.real,
+    "imag": lambda x: x.imag, "conjugate": lambda x: x.conjugate(), "ravel": lambda x: x.ravel("F"),
+    "flatten": lambda x: x.flatten("F"), "argsort": lambda x: x.argsort(axis=0), "nonzero": lambda x: x.nonzero()[0],
+    "argpartition": lambda x: x.argpartition(0, axis=0), "searchsorted": lambda x: x[0].searchsorted([0.5, 9.0]),
+    "divmod": lambda x: divmod(x, 0.5)[1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_are_those_of_numpys_arrays(name: str) -> None:
+    found = METHODS[name](mg.Tensor(X, requires_grad=True))
+    assert isinstance(found, np.ndarray) == name.startswith(("arg", "nonzero", "search"))
+    np.testing.assert_allclose(found.data if isinstance(found, mg.Tensor) else found, METHODS[name](X), rtol=1e-15)
+
+
+def test_an_integer_tensor_chooses() -> None:
+    rows = mg.Tensor(X, requires_grad=True)
+    np.testing.assert_array_equal(mg.tensor([0, 1, 0]).choose(rows).numpy(), np.choose([0, 1, 0], X))
