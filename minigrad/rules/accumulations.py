@@ -13,7 +13,7 @@ import numpy as np
 from .. import backend
 from ..dispatch import ACCUMULATIONS, METHODS, REDUCTIONS
 from ..tensors import Tensor
-from ..vocabulary import NUMPY_NAMES, composed
+from ..vocabulary import NUMPY_NAMES, composed, operation
 from .activations import logsumexp
 from .indexing import place, take, take_along_axis
 from .joining import along
@@ -31,7 +31,9 @@ def data_of(x: Any) -> Array:
 
 
 def running(ufunc: Any, a: Array, axis: int) -> Array:
-    """`ufunc.accumulate` for an extreme, in log n steps (CuPy has none): over 2d elements from those over d."""
+    """`ufunc.accumulate` for an extreme. CuPy has none: there in log n steps, over 2d elements from those over d."""
+    if type(a) is np.ndarray:
+        return ufunc.accumulate(a, axis=axis)
     n, d = a.shape[axis], 1
     while d < n:
         earlier, later = a[along(axis, slice(None, -d))], a[along(axis, slice(d, None))]
@@ -112,11 +114,24 @@ def ufunc_reduceat(ufunc: Any, array: Any, indices: Any, axis: int = 0) -> Any:
         spans = zip(starts.tolist(), ends.tolist(), strict=True)
         return np.stack([reduce(array[along(axis, slice(s, e))], axis=axis) for s, e in spans], axis=axis)
     sizes = ends - starts
-    segment = np.repeat(np.arange(starts.size), sizes)
-    element = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)
-    segment = backend.from_numpy(segment, backend.device_of(data_of(array)))
-    shape = (*array.shape[:axis], starts.size, *array.shape[axis + 1 :])
-    return place(take(array, element, axis), along(axis, segment), shape)
+    segments = np.repeat(np.arange(starts.size), sizes)
+    elements = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)
+    device = backend.device_of(data_of(array))
+    starts, segments, elements = (backend.from_numpy(v, device) for v in (starts, segments, elements))
+    return segment_sums(array, starts, segments, elements, axis)
+
+
+def moved(x: Any, source: Array, target: Array, shape: tuple[int, ...], axis: int) -> Any:
+    """Σ over k of x[source[k]] at target[k], along an axis."""
+    return place(take(x, source, axis), along(axis, target), (*x.shape[:axis], shape[axis], *x.shape[axis + 1 :]))
+
+
+@operation(a=lambda g, a_shape, segments, elements, axis: moved(g, segments, elements, a_shape, axis))
+def segment_sums(a: Array, starts: Array, segments: Array, elements: Array, axis: int) -> Array:
+    """The sums of segments: the k-th of `elements` belongs to the k-th of `segments`."""
+    if type(a) is np.ndarray:
+        return np.add.reduceat(a, starts, axis=axis)
+    return moved(a, elements, segments, (*a.shape[:axis], starts.shape[0]), axis)
 
 
 METHODS |= {"reduce": ufunc_reduce, "accumulate": ufunc_accumulate, "reduceat": ufunc_reduceat}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tensors import Tensor
 from ..vocabulary import composed, operation
 from .accumulations import data_of
 from .joining import along, beside
@@ -31,8 +32,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if len(parts) > 1:
         one = (*np.shape(a)[:k], 1, *np.shape(a)[k + 1 :])
         a = np.concatenate([np.broadcast_to(p, one) if np.ndim(p) == 0 else p for p in beside(parts)], axis=k)
+    less = np.not_equal if a.dtype == np.bool_ else np.subtract
     for _ in range(n):
-        a = a[along(k, slice(1, None))] - a[along(k, slice(None, -1))]
+        a = less(a[along(k, slice(1, None))], a[along(k, slice(None, -1))])
     return a
 
 
@@ -127,7 +129,8 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: floa
 @composed(np.interp)
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> Any:
     """Linear interpolation between points, in float64 as NumPy does it. At a point, the slope is that to its right."""
-    x, xp, fp = (v.astype(np.float64) for v in beside([x, xp, fp]))
+    x, xp, fp = (v if isinstance(v, Tensor) else Tensor._of(v) for v in beside([x, xp, fp]))
+    x, xp, fp = (v.astype(np.float64) for v in (x, xp, fp))
     if np.ndim(xp) != 1 or np.shape(xp) != np.shape(fp) or not np.shape(xp)[0]:
         raise ValueError(f"interp: points of shapes {np.shape(xp)} and {np.shape(fp)}; they are two equal rows")
     if period is not None:
@@ -142,7 +145,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     n = xp.shape[0]
     at, points = data_of(x), data_of(xp)
     if n == 1:
-        inside = fp[0] + 0 * x
+        inside = np.broadcast_to(fp[0], x.shape)
     else:
         k = np.clip(np.searchsorted(points, at, side="right"), 1, n - 1) - 1  # between the points k and k + 1
         x0, f0 = np.take(xp, k), np.take(fp, k)

@@ -274,8 +274,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     The gradient is that of pinv(a) @ b. The singular values returned here have none: np.linalg.svdvals(a) has.
     """
     x, rank, s = _lstsq(a, b, rcond)
-    rank = int(backend.to_numpy(rank.data))
+    rows, unknowns = np.shape(a)
+    rank = rank.data if backend.is_recorded(rank.data) else int(backend.to_numpy(rank.data))  # then taken to be full
+    whole = unknowns < rows and (type(rank) is not int or rank == unknowns)
     left = b - a @ x
-    whole = rank == np.shape(a)[1] < np.shape(a)[0]
     residuals = np.sum(left * left, axis=0, keepdims=left.ndim == 1) if whole else Tensor._of(s.data[:0])
     return x, residuals, rank, s.detach()

@@ -187,6 +187,10 @@ def logspace(
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """Numbers of equal ratios from start to stop, both of one sign and not 0; in float64, as NumPy has them."""
     start, stop = (v.astype(np.float64) for v in _ends(start, stop))
+    for end in (start, stop):
+        data = data_of(end)
+        if backend.backend_of(data).synchronous and (data == 0).any():
+            raise ValueError("geomspace: start and stop must not be 0, since ratios lead nowhere from there")
     t = _fractions("geomspace", start, num, endpoint)
     y = start * np.power(stop / start, t)
     if endpoint and num > 1:

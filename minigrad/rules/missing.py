@@ -68,11 +68,18 @@ def nanvar(
 ) -> Any:  # fmt: skip
     """The variance of the numbers; NaN where there are not more than `ddof`."""
     a, ddof = a if dtype is None else a.astype(dtype), ddof if correction is None else correction
+    if a.dtype.kind != "f":
+        return np.var(a, axis=axis, ddof=ddof, keepdims=keepdims, where=where, **_only(mean=mean))
     centre = nanmean(a, axis, keepdims=True, where=where) if mean is None else mean
     here = valid(a, where)
     squares = np.sum(np.where(here, np.square(filled(a, 0, where) - centre), 0), axis=axis, keepdims=keepdims)
     freedom = number_of(here, a, axis, keepdims) - ddof
     return squares / np.where(freedom > 0, freedom, np.nan).astype(a.dtype)
+
+
+def _only(**given: Any) -> dict[str, Any]:
+    """The keywords that are not None, which NumPy does not take for absent."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @composed(np.nanstd)

@@ -153,7 +153,7 @@ def poly(seq_of_zeros: Any) -> Any:
         raise TypeError("poly: a matrix needs np.linalg.eigvals, whose complex numbers have no rule; "
                         "for a symmetric one, write np.poly(np.linalg.eigvalsh(a))")  # fmt: skip
     zeros = np.atleast_1d(zeros)
-    zeros = zeros.astype(np.float64) if zeros.dtype == np.float16 else zeros
+    zeros = zeros if zeros.dtype in (np.float32, np.float64) else zeros.astype(np.float64)
     p = np.ones_like(zeros[:1])
     for k in range(zeros.shape[0]):
         p = np.convolve(p, np.stack([np.ones_like(zeros[0]), -zeros[k]]))

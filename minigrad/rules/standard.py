@@ -24,7 +24,8 @@ def present(*names: str, module: Any = np) -> list[Any]:
 
 
 def _running(name: str, total: Any, x: Any, axis: int | None, dtype: Any, include_initial: bool, first: float) -> Any:
-    if axis is None and np.ndim(x) != 1:
+    x = np.ravel(x) if np.ndim(x) == 0 else x
+    if axis is None and np.ndim(x) > 1:
         raise ValueError(f"{name}: an operand of shape {np.shape(x)} needs an axis")
     (k,) = axes_of(0 if axis is None else axis, np.ndim(x), name)
     y = total(x, axis=k, dtype=dtype)

@@ -37,7 +37,7 @@ def points(function, **keywords):
 case("interp", points(np.interp), apart(2, 3), positive(4), real(4), half=False)
 case("interp", points(np.interp, left=0.5, right=-1.5), apart(9), positive(4), real(4), half=False)
 case("interp", points(np.interp, period=2.75), apart(5), positive(3), real(3), half=False)
-case("interp", lambda x, y: np.interp(x, [0.5], y), real(3), real(1), half=False)
+case("interp", lambda y: np.interp(0.3, [0.5], y), real(1), half=False)
 for mode in ("full", "same", "valid"):
     for n, m in ((5, 3), (2, 4)):
         case("convolve", np.convolve, real(n), real(m), mode=mode)
@@ -113,8 +113,8 @@ case("apply_over_axes", lambda x: np.apply_over_axes(np.sum, x, [0, -1]), real(2
 # ---- parts of numbers, names that lead elsewhere -----------------------------------------------------------------
 
 unary("modf", np.modf, second=False)
-unary("fix", np.fix, second=False)
-unary("conjugate", np.conj)
+case("fix", np.fix, real(2, 3), second=False)
+case("conjugate", np.conj, real(2, 3))
 case("divmod", np.divmod, real(2, 3), real(3))
 case("divmod", lambda x: divmod(x, 0.75), real(4), second=False)
 case("divmod", lambda x: divmod(2.5, x), real(4))

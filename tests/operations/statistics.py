@@ -122,6 +122,7 @@ case("ufunc_accumulate", np.divide.accumulate, positive(3, 2))
 case("ufunc_accumulate", np.hypot.accumulate, real(2, 3), axis=-1)
 case("ufunc_reduceat", lambda x: np.add.reduceat(x, [0, 3, 1, 1, 4]), real(6))
 case("ufunc_reduceat", lambda x: np.add.reduceat(x, [1, 2], axis=1), real(2, 4))
+case("segment_sums", lambda x: np.add.reduceat(x, [2, 0, 1], axis=0), real(4, 2))
 for ufunc in (np.multiply, np.maximum, np.subtract):
     case("ufunc_reduceat", lambda x, f=ufunc: f.reduceat(x, [0, 2, 1], axis=-1), apart(2, 4))
 

@@ -296,3 +296,21 @@ def test_products_are_done_in_the_order_of_least_work() -> None:
     with mg.profile() as profile:
         assert np.linalg.multi_dot([a, b, c, d]).shape == (2, 5)
     assert [event.bytes for event in profile.events] == [8, 20, 40]  # (2, 1), (1, 5), (2, 5) in float32
+
+
+RECORDED: dict[str, Callable[[Any], Any]] = {
+    "cumprod": lambda x: np.cumprod(x, axis=1), "interp": lambda x: np.interp(x, [-3.0, 0.0, 3.0], [1.0, 2.0, 0.0]),
+    "quantile": lambda x: np.quantile(x, 0.3, axis=1), "maximum.accumulate": np.maximum.accumulate,
+    "reduceat": lambda x: np.add.reduceat(x, [0, 2], axis=1),
+    "lstsq": lambda x: np.linalg.lstsq(x.T, np.arange(4.0))[0],
+    "svd": lambda x: np.linalg.svd(x, full_matrices=False)[0] ** 2, "pad": lambda x: np.pad(x, 1, "mean"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_computes_anew(name: str, rng: Any) -> None:
+    gradient = mg.grad(lambda x: (RECORDED[name](x) ** 2).sum())
+    replayed = mg.compile(gradient)
+    for _ in range(3):
+        x = mg.tensor(rng.standard_normal((3, 4)))
+        np.testing.assert_allclose(replayed(x).numpy(), gradient(x).numpy(), rtol=1e-10)
