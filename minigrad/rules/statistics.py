@@ -42,19 +42,21 @@ def restored(result: Any, shape: tuple[int, ...], axis: Any, keepdims: bool, bef
 
 
 DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
+SLOPES = {"linear": -1, "interpolated_inverted_cdf": 0, "hazen": 0, "weibull": 1, "median_unbiased": 1 / 3,
+          "normal_unbiased": 1 / 4}  # fmt: skip
+"""How fast the place of a quantile moves with q, beside the number of elements; for the other methods it jumps."""
 
 
-def _constant(name: str, q: Any) -> Any:
-    if isinstance(q, Tensor):
-        if q.requires_grad:
-            raise TypeError(f"{name}: there is no rule for the gradient of q or weights, and it requires grad; "
-                            "pass x.detach()")  # fmt: skip
-        q = q.data
-    return backend.to_numpy(q) if backend.is_array(q) else q
+def _plain(value: Any) -> Any:
+    value = data_of(value)
+    return backend.to_numpy(value) if backend.is_array(value) else value
 
 
-def between(ordered: Any, places: np.ndarray[Any, Any], dtype: Any) -> Any:
-    """Elements of (..., n) at places (..., k) or (k,) of its last axis, interpolated between neighbours: (..., k)."""
+def between(ordered: Any, places: np.ndarray[Any, Any], dtype: Any, moving: Any) -> Any:
+    """Elements of (..., n) at places (..., k) or (k,) of its last axis, interpolated between neighbours: (..., k).
+
+    moving  what the places vary with: zeros that have a gradient
+    """
     device = backend.device_of(data_of(ordered))
     low = np.floor(places).astype(np.intp)
     part = (places - low).astype(dtype)
@@ -64,7 +66,7 @@ def between(ordered: Any, places: np.ndarray[Any, Any], dtype: Any) -> Any:
         first, second = take_along_axis(ordered, low, -1), take_along_axis(ordered, high, -1)
     else:
         first, second = np.take(ordered, low, axis=-1), np.take(ordered, high, axis=-1)
-    step = second - first
+    step, part = second - first, part + moving
     return np.where(part == 0, first, np.where(part < 0.5, first + step * part, second - step * (1 - part)))
 
 
@@ -74,9 +76,11 @@ def quantiles(
 ) -> Any:  # fmt: skip
     """Quantiles by any method of NumPy's: its own quantiles of 0, 1, ..., n − 1 are the places to interpolate at.
 
-    A number or list q does not change the dtype; an array of float64 does, as in NumPy.
+    A number or list q does not change the dtype; an array of float64 does, as in NumPy. A Tensor q has a gradient: the
+    step between the two neighbours, times how fast the place moves.
     """
-    q = _constant(name, q)
+    a = a if isinstance(a, Tensor) else Tensor._of(a if backend.is_array(a) else np.asarray(a))
+    varying, q = q, _plain(q)
     fractions = np.asarray(np.true_divide(q, whole))
     if not np.all((fractions >= 0) & (fractions <= 1)):
         raise ValueError(f"{name}: q must be between 0 and {whole:g}, got {np.asarray(q).tolist()}")
@@ -90,18 +94,25 @@ def quantiles(
     order = np.argsort(data_of(flat), axis=-1, kind="stable")  # NaN come last
     ordered = take_along_axis(flat, order, -1)
     absent = np.isnan(data_of(ordered))
+    moving: Any = 0
+    if isinstance(varying, Tensor) and varying.requires_grad and method in SLOPES:
+        varying = np.reshape(varying, -1).astype(dtype)
+        number = np.sum(~absent, axis=-1, keepdims=True).astype(dtype) if nan else n
+        moving = (varying - varying.data) * ((number + SLOPES[method]) / whole)
     if weights is None and not nan:
-        result = between(ordered, np.quantile(np.arange(float(n)), each, method=method), dtype)  # type: ignore
+        result = between(ordered, np.quantile(np.arange(float(n)), each, method=method), dtype, moving)  # type: ignore
     else:
         gaps = backend.to_numpy(absent)
         ranks = np.where(gaps, np.nan, np.arange(float(n)))  # of sorted elements
         ranks[..., 0] = 0.0
         options: dict[str, Any] = {"axis": -1, "method": method}
         if weights is not None:
-            weights = joined_last(_weights_like(name, np.asarray(_constant(name, weights)), a, axis), axis)
+            if isinstance(weights, Tensor) and weights.requires_grad:
+                raise TypeError(f"{name}: there is no rule for the gradient of weights; pass weights.detach()")
+            weights = joined_last(_weights_like(name, np.asarray(_plain(weights)), a, axis), axis)
             options["weights"] = np.take_along_axis(weights, backend.to_numpy(order), -1)
         found = (np.nanquantile if nan else np.quantile)(ranks, each, **options)
-        result = between(ordered, np.moveaxis(np.nan_to_num(found), 0, -1), dtype)
+        result = between(ordered, np.moveaxis(np.nan_to_num(found), 0, -1), dtype, moving)
     empty = absent[..., :1] if nan else absent[..., -1:]
     result = np.moveaxis(np.where(empty, np.nan, result), -1, 0)
     result = restored(result, a.shape, axis, keepdims, before=1)
@@ -174,7 +185,7 @@ def cov(
     for name, w in given:
         if np.shape(w) != (number,):
             raise ValueError(f"cov: {name} of shape {np.shape(w)} for {number} observations")
-    each = beside([rows, *[w for _, w in given]])[1:]  # a weight for each observation
+    each = [w.astype(rows.dtype) for w in beside([rows, *[w for _, w in given]])[1:]]  # a weight for each observation
     less: float = (0 if bias else 1) if ddof is None else ddof
     if not each:
         centred = rows - np.mean(rows, axis=1, keepdims=True)

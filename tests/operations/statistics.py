@@ -6,7 +6,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .cases import Draw, apart, case, integers, joined, mask, positive, real
+from .cases import Draw, apart, case, integers, joined, mask, positive, real, unit
 
 METHODS = ["inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf", "hazen",
            "weibull", "linear", "median_unbiased", "normal_unbiased", "lower", "higher", "midpoint",
@@ -72,6 +72,10 @@ for method in METHODS:
 case("quantile", np.quantile, apart(2, 3, 4), q=0.4, axis=(0, 2), keepdims=True)
 case("quantile", lambda x: np.quantile(x, np.array([[0.2, 0.4]])), apart(5))
 case("quantile", lambda x: np.quantile(x, 0.4, weights=[1, 3, 1, 0, 2], method="inverted_cdf", axis=1), apart(2, 5))
+case("quantile", lambda x, q: np.quantile(x, abs(q), axis=1), apart(2, 7), unit(3))
+case("quantile", lambda x, q: np.quantile(x, abs(q), method="weibull"), apart(7), unit(2, 2), half=False)
+case("percentile", lambda x, q: np.percentile(x, 50 + 20 * q, method="hazen"), apart(9), unit())
+case("nanquantile", lambda x, q: np.nanquantile(np.where(x > 1, np.nan, x), abs(q), axis=1), apart(3, 8), unit(2))
 case("percentile", np.percentile, apart(3, 5), q=np.array([10, 62.5]), axis=-1)
 case("percentile", lambda x: np.percentile(x, 50), apart(6))
 case("partition", lambda x: np.sort(np.partition(x, 3)[:, :3]), apart(3, 7))  # the order within a part is open

@@ -283,7 +283,7 @@ def test_nan_is_numpys(name: str) -> None:
     (lambda x: np.cumulative_sum(x), "cumulative_sum: .* needs an axis"),
     (lambda x: np.cov(x, fweights=[1, 2]), "cov: fweights of shape"),
     (lambda x: np.poly(x), "poly: a matrix needs np.linalg.eigvals"),
-    (lambda x: np.quantile(A, x[0, 0] * 0), "quantile: there is no rule for the gradient of q"),
+    (lambda x: np.quantile(x, 0.3, weights=x, method="inverted_cdf"), "quantile: .* gradient of weights"),
     (lambda x: np.lib.stride_tricks.sliding_window_view(x, 4, axis=1), "sliding_window_view: no window of 4 fits"),
 ])  # fmt: skip
 def test_mistakes_name_the_operation_and_the_shapes(call: Callable[[Any], Any], message: str) -> None:
