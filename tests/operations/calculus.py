@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .cases import apart, case, integers, joined, mask, positive, real, unary
+from .cases import apart, case, integers, joined, mask, positive, real
 
 # ---- differences and integrals -----------------------------------------------------------------------------------
 
@@ -17,7 +17,7 @@ case("diff", lambda x, y: np.diff(x, axis=0, prepend=y), real(3, 2), real(1, 2))
 case("ediff1d", np.ediff1d, real(2, 3))
 case("ediff1d", lambda x, y: np.ediff1d(x, to_end=y, to_begin=[1.5]), real(4), real(2))
 for order in (1, 2):
-    case("gradient", np.gradient, real(5), edge_order=order)
+    case("gradient", np.gradient, real(3), edge_order=order)
     case("gradient", lambda x, o=order: np.gradient(x, 0.5, 2.0, edge_order=o), real(3, 4))
     case("gradient", lambda x, t, o=order: np.gradient(x, np.cumsum(t), axis=0, edge_order=o), real(4, 2), positive(4))
 case("trapezoid", np.trapezoid, real(2, 4), dx=0.5)
@@ -41,7 +41,7 @@ case("interp", lambda y: np.interp(0.3, [0.5], y), real(1), half=False)
 for mode in ("full", "same", "valid"):
     for n, m in ((5, 3), (2, 4)):
         case("convolve", np.convolve, real(n), real(m), mode=mode)
-    for n, m in ((6, 4), (3, 6), (4, 4)):
+    for n, m in ((6, 4), (3, 6)):
         case("correlate", np.correlate, real(n), real(m), mode=mode)
 
 # ---- polynomials -------------------------------------------------------------------------------------------------
@@ -64,8 +64,7 @@ case("polyfit", lambda x, y: np.polyfit(x, y, 1, w=[1, 2, 1, 0.5, 1]), apart(5),
 # ---- grids, blocks, rows put in and taken out --------------------------------------------------------------------
 
 for indexing in ("xy", "ij"):
-    for sparse in (False, True):
-        case("meshgrid", lambda x, y, i=indexing, s=sparse: np.meshgrid(x, y, indexing=i, sparse=s), real(3), real(2))
+    case("meshgrid", lambda x, y, i=indexing: np.meshgrid(x, y, indexing=i, sparse=i == "ij"), real(3), real(2))
 case("meshgrid", np.meshgrid, real(2), real(3), real(2), copy=False)
 case("linspace", np.linspace, real(3), real(2, 1), num=5)
 case("linspace", lambda a, b: np.linspace(a, b, 4, endpoint=False, retstep=True, axis=-1), real(2), real(2))
@@ -76,7 +75,7 @@ case("geomspace", np.geomspace, positive(2), positive(2), num=4, half=False)
 case("block", lambda a, b, c, d: np.block([[a, b], [c, d]]), real(2, 2), real(2, 1), real(1, 2), real(1, 1))
 case("block", lambda a, b: np.block([a, b]), real(3), real(2))
 case("block", lambda a: np.block(a), real(2, 3))
-for at in (1, -1, [2, 0], slice(0, 4, 2)):
+for at in (-1, [2, 0], slice(0, 4, 2)):
     case("insert", lambda x, i=at: np.insert(x, i, 1.5), real(4))
 case("insert", lambda x, v: np.insert(x, 1, v, axis=1), real(3, 2), real(3))
 case("insert", lambda x, v: np.insert(x, [1], v, axis=1), real(3, 2), real(3, 2))
@@ -112,7 +111,7 @@ case("apply_over_axes", lambda x: np.apply_over_axes(np.sum, x, [0, -1]), real(2
 
 # ---- parts of numbers, names that lead elsewhere -----------------------------------------------------------------
 
-unary("modf", np.modf, second=False)
+case("modf", np.modf, real(2, 3), second=False)
 case("fix", np.fix, real(2, 3), second=False)
 case("conjugate", np.conj, real(2, 3))
 case("divmod", np.divmod, real(2, 3), real(3))
@@ -124,7 +123,6 @@ case("real", lambda x: np.real(x) * 1, real(3))
 case("real_if_close", lambda x: np.real_if_close(x) * 1, real(3))
 case("imag", lambda x: np.imag(x) + x, real(3))
 case("angle", np.angle, real(2, 3), second=False, deg=True)
-unary("i0", np.i0, half=False)
 case("i0", lambda x: np.i0(8 * x), real(20), half=False)
 
 

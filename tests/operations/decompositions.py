@@ -76,7 +76,7 @@ case("tensorinv", lambda a: np.linalg.tensorinv(np.reshape(a, (2, 3, 6))), regul
 case("tensorsolve", lambda a, b: np.linalg.tensorsolve(np.reshape(a, (4, 2, 2)), b), regular(4, 4), real(4), half=False)
 case("tensorsolve", lambda a, b: np.linalg.tensorsolve(np.reshape(a, (2, 4, 2)), b, axes=(0, 2)), regular(4, 4),
      real(4), half=False)  # fmt: skip
-for order in (None, 2, -2, "fro", "nuc", 1, np.inf):
+for order in (None, -2, "nuc", 1):
     case("cond", np.linalg.cond, spread(3, 3), p=order, half=False)
 for order in ("nuc", 2, -2):
     case("norm", np.linalg.norm, spread(3, 2), ord=order, half=False)
