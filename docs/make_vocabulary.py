@@ -13,19 +13,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy_functions as functions
+
 from minigrad import vocabulary
 from minigrad.primitives import Primitive
 
 PAGE = Path(__file__).with_name("vocabulary.md")
 FAMILIES = {
     "elementwise": "Element-wise",
+    "parts": "Parts of numbers",
+    "bessel": "Bessel functions",
     "activations": "Activations, softmax, error function",
     "reductions": "Reductions and running sums",
+    "accumulations": "Methods of ufuncs",
+    "statistics": "Order statistics and moments",
+    "missing": "Past NaN",
+    "calculus": "Differences, integrals, interpolation, convolution",
+    "polynomials": "Polynomials",
     "products": "Products",
     "shaping": "Shape and order",
     "joining": "Joining and taking apart",
+    "padding": "Padding",
+    "editing": "Blocks, grids, rows put in and taken out",
     "indexing": "Indexing",
+    "choosing": "Choosing",
+    "sets": "Sets",
     "linalg": "Linear algebra",
+    "decompositions": "Decompositions and pseudo-inverses",
+    "equations": "Powers and equations of matrices",
+    "standard": "Names that lead elsewhere",
     "copying": "Copies, dtypes, devices",
     "checkpointing": "Checkpointing",
 }
@@ -36,7 +52,34 @@ Every operation that is recorded, with the rule of its gradient. This page is ma
 
 In a rule, `g` is the gradient of the output, `y` the output, and the other names are the operation's own operands and
 parameters; `x_shape` is the shape of `x`. A rule keeps alive what it names and nothing else. Sums over broadcast axes
-and casts are the engine's business and stand in no rule.
+and casts are the engine's business and stand in no rule. The last section goes through all of NumPy, and says what is
+not there, and why.
+"""
+
+
+CORNERS = """## Ties, repeated values, NaN
+
+* `maximum`, `minimum`: where two operands are equal, each gets half of the gradient. `max`, `min`, `ptp`, `nanmax`,
+  `nanmin`: all elements that attain the extreme share it evenly.
+* `maximum.accumulate`, `minimum.accumulate`: of equal elements, the last one so far gets it.
+* `sort`, `partition`, `median`, `quantile` and their kin: the gradient goes to the elements that were taken; of
+  equal ones, those that stand first in a stable order. A quantile is interpolated between its two neighbours.
+* `unique` and the other sets: of equal elements, the first gets it.
+* `clip` passes the gradient at its limits; `abs` and `sign` have 0 at 0; a norm has 0 at zero.
+* `interp`: at a point, the slope is that to its right.
+* `std`, `nanstd`: a constant has 0.
+* `nan...`: no gradient flows to a NaN. Of nothing but NaN, sums are 0 and products 1, and all else is NaN, without
+  a warning.
+* `cumprod`, `prod`, `det`: zeros are no exception, and first derivatives are exact there.
+* `slogdet`: a singular matrix has the gradient NaN; the others in a stack keep theirs.
+* `eigh`, `svd`: gradients through vectors whose values coincide raise `LinAlgError`, as do those through the
+  singular vectors of a value 0 of a matrix that is not square; on a GPU, where looking would wait, they are
+  infinite or NaN. Vectors of other values, and the values themselves, have their gradients. Vectors have an
+  arbitrary sign: a loss must not depend on it.
+* `norm` of order "nuc", 2 and -2, `cond`, `svdvals`, `eigvalsh`: where values coincide or are 0, one of the
+  subgradients.
+* `pinv`, `lstsq`: the gradient holds among matrices of the same rank.
+* `qr`: where R is singular, `LinAlgError`.
 """
 
 
@@ -64,27 +107,47 @@ def family(entry: Any) -> str:
     return module.rpartition(".")[2]
 
 
-def row(name: str, entry: Any) -> str:
-    spellings = ", ".join(f"`{n}`" for n in dict.fromkeys(vocabulary.NUMPY_NAMES.get(name, [])))
-    if isinstance(entry, Primitive):
-        rules = "<br>".join(
-            f"∂{pull.name}: `{formula(pull.formula).replace('|', chr(92) + '|')}`" for pull in entry.pulls
-        )
-    else:
-        rules = "composed of others"
-    return f"| `{name}` | {spellings} | {rules} |"
+def spellings(name: str) -> str:
+    return ", ".join(f"`{n}`" for n in dict.fromkeys(vocabulary.NUMPY_NAMES.get(name, [])))
+
+
+def row(name: str, entry: Primitive) -> str:
+    rules = "<br>".join(f"∂{pull.name}: `{formula(pull.formula).replace('|', chr(92) + '|')}`" for pull in entry.pulls)
+    return f"| `{name}` | {spellings(name)} | {rules} |"
+
+
+def section(module: str, title: str) -> str:
+    """The rules of a family, and what is composed of others."""
+    rows = [row(name, entry) for name, entry in vocabulary.PRIMITIVES.items() if family(entry) == module]
+    composed = [
+        spellings(name) or f"`{name}`"
+        for name, entry in vocabulary.COMPOSED.items()
+        if family(entry) == module and name not in vocabulary.PRIMITIVES
+    ]
+    parts = [f"## {title}"]
+    if rows:
+        parts.append("\n".join(["| operation | called by | rule |", "| --- | --- | --- |", *rows]))
+    if composed:
+        parts.append(f"Composed of others: {', '.join(composed)}.")
+    return "\n\n".join(parts) + "\n"
 
 
 def page() -> str:
-    by_family: dict[str, list[str]] = {name: [] for name in FAMILIES}
-    entries: dict[str, Any] = {**vocabulary.COMPOSED, **vocabulary.PRIMITIVES}
-    for name, entry in entries.items():
-        by_family[family(entry)].append(row(name, entry))
-    parts = [INTRODUCTION]
-    for module, title in FAMILIES.items():
-        table = "\n".join(["| operation | called by | rule |", "| --- | --- | --- |", *by_family[module]])
-        parts.append(f"## {title}\n\n{table}\n")
-    return "\n".join(parts)
+    unknown = {family(entry) for entry in (*vocabulary.COMPOSED.values(), *vocabulary.PRIMITIVES.values())} - {
+        *FAMILIES
+    }
+    if unknown:
+        raise KeyError(f"docs/make_vocabulary.py has no title for {sorted(unknown)}")
+    sections = [section(module, title) for module, title in FAMILIES.items()]
+    return "\n".join([INTRODUCTION, *sections, CORNERS, numpy_functions()])
+
+
+def numpy_functions() -> str:
+    """The table of NumPy's functions. Under another NumPy than that of the page, it stays as it is."""
+    _, heading, after = (PAGE.read_text(encoding="utf-8") if PAGE.exists() else "").partition("## NumPy's functions")
+    if not heading or f"NumPy {functions.VERSION}," in after or "--check" not in sys.argv:
+        return functions.table()
+    return heading + after
 
 
 def main() -> None:

@@ -3,8 +3,9 @@
     UFUNCS     np.tanh, np.add, ...         -> primitive
     FUNCTIONS  np.sum, np.concatenate, ...  -> primitive, or a function composed of them
     QUERIES    np.shape, np.argmax, ...: no gradient by their nature; they give plain values
+    REFUSED    np.fft.fft, np.copyto, ...   -> the reason why there is no rule, and the way out
 
-Whatever is in none of them runs on the arrays if no gradient can be lost, and is refused otherwise.
+Whatever is in none of the first three runs on the arrays if no gradient can be lost, and is refused otherwise.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ QUERIES: set[Any] = {
     np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type, np.common_type,
     np.zeros_like, np.ones_like, np.empty_like, np.full_like,
     np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.argwhere, np.nonzero,
-    np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.bincount, np.lexsort,
+    np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.lexsort,
     np.any, np.all, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.isin, np.iscomplexobj, np.isrealobj,
     np.isneginf, np.isposinf, np.shares_memory, np.may_share_memory, np.array_repr, np.array_str, np.array2string,
-    np.linalg.matrix_rank, np.linalg.cond,
+    np.linalg.matrix_rank, np.iscomplex, np.isreal, np.einsum_path, np.ix_,
+    np.diag_indices_from, np.tril_indices_from, np.triu_indices_from, np.unravel_index, np.ravel_multi_index,
+    np.format_float_positional, np.format_float_scientific, np.save, np.savez, np.savez_compressed, np.savetxt,
+    np.bitwise_count, np.packbits, np.unpackbits,
 }  # fmt: skip
 PLAIN_UFUNCS: set[Any] = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
@@ -40,6 +44,9 @@ REDUCTIONS: dict[Any, Any] = {
     np.logical_and: np.all, np.logical_or: np.any,
 }  # fmt: skip
 ACCUMULATIONS: dict[Any, Any] = {np.add: np.cumsum, np.multiply: np.cumprod}
+METHODS: dict[str, Callable[..., Any]] = {}  # of any ufunc of two operands: reduce, accumulate, reduceat
+REFUSED: dict[Any, str] = {}
+_USUAL: dict[str, Any] = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True}
 
 
 def _is_tensor(value: Any) -> bool:
@@ -89,9 +96,11 @@ def plainly(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         raise explained(error, name, args) from error
 
 
-def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any, function: Any = None) -> Any:
     """Run a function that has no rule on the arrays; refuse, where that would lose a gradient."""
     if current_mode().grad and (_requires_grad(args) or _requires_grad(kwargs)):
+        if (reason := REFUSED.get(function)) is not None:
+            raise TypeError(f"{name} {reason}, or pass x.detach() if no gradient should flow{here()}")
         raise TypeError(
             f"{name} has no rule for its gradient, and an input requires grad{here()}. Compose it of functions "
             "that have one, add a rule with @mg.primitive, or pass x.detach() if no gradient should flow"
@@ -118,6 +127,11 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     if method == "__call__":
         if ufunc in PLAIN_UFUNCS:
             return plainly(name, ufunc, inputs, kwargs)
+        if ufunc in FUNCTIONS:
+            return _called(name, ufunc, inputs, kwargs)
+        kwargs = {k: v for k, v in kwargs.items() if k not in _USUAL or v is not _USUAL[k]}
+        if ufunc in UFUNCS and not kwargs:
+            return UFUNCS[ufunc].apply(*inputs)
         if ufunc in UFUNCS and set(kwargs) == {"dtype"} and np.dtype(kwargs["dtype"]).kind == "f":
             cast = [x.astype(kwargs["dtype"]) if _is_tensor(x) else x for x in inputs]
             return UFUNCS[ufunc].apply(*cast)
@@ -130,13 +144,18 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     elif method == "outer" and ufunc in UFUNCS and not kwargs:
         a, b = inputs
         return UFUNCS[ufunc].apply(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
+    elif method in METHODS and ufunc in UFUNCS and ufunc.nin == 2 and ufunc.signature is None:
+        unknown = _unknown_arguments(METHODS[method], (ufunc, *inputs), kwargs)
+        if not unknown:
+            return METHODS[method](ufunc, *inputs, **kwargs)
+        name += unknown
     elif method == "at":
         raise TypeError(f"{name} writes in place; add np.zeros_like and an indexed gradient, or use mg.embedding")
-    return _without_rule(name, getattr(ufunc, method), inputs, kwargs)
+    return _without_rule(name, getattr(ufunc, method), inputs, kwargs, ufunc)
 
 
 def _unknown_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
-    """The arguments of a call that a function in the table does not take, such as the `where=` of a sum, or those that
+    """The arguments of a call that a function in the table does not take, such as the `where=` of a norm, or those that
     it misses; empty if it takes the call."""
     signature = inspect.signature(function)
     try:
@@ -148,6 +167,46 @@ def _unknown_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> 
     return ""
 
 
+def _spelled_out(function: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call with its arguments by the names that NumPy has for them, without those that say what the defaults say."""
+    try:
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **kwargs)
+    except (TypeError, ValueError):  # no call of it, or a function that does not tell its signature
+        return args, kwargs
+    first: list[Any] = []
+    named: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        parameter = signature.parameters[name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            first += value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            named |= value
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            first.append(value)
+        elif value is not parameter.default and not (isinstance(value, str) and value == parameter.default):
+            named[name] = value
+    return tuple(first), {k: v for k, v in named.items() if not (k == "where" and v is True)}
+
+
+def _called(name: str, function: Any, args: Any, kwargs: Any) -> Any:
+    """Call what the table has for a function of NumPy's; refuse arguments that it does not take, by name."""
+    known = FUNCTIONS[function]
+    recording = current_mode().recording
+    if recording is not None:  # what is composed may lay plain arrays out anew, which is to be done at each run
+        args, kwargs = recording.operands(args, kwargs, kinds="f")
+    try:
+        return known(*args, **kwargs)
+    except TypeError:
+        if not _unknown_arguments(known, args, kwargs):
+            raise
+    args, kwargs = _spelled_out(function, args, kwargs)
+    if kwargs.get("out") is not None:
+        _refuse_out(name, kwargs["out"], args)
+    unknown = _unknown_arguments(known, args, kwargs)
+    return _without_rule(name + unknown, function, args, kwargs) if unknown else known(*args, **kwargs)
+
+
 def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
     """A NumPy function that is not a ufunc."""
     name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
@@ -156,16 +215,6 @@ def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
         return function(*unwrapped(args), **unwrapped(kwargs))
     if function in QUERIES:
         return plainly(name, function, args, kwargs)
-    known = FUNCTIONS.get(function)
-    if known is not None:
-        recording = current_mode().recording
-        if recording is not None:  # what is composed may lay plain arrays out anew, which is to be done at each run
-            args, kwargs = recording.operands(args, kwargs, kinds="f")
-        try:
-            return known(*args, **kwargs)
-        except TypeError:
-            unknown = _unknown_arguments(known, args, kwargs)
-            if not unknown:
-                raise
-        name += unknown
-    return _without_rule(name, function, args, kwargs)
+    if function in FUNCTIONS:
+        return _called(name, function, args, kwargs)
+    return _without_rule(name, function, args, kwargs, function)

@@ -425,11 +425,11 @@ class Tensor:
     def squeeze(self, axis: Any = None) -> Tensor:
         return np.squeeze(self, axis=axis)  # type: ignore
 
-    def ravel(self) -> Tensor:
-        return np.ravel(self)  # type: ignore
+    def ravel(self, order: Any = "C") -> Tensor:
+        return np.ravel(self, order)  # type: ignore
 
-    def flatten(self) -> Tensor:
-        return np.copy(np.ravel(self))  # type: ignore
+    def flatten(self, order: Any = "C") -> Tensor:
+        return np.copy(np.ravel(self, order))  # type: ignore
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
         return np.repeat(self, repeats, axis=axis)  # type: ignore
@@ -451,6 +451,47 @@ class Tensor:
         from .rules.copying import astype
 
         return astype(self, dtype)  # type: ignore[no-any-return]
+
+    def round(self, decimals: int = 0) -> Tensor:
+        return np.round(self, decimals)  # type: ignore
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return np.diagonal(self, offset, axis1, axis2)  # type: ignore
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return np.trace(self, offset, axis1, axis2)  # type: ignore
+
+    def compress(self, condition: Any, axis: int | None = None) -> Tensor:
+        return np.compress(condition, self, axis)  # type: ignore
+
+    def choose(self, choices: Any, mode: Any = "raise") -> Tensor:
+        return np.choose(self, choices, mode=mode)  # type: ignore
+
+    def nonzero(self) -> tuple[Array, ...]:
+        return np.nonzero(self)  # type: ignore
+
+    def argsort(self, axis: int | None = -1, *, stable: bool | None = None) -> Array:
+        return np.argsort(self, axis, stable=stable)  # type: ignore
+
+    def argpartition(self, kth: Any, axis: int | None = -1) -> Array:
+        return np.argpartition(self, kth, axis)  # type: ignore
+
+    def searchsorted(self, v: Any, side: Any = "left", sorter: Any = None) -> Array:
+        return np.searchsorted(self, v, side, sorter)  # type: ignore
+
+    def conj(self) -> Tensor:
+        return np.conjugate(self)  # type: ignore
+
+    conjugate = conj
+
+    @property
+    def real(self) -> Tensor:
+        return self
+
+    @property
+    def imag(self) -> Tensor:
+        """Zeros."""
+        return np.imag(self)  # type: ignore
 
     @property
     def T(self) -> Tensor:

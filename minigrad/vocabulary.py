@@ -25,13 +25,11 @@ COMPOSED: dict[str, Callable[..., Any]] = {}
 NUMPY_NAMES: dict[str, list[str]] = {}  # of a primitive or composed function: the NumPy functions that lead to it
 
 
-def _register(name: str, entry: Any, functions: tuple[Any, ...], table: dict[str, Any]) -> None:
-    table[name] = entry
+def _register(name: str, entry: Any, functions: tuple[Any, ...], entries: dict[str, Any]) -> None:
+    entries[name] = entry
     for function in functions:
-        if isinstance(function, np.ufunc):
-            UFUNCS[function] = entry
-        else:
-            FUNCTIONS[function] = entry
+        table = UFUNCS if isinstance(function, np.ufunc) and isinstance(entry, Elementwise) else FUNCTIONS
+        table[function] = entry
         path = getattr(function, "__module__", None) or "numpy"
         NUMPY_NAMES.setdefault(name, []).append(f"{path.replace('numpy', 'np', 1)}.{function.__name__}")
 

@@ -8,10 +8,37 @@ from typing import Any
 from ..conversions import index_as_mapping
 from ..primitives import explained
 from ..tensors import Tensor
-from . import activations, copying, elementwise, indexing, joining, linalg, products, reductions, shaping
+from . import (
+    accumulations,
+    activations,
+    bessel,
+    calculus,
+    choosing,
+    copying,
+    decompositions,
+    editing,
+    elementwise,
+    equations,
+    indexing,
+    joining,
+    linalg,
+    missing,
+    padding,
+    parts,
+    polynomials,
+    products,
+    reductions,
+    refused,
+    sets,
+    shaping,
+    standard,
+    statistics,
+)  # fmt: skip
 
 __all__ = [
-    "activations", "copying", "elementwise", "indexing", "joining", "linalg", "products", "reductions", "shaping",
+    "accumulations", "activations", "bessel", "calculus", "choosing", "copying", "decompositions", "editing",
+    "elementwise", "equations", "indexing", "joining", "linalg", "missing", "padding", "parts", "polynomials",
+    "products", "reductions", "refused", "sets", "shaping", "standard", "statistics",
 ]  # fmt: skip
 
 
@@ -45,6 +72,9 @@ for _name, _primitive in {
     setattr(Tensor, f"__{_name}__", _primitive.apply)
     setattr(Tensor, f"__r{_name}__", _reflected(_primitive.apply))
 
+for _name, _apply in {"divmod": parts.divmod, "rdivmod": _reflected(parts.divmod)}.items():
+    setattr(Tensor, f"__{_name}__", _apply)
+
 for _name, _primitive in {
     "neg": elementwise.negative, "pos": elementwise.positive, "abs": elementwise.absolute,
 }.items():  # fmt: skip
@@ -57,4 +87,4 @@ for _name, _title in {
 
 Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
 index_as_mapping(Tensor)
-del _name, _primitive, _title
+del _apply, _name, _primitive, _title

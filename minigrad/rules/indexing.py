@@ -66,13 +66,22 @@ def getitem(a: Any, index: Any) -> Any:
 
 
 @composed(np.take)
-def take(a: Any, indices: Any, axis: int | None = None) -> Any:
+def take(a: Any, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Any:
+    """Elements by their numbers along an axis; numbers beyond the end are cut ("clip") or counted round ("wrap")."""
     if axis is None or (np.ndim(a) == 0 and axis in (0, -1)):
         a, axis = np.ravel(a), 0
     (at,) = axes_of(axis, np.ndim(a), "take")
     if isinstance(indices, list | tuple):
         indices = list(indices)
     elif not isinstance(indices, int | Tensor) and backend.is_array(indices):
+        indices = backend.transfer(indices, backend.device_of(a.data if isinstance(a, Tensor) else a))
+    if mode != "raise":
+        if mode not in ("wrap", "clip"):
+            raise ValueError(f"take: mode is 'raise', 'wrap' or 'clip', not {mode!r}")
+        n = np.shape(a)[at]
+        indices = indices.data if isinstance(indices, Tensor) else indices
+        indices = indices if backend.is_array(indices) else np.asarray(indices)
+        indices = np.remainder(indices, n) if mode == "wrap" else np.clip(indices, 0, n - 1)
         indices = backend.transfer(indices, backend.device_of(a.data if isinstance(a, Tensor) else a))
     return a[(*(slice(None),) * at, indices)]
 
@@ -123,7 +132,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
 
 
 @composed(np.sort)
-def sort(a: Any, axis: int | None = -1, kind: Any = None) -> Any:
+def sort(a: Any, axis: int | None = -1, kind: Any = None, *, stable: bool | None = None) -> Any:
     """Sorted along an axis. Of equal elements, the first stays first, and so do their gradients."""
     if axis is None:
         a, axis = np.ravel(a), 0
@@ -144,8 +153,8 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 
 @composed(np.trace)
-def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1)
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
+    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 @composed(np.diag)

@@ -221,28 +221,3 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
         a, axis = np.ravel(a), 0
     (at,) = axes_of(axis, np.ndim(a), "repeat")
     return np.take(a, np.repeat(np.arange(np.shape(a)[at]), repeats), axis=at)
-
-
-@operation(
-    name="pad",
-    array=lambda g, array_shape, width: g[
-        tuple([slice(before, before + n) for (before, _), n in zip(width, array_shape, strict=True)])
-    ],
-)
-def _pad(array: Array, width: Any, value: float) -> Array:
-    return np.pad(array, width, constant_values=value) if width else array.copy()
-
-
-@composed(np.pad)
-def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0.0) -> Any:
-    """Widen by a constant, or by the edge, reflected, symmetric or wrapped values."""
-    width = [(int(b), int(e)) for b, e in np.broadcast_to(np.asarray(pad_width), (np.ndim(array), 2))]
-    if mode == "constant":
-        return _pad(array, width, constant_values)
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise TypeError(f"pad: mode {mode!r} has no rule; there are constant, edge, reflect, symmetric and wrap")
-    for axis, ends in enumerate(width):
-        if ends != (0, 0):
-            places = np.pad(np.arange(np.shape(array)[axis]), ends, mode)  # type: ignore[call-overload]
-            array = np.take(array, places, axis=axis)
-    return array

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, dispatch
-from ..modes import current_mode
+from .. import backend
 from ..tensors import Tensor
 from ..vocabulary import composed, operation
 from .elementwise import divided
@@ -71,9 +70,14 @@ def det(a: Array) -> Array:
     return np.linalg.det(a)
 
 
-def slogdet_rule(g: list[Any], a: Any) -> Any:
-    """The sign does not vary; the logarithm's gradient is a⁻ᵀ."""
-    return np.zeros_like(a) if g[1] is None else np.expand_dims(g[1], (-2, -1)) * columns(np.linalg.inv(a))
+def slogdet_rule(g: list[Any], y: Any, a: Any) -> Any:
+    """The sign does not vary; the logarithm's gradient is a⁻ᵀ, and NaN where a is singular."""
+    if g[1] is None:
+        return np.zeros_like(a)
+    singular = np.expand_dims(y[0] == 0, (-2, -1))
+    one = backend.module_of(a.data if isinstance(a, Tensor) else a).eye(a.shape[-1], dtype=a.dtype)
+    inverse = columns(np.linalg.inv(np.where(singular, one, a)))
+    return np.expand_dims(g[1], (-2, -1)) * np.where(singular, np.nan, inverse)
 
 
 @operation(name="slogdet", a=slogdet_rule)
@@ -83,7 +87,7 @@ def _slogdet(a: Array) -> tuple[Array, Array]:
 
 @composed(np.linalg.slogdet)
 def slogdet(a: Any) -> Any:
-    """(sign, log |det|), as named fields. Where a is singular, it has no gradient: LinAlgError in backward."""
+    """(sign, log |det|), as named fields. Of a singular matrix the gradient is NaN; others in a stack keep theirs."""
     from numpy.linalg._linalg import SlogdetResult
 
     return SlogdetResult(*_slogdet(a))
@@ -152,7 +156,8 @@ def _norm(x: Array, axis: Any, keepdims: bool) -> Array:
 
 @composed(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Vector norms of any order, and the matrix norms "fro", 1, −1, ∞, −∞. The gradient at zero is zero."""
+    """Vector norms of any order, and the matrix norms "fro", "nuc", 2, −2, 1, −1, ∞, −∞. The gradient at zero is zero,
+    and where singular values are equal or 0, it is one of those that the norm has in other directions."""
     if axis is None and ord is None:
         return _norm(x, None, keepdims)
     axes = axes_of(axis, x.ndim)
@@ -162,10 +167,12 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         raise ValueError(f"norm: order {ord!r} is for one axis or two, not for shape {x.shape} with axis {axis}")
     if ord in (None, "fro"):
         return _norm(x, axes, keepdims)
+    if ord in ("nuc", 2, -2):
+        s = np.linalg.svd(np.moveaxis(x, axes, (-2, -1)), compute_uv=False)
+        found = np.sum(s, axis=-1) if ord == "nuc" else s[..., 0 if ord == 2 else -1] if s.shape[-1] else np.sum(s, -1)
+        return np.expand_dims(found, axes) if keepdims else found
     if ord not in (1, -1, np.inf, -np.inf):
-        if current_mode().grad and x.requires_grad:
-            raise TypeError(f"norm: the matrix norm of order {ord!r} has no rule for its gradient")
-        return dispatch._without_rule("np.linalg.norm", np.linalg.norm, (x, ord, axes, keepdims), {})
+        raise ValueError(f"norm: there is no matrix norm of order {ord!r}; shape {x.shape} with axis {axis}")
     row, col = axes
     summed, other = (row, col) if abs(ord) == 1 else (col, row)
     sums = np.sum(np.absolute(x), axis=summed, keepdims=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..scopes import here
+from ..tensors import Tensor
 from ..vocabulary import composed, operation
 from .elementwise import divided
 
@@ -56,14 +57,29 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
     return math.prod([shape[k] for k in reduced_axes(axis, len(shape))])
 
 
+def counted(a: Any, where: Any, otherwise: Any) -> Any:
+    """The elements that a reduction shall count, and for the others a number that changes nothing."""
+    return a if where is True else np.where(where, a, otherwise)
+
+
+def number_of(where: Any, a: Any, axis: Any, keepdims: bool) -> Any:
+    """How many elements count, in the dtype of the result."""
+    if where is True:
+        return count(a.shape, axis)
+    return np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims).astype(a.dtype)
+
+
 @operation(name="sum", a=lambda g, a_shape, axis, keepdims: spread(g, a_shape, axis, keepdims))
 def _sum(a: Array, axis: Any, keepdims: bool) -> Array:
     return np.sum(a, axis=axis, keepdims=keepdims)
 
 
 @composed(np.sum)
-def sum(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    return _sum(a if dtype is None else a.astype(dtype), axis, keepdims)
+def sum(
+    a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
+    total = _sum(counted(a if dtype is None else a.astype(dtype), where, 0), axis, keepdims)
+    return total if initial is None else total + initial
 
 
 @operation(
@@ -75,8 +91,11 @@ def _mean(a: Array, axis: Any, keepdims: bool) -> Array:
 
 
 @composed(np.mean)
-def mean(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    return _mean(a if dtype is None else a.astype(dtype), axis, keepdims)
+def mean(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, where: Any = True) -> Any:
+    a = a if dtype is None else a.astype(dtype)
+    if where is True:
+        return _mean(a, axis, keepdims)
+    return np.sum(a, axis=axis, keepdims=keepdims, where=where) / number_of(where, a, axis, keepdims)
 
 
 # ---- variance ----------------------------------------------------------------------------------------------------
@@ -101,14 +120,46 @@ def std_rule(g: Any, y: Any, a: Any, axis: Any, ddof: float, keepdims: bool) -> 
     return spread(divided(g, y), a.shape, axis, keepdims) * centred * (1 / freedom(a.shape, axis, ddof))
 
 
-@operation(np.var, a=var_rule)
-def var(a: Array, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+@operation(name="var", a=var_rule)
+def _var(a: Array, axis: Any, ddof: float, keepdims: bool) -> Array:
     return np.var(a, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
-@operation(np.std, a=std_rule)
-def std(a: Array, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+@operation(name="std", a=std_rule)
+def _std(a: Array, axis: Any, ddof: float, keepdims: bool) -> Array:
     return np.std(a, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+@composed(np.var)
+def var(
+    a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
+    mean: Any = None, correction: Any = None,
+) -> Any:  # fmt: skip
+    """The mean square of what is left of the mean; `correction` is another name for `ddof`."""
+    a, ddof = a if dtype is None else a.astype(dtype), ddof if correction is None else correction
+    if where is True and mean is None:
+        return _var(a, axis, ddof, keepdims)
+    centre = np.mean(a, axis=axis, keepdims=True, where=where) if mean is None else mean
+    squares = np.sum(np.square(a - centre), axis=axis, keepdims=keepdims, where=where)
+    return squares / np.maximum(number_of(where, a, axis, keepdims) - ddof, 0)
+
+
+@composed(np.std)
+def std(
+    a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
+    mean: Any = None, correction: Any = None,
+) -> Any:  # fmt: skip
+    """The root of the variance. The gradient of a constant's is 0."""
+    a, ddof = a if dtype is None else a.astype(dtype), ddof if correction is None else correction
+    if where is True and mean is None:
+        return _std(a, axis, ddof, keepdims)
+    return root(var(a, axis, ddof=ddof, keepdims=keepdims, where=where, mean=mean))
+
+
+def root(variance: Any) -> Any:
+    """√v, whose gradient at 0 is 0 here."""
+    nothing = variance == 0
+    return np.where(nothing, 0.0, np.sqrt(np.where(nothing, 1.0, variance)))
 
 
 # ---- extremes ----------------------------------------------------------------------------------------------------
@@ -121,14 +172,40 @@ def extreme_rule(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     return g * (hit / np.sum(hit, axis=axis, keepdims=True)).astype(g.dtype)
 
 
-@operation(np.max, np.amax, a=extreme_rule)
-def max_(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
+@operation(name="max", a=extreme_rule)
+def _max(a: Array, axis: Any, keepdims: bool) -> Array:
     return np.max(a, axis=axis, keepdims=keepdims)
 
 
-@operation(np.min, np.amin, a=extreme_rule)
-def min_(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
+@operation(name="min", a=extreme_rule)
+def _min(a: Array, axis: Any, keepdims: bool) -> Array:
     return np.min(a, axis=axis, keepdims=keepdims)
+
+
+@composed(np.max, np.amax)
+def max_(a: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
+    if where is True and initial is None:
+        return _max(a, axis, keepdims)
+    return np.maximum(_max(bounded(a, axis, initial, where, -math.inf, "max"), axis, keepdims), initial)
+
+
+@composed(np.min, np.amin)
+def min_(a: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
+    if where is True and initial is None:
+        return _min(a, axis, keepdims)
+    return np.minimum(_min(bounded(a, axis, initial, where, math.inf, "min"), axis, keepdims), initial)
+
+
+def bounded(a: Any, axis: Any, initial: Any, where: Any, worst: float, name: str) -> Any:
+    """The operand of an extreme with an initial value, of which there is at least one element."""
+    if initial is None:
+        raise ValueError(f"{name}: with where=, an initial= value is needed for what has no element")
+    if a.dtype.kind != "f":
+        return np.where(where, a, initial)
+    axes = reduced_axes(axis, len(a.shape))
+    if count(a.shape, axis) == 0:
+        return np.full_like(a.data, worst, shape=[1 if k in axes else n for k, n in enumerate(a.shape)])
+    return counted(a, where, worst)
 
 
 # ---- along an axis: products, running sums -----------------------------------------------------------------------
@@ -138,17 +215,33 @@ def reverse_cumsum(g: Any, axis: int) -> Any:
     return np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis)
 
 
-def cumprod_rule(g: Any, y: Any, a: Any, axis: int) -> Any:
-    """∂y_j/∂a_i = Π_{k ≤ j, k ≠ i} a_k for j ≥ i. Where no a is 0, that is y_j / a_i."""
-    if np.all(a != 0):
-        return reverse_cumsum(g * y, axis) / a
-    a, g = np.moveaxis(a, axis, -1), np.moveaxis(g, axis, -1)
+def following(a: Any, g: Any) -> Any:
+    """Sᵢ = gᵢ + aᵢ₊₁ Sᵢ₊₁ along the last axis, in log n steps: S over 2d elements from those over d."""
     n = a.shape[-1]
-    itself = np.ones_like(a, shape=(n, n)).cumsum(0)
-    itself = itself == itself.swapaxes(0, 1)  # (n, n): the diagonal
-    others = np.where(itself, 1.0, np.expand_dims(a, -2))  # (..., i, k): a without its i-th element
-    later = np.triu(np.ones_like(g, shape=(n, n)))
-    return np.moveaxis(np.sum(np.cumprod(others, axis=-1) * later * np.expand_dims(g, -2), axis=-1), -1, axis)
+    a = np.concatenate([a[..., 1:], np.ones_like(a[..., :1])], axis=-1)  # aᵢ: the product of the d elements after i
+    d = 1
+    while d < n:
+        g = np.concatenate([g[..., :-d] + a[..., :-d] * g[..., d:], g[..., -d:]], axis=-1)
+        a = np.concatenate([a[..., :-d] * a[..., d:], a[..., -d:]], axis=-1)
+        d *= 2
+    return g
+
+
+def cumprod_rule(g: Any, y: Any, a: Any, axis: int) -> Any:
+    """What stands before aᵢ, times Σ over j ≥ i of gⱼ and all from aᵢ₊₁ to aⱼ.
+
+    To first order by divisions, Σ gⱼ yⱼ / aᵢ: at the first zero of a row with 1 in its place, and 0 at later zeros. For
+    all derivatives, by products alone.
+    """
+    if not isinstance(g, Tensor) and not isinstance(a, Tensor):
+        zero = a == 0
+        first = zero & (np.cumsum(zero, axis=axis) == 1)
+        past_it = np.cumprod(np.where(first, 1.0, a), axis=axis)
+        alone = np.where(first, reverse_cumsum(g * past_it, axis), 0.0)
+        return np.where(zero, alone, reverse_cumsum(g * y, axis) / np.where(zero, 1.0, a))
+    a, g, y = np.moveaxis(a, axis, -1), np.moveaxis(g, axis, -1), np.moveaxis(y, axis, -1)
+    before = np.concatenate([np.ones_like(y[..., :1]), y[..., :-1]], axis=-1)
+    return np.moveaxis(before * following(a, g), -1, axis)
 
 
 @operation(name="cumsum", a=lambda g, axis: reverse_cumsum(g, axis))
@@ -162,13 +255,15 @@ def _cumprod(a: Array, axis: int) -> Array:
 
 
 @composed(np.cumsum)
-def cumsum(a: Any, axis: int | None = None) -> Any:
+def cumsum(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    a = a if dtype is None else a.astype(dtype)
     return _cumsum(np.ravel(a), 0) if axis is None else _cumsum(a, axis)
 
 
 @composed(np.cumprod)
-def cumprod(a: Any, axis: int | None = None) -> Any:
-    return _cumprod(np.ravel(a), 0) if axis is None else _cumprod(a, axis)
+def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    a = a if dtype is None else a.astype(dtype)
+    return _cumprod(np.ravel(a), 0) if axis is None or (np.ndim(a) == 0 and axis in (0, -1)) else _cumprod(a, axis)
 
 
 def prod_rule(g: Any, a: Any, axis: Any, keepdims: bool) -> Any:
@@ -183,66 +278,19 @@ def prod_rule(g: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     return spread(g, a.shape, axis, keepdims) * others
 
 
-@operation(np.prod, a=prod_rule)
-def prod(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
+@operation(name="prod", a=prod_rule)
+def _prod(a: Array, axis: Any, keepdims: bool) -> Array:
     return np.prod(a, axis=axis, keepdims=keepdims)
 
 
-# ---- composed ----------------------------------------------------------------------------------------------------
+@composed(np.prod)
+def prod(
+    a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
+    total = _prod(counted(a if dtype is None else a.astype(dtype), where, 1), axis, keepdims)
+    return total if initial is None else total * initial
 
 
 @composed(np.ptp)
 def ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
-
-
-@composed(np.nansum)
-def nansum(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    return np.sum(np.where(np.isnan(a), 0.0, a) if a.dtype.kind == "f" else a, axis=axis, keepdims=keepdims)
-
-
-@composed(np.nanmean)
-def nanmean(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    valid = np.sum(~np.isnan(a), axis=axis, keepdims=keepdims)
-    return nansum(a, axis, keepdims=keepdims) / valid.astype(a.dtype)
-
-
-@composed(np.average)
-def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
-    if weights is None:
-        return np.mean(a, axis=axis, keepdims=keepdims)
-    if np.shape(weights) != np.shape(a):  # one weight for each place along the axes
-        if axis is None:
-            raise TypeError(f"average: weights of shape {np.shape(weights)} for {a.shape} need an axis")
-        axes = axes_of(axis, a.ndim, "average")
-        if np.shape(weights) != tuple(a.shape[k] for k in axes):
-            raise ValueError(f"average: weights of shape {np.shape(weights)} along the axes {axes} of {a.shape}")
-        weights = np.transpose(weights, np.argsort(axes)) if len(axes) > 1 else weights
-        weights = np.broadcast_to(np.reshape(weights, [a.shape[k] if k in axes else 1 for k in range(a.ndim)]), a.shape)
-    total = np.sum(weights, axis=axis, keepdims=keepdims)
-    return np.sum(a * weights, axis=axis, keepdims=keepdims) / total
-
-
-@composed(np.median)
-def median(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """The middle value, or the mean of the two middle ones; NaN where there is one."""
-    flat = joined_last(a, axis)
-    n = flat.shape[-1]
-    if n == 0:  # as the mean of nothing
-        return np.mean(a, axis=axis, keepdims=keepdims)
-    ordered = np.sort(flat, axis=-1)
-    middle, last = np.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1), ordered[..., -1]
-    result = np.where(np.isnan(last), last, middle)
-    axes = axes_of(axis, a.ndim)
-    return np.reshape(result, [1 if k in axes else m for k, m in enumerate(a.shape)]) if keepdims else result
-
-
-@composed(np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
-    (along,) = axes_of(axis, a.ndim, "diff")
-    if n < 0:
-        raise ValueError(f"diff: n must not be negative, got {n}")
-    before = (slice(None),) * along
-    for _ in range(n):
-        a = a[(*before, slice(1, None))] - a[(*before, slice(None, -1))]
-    return a

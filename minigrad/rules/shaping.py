@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..gradients import Products
+from ..tensors import Tensor
 from ..vocabulary import composed, operation
 from .reductions import axes_of
 
@@ -19,17 +20,30 @@ def _reshape(a: Array, shape: Any) -> Array:
 
 
 @composed(np.reshape)
-def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None) -> Any:
+def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: bool | None = None) -> Any:
+    """The same elements in another shape: rows first ("C"), columns first ("F"), or as they lie in memory ("A")."""
     shape = newshape if shape is None else shape
+    if order == "A":
+        order = "F" if _array(a).flags.fnc else "C"
     if order == "F":  # columns first: the transpose of the transpose in C order
-        return transpose(_reshape(transpose(a), shape[::-1] if isinstance(shape, tuple | list) else shape))
-    if order != "C":
-        raise TypeError(f"reshape: orders 'C' and 'F' have a rule, not {order!r}")
-    return _reshape(a, shape)
+        a = transpose(_reshape(transpose(a), shape[::-1] if isinstance(shape, tuple | list) else shape))
+    elif order == "C":
+        a = _reshape(a, shape)
+    else:
+        raise TypeError(f"reshape: order is 'C', 'F' or 'A', not {order!r}")
+    return np.copy(a) if copy else a
+
+
+def _array(a: Any) -> Array:
+    return a.data if isinstance(a, Tensor) else a
 
 
 @composed(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
+    """All elements in a row, in the order "C", "F" or "A" of reshape, or "K": as they lie in memory."""
+    if order == "K":
+        strides = _array(a).strides
+        return reshape(transpose(a, sorted(range(len(strides)), key=lambda k: -abs(strides[k]))), -1)
     return reshape(a, -1, order)
 
 
@@ -104,6 +118,7 @@ def broadcast_to(array: Array, shape: Any) -> Array:
 
 @composed(np.broadcast_arrays)
 def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
+    """All of them in the shape that they have together."""
     shape = np.broadcast_shapes(*[np.shape(a) for a in arrays])
     return tuple([np.broadcast_to(a, shape) for a in arrays])
 
@@ -169,3 +184,18 @@ def atleast_2d(*arrays: Any) -> Any:
 def atleast_3d(*arrays: Any) -> Any:
     found = tuple([_atleast(a, 3) for a in arrays])
     return found[0] if len(found) == 1 else found
+
+
+@composed(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Any:
+    """Every window of a shape along some axes (all, without `axis`), as further axes at the end."""
+    sizes = tuple(window_shape) if isinstance(window_shape, tuple | list) else (window_shape,)
+    axes = axes_of(axis, np.ndim(x), "sliding_window_view")
+    if len(sizes) != len(axes):
+        raise ValueError(f"sliding_window_view: windows of shape {sizes} for the axes {axes} of shape {np.shape(x)}")
+    for k, n in zip(axes, sizes, strict=True):
+        m = np.shape(x)[k] - n + 1
+        if n < 0 or m < 1:
+            raise ValueError(f"sliding_window_view: no window of {n} fits axis {k} of shape {np.shape(x)}")
+        x = np.moveaxis(np.take(x, np.add.outer(np.arange(m), np.arange(n)), axis=k), k + 1, -1)
+    return x

@@ -67,7 +67,7 @@ def t(*shape: int, grad: bool = True) -> mg.Tensor:
         (lambda: t(2).detach().retain_grad(), RuntimeError, "does not require grad"),
         (lambda: t(2).detach().register_hook(print), RuntimeError, "does not require grad"),
         (lambda: mg.unstack(t(2), axis=1), np.exceptions.AxisError, "unstack: axis 1 is out of bounds"),
-        (lambda: np.fft.fft(t(2)), TypeError, r"np\.fft.*fft has no rule.*mg\.primitive.*detach"),
+        (lambda: np.fft.fft(t(2)), TypeError, r"^np\.fft\.fft gives complex numbers.*np\.cos.*detach"),
         (lambda: copy.deepcopy(t(2) * 2), RuntimeError, "only leaf"),
     ],
 )
@@ -126,10 +126,10 @@ def test_a_rule_of_the_wrong_shape_is_an_error() -> None:
 
 
 def test_unknown_ufuncs_and_operands_do_not_lose_gradients() -> None:
-    with pytest.raises(TypeError, match=r"np\.ldexp has no rule"):
-        np.ldexp(t(2), 2)
+    with pytest.raises(TypeError, match=r"np\.spacing has no rule"):
+        np.spacing(t(2))
     with pytest.raises(TypeError, match=r"np\.add with where= has no rule"):
         np.add(t(2), 1, where=np.array([True, False]))
-    np.ldexp(t(2, grad=False), 2)
+    np.spacing(t(2, grad=False))
     with mg.no_grad():
-        np.ldexp(t(2), 2)
+        np.spacing(t(2))

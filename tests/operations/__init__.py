@@ -1,8 +1,21 @@
 """The table of cases, by family; `CASES` is all of it."""
 
-from . import activations, elementwise, indexing, joining, linalg, products, reductions, shaping
+from . import (
+    activations,
+    calculus,
+    decompositions,
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    products,
+    reductions,
+    shaping,
+    statistics,
+)  # fmt: skip
 from .cases import CASES, Case
 
 __all__ = [
-    "CASES", "Case", "activations", "elementwise", "indexing", "joining", "linalg", "products", "reductions", "shaping",
+    "CASES", "Case", "activations", "calculus", "decompositions", "elementwise", "indexing", "joining", "linalg",
+    "products", "reductions", "shaping", "statistics",
 ]  # fmt: skip

@@ -198,3 +198,119 @@ def test_norms_of_large_numbers(order: float, expected: float) -> None:
     np.testing.assert_allclose(y.item(), expected, rtol=1e-12)
     y.backward()
     assert np.isfinite(x.grad.numpy()).all()
+
+
+# ---- orders of memory, ties, NaN ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["C", "F", "A", "K"])
+def test_orders_of_memory(order: str) -> None:
+    for array in (A, A.T, A[:, ::-1], np.asfortranarray(A), np.arange(24.0).reshape(2, 3, 4).transpose(1, 2, 0)):
+        x = mg.Tensor(array, requires_grad=True)
+        np.testing.assert_array_equal(np.ravel(x, order).numpy(), np.ravel(array, order))  # type: ignore[call-overload]
+        (np.ravel(x, order) * np.arange(array.size)).sum().backward()  # type: ignore[call-overload]
+        at = np.ravel(np.arange(array.size).reshape(array.shape), "C")
+        places = np.empty_like(array)  # of each element in the row, in the memory's order of the array itself
+        places[...] = x.grad.numpy()
+        np.testing.assert_array_equal(np.sort(places, axis=None), at)
+        if order != "K":
+            y = np.reshape(x, (array.size // 2, 2), order=order)  # type: ignore[call-overload]
+            np.testing.assert_array_equal(y.numpy(), np.reshape(array, (array.size // 2, 2), order=order))
+
+
+TIES: dict[str, tuple[Callable[[Any], Any], list[float], list[float]]] = {
+    "maximum.accumulate": (np.maximum.accumulate, [1.0, 3.0, 3.0, 2.0], [1.0, 1.0, 2.0, 0.0]),
+    "minimum.accumulate": (np.minimum.accumulate, [1.0, 3.0, 1.0, 2.0], [2.0, 0.0, 2.0, 0.0]),
+    "accumulate past NaN": (lambda x: np.maximum.accumulate(x)[:2], [1.0, 3.0, np.nan, 2.0], [1.0, 1.0, 0.0, 0.0]),
+    "nanmax": (np.nanmax, [3.0, 1.0, np.nan, 3.0], [0.5, 0.0, 0.0, 0.5]),
+    "median": (np.median, [3.0, 1.0, 3.0, 3.0], [0.5, 0.0, 0.5, 0.0]),
+    "quantile": (lambda x: np.quantile(x, 0.4), [2.0, 2.0, 2.0, 5.0], [0.0, 0.8, 0.2, 0.0]),
+    "unique": (np.unique, [2.0, 1.0, 2.0, 1.0], [1.0, 1.0, 0.0, 0.0]),
+    "std": (lambda x: np.std(x, where=np.array([True, True, False, False])), [2.0, 2.0, 1.0, 3.0], [0.0] * 4),
+    "nanstd": (np.nanstd, [2.0, np.nan, 2.0, 2.0], [0.0] * 4),
+    "interp": (lambda x: np.interp(x, [0.0, 1.0, 2.0], [0.0, 1.0, 4.0]), [0.0, 1.0, 2.0, 3.0], [1.0, 3.0, 0.0, 0.0]),
+}
+
+
+@pytest.mark.parametrize("name", TIES)
+def test_ties(name: str) -> None:
+    function, values, gradient = TIES[name]
+    x = mg.tensor(np.array(values), requires_grad=True)
+    function(x).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=1e-12)
+
+
+WITH_NAN: dict[str, Callable[[Any], Any]] = {
+    "quantile": lambda x: np.quantile(x, [0.2, 0.9], axis=1), "nanquantile": lambda x: np.nanquantile(x, 0.4, axis=1),
+    "nanmedian": lambda x: np.nanmedian(x, axis=1), "nanmax": lambda x: np.nanmax(x, axis=1),
+    "nanvar": lambda x: np.nanvar(x, axis=1, ddof=2), "nanmean": lambda x: np.nanmean(x, axis=1),
+    "maximum.accumulate": lambda x: np.maximum.accumulate(x, axis=1), "nansum": lambda x: np.nansum(x, axis=1),
+    "percentile": lambda x: np.percentile(x, 30, axis=1, method="nearest"), "sort": np.sort, "unique": np.unique,
+    "frexp": lambda x: np.frexp(x)[0], "modf": lambda x: np.modf(x)[0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_NAN)
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:All-NaN", "ignore:Degrees", "ignore:Mean of empty")
+def test_nan_is_numpys(name: str) -> None:
+    values = np.array([[1.0, np.nan, 3.0], [4.0, 2.0, 2.0], [np.nan] * 3])
+    np.testing.assert_array_equal(WITH_NAN[name](mg.tensor(values, requires_grad=True)).numpy(), WITH_NAN[name](values))
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda x: np.quantile(x, 1.5), "quantile: q must be between 0 and 1, got 1.5"),
+    (lambda x: np.percentile(x, [5, 105]), "percentile: q must be between 0 and 100"),
+    (lambda x: np.quantile(x[:0], 0.5), r"quantile: there are no elements along axis None of shape \(0, 3\)"),
+    (lambda x: np.max(x, where=A > 1), "max: with where=, an initial= value"),
+    (lambda x: np.gradient(x, 1.0, 2.0, 3.0), "gradient: 3 spacings for 2 axes"),
+    (lambda x: np.gradient(x[:1]), "gradient: axis 0 of shape .* needs 2"),
+    (lambda x: np.convolve(x, x), r"convolve: operands of shapes \(2, 3\)"),
+    (lambda x: np.interp(x, [0.0, 1.0], [0.0]), "interp: points of shapes"),
+    (lambda x: np.select([A > 1], [x, x]), "select: 1 conditions for 2 choices"),
+    (lambda x: np.choose([0, 3, 1], [x[0], x[1]]), "choose: index 3"),
+    (lambda x: np.piecewise(x, [A > 1], [1, 2, 3]), "piecewise: 3 functions for 1 conditions"),
+    (lambda x: np.linalg.multi_dot([x, x]), "multi_dot: shapes"),
+    (lambda x: np.linalg.matrix_power(x, 2), "matrix_power: .*square"),
+    (lambda x: np.linalg.tensorinv(x, 1), "tensorinv: the first 1 axes"),
+    (lambda x: np.linalg.norm(x, "sum"), "norm: there is no matrix norm of order 'sum'"),
+    (lambda x: np.linalg.qr(x.T, "complete"), "qr: mode='complete' has no rule .*reduced"),
+    (lambda x: np.linalg.qr(x, "raw"), "qr: modes"),
+    (lambda x: np.matvec(x, [1.0, 2.0]), r"matvec: operands of shapes \(2, 3\) and \(2,\)"),
+    (lambda x: np.add.reduceat(x, [0, 2]), "add.reduceat: indices"),
+    (lambda x: np.subtract.reduce(x[:0]), "subtract: axis 0 of shape .* no element"),
+    (lambda x: np.block([[x], x]), "block: lists are nested"),
+    (lambda x: np.meshgrid(x, indexing="yx"), "meshgrid: indexing"),
+    (lambda x: np.cumulative_sum(x), "cumulative_sum: .* needs an axis"),
+    (lambda x: np.cov(x, fweights=[1, 2]), "cov: fweights of shape"),
+    (lambda x: np.poly(x), "poly: a matrix needs np.linalg.eigvals"),
+    (lambda x: np.quantile(x, 0.3, weights=x, method="inverted_cdf"), "quantile: .* gradient of weights"),
+    (lambda x: np.lib.stride_tricks.sliding_window_view(x, 4, axis=1), "sliding_window_view: no window of 4 fits"),
+])  # fmt: skip
+def test_mistakes_name_the_operation_and_the_shapes(call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError, IndexError, np.linalg.LinAlgError), match=message):
+        call(mg.tensor(A, requires_grad=True))
+
+
+def test_products_are_done_in_the_order_of_least_work() -> None:
+    a, b, c, d = (mg.ones(s, requires_grad=True) for s in [(2, 30), (30, 1), (1, 20), (20, 5)])
+    with mg.profile() as profile:
+        assert np.linalg.multi_dot([a, b, c, d]).shape == (2, 5)
+    assert [event.bytes for event in profile.events] == [8, 20, 40]  # (2, 1), (1, 5), (2, 5) in float32
+
+
+RECORDED: dict[str, Callable[[Any], Any]] = {
+    "cumprod": lambda x: np.cumprod(x, axis=1), "interp": lambda x: np.interp(x, [-3.0, 0.0, 3.0], [1.0, 2.0, 0.0]),
+    "quantile": lambda x: np.quantile(x, 0.3, axis=1), "maximum.accumulate": np.maximum.accumulate,
+    "reduceat": lambda x: np.add.reduceat(x, [0, 2], axis=1),
+    "lstsq": lambda x: np.linalg.lstsq(x.T, np.arange(4.0))[0],
+    "svd": lambda x: np.linalg.svd(x, full_matrices=False)[0] ** 2, "pad": lambda x: np.pad(x, 1, "mean"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_computes_anew(name: str, rng: Any) -> None:
+    gradient = mg.grad(lambda x: (RECORDED[name](x) ** 2).sum())
+    replayed = mg.compile(gradient)
+    for _ in range(3):
+        x = mg.tensor(rng.standard_normal((3, 4)))
+        np.testing.assert_allclose(replayed(x).numpy(), gradient(x).numpy(), rtol=1e-10)

@@ -62,6 +62,73 @@ def test_what_does_not_vary_has_second_derivatives_behind_an_index() -> None:
         np.testing.assert_array_equal(found.numpy(), np.diag([2.0, 2.0, 0.0]))
 
 
+# ---- values that repeat ------------------------------------------------------------------------------------------
+
+
+def rotated(values: list[float], rng: Any) -> Any:
+    """A symmetric matrix with these eigenvalues."""
+    q, _ = np.linalg.qr(rng.standard_normal((len(values), len(values))))
+    return (q * values) @ q.T
+
+
+@pytest.mark.parametrize("call", {
+    "eigh": lambda a: np.linalg.eigh(a)[1][:, 1].sum(), "svd": lambda a: np.linalg.svd(a)[0][:, 1].sum(),
+    "svd, V": lambda a: np.linalg.svd(a).Vh.sum(), "eigh, all": lambda a: np.linalg.eigh(a).eigenvectors.sum(),
+}.items(), ids=lambda item: item[0])  # fmt: skip
+def test_vectors_of_equal_values_have_no_gradient(call: tuple[str, Callable[[Any], Any]]) -> None:
+    for matrix in (np.eye(3), np.stack([np.diag([1.0, 2.0, 3.0]), np.diag([0.5, 0.5, 3.0])])):
+        with pytest.raises(
+            np.linalg.LinAlgError, match=r"values \d and \d of a matrix coincide \([0-9.]+\).*values alone"
+        ):
+            mg.grad(lambda a: sum(call[1](a[k]) for k in range(2)) if a.ndim == 3 else call[1](a))(mg.tensor(matrix))
+
+
+def test_a_singular_value_of_zero_has_no_vectors_with_a_gradient(rng: Any) -> None:
+    a = mg.tensor(np.outer(rng.standard_normal(3), [1.0, 2.0]), requires_grad=True)
+    assert np.linalg.svd(a).S.sum().requires_grad
+    with pytest.raises(np.linalg.LinAlgError, match=r"a singular value is 0.*pinv"):
+        np.linalg.svd(a, full_matrices=False).U.sum().backward()
+
+
+def test_other_vectors_and_all_values_have_their_gradients(rng: Any) -> None:
+    """The projection on the vector of the value that is alone: d(v vᵀ) = Σⱼ (vⱼᵀ dA v) (vⱼ vᵀ + v vⱼᵀ) / (w − wⱼ)."""
+    matrix = rotated([1.0, 1.0, 3.0], rng)
+    g = rng.standard_normal((3, 3))
+
+    def loss(a: Any) -> Any:
+        v = np.linalg.eigh((a + a.T) * 0.5)[1][:, -1]
+        return (g * np.outer(v, v)).sum()
+
+    _, vectors = np.linalg.eigh(matrix)
+    v, others = vectors[:, -1], vectors[:, :2]
+    expected = sum(np.outer(u, v) * (u @ (g + g.T) @ v) / 2.0 for u in others.T)
+    found = mg.grad(loss)(mg.tensor(matrix)).numpy()
+    np.testing.assert_allclose(found, (expected + expected.T) / 2, rtol=1e-12, atol=1e-14)
+    w = mg.grad(lambda a: np.sum(np.linalg.eigvalsh(a)))(mg.tensor(matrix)).numpy()
+    np.testing.assert_allclose(w, np.eye(3), atol=1e-14)
+    s = mg.grad(lambda a: np.linalg.norm(a, "nuc"))(mg.tensor(matrix)).numpy()
+    np.testing.assert_allclose(s, np.eye(3), atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4)])
+def test_pinv_among_matrices_of_rank_one_less(shape: tuple[int, int], rng: Any) -> None:
+    left, right = rng.standard_normal((shape[0], 2)), rng.standard_normal((2, shape[1]))
+    factors = [mg.tensor(v, requires_grad=True) for v in (left, right)]
+    assert mg.gradcheck(lambda a, b: np.linalg.pinv(a @ b), factors)
+    assert mg.gradcheck(lambda a, b: np.linalg.lstsq(a @ b, np.arange(float(shape[0])))[0], factors)
+
+
+# ---- running products --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zeros", [[], [0], [2], [1, 4], [5], [0, 1, 2, 3, 4, 5]])
+def test_running_products_of_zeros(zeros: list[int], rng: Any) -> None:
+    x = rng.standard_normal(6)
+    x[zeros] = 0.0
+    assert mg.gradcheck(np.cumprod, mg.tensor(x, requires_grad=True))
+    assert mg.gradgradcheck(np.cumprod, mg.tensor(x, requires_grad=True))
+
+
 # ---- determinants ------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +167,8 @@ def test_third_derivatives_of_determinants(rng: Any) -> None:
         mg.grad(lambda a: mg.hvp(np.linalg.det, a, v).sum())(mg.zeros((3, 3), dtype=np.float64))
 
 
-def test_slogdet_has_no_gradient_where_a_matrix_is_singular() -> None:
-    with pytest.raises(np.linalg.LinAlgError, match="ingular"):
-        mg.grad(lambda a: np.linalg.slogdet(a)[1])(mg.ones((2, 2)))
+def test_slogdet_of_a_singular_matrix_has_the_gradient_nan_and_others_in_the_stack_keep_theirs(rng: Any) -> None:
+    stack = np.stack([np.ones((2, 2)), rng.standard_normal((2, 2))])
+    found = mg.grad(lambda a: np.linalg.slogdet(a)[1].sum())(mg.tensor(stack)).numpy()
+    assert np.isnan(found[0]).all()
+    np.testing.assert_allclose(found[1], np.linalg.inv(stack[1]).T, rtol=1e-12)

@@ -229,6 +229,106 @@ case("slogdet", lambda a: np.linalg.slogdet(a)[1], lambda a: torch.linalg.slogde
 case("solve", np.linalg.solve, torch.linalg.solve, regular(2, 3, 3), real(2, 3, 2), second=True)
 case("cholesky", np.linalg.cholesky, torch.linalg.cholesky, definite(2, 3, 3))
 
+# ---- spectral and orthogonal linear algebra: what does not depend on the signs of vectors
+
+
+def ours_of_vectors(a: Any) -> Any:
+    w, v = np.linalg.eigh((a + np.swapaxes(a, -1, -2)) / 2)
+    return w, (v * np.exp(w)[..., None, :]) @ np.swapaxes(v, -1, -2), v * v
+
+
+def theirs_of_vectors(a: Any) -> Any:
+    w, v = torch.linalg.eigh((a + a.mT) / 2)
+    return w, (v * torch.exp(w)[..., None, :]) @ v.mT, v * v
+
+
+def of_svd(linalg: Any, **how: Any) -> Callable[[Any], Any]:
+    def call(a: Any) -> Any:
+        u, s, vt = linalg.svd(a, **how)
+        k = s.shape[-1]
+        return s, (u[..., :k] * (s**3)[..., None, :]) @ vt[..., :k, :], u[..., :k] ** 2, vt[..., :k, :] ** 2
+
+    return call
+
+
+case("eigh", ours_of_vectors, theirs_of_vectors, regular(2, 3, 3), second=True, loose=10)
+case("eigvalsh", lambda a: np.linalg.eigvalsh(a + a.T), lambda a: torch.linalg.eigvalsh(a + a.T), regular(4, 4),
+     second=True, loose=10)  # fmt: skip
+for shape in ((4, 4), (5, 3), (3, 5), (2, 4, 3)):
+    case(f"svd_{shape}", of_svd(np.linalg, full_matrices=False), of_svd(torch.linalg, full_matrices=False),
+         wide(*shape), second=shape == (5, 3), loose=200)  # fmt: skip
+    case(f"svdvals_{shape}", lambda a: np.linalg.svd(a, compute_uv=False), torch.linalg.svdvals, wide(*shape), loose=10)
+    case(f"pinv_{shape}", np.linalg.pinv, torch.linalg.pinv, wide(*shape), second=True, loose=50)
+for shape in ((4, 4), (5, 3), (3, 5)):
+    case(f"qr_{shape}", lambda a: tuple(np.linalg.qr(a)), lambda a: tuple(torch.linalg.qr(a)), wide(*shape),
+         second=True, loose=200)  # fmt: skip
+case("qr_r", lambda a: np.linalg.qr(a, "r"), lambda a: torch.linalg.qr(a)[1],
+     wide(5, 3), loose=50)  # fmt: skip
+case("lstsq", lambda a, b: np.linalg.lstsq(a, b)[0], lambda a, b: torch.linalg.lstsq(a, b).solution, wide(5, 3),
+     wide(5, 2), second=True, loose=50)  # fmt: skip
+for order in ("nuc", 2, -2):
+    case(f"matrix_norm_{order}", lambda a, o=order: np.linalg.matrix_norm(a, ord=o),
+         lambda a, o=order: torch.linalg.matrix_norm(a, o), wide(2, 3, 4), loose=10)  # fmt: skip
+case("cond", np.linalg.cond, torch.linalg.cond, regular(3, 3), loose=10)
+case("matrix_power", lambda a: np.linalg.matrix_power(a, -3), lambda a: torch.linalg.matrix_power(a, -3),
+     regular(3, 3), second=True, loose=10)  # fmt: skip
+case("multi_dot", lambda *a: np.linalg.multi_dot(a), lambda *a: torch.linalg.multi_dot(a), real(2, 5), real(5, 3),
+     real(3, 4))  # fmt: skip
+case("tensorinv", lambda a: np.linalg.tensorinv(a.reshape(2, 2, 4)),
+     lambda a: torch.linalg.tensorinv(a.reshape(2, 2, 4)), regular(4, 4))  # fmt: skip
+case("tensorsolve", lambda a, b: np.linalg.tensorsolve(a.reshape(4, 2, 2), b),
+     lambda a, b: torch.linalg.tensorsolve(a.reshape(4, 2, 2), b), regular(4, 4), real(4))  # fmt: skip
+case("vecdot", np.linalg.vecdot, torch.linalg.vecdot, real(2, 3), real(2, 3))
+case("vector_norm", lambda a: np.linalg.vector_norm(a, ord=3), lambda a: torch.linalg.vector_norm(a, 3), real(2, 3))
+
+# ---- statistics and calculus
+
+QS = np.array([0.0, 0.2, 0.55, 1.0])
+for method in ("linear", "lower", "higher", "midpoint", "nearest"):
+    case(f"quantile_{method}", lambda a, m=method: np.quantile(a, QS.astype(a.dtype), axis=1, method=m),
+         lambda a, m=method: torch.quantile(a, torch.tensor(QS, dtype=a.dtype), 1, interpolation=m),
+         real(3, 7))  # fmt: skip
+case("nanquantile", lambda a: np.nanquantile(np.where(a > 1, np.nan, a), 0.3),
+     lambda a: torch.nanquantile(torch.where(a > 1, torch.nan, a), 0.3), real(3, 7))  # fmt: skip
+case("nansum", lambda a: np.nansum(np.where(a > 1, np.nan, a), 1),
+     lambda a: torch.nansum(torch.where(a > 1, torch.nan, a), 1), real(3, 7))  # fmt: skip
+case("nanmean", lambda a: np.nanmean(np.where(a > 1, np.nan, a), 1),
+     lambda a: torch.nanmean(torch.where(a > 1, torch.nan, a), 1), real(3, 7))  # fmt: skip
+for name in ("cummax", "cummin"):
+    ours, theirs = {"cummax": np.maximum, "cummin": np.minimum}[name].accumulate, getattr(torch, name)
+    case(f"{name}_ties", lambda a, f=ours: f(a, axis=1), lambda a, f=theirs: f(a, 1)[0], coarse(4, 9))
+case("logaddexp_reduce", np.logaddexp.reduce, lambda a: torch.logsumexp(a, 0), wide(4, 3))
+case("cumprod_long", lambda a: np.cumprod(a, 1), lambda a: torch.cumprod(a, 1), zeros(4, 37), loose=20)
+case("cov", lambda a: np.cov(a, dtype=a.dtype), torch.cov, real(3, 5), second=True)
+case("corrcoef", lambda a: np.corrcoef(a, dtype=a.dtype), torch.corrcoef, real(3, 5))
+for order in (1, 2):
+    case(f"gradient_{order}", lambda a, o=order: np.gradient(a, 0.5, edge_order=o),
+         lambda a, o=order: torch.gradient(a, spacing=0.5, edge_order=o), real(4, 5))  # fmt: skip
+case("trapezoid", lambda y, x: np.trapezoid(y, x), torch.trapezoid, real(3, 5), real(3, 5), second=True)
+case("diff_ends", lambda a, b: np.diff(a, prepend=b), lambda a, b: torch.diff(a, prepend=b), real(3, 5), real(3, 2))
+case(
+    "vander",
+    lambda a: np.vander(a, 4).astype(a.dtype),
+    lambda a: torch.flip(torch.linalg.vander(a, N=4), (1,)),
+    real(5),
+)
+case("i0", np.i0, torch.special.i0, wide(7), loose=10)
+case("meshgrid", lambda a, b: np.meshgrid(a, b), lambda a, b: torch.meshgrid(a, b, indexing="xy"), real(3), real(4))
+case("block_diagonal", lambda a, b: np.block([[a, np.zeros((2, 3), a.dtype)], [np.zeros((4, 2), a.dtype), b]]),
+     torch.block_diag, real(2, 2), real(4, 3))  # fmt: skip
+case(
+    "unfold", lambda a: np.lib.stride_tricks.sliding_window_view(a, 3, axis=1), lambda a: a.unfold(1, 3, 1), real(2, 6)
+)
+case("convolve", lambda a, v: np.convolve(a, v), lambda a, v: F.conv1d(
+    a[None, None], v.flip(0)[None, None], padding=len(v) - 1)[0, 0], real(7), real(3), second=True)  # fmt: skip
+case(
+    "ldexp",
+    lambda a: np.ldexp(a, np.array([1, -2, 3])),
+    lambda a: torch.ldexp(a, torch.tensor([1.0, -2.0, 3.0])),
+    real(2, 3),
+)
+case("frexp", lambda a: np.frexp(a)[0], lambda a: torch.frexp(a)[0], real(2, 3))
+
 # float32 keeps 24 bits, 1.2e-7; a sum of a few terms of both signs, in another order, loses up to some tens of them.
 # `loose` is for functions whose float32 kernels differ by more in NumPy and in PyTorch (tan near π/2, cancellation).
 TOLERANCE: dict[Any, float] = {np.float64: 1e-10, np.float32: 5e-6}

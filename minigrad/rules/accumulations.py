@@ -1,0 +1,144 @@
+"""Methods of ufuncs along an axis: running extremes, running anything, sums of segments.
+
+Sums, products and extremes have rules of their own (`reductions`). Any other ufunc of two operands is called once for
+each element along the axis.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..dispatch import ACCUMULATIONS, METHODS, REDUCTIONS
+from ..tensors import Tensor
+from ..vocabulary import NUMPY_NAMES, composed, operation
+from .activations import logsumexp
+from .indexing import place, take, take_along_axis
+from .joining import along
+from .reductions import axes_of, reduced_axes
+
+Array = Any
+
+
+def data_of(x: Any) -> Array:
+    """The array of a Tensor; anything else as it is."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+# ---- running extremes --------------------------------------------------------------------------------------------
+
+
+def running(ufunc: Any, a: Array, axis: int) -> Array:
+    """`ufunc.accumulate` for an extreme. CuPy has none: there in log n steps, over 2d elements from those over d."""
+    if type(a) is np.ndarray:
+        return ufunc.accumulate(a, axis=axis)
+    n, d = a.shape[axis], 1
+    while d < n:
+        earlier, later = a[along(axis, slice(None, -d))], a[along(axis, slice(d, None))]
+        a = np.concatenate([a[along(axis, slice(None, d))], ufunc(earlier, later)], axis=axis)
+        d *= 2
+    return a
+
+
+def _running_extreme(ufunc: Any, array: Any, axis: int) -> Any:
+    """The element in each place that is the extreme so far; of equal ones the last, as in PyTorch's cummax."""
+    (axis,) = axes_of(axis, array.ndim, f"{ufunc.__name__}.accumulate")
+    data = data_of(array)
+    reached = (data == running(ufunc, data, axis)) | (data != data)  # a NaN is the extreme of all that follow
+    count = backend.module_of(data).arange(data.shape[axis]).reshape([-1] + [1] * (data.ndim - axis - 1))
+    return take_along_axis(array, running(np.maximum, np.where(reached, count, 0), axis), axis)
+
+
+@composed()
+def maximum_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Any:
+    """np.maximum.accumulate: the largest so far. Of equal elements, the last gets the gradient."""
+    return _running_extreme(np.maximum, array if dtype is None else array.astype(dtype), axis)
+
+
+@composed()
+def minimum_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Any:
+    """np.minimum.accumulate: the smallest so far. Of equal elements, the last gets the gradient."""
+    return _running_extreme(np.minimum, array if dtype is None else array.astype(dtype), axis)
+
+
+# ---- any ufunc of two operands -----------------------------------------------------------------------------------
+
+
+@composed()
+def logaddexp_reduce(array: Any, axis: Any = 0, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    """np.logaddexp.reduce: log Σ exp along an axis or several."""
+    return logsumexp(array if dtype is None else array.astype(dtype), axis, keepdims)
+
+
+@composed()
+def ufunc_reduce(ufunc: Any, array: Any, axis: int = 0, *, keepdims: bool = False) -> Any:
+    """`ufunc.reduce` along one axis, from its first element to its last."""
+    (axis,) = reduced_axes(axis, array.ndim) or (0,)
+    parts = _parts(ufunc, array, axis)
+    total = parts[0]
+    for part in parts[1:]:
+        total = ufunc(total, part)
+    return np.expand_dims(total, axis) if keepdims else total
+
+
+@composed()
+def ufunc_accumulate(ufunc: Any, array: Any, axis: int = 0) -> Any:
+    """`ufunc.accumulate` along an axis."""
+    (axis,) = axes_of(axis, array.ndim, f"{ufunc.__name__}.accumulate")
+    totals = _parts(ufunc, array, axis)
+    for k in range(1, len(totals)):
+        totals[k] = ufunc(totals[k - 1], totals[k])
+    return np.stack(totals, axis=axis)
+
+
+def _parts(ufunc: Any, array: Any, axis: int) -> list[Any]:
+    n = array.shape[axis]
+    if n == 0:
+        raise ValueError(f"{ufunc.__name__}: axis {axis} of shape {array.shape} has no element to begin with")
+    return [array[along(axis, k)] for k in range(n)]
+
+
+@composed()
+def ufunc_reduceat(ufunc: Any, array: Any, indices: Any, axis: int = 0) -> Any:
+    """`ufunc.reduceat`: what begins at each index and ends before the next; one element where the next is not later."""
+    (axis,) = axes_of(axis, array.ndim, f"{ufunc.__name__}.reduceat")
+    n = array.shape[axis]
+    starts = np.asarray(backend.to_numpy(data_of(indices)) if hasattr(indices, "shape") else indices).astype(np.intp)
+    if starts.size and not 0 <= starts.min() <= starts.max() < n:
+        raise IndexError(f"{ufunc.__name__}.reduceat: indices {starts.tolist()} for an axis of {n} elements")
+    ends = np.maximum(np.append(starts[1:], n), starts + 1)
+    if ufunc is not np.add:
+        reduce = REDUCTIONS.get(ufunc, lambda part, axis: ufunc.reduce(part, axis=axis))
+        spans = zip(starts.tolist(), ends.tolist(), strict=True)
+        return np.stack([reduce(array[along(axis, slice(s, e))], axis=axis) for s, e in spans], axis=axis)
+    sizes = ends - starts
+    segments = np.repeat(np.arange(starts.size), sizes)
+    elements = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)
+    device = backend.device_of(data_of(array))
+    starts, segments, elements = (backend.from_numpy(v, device) for v in (starts, segments, elements))
+    return segment_sums(array, starts, segments, elements, axis)
+
+
+def moved(x: Any, source: Array, target: Array, shape: tuple[int, ...], axis: int) -> Any:
+    """Σ over k of x[source[k]] at target[k], along an axis."""
+    return place(take(x, source, axis), along(axis, target), (*x.shape[:axis], shape[axis], *x.shape[axis + 1 :]))
+
+
+@operation(a=lambda g, a_shape, segments, elements, axis: moved(g, segments, elements, a_shape, axis))
+def segment_sums(a: Array, starts: Array, segments: Array, elements: Array, axis: int) -> Array:
+    """The sums of segments: the k-th of `elements` belongs to the k-th of `segments`."""
+    if type(a) is np.ndarray:
+        return np.add.reduceat(a, starts, axis=axis)
+    return moved(a, elements, segments, (*a.shape[:axis], starts.shape[0]), axis)
+
+
+METHODS |= {"reduce": ufunc_reduce, "accumulate": ufunc_accumulate, "reduceat": ufunc_reduceat}
+ACCUMULATIONS |= {np.maximum: maximum_accumulate, np.minimum: minimum_accumulate}
+REDUCTIONS[np.logaddexp] = logaddexp_reduce
+NUMPY_NAMES |= {
+    "maximum_accumulate": ["np.maximum.accumulate"], "minimum_accumulate": ["np.minimum.accumulate"],
+    "logaddexp_reduce": ["np.logaddexp.reduce"], "ufunc_reduce": ["reduce of any ufunc of two operands"],
+    "ufunc_accumulate": ["accumulate of any"], "ufunc_reduceat": ["reduceat of any"],
+}  # fmt: skip
