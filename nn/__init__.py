@@ -30,6 +30,8 @@ from .layers import (
     Tanh,
 )
 from .losses.classes import CrossEntropyLoss, NLLLoss
+from .losses.ctc import CTCLoss
+from .losses.distributions import GaussianNLLLoss, PoissonNLLLoss
 from .losses.elementwise import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -37,7 +39,9 @@ from .losses.elementwise import (
     KLDivLoss,
     L1Loss,
     MSELoss,
+    SmoothL1Loss,
 )
+from .losses.pairs import CosineEmbeddingLoss, MarginRankingLoss
 from .losses.sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
 from .modules import Module, Parameter
 from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
@@ -81,9 +85,11 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "Bidirectional",
+    "CTCLoss",
     "Cell",
     "ConcatAttention",
     "CosineAnnealingLR",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "DeepTransitionCell",
     "DotAttention",
@@ -92,6 +98,7 @@ __all__ = [
     "Embedding",
     "ExponentialLR",
     "GRUCell",
+    "GaussianNLLLoss",
     "GeneralAttention",
     "Hardsigmoid",
     "Hardtanh",
@@ -110,6 +117,7 @@ __all__ = [
     "LinearLR",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -120,6 +128,7 @@ __all__ = [
     "Optimizer",
     "OverTime",
     "Parameter",
+    "PoissonNLLLoss",
     "RMSprop",
     "RNNCell",
     "ReLU",
@@ -128,6 +137,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Stacked",
