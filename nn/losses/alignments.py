@@ -50,23 +50,26 @@ class Alignments(NamedTuple):
 
 
 def alignments(
-    targets: Array, input_lengths: Array, target_lengths: Array, T: int, C: int, blank: int, like: Array,
-    both: bool = True,
+    targets: Array, input_lengths: Array, target_lengths: Array, shape: tuple[int, ...], blank: int, like: Array,
+    both: bool = True, owners: Array | None = None,
 ) -> Alignments:  # fmt: skip
     """The rows of labellings (N, S), of which the first `target_lengths` labels count, in NumPy's arrays.
 
-    like  an array of the device and dtype of the result
-    both  α rows, too; without them there are only N rows
+    shape   of x
+    like    an array of the device and dtype of the result
+    both    α rows, too; without them there are only N rows
+    owners  (N,) of which of the sequences each is a labelling; None: of its own
     """
-    N, S = targets.shape
+    (N, S), (T, sequences, C) = targets.shape, shape
     L = 2 * S + 1
     states = np.full((L, N), blank)
     states[1::2] = targets.T
     if N and target_lengths.min() < S:
         states[np.arange(L)[:, None] > 2 * target_lengths] = -1  # beyond the labelling
     rows = np.concatenate([states, states[::-1]], axis=1) if both else states[::-1]  # (L, R)
-    places = rows + C * (np.arange(rows.shape[1]) % max(N, 1))
-    places[rows < 0] = N * C
+    owners = np.arange(N) if owners is None else owners
+    places = rows + C * (np.concatenate([owners, owners]) if both else owners)
+    places[rows < 0] = sequences * C
     skip = np.full(rows.shape, NEVER)
     skip[1::2] = np.where(rows[1::2] == np.concatenate([rows[:1] * 0 - 1, rows[1:-2:2]]), NEVER, 0.0)
     first, ends = T - input_lengths, L - 2 * target_lengths  # of β's rows: the step they begin at, the virtual state
@@ -181,7 +184,7 @@ def log_likelihood_by_steps(
     """log p(y | x) (N,) as a recorded loop over steps of Tensors, β alone; x (T, N, C)."""
     T, N, C = x.shape
     x = x.astype(np.result_type(x.dtype, np.float32))
-    a = alignments(targets, input_lengths, target_lengths, T, C, blank, x.data, both=False)
+    a = alignments(targets, input_lengths, target_lengths, x.shape, blank, x.data, both=False)
     real = backend.from_numpy(np.arange(T)[:, None, None] < input_lengths[:, None], x.device)
     x = np.maximum(np.where(real, x, 0.0).reshape((T, N * C)), NEVER)
     never = np.full_like(x.data, NEVER, shape=(T, 1))

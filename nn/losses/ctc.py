@@ -178,7 +178,7 @@ def _ctc(
     T, N, C = x.shape
     labels, steps, counts, _ = read(x.shape, targets, input_lengths, target_lengths, blank)
     flat = flattened(x, steps)
-    a = alignments(labels, steps, counts, T, C, blank, flat, both=wanted)
+    a = alignments(labels, steps, counts, x.shape, blank, flat, both=wanted)
     states, added, emitted = passed(flat, a, N)
     log_p = log_likelihood(states, added, N)
     never = np.isinf(log_p) & (log_p < 0)
