@@ -44,7 +44,7 @@ from .losses.elementwise import (
 from .losses.pairs import CosineEmbeddingLoss, MarginRankingLoss
 from .losses.sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
 from .modules import Module, Parameter
-from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from .optimizers import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
 from .schedules import (
     CosineAnnealingLR,
     ExponentialLR,
@@ -72,6 +72,7 @@ __all__ = [
     "ELU",
     "GELU",
     "GRU",
+    "LBFGS",
     "LSTM",
     "RNN",
     "SGD",
@@ -115,6 +116,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LinearLR",
+    "Lion",
     "LogSoftmax",
     "MSELoss",
     "MarginRankingLoss",
@@ -122,6 +124,7 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "MultiStepLR",
+    "NAdam",
     "NLLLoss",
     "NegativeSamplingLoss",
     "OneCycleLR",
@@ -129,6 +132,7 @@ __all__ = [
     "OverTime",
     "Parameter",
     "PoissonNLLLoss",
+    "RAdam",
     "RMSprop",
     "RNNCell",
     "ReLU",
