@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -16,8 +16,8 @@ import minigrad as mg
 from minigrad import backend
 
 from ..checks import count, entries
-from ..clipping import widened
 from ..modules import Module
+from .average import WeightAverage
 from .checkpoints import has_state, load_checkpoint, save_checkpoint
 from .files import StrPath
 from .history import History
@@ -105,8 +105,8 @@ class Trainer:
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self.checkpoint, self.save_steps, self.save_epochs = checkpoint, save_steps, save_epochs
         self.nonfinite, self.log_every, self.progress = nonfinite, log_every, progress
-        self.accumulate, self.average = accumulate, average
-        self.averages: dict[str, mg.Tensor] | None = None  # of the weights by name, once there are any
+        self.accumulate = accumulate
+        self.average = None if average is None else WeightAverage(model, average)
         self.history = History()
         self.reached = Progress()
         self._displaced = False  # whether random numbers and data are elsewhere than `reached` says
@@ -168,8 +168,8 @@ class Trainer:
         self._save_every(self.save_epochs, reached.epoch)
 
     def _groups(self, batches: Any) -> Iterator[tuple[list[Any], Any]]:
-        """The batches of each step that is left of the epoch, and the state of the data after the last of them: only when
-        the next one is asked for does the data know whether the epoch is over."""
+        """The batches of each step that is left of the epoch, and the state of the data after the last of them: before it
+        is asked for another, and finds, perhaps, that the epoch is over."""
         group: list[Any] = []
         data = None
         for batch in self.reached.remaining(batches):
@@ -204,7 +204,8 @@ class Trainer:
             with uninterrupted():
                 if finite:
                     self.optimizer.step()
-                    self._move_average()
+                    if self.average is not None:
+                        self.average.move()
                     reached.loss = reached.loss + loss.astype(np.float64) * sum(sizes)
                     reached.items += sum(sizes)
                 elif self.carried is not None:  # a skipped step has spoilt it, too
@@ -267,38 +268,9 @@ class Trainer:
             raise ValueError("Trainer.evaluate: there are no batches")
         return float(total) / items
 
-    # ---- the average of the weights ------------------------------------------------------------------------------
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The model with the average of its weights, inside the block; if none is kept, or yet, as it is."""
-        if self.averages is None:
-            yield
-            return
-        own = {name: weight.data.copy() for name, weight in self.model.named_parameters()}
-        self._write_weights({name: average.data for name, average in self.averages.items()})
-        try:
-            yield
-        finally:
-            self._write_weights(own)
-
-    def _write_weights(self, arrays: Mapping[str, Any]) -> None:
-        with mg.no_grad():
-            for name, weight in self.model.named_parameters():
-                weight[...] = arrays[name].astype(weight.dtype, copy=False)
-
-    def _move_average(self) -> None:
-        """a = a + (1 − d) (w − a), of all weights; w itself at first. In float32 for float16."""
-        if self.average is None:
-            return
-        weights = {name: widened(weight.data) for name, weight in self.model.named_parameters()}
-        if self.averages is None:
-            self.averages = {name: mg.Tensor(w.copy()) for name, w in weights.items()}
-            return
-        for name, w in weights.items():
-            average = self.averages[name]
-            average.data = backend.transfer(average.data, backend.device_of(w))
-            average.data += (1 - self.average) * (w - average.data)
+    def averaged(self) -> AbstractContextManager[None]:
+        """`with trainer.averaged():` the model has the average of its weights, if one is kept; afterwards its own."""
+        return nullcontext() if self.average is None else self.average.applied()
 
     def _loss(self, batch: Any) -> mg.Tensor:
         loss = self.step(self.model, batch)
@@ -348,7 +320,7 @@ class Trainer:
         """The history, how far the run has come, and the average of the weights, if one is kept; the model, optimizer
         and schedule are parts of their own."""
         state = {"of": self._names(), "history": list(self.history), "reached": vars(self.reached)}
-        return state if self.average is None else state | {"averages": self.averages}
+        return state if self.average is None else state | {"averages": self.average.averages}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises ValueError or TypeError, which name the entry, for another state;
@@ -368,24 +340,10 @@ class Trainer:
         weights = {name: w.shape for name, w in self.model.state_dict().items()}
         if reached.best_weights is not None and weights != {n: np.shape(w) for n, w in reached.best_weights.items()}:
             raise ValueError("Trainer.load_state_dict: reached: best_weights are not those of this model")
-        averages = self._checked_averages(state.get("averages"))
-        self.reached, self.history, self.averages = reached, History(history), averages
+        if self.average is not None:
+            self.average.averages = self.average.checked(state.get("averages"))
+        self.reached, self.history = reached, History(history)
         self._displaced = self.reached.random is not None
-
-    def _checked_averages(self, averages: Any) -> dict[str, mg.Tensor] | None:
-        """Copies of saved averages, beside the weights; ValueError if they are not of these weights."""
-        if averages is None:
-            return None
-        weights = dict(self.model.named_parameters())
-        if not isinstance(averages, Mapping) or {n: np.shape(a) for n, a in averages.items()} != {
-            name: weight.shape for name, weight in weights.items()
-        }:
-            raise ValueError("Trainer.load_state_dict: averages are not those of this model's weights")
-        arrays = {name: a.data if isinstance(a, mg.Tensor) else np.asarray(a) for name, a in averages.items()}
-        return {
-            name: mg.Tensor(backend.transfer(array, weights[name].device).astype(widened(weights[name].data).dtype))
-            for name, array in arrays.items()
-        }
 
     # ---- looking at it -------------------------------------------------------------------------------------------
 

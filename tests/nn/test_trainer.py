@@ -904,8 +904,8 @@ def test_resumed_run_with_accumulation_and_average(tmp_path: Path, data: Any, af
     mg.randn(5)
     second.fit(data(points()), 3, validation=validation)
     assert same(outcome(second), expected)
-    for name, average in whole.averages.items():  # type: ignore[union-attr]
-        np.testing.assert_array_equal(second.averages[name].numpy(), average.numpy())  # type: ignore[index]
+    for name, average in whole.average.averages.items():  # type: ignore[union-attr]
+        np.testing.assert_array_equal(second.average.averages[name].numpy(), average.numpy())  # type: ignore[index]
 
 
 def test_a_skipped_step_leaves_all_of_its_batches_out() -> None:
@@ -947,9 +947,10 @@ def test_the_average_is_its_formula_and_what_is_evaluated(dtype: Any) -> None:
     average = weights[0]
     for w in weights[1:]:
         average = 0.75 * average + 0.25 * w
-    assert trainer.averages is not None
-    assert trainer.averages["weight"].dtype == np.float32
-    np.testing.assert_allclose(trainer.averages["weight"].item(), average, rtol=1e-6)
+    assert trainer.average is not None
+    assert trainer.average.averages is not None
+    assert trainer.average.averages["weight"].dtype == np.float32
+    np.testing.assert_allclose(trainer.average.averages["weight"].item(), average, rtol=1e-6)
     np.testing.assert_allclose(seen, [average], rtol=1e-3 if dtype is np.float16 else 1e-6)
     assert model.weight.item() == weights[-1]
     np.testing.assert_allclose(trainer.evaluate([0]), average, rtol=1e-3)
