@@ -32,7 +32,7 @@ from minigrad import backend
 
 Array = Any
 NEVER = -1e30  # log 0: what it is added to vanishes beside it, also 10⁸ times in float32
-EVERY = 8  # steps after which the largest state becomes 0: small numbers keep more digits
+EVERY = 16  # steps after which the largest state becomes 0: small numbers keep more digits
 BLOCK = 2**18  # numbers of posteriors that are summed at a time
 
 
@@ -112,11 +112,13 @@ def passed(flat: Array, a: Alignments, N: int) -> tuple[Array, Array, Array]:
     """The states after each step (T + 1, L + 2, R), those before the first included; the first two are no states. Then
     what is to be added to them (T + 1, R), in float64, and x[t] of each state (T, L, R)."""
     T, (L, R) = len(flat), a.places.shape
-    alpha = R - N  # rows
-    emitted = np.empty_like(flat, shape=(T, L, R))
-    emitted[:, :, :alpha] = np.take(flat, a.places[:, :alpha], axis=1)
-    emitted[:, :, alpha:] = np.take(flat[::-1], a.places[:, alpha:], axis=1)
-    states = np.full_like(flat, NEVER, shape=(T + 1, L + 2, R))
+    if R == N:  # β's rows, which go from the last step to the first
+        emitted = np.take(flat[::-1], a.places, axis=1)  # (T, L, R)
+    else:
+        places = np.concatenate([a.places[:, :N], a.places[:, N:] + flat.shape[1]], axis=1)
+        emitted = np.take(np.concatenate([flat, flat[::-1]], axis=1), places, axis=1)
+    states = np.empty_like(flat, shape=(T + 1, L + 2, R))
+    states[:, :2] = states[0] = NEVER
     moved = np.zeros_like(flat, shape=(T + 1, R), dtype=np.float64)
     step = _kernel(states[0], a.skip)
     with np.errstate(invalid="ignore"):  # an infinite number gives NaN
@@ -129,7 +131,8 @@ def passed(flat: Array, a: Alignments, N: int) -> tuple[Array, Array, Array]:
             after[...] = step.forward([y2, y1, y, a.skip, x], x)[0]
             if t % EVERY == EVERY - 1:
                 most = after.max(axis=0)
-                moved[t + 1] = most = np.where(most > NEVER / 2, most, 0.0)
+                most *= most > NEVER / 2  # rows that have not begun stay as they are
+                moved[t + 1] = most
                 after -= most
     if T in a.starts:
         states[(T, *a.starts[T])] = 0.0

@@ -168,8 +168,8 @@ class Trainer:
         self._save_every(self.save_epochs, reached.epoch)
 
     def _groups(self, batches: Any) -> Iterator[tuple[list[Any], Any]]:
-        """The batches of each step that is left of the epoch, and the state of the data after the last of them: before it
-        is asked for another, and finds, perhaps, that the epoch is over."""
+        """The batches of each step that is left of the epoch, and the state of the data after the last of them, which
+        is not asked for another one before: it might find that the epoch is over."""
         group: list[Any] = []
         data = None
         for batch in self.reached.remaining(batches):
