@@ -128,7 +128,7 @@ def passed(flat: Array, a: Alignments, N: int) -> tuple[Array, Array, Array]:
         ):
             if t in a.starts:
                 states[(t, *a.starts[t])] = 0.0
-            after[...] = step.forward([y2, y1, y, a.skip, x], x)[0]
+            step.forward.into((y2, y1, y, a.skip, x), after)
             if t % EVERY == EVERY - 1:
                 most = after.max(axis=0)
                 most *= most > NEVER / 2  # rows that have not begun stay as they are
