@@ -1,1 +1,1 @@
-"""Losses: element by element, over classes, over a whole vocabulary, over a sample of it."""
+"""Losses: element by element, of distributions, of pairs, over classes, over a vocabulary or a sample of it, and CTC."""
