@@ -1,1 +1,1 @@
-"""Losses: element by element, of distributions, of pairs, over classes, over a vocabulary or a sample of it, and CTC."""
+"""Losses: of numbers, distributions, pairs, classes, over a vocabulary or a sample of it, and of labels (CTC)."""
