@@ -1,1 +1,1 @@
-"""Losses: element by element, over classes, over a whole vocabulary, over a sample of it."""
+"""Losses: of numbers, distributions, pairs, classes, over a vocabulary or a sample of it, and of labels (CTC)."""
