@@ -17,6 +17,9 @@ from .palette import EDGES, FONT, INK, RED, STYLES, Scale, ink_on, norm_of
 from .routes import TIP, Point, routes
 
 
+LEGENDS = {"grad": "norm of the gradient", "change": "change of the value"}
+
+
 def dot(graph: Graph) -> str:
     """See `Graph.dot`."""
     direction = graph.options.direction
@@ -32,7 +35,7 @@ class _Writer:
         self.ways = routes(layout) if layout is not None else {}
         self.kinds = {node.id: node.kind for node in graph.nodes}
         self.scale: Scale | None = None
-        if self.options.color == "grad":
+        if self.options.color is not None:
             self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
 
     def text(self) -> str:
@@ -135,7 +138,7 @@ class _Writer:
                 for text, color in self.scale.legend()
             )
             parts.append(
-                f'<table border="0" cellborder="0" cellspacing="0" cellpadding="3"><tr><td>norm of the gradient</td>'
+                f'<table border="0" cellborder="0" cellspacing="0" cellpadding="3"><tr><td>{LEGENDS[self.options.color]}</td>'
                 f"{cells}</tr></table>"
             )
         if self.options.note:
