@@ -1,8 +1,8 @@
 """Interventions: run a model with some of its named values replaced, and see what depends on them.
 
-A value has a name if `mg.name` gave it one, as the gates of `nn`'s cells have, if it is a tensor of the state of a layer
-over time, or if it is the output of a module. An `Intervention` is an observer that is shown each of them, and may put
-another value in its place.
+A value has a name if `mg.name` gave it one (so have the gates of `nn`'s cells), if it is a state of a layer over time,
+or if it is the output of a module. An `Intervention` is an observer that is shown each of them, and may put another
+value in its place.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def changed_graph(what: Any, run: Intervention, other: Intervention, options: di
     nodes = tuple([replace(node, grad=_as_numbers(changes.get(_place(node)))) for node in drawn.nodes])
     replaced = {node.id for node in drawn.nodes if node.op == "replaced"}
     edges = tuple([replace(e, kind="detached") if e.target in replaced else e for e in drawn.edges])
-    note = f"{len(run.replaced)} values replaced; colours: change from the other run, ‖v − w‖ / ‖w‖"
+    note = f"values replaced: {len(run.replaced)}; colours: ‖v − w‖ / ‖w‖, w the value of the other run"
     return drawn.replace(nodes=nodes, edges=edges, options=replace(drawn.options, color="change", note=note))
 
 
