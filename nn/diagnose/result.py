@@ -71,6 +71,13 @@ def number(value: Any) -> str:
     return str(value) if isinstance(value, str | int | np.integer) else f"{value:.3g}"
 
 
+def times(ratio: float) -> str:
+    """A ratio: in digits where it is near 1, else its power of ten."""
+    if 10 <= ratio < 1000:
+        return f"{ratio:.0f}"
+    return f"{ratio:.2g}" if 0.1 <= ratio < 10 else f"{ratio:.1g}"
+
+
 def share(part: float) -> str:
     """A share in percent; less than all is never shown as 100 %."""
     return f"{min(100 * part, 100 if part > 1 - 1e-9 else 99.9):.3g} %"
