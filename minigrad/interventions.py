@@ -23,6 +23,7 @@ from .primitives import Primitive
 from .replay import RecordingError
 from .replay.session import Newcomers
 from .scopes import Scope
+from .tables import html_table
 from .tape import Observer
 from .tensors import Tensor
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .pictures import Graph
 
 NEAR = 3  # names in a message
+MOST = 20  # rows of a table
 
 
 def _replace(by: Any, old: Any) -> Any:
@@ -294,11 +296,20 @@ class Intervention(Observer):
     def __repr__(self) -> str:
         return f"<Intervention: {len(self.replaced)} of {len(self.values)} named values replaced>"
 
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """Name, shape, and the name that it was asked for by, of what was replaced, or else of all; at most so many."""
+        shown = list(self.replaced or self.values)
+        shown = shown if len(shown) <= MOST else [*shown[: MOST // 2], "…", *shown[-MOST // 2 :]]
+        return [(n, str(self.values[n].shape), self.replaced.get(n, "")) if n != "…" else (n, "", "") for n in shown]
+
     def __str__(self) -> str:
-        lines = [repr(self)[1:-1]]
-        shown = [f"  {name}  {self.values[name].shape}" + (f"  by {self.replaced[name]!r}" if name in self.replaced
-                 else "") for name in (self.replaced or self.values)]  # fmt: skip
-        return "\n".join(lines + (shown if len(shown) <= 20 else [*shown[:10], "  …", *shown[-10:]]))
+        rows = self._rows()
+        wide = [max([len(row[k]) for row in rows], default=0) for k in range(2)]
+        lines = [f"  {name:{wide[0]}}  {shape:{wide[1]}}  {by}".rstrip() for name, shape, by in rows]
+        return "\n".join([repr(self)[1:-1], *lines])
+
+    def _repr_html_(self) -> str:
+        return html_table(["value", "shape", "replaced as"], self._rows(), repr(self)[1:-1])
 
 
 def intervene(

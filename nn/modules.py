@@ -41,6 +41,12 @@ class LoadResult(NamedTuple):
     missing: list[str]
     unexpected: list[str]
 
+    def __repr__(self) -> str:
+        missing, unexpected = (
+            ", ".join([*map(repr, names[:5]), *([f"... {len(names)}"] * (len(names) > 5))]) for names in self
+        )
+        return f"LoadResult(missing=[{missing}], unexpected=[{unexpected}])"
+
 
 class Module:
     """Base class of all networks and layers: define `forward`, then call the module.
