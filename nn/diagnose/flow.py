@@ -34,6 +34,7 @@ class GradientFlow(Result):
 
     followed   (T,): ‖∂L_start/∂s_t‖; the norms, where the loss enters at one step
     start      the step at which that loss enters; None: the last with a gradient
+    reverse    whether the states were made from the last to the first
     losses     the number of steps at which the loss enters
     reached    (T,) booleans: whether the tape leads from there to the state; None: all are reached
     off        (T,): the share of each state's numbers that are exactly 0; None if that is not known
@@ -46,14 +47,14 @@ class GradientFlow(Result):
     losses: int = 1
     reached: Array | None = field(default=None, repr=False)
     off: Array | None = field(default=None, repr=False)
+    reverse: bool = False
 
     def _way(self) -> tuple[Array, Array]:
         """The steps that the gradient goes through, from where it enters to the far end, and its norms there."""
         norms = self.norms if self.followed is None else self.followed
         there = np.flatnonzero(norms if self.reached is None else self.reached)
         start = self.start if self.start is not None else int(there[-1]) if there.size else 0
-        later = there.size and there[0] == start < there[-1]
-        way = np.arange(start, len(norms)) if later else np.arange(start, -1, -1)
+        way = np.arange(start, len(norms)) if self.reverse else np.arange(start, -1, -1)
         if norms[way].any():  # a loss that enters through h reaches the memory c one step before
             way = way[np.flatnonzero(norms[way])[0] :]
         return way, norms[way]
@@ -108,7 +109,7 @@ class GradientFlow(Result):
         if self.losses > 1:
             size = f"the loss of step {way[0]} has a gradient {times(self.ratio)} of its size {after}"
         else:
-            end = "last" if way[0] > way[-1] else "first"
+            end = "first" if self.reverse else "last"
             size = f"the gradient is {times(self.ratio)} of its {end}-step size {after}"
         if self.ratio < VANISHED:
             return f"vanishes: {size}"
@@ -161,17 +162,14 @@ def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
     if not found:
         raise ValueError("gradient_flow: the loss does not depend on any of these states")
     gradient, known = places.gather(found)
-    entering = _entering(tape, places)
-    followed, start = found, max(entering, default=None)
-    if len(entering) > 1:
-        followed = tape.gradients(entering[max(entering)], places.sources)
-        if places.reached(followed).sum() == 1:  # a backward direction, or a cut before the last step
-            backward = tape.gradients(entering[min(entering)], places.sources)
-            if places.reached(backward).sum() > 1:
-                followed, start = backward, min(entering)
+    entering, reverse = _entering(tape, places), places.reverse()
+    followed, start = found, None
+    if entering:
+        start = min(entering) if reverse else max(entering)
+        followed = tape.gradients(entering[start], places.sources) if len(entering) > 1 else found
     return GradientFlow(
         places.norms(gradient), places.row_norms(gradient, known), places.norms(places.gather(followed)[0]), start,
-        len(entering), places.reached(followed), places.off(),
+        len(entering), places.reached(followed), places.off(), reverse,
     )  # fmt: skip
 
 

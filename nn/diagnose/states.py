@@ -161,6 +161,16 @@ class States:
         zero = (self.values == 0) & known
         return np.array([zero[a:b].sum() / max(known[a:b].sum(), 1) for a, b in pairwise(self.bounds)])
 
+    def reverse(self) -> bool:
+        """Whether the first state was made after the last one."""
+        made = np.full(self.T, np.inf)
+        for edge, places in self.sources.values():
+            node = edge.node if type(edge) is Output else edge
+            if isinstance(node, Node):
+                there = np.unique(self.times(places[places > 0]))
+                made[there] = np.minimum(made[there], node.position)
+        return bool(np.isfinite(made[[0, -1]]).all() and made[0] > made[-1])
+
     def norms(self, gradient: Array) -> Array:
         """(T,): of such a vector, the norm of each state's part."""
         if len(set(self.shapes)) == 1:
