@@ -19,7 +19,7 @@ from nlp.vectors.evaluation import AnalogyScores, PairScores
 from nn.training.progress import Progress
 
 LINES, LETTERS = 24, 2000  # of a screen
-T = 40
+T = 16
 XS = np.random.default_rng(0).standard_normal((T, 2, 3)).astype(np.float32)
 
 
@@ -57,7 +57,7 @@ def hypothesis(n: int = 3000) -> Any:
 DIAGNOSES: dict[str, Callable[[], Any]] = {
     "GradientFlow": lambda: nn.diagnose.gradient_flow(*states()),
     "GradientHorizon": lambda: nn.diagnose.gradient_horizon(*states()),
-    "StateJacobians": lambda: nn.diagnose.state_jacobians(layer(), XS[:30]),
+    "StateJacobians": lambda: nn.diagnose.state_jacobians(layer(), XS),
     "TruncationReport": lambda: nn.diagnose.truncation_report(layer(), XS, lambda y: (y**2).sum()),
     "GateStatistics": lambda: nn.diagnose.gate_statistics(nn.GRU(3, 4), XS),
     "Terms": lambda: terms("use"),
@@ -98,7 +98,7 @@ def test_no_repr_is_longer_than_a_screen(name: str) -> None:
     assert len(text.splitlines()) <= LINES
 
 
-@pytest.mark.parametrize("name", DIAGNOSES)
+@pytest.mark.parametrize("name", ["GradientFlow", "StateJacobians", "GateStatistics"])  # one way leads to all
 def test_diagnoses_have_a_picture_in_any_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     result = made(name)
     html = result._repr_html_()
