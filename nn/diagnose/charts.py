@@ -53,7 +53,7 @@ def curves(
             parts.append(f'<circle cx="{a}" cy="{b}" r="3" fill="{color}"/>')
         else:
             parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.8"/>')
-        parts.append(_text(WIDTH - RIGHT + 8, TOP + 10 + 15 * k, name, "start", color))
+        parts.append(_text(WIDTH - RIGHT + 8, TOP + 10 + 15 * k, shortened(name), "start", color))
     return _svg(parts, HEIGHT)
 
 
@@ -62,13 +62,29 @@ def bars(shares: Mapping[str, Sequence[float]], colors: Sequence[str] = (BLUE, G
     parts, y = [], TOP
     for name, each in list(shares.items())[:12]:
         x = float(LEFT + 90)
-        parts += [_text(x - 8, y + 10, name, "end", INK), _box(x, y, WIDTH - x - 10, 12, "#EEEEEE")]
+        parts += [_text(x - 8, y + 10, shortened(name, 24), "end", INK), _box(x, y, WIDTH - x - 10, 12, "#EEEEEE")]
         for part, color in zip(each, colors, strict=False):
             wide = max(0.0, min(float(part), 1.0)) * (WIDTH - LEFT - 100)
             parts.append(_box(x, y, wide, 12, color))
             x += wide
         y += 18
     return _svg(parts, y + 6) if parts else ""
+
+
+def squares(rows: Mapping[str, Array]) -> str:
+    """One row of squares for each name, dark where a number is not 0."""
+    parts, y = [], TOP
+    for name, values in rows.items():
+        parts.append(_text(LEFT + 82, y + 10, shortened(name), "end", INK))
+        side = min(14.0, (WIDTH - LEFT - 100) / max(len(values), 1))
+        parts += [_box(LEFT + 90 + k * side, y, side - 1, 12, RED if v else "#DDDDDD") for k, v in enumerate(values)]
+        y += 18
+    return _svg(parts, y + 6)
+
+
+def shortened(name: str, most: int = 18) -> str:
+    """The end of a long name, which tells it from others."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def sparkline(values: Array, log: bool = False, width: int = 40) -> str:
@@ -112,7 +128,6 @@ def _box(x: float, y: float, width: float, height: float, color: str) -> str:
 
 
 def _svg(parts: list[str], height: float) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
-        f'height="{height:.0f}" font-family="Helvetica,Arial,sans-serif" font-size="10">{"".join(parts)}</svg>'
-    )
+    size = f'viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}"'
+    style = "max-width:100%;height:auto;font:10px Helvetica,Arial,sans-serif"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="{style}">{"".join(parts)}</svg>'

@@ -14,7 +14,7 @@ from minigrad.backward import key_of
 
 from ..dropout import undropped
 from ..sequences.recurrent import OverTime, Recurrent
-from .charts import bars, curves, sparkline
+from .charts import bars, curves, sparkline, squares
 from .flow import GradientFlow, gradient_flow
 from .gates import Gate, GateStatistics, _gate
 from .jacobians import StateJacobians, state_jacobians
@@ -384,7 +384,7 @@ class Checks:
             self.blame("batch and time swapped", f"{what}: {layer} reads the {N} sequences as steps")
         else:
             self.blame("rows of the batch mix", what)
-        self.say("batch and time", what, curves({"of the first": matrix[0], "of the last": matrix[1]}, "sequences"))
+        self.say("batch and time", what, squares({"first changed": matrix[0], "last changed": matrix[1]}))
 
     # ---- the optimizer -------------------------------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class GateStatistics(Result):
         found = [(name, gate) for name, gate in ordered if gate.saturated >= MOST]
         if not found:
             name, gate = ordered[0]
+            if not gate.saturated:
+                return "no gate is saturated"
             return f"no gate is saturated in most of its values; the most, {name}, in {share(gate.saturated)}"
         said = [f"{name} is saturated: {gate.ends()}" for name, gate in found[:SHOWN]]
         return "; ".join(said) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")

@@ -484,7 +484,9 @@ def test_the_gates_of_a_users_cell(rng: Rng) -> None:
     found = nn.diagnose.gate_statistics(Minimal(), np.array([[[1.0]], [[-1.0]], [[2.0]]]))
     assert [(name, gate.kind) for name, gate in found.gates.items()] == [("update", "sigmoid"), ("raw", "free")]
     near(found["update"].high, [1.0, 0, 1])
-    assert found.verdict == "update is saturated: 66.7 % of its values are above 0.9 (open)"
+    assert found.verdict == (
+        "update is saturated: 66.7 % of its values are above 0.9 (open), 33.3 % below 0.1 (closed)"
+    )
     assert nn.diagnose.gate_statistics(Minimal(), -np.ones((3, 1, 1))).verdict == (
         "update is saturated: 100 % of its values are below 0.1 (closed)"
     )
