@@ -346,6 +346,8 @@ def intervene(
     Raises ValueError at the end of the block for a name that nothing has, with near ones; for another shape; and
     RuntimeError where a value was used before it was named, or is used as it was before it was replaced.
     """
+    if not isinstance(replace, Mapping | None):
+        raise TypeError(f"intervene: expected names with what replaces them, as a dict, not {type(replace).__name__}")
     return Intervention(replace or {})
 
 

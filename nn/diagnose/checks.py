@@ -309,7 +309,8 @@ class Checks:
         }  # fmt: skip
         found = {}
         for name, each in arrays.items():
-            if each and each[0].ndim > 1 and each[0].dtype.kind == "f" and all(np.isfinite(a).all() for a in each):
+            alike = len({a.shape[1:] for a in each}) == 1 and each[0].ndim > 1 and each[0].dtype.kind == "f"
+            if alike and all(np.isfinite(a).all() for a in each):
                 rows = max(len(a) for a in each)
                 values = np.zeros((len(each), rows, int(np.prod(each[0].shape[1:]))))
                 real = np.zeros(values.shape[:2], bool)

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import minigrad as mg
-from minigrad.pictures.drawing import write
 
 from ..modules import Module
-from ..training.files import StrPath
+from ..training.files import StrPath, atomic, write_bytes
 from ..training.trainer import Trainer
 from .checks import Cause, Checks, Section
 from .perturbing import Batch
@@ -78,15 +77,18 @@ class Report:
         """Write the page: .html, which needs nothing else, or .txt. Raises ValueError for another ending."""
         path = Path(path)
         if path.suffix == ".txt":
-            return write(path, f"{self}\n".encode())
-        if path.suffix != ".html":
+            page = f"{self}\n"
+        elif path.suffix == ".html":
+            page = (
+                '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+                '<meta name="viewport" content="width=device-width"/><title>Report</title></head>'
+                f'<body style="margin:24px">{self._repr_html_()}</body></html>\n'
+            )
+        else:
             raise ValueError(f"Report.save: cannot write {path.name!r}; the ending must be .html or .txt")
-        page = (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-            '<meta name="viewport" content="width=device-width"/><title>Report</title></head>'
-            f'<body style="margin:24px">{self._repr_html_()}</body></html>\n'
-        )
-        return write(path, page.encode())
+        with atomic(path) as unfinished:
+            write_bytes(unfinished, page.encode())
+        return path
 
 
 def report(

@@ -11,6 +11,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend, trees
 
+from ..sequences.recurrent import OverTime
+
 Array = Any
 SAME = 1e-5  # of the largest number: what rounding may do to other rows
 
@@ -195,16 +197,19 @@ def numbers_in(tree: Any) -> Iterator[Array]:
 
 
 def outputs_of(run: Callable[[Any], Any], model: Any, batch: Any) -> tuple[list[Array], float]:
-    """The model's outputs, and the loss, on a batch; nothing is recorded."""
-    shown: list[Array] = []
+    """The outputs of the model, or of its layers over time where only its `loss` is called, and the loss on a batch.
+    Nothing is recorded."""
+    shown: dict[bool, list[Array]] = {True: [], False: []}  # of the model itself, of layers
 
     def note(module: Any, args: Any, output: Any) -> None:
-        shown.extend(numbers_in(output))
+        shown[module is model].extend(numbers_in(output))
 
-    remove = model.register_forward_hook(note) if hasattr(model, "register_forward_hook") else lambda: None
+    layers = [module for module in model.modules() if module is model or isinstance(module, OverTime)]
+    removers = [module.register_forward_hook(note) for module in layers]
     try:
         with mg.no_grad(), np.errstate(all="ignore"):
             loss = run(batch)
     finally:
-        remove()
-    return shown, float(loss.item())
+        for remove in removers:
+            remove()
+    return shown[True] or shown[False], float(loss.item())

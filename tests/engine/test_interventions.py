@@ -267,6 +267,7 @@ def test_mistakes(rng: Rng) -> None:
         ({"f t=1": np.zeros((2, 3, 4))}, ValueError, r"t=1 f' has shape \(3, 4\), what shall replace it \(2, 3, 4\)"),
         ({"f t=1": lambda f: None}, TypeError, r"the function for 'Model\.lstm\[0\] t=1 f' returned None"),
         ({"f t=1": mg.intervene()}, ValueError, "the other run has no 'Model.lstm.0. t=1 f': nothing is called"),
+        (["f t=1"], TypeError, "expected names with what replaces them, as a dict, not list"),
         ({3: 0.0}, TypeError, "names are strings such as 'lstm t=3 f', not int"),
         ({"t=3": 0.0}, ValueError, "'t=3' names no value; write a label"),
         ({"f t=x": 0.0}, ValueError, "'f t=x' names no value"),
