@@ -87,7 +87,7 @@ class Pattern:
             )
 
     def matches(self, name: Name) -> bool:
-        """Whether it names that value."""
+        """True if it names that value."""
         if self.words[-1] != name.words[-1] or self.occurrence not in (None, name.occurrence):
             return False
         for label, low, end in self.steps:

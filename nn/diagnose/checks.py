@@ -1,4 +1,4 @@
-"""What `report` looks at, one check each: a sentence, a picture, and a cause where something is wrong."""
+"""The checks behind `report`: each gives a sentence, a picture, and a cause where something is wrong."""
 
 from __future__ import annotations
 
@@ -162,30 +162,38 @@ class Checks:
                 self.gradients[name] = backend.to_numpy(g).astype(np.float64)
         cut = [n for n, p in self.parameters.items() if n not in self.gradients and id(p) in used]
         if cut:
-            self.blame("detached", f"no gradient reaches {_some(cut)}, which the model uses")
+            what = f"no gradient reaches {_some(cut)}, which the model uses: it is detached, or left out of the loss"
+            self.blame("detached", what)
         if self.gradients and not any(g.any() for g in self.gradients.values()):
             self.blame("no gradient", "the gradient of every weight is 0")
 
     def non_finite_values(self) -> bool:
-        """Data, weights, values and gradients; whether all of them are finite."""
-        said = self.batch.spoilt()
-        if said:
-            self.blame("non-finite data", "; ".join(said))
+        """Data, weights, values and gradients. True if there is a finite loss to go on with.
+
+        Infinities that a mask makes and a softmax takes away are no cause: the loss and its gradients tell.
+        """
         weights = [n for n, p in self.parameters.items() if not bool(np.isfinite(p.data).all())]
+        gradients = [n for n, g in self.gradients.items() if not np.isfinite(g).all()]
+        loss, values = bool(np.isfinite(self.watched.loss.item())), self.watched.watch.spoilt
+        harmless = loss and not weights and not gradients
+        said = self.batch.spoilt()
+        if said and not harmless:
+            self.blame("non-finite data", "; ".join(said))
         if weights:
             self.blame("non-finite weights", f"{_some(weights)} hold NaN or Inf")
             said.append(f"weights: {_some(weights)}")
-        if self.watched.watch.spoilt is not None:
-            if not said:
-                self.blame("non-finite values", f"they begin in {self.watched.watch.spoilt}")
-            said.append(f"values begin in {self.watched.watch.spoilt}")
-        spoilt = [n for n, g in self.gradients.items() if not np.isfinite(g).all()]
-        if spoilt and not said:
-            said.append(f"the gradients of {_some(spoilt)}")
+        if values is not None:
+            if not said and not harmless:
+                self.blame("non-finite values", f"they begin in {values}")
+            said.append(f"values begin in {values}")
+        if gradients and not said:
+            said.append(f"the gradients of {_some(gradients)}")
             if not any(_grows(flow) for flow in self._flows()):
-                self.blame("non-finite values", f"the gradients of {_some(spoilt)} are not finite")
+                self.blame("non-finite values", f"the gradients of {_some(gradients)} are not finite")
+        if harmless and said:
+            said.append("but the loss and its gradients are finite")
         self.say("non-finite values", "; ".join(said) or "data, weights, values and gradients are finite")
-        return not said or (bool(spoilt) and self.watched.watch.spoilt is None and not weights)
+        return loss and not weights
 
     # ---- through time --------------------------------------------------------------------------------------------
 
@@ -205,7 +213,7 @@ class Checks:
                 yield f"{loop.name} {name}", [s for s in states if s.requires_grad]
 
     def gradient_flow(self) -> None:
-        """Whether the gradient comes back to the early states."""
+        """The way of the gradient back to the early states."""
         self._flows()
         cuts = list(dict.fromkeys(tuple(sorted(pair)) for pair in self.watched.watch.detached))
         if cuts:
@@ -235,7 +243,7 @@ class Checks:
                  sparkline(_shown(flow), log=True))  # fmt: skip
 
     def horizon_and_truncation(self) -> None:
-        """How many steps back a loss reaches, and so what a cut would cost."""
+        """The steps back that a loss reaches, and so the cost of a cut."""
         arrived: dict[str, Array] = {}
         for name, flow in self.flows.items():
             _, norms = flow._way()
@@ -339,7 +347,7 @@ class Checks:
     # ---- the batch -----------------------------------------------------------------------------------------------
 
     def padding(self) -> None:
-        """Whether the loss depends on what stands at padded steps."""
+        """The loss with other numbers at padded steps."""
         padding = padding_of(self.batch)
         other = None if padding is None else other_padding(self.batch, padding)
         if padding is None or other is None:
@@ -357,7 +365,7 @@ class Checks:
         self.say("input at padding", said, bars({"padded": [float(padding.where.mean())]}, (GREY,)))
 
     def batch_and_time(self) -> None:
-        """Whether the outputs of a sequence depend on other sequences."""
+        """The outputs with another sequence in the batch."""
         axis = self.batch.axis
         if self.batch.input is None or axis is None:
             self.say("batch and time", "the input's axis of sequences is not known; pass batch_axis=0 or 1")
@@ -390,7 +398,7 @@ class Checks:
     # ---- the optimizer -------------------------------------------------------------------------------------------
 
     def learning_rate(self) -> None:
-        """How large a step is, and what it does to the loss of this batch."""
+        """The size of a step, and the loss of this batch after it."""
         usable = {n: g for n, g in self.gradients.items() if np.isfinite(g).all()}
         if not usable or not any(g.any() for g in usable.values()) or len(usable) < len(self.gradients):
             self.say("learning rate", "there is no gradient to step along")
@@ -424,7 +432,7 @@ class Checks:
 
 
 def _grows(flow: GradientFlow) -> bool:
-    """Whether a gradient explodes on its way, also where it is not finite in the end."""
+    """True if a gradient explodes on its way, also where it is not finite in the end."""
     _, norms = flow._way()
     known = norms[np.isfinite(norms) & (norms > 0)]
     return bool(len(known) > 1 and known[-1] / known[0] > EXPLODED)
@@ -435,7 +443,7 @@ def _shown(flow: GradientFlow) -> Array:
 
 
 def _over_rows(layer: OverTime, xs: Any, batch: Batch, N: int) -> bool:
-    """Whether a layer's axis of time has the size of the batch, and its axis of sequences has not."""
+    """True if a layer's axis of time has the size of the batch, and its axis of sequences that of time."""
     time = 1 if layer.batch_first else 0
     assert batch.input is not None
     assert batch.axis is not None

@@ -89,7 +89,7 @@ class GradientFlow(Result):
 
     @property
     def verdict(self) -> str:
-        """Whether the gradient vanishes, explodes or is carried, and where it ends."""
+        """The fate of the gradient: it vanishes, explodes, is carried, or ends at a step."""
         if (wrong := not_finite(self.norms)) is not None:
             return f"is not finite at step {wrong}"
         way, norms = self._way()

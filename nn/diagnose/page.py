@@ -23,7 +23,7 @@ INSIDE = "font:14px/1.4 Helvetica,Arial,sans-serif;max-width:900px;padding:12px;
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What keeps a model from learning on a batch: `print` it, look at it in a notebook, or `save` the page.
+    """The reasons why a model does not learn on a batch: `print` it, look at it in a notebook, or `save` the page.
 
     causes    what was found, the first reason first; empty if nothing is alarming
     sections  one for each question, with a sentence and a picture

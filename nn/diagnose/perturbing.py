@@ -106,7 +106,7 @@ def _names(batch: Any, where: str = "") -> list[str]:
 
 @dataclass
 class Padding:
-    """Where the input is padded.
+    """The padded steps of an input.
 
     where  booleans over the input's first two axes
     certain  whether lengths or a mask say so; else it is guessed from the numbers

@@ -162,7 +162,7 @@ class States:
         return np.array([zero[a:b].sum() / max(known[a:b].sum(), 1) for a, b in pairwise(self.bounds)])
 
     def reverse(self) -> bool:
-        """Whether the first state was made after the last one."""
+        """True if the first state was made after the last one."""
         made = np.full(self.T, np.inf)
         for edge, places in self.sources.values():
             node = edge.node if type(edge) is Output else edge

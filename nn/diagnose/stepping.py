@@ -79,7 +79,7 @@ def _norm(arrays: list[Array]) -> float:
 def _updates(
     parameters: Mapping[str, mg.Tensor], gradients: Mapping[str, Array], optimizer: Any
 ) -> dict[str, Array]:  # fmt: skip
-    """What a step adds to each weight: by a copy of the optimizer, or against the gradient."""
+    """The change of each weight in a step: that of a copy of the optimizer, or one against the gradient."""
     if optimizer is None:
         return {name: -gradients[name] for name in parameters if name in gradients}
     twin = copy.deepcopy(optimizer)

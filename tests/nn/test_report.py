@@ -241,6 +241,21 @@ def test_values_and_weights_that_are_not_finite(rng: Rng) -> None:
     assert str(found.causes[0]) == "non-finite weights: out.weight hold NaN or Inf"
 
 
+def test_infinities_that_a_mask_makes_are_no_cause(rng: Rng) -> None:
+    model, (x, y) = Last(nn.GRU(D, H)), batch(rng, 5)
+
+    def masked(model: Any, b: Any) -> Any:
+        scores = np.where(np.arange(5)[:, None] < 3, model.layer(b[0])[0].sum(axis=2), -np.inf)
+        weights = mg.softmax(scores, axis=0)[:, :, None]
+        return CRITERION(model.out((weights * model.layer(b[0])[0]).sum(axis=0)), b[1])
+
+    found = nn.diagnose.report(model, (x, y), masked)
+    assert found.causes == ()
+    said = sentence(found, "non-finite values")
+    assert said.startswith("values begin in where, at ")
+    assert said.endswith("; but the loss and its gradients are finite")
+
+
 def test_a_loop_of_ones_own_and_a_part_without_gradient(rng: Rng) -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
@@ -257,7 +272,7 @@ def test_a_loop_of_ones_own_and_a_part_without_gradient(rng: Rng) -> None:
 
     found = nn.diagnose.report(Own(), batch(rng, 10), CRITERION)
     assert [cause.name for cause in found.causes] == ["detached", "vanishing"]
-    assert found.causes[0].what == "no gradient reaches before.weight, before.bias, which the model uses"
+    assert found.causes[0].what.startswith("no gradient reaches before.weight, before.bias, which the model uses: ")
     assert found.causes[1].what.startswith("Own tanh: vanishes: ")
 
 
