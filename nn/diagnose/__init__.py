@@ -13,7 +13,7 @@ the tape. Each returns a small result with numbers (NumPy arrays), a `verdict` i
 Nobody's `.grad` is touched, no graph is released, and nothing is kept once the result is dropped.
 """
 
-from .checks import CAUSES, Cause, Section
+from .causes import CAUSES, Cause, Section
 from .flow import GradientFlow, GradientHorizon, gradient_flow, gradient_horizon
 from .gates import Gate, GateStatistics, gate_statistics
 from .jacobians import StateJacobians, state_jacobians

@@ -14,7 +14,8 @@ import minigrad as mg
 from ..modules import Module
 from ..training.files import StrPath, atomic, write_bytes
 from ..training.trainer import Trainer
-from .checks import Cause, Checks, Section
+from .causes import Cause, Section
+from .checks import Checks
 from .perturbing import Batch
 
 WIDTH = 100  # letters of a line

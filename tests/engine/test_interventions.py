@@ -14,7 +14,7 @@ from places import Place
 
 import minigrad as mg
 import nn
-from minigrad.interventions import Pattern
+from minigrad.names import Pattern
 
 Rng = np.random.Generator
 Array = Any
@@ -225,6 +225,7 @@ def test_names(rng: Rng) -> None:
     with pytest.raises(KeyError, match="'s' stands for 5 values"):
         run["s"]
     assert Pattern("t = 3 f").steps == [("t", 3, 4)]
+    assert Pattern("f t=:3 k=2:").steps == [("t", 0, 3), ("k", 2, None)]
     assert str(run).splitlines()[0] == repr(run)[1:-1] == "Intervention: 3 of 8 named values replaced"
 
 
@@ -271,6 +272,7 @@ def test_mistakes(rng: Rng) -> None:
         ({3: 0.0}, TypeError, "names are strings such as 'lstm t=3 f', not int"),
         ({"t=3": 0.0}, ValueError, "'t=3' names no value; write a label"),
         ({"f t=x": 0.0}, ValueError, "'f t=x' names no value"),
+        ({"f t=": 0.0}, ValueError, "'f t=' names no value"),
     ]:
         with pytest.raises(error, match=f"intervene: .*{message}"):
             run(replace)
