@@ -117,6 +117,8 @@ class Checks(Look):
         if not after <= before + 0.1 * abs(before):
             what = f"a step takes the loss of its own batch from {before:.4g} to {after:.4g}"
             self.blame("learning rate too high", what)
+        elif steps.ratio is not None and steps.ratio > 1:
+            self.blame("learning rate too high", f"a step is {times(steps.ratio)} times as long as all weights")
         elif steps.best == max(steps.factors) and before - after < 1e-4 * abs(before):
             what = (
                 f"a step takes the loss only from {before:.6g} to {after:.6g}; {steps.best:g} times as long is better"
