@@ -69,6 +69,7 @@ from .vocabulary import primitive
 
 if TYPE_CHECKING:
     from .diagnosis import doctor
+    from .interventions import Intervention, intervene
     from .pictures import Graph
     from .pictures.making import graph
     from .profiling import Profile, profile
@@ -76,7 +77,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Names by the module that has them, which is imported when one is asked for: it takes as long as all the rest.
-_LATER = {"diagnosis": ("doctor",), "pictures": ("Graph", "graph"), "profiling": ("Profile", "profile")}
+_LATER = {
+    "diagnosis": ("doctor",),
+    "interventions": ("Intervention", "intervene"),
+    "pictures": ("Graph", "graph"),
+    "profiling": ("Profile", "profile"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -97,6 +103,7 @@ __all__ = [
     "FusionError",
     "GradcheckError",
     "Graph",
+    "Intervention",
     "Observer",
     "Profile",
     "RecordingError",
@@ -128,6 +135,7 @@ __all__ = [
     "hard_tanh",
     "hessian",
     "hvp",
+    "intervene",
     "is_grad_enabled",
     "jacobian",
     "jvp",

@@ -90,7 +90,7 @@ def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Arguments and results may be nested dicts, lists and tuples. Tensors that f closes over (parameters) get their
     gradients, too. Random numbers are the same in both runs. f must compute the same thing when called again.
     """
-    if not current_mode().grad:
+    if not current_mode().grad or any(observer.changes for observer in current_mode().observers):
         return f(*args, **kwargs)
     leaves, rebuild = flatten((args, kwargs))
     segment = _Segment(f, rebuild, leaves)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import backend
 from .modes import changed_mode, current_mode
 from .pictures.drawing import write
+from .tables import html_table
 from .tape import Node, Observer
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Row:
         return self.forward + self.backward
 
 
-@dataclass
+@dataclass(repr=False)
 class Profile:
     """What `mg.profile()` saw.
 
@@ -132,6 +133,18 @@ class Profile:
 
     def __str__(self) -> str:
         return self.table()
+
+    def __repr__(self) -> str:
+        state = "" if self.ended is not None else " until now"
+        return f"<Profile: {len(self.events):,} operations in {self.seconds:.4g} s{state}; print it for a table>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [name, f"{r.calls:,}", f"{1e3 * r.forward:.2f}", f"{1e3 * r.backward:.2f}", f"{r.bytes / 2**20:.2f}",
+             f"{r.seconds / max(self.seconds, 1e-12):.1%}"] for name, r in list(self.rows().items())[:25]
+        ]  # fmt: skip
+        titles = ["operation", "calls", "forward ms", "backward ms", "MiB", "share"]
+        return html_table(titles, rows, repr(self)[1:-1].partition(";")[0])
 
     def trace(self, path: str | os.PathLike[str]) -> Path:
         """Write the events as JSON, which chrome://tracing and Perfetto show along time. Atomically."""

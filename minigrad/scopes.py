@@ -98,12 +98,23 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
 
 
 def name(tensor: Tensor, label: str) -> Tensor:
-    """Call a value by a name in pictures and messages: `f = mg.name(sigmoid(z), "forget")`. Returns the tensor."""
+    """Call a value by a name in pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
+
+    Go on with what it returns: the tensor, or what `mg.intervene` puts in its place.
+    """
     from .tensors import Tensor
 
     if not isinstance(tensor, Tensor):
         raise TypeError(f"name: expected a Tensor, got {type(tensor).__name__}")
+    tensor = offered(label, tensor, "name")
     tensor.name = label
+    return tensor
+
+
+def offered(label: str, tensor: Tensor, by: str) -> Tensor:
+    """A value that has a label here, or what an observer puts in its place."""
+    for observer in current_mode().observers:
+        tensor = observer.named(label, tensor, by=by)
     return tensor
 
 

@@ -106,10 +106,19 @@ def node_of(edge: Edge) -> tuple[Node, int]:
 class Observer:
     """Told of what is recorded and of how gradients flow. Override what you need; every method may be left alone.
 
-    inside  whether it wants to see each step of a loop; then loops are not rolled, and rolled ones are unfolded
+    inside   whether it wants to see each step of a loop; then loops are not rolled, and rolled ones are unfolded
+    changes  whether `named` may answer with another value; then nothing may be computed a second time
     """
 
     inside = True
+    changes = False
+
+    def named(self, label: str, value: Tensor, *, by: str = "name") -> Tensor:
+        """A value has got a label in the current scope; what is returned takes its place.
+
+        by  who gave it: "name" (`mg.name`), "loop" (a layer, which knows the names of a cell's states) or "module"
+        """
+        return value
 
     def began(self, primitive: Primitive) -> None:
         """An operation begins; `recorded` follows, unless it fails."""

@@ -189,7 +189,7 @@ class SpanScores(Scores):
     """The scores over all phrases, for each kind, and the part of tags that are right."""
 
     accuracy: float = 0.0
-    kinds: dict[str, Scores] = field(default_factory=dict)
+    kinds: dict[str, Scores] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         """A table like that of conlleval."""

@@ -16,6 +16,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend, replay, tape
 from minigrad.modes import current_mode
+from minigrad.scopes import offered
 
 M = TypeVar("M", bound="Module")
 Hook = Callable[[Any, tuple[Any, ...], Any], Any]
@@ -39,6 +40,12 @@ class LoadResult(NamedTuple):
 
     missing: list[str]
     unexpected: list[str]
+
+    def __repr__(self) -> str:
+        missing, unexpected = (
+            ", ".join([*map(repr, names[:5]), *([f"... {len(names)}"] * (len(names) > 5))]) for names in self
+        )
+        return f"LoadResult(missing=[{missing}], unexpected=[{unexpected}])"
 
 
 class Module:
@@ -104,10 +111,13 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_mode().recording is not None:
+        mode = current_mode()
+        if mode.recording is not None:
             self._say_what_is_read()
         with mg.scope(self._label or type(self).__name__):
             output = self.forward(*args, **kwargs)
+        if mode.observers and isinstance(output, mg.Tensor):
+            output = offered(self._label or type(self).__name__, output, "module")
         for hook in tuple(self._hooks):  # one may remove itself
             answer = hook(self, args, output)
             if answer is not None:

@@ -13,6 +13,8 @@ LATER = {
     "doctor": "diagnosis",
     "graph": "pictures",
     "Graph": "pictures",
+    "intervene": "interventions",
+    "Intervention": "interventions",
     "profile": "profiling",
     "Profile": "profiling",
 }

@@ -16,6 +16,8 @@ from .loops import through_time, title
 from .palette import EDGES, FONT, INK, RED, STYLES, Scale, ink_on, norm_of
 from .routes import TIP, Point, routes
 
+LEGENDS = {"grad": "norm of the gradient", "change": "change of the value"}
+
 
 def dot(graph: Graph) -> str:
     """See `Graph.dot`."""
@@ -32,7 +34,7 @@ class _Writer:
         self.ways = routes(layout) if layout is not None else {}
         self.kinds = {node.id: node.kind for node in graph.nodes}
         self.scale: Scale | None = None
-        if self.options.color == "grad":
+        if self.options.color is not None:
             self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
 
     def text(self) -> str:
@@ -128,14 +130,15 @@ class _Writer:
     def _legend(self) -> list[str]:
         """What the colours mean, and the note, as the label of the whole."""
         parts = []
-        if self.scale is not None:
+        if self.options.color is not None and self.scale is not None:
+            name = LEGENDS[self.options.color]
             cells = "".join(
                 f'<td bgcolor="{color}" width="42" height="16"><font point-size="9" color="{ink_on(color)}">'
                 f"{escaped(text)}</font></td>"
                 for text, color in self.scale.legend()
             )
             parts.append(
-                f'<table border="0" cellborder="0" cellspacing="0" cellpadding="3"><tr><td>norm of the gradient</td>'
+                f'<table border="0" cellborder="0" cellspacing="0" cellpadding="3"><tr><td>{name}</td>'
                 f"{cells}</tr></table>"
             )
         if self.options.note:

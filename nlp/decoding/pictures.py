@@ -125,7 +125,7 @@ class BeamTree:
         return render_dot(self.dot(), path)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return svg_bundle(self.dot()) if len(self.nodes) <= MOST else {"text/plain": self.dot()}
+        return (svg_bundle(self.dot()) if len(self.nodes) <= MOST else {}) | {"text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<BeamTree of {len(self.nodes) - 1} hypotheses, {sum(bool(n.rank) for n in self.nodes)} returned>"

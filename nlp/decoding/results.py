@@ -40,7 +40,9 @@ class Hypothesis:
     def __repr__(self) -> str:
         score = f", score={self.score:.4f}" if self.score != self.log_p else ""
         cut = "" if self.finished else ", not finished"
-        return f"Hypothesis({self.ids.tolist()}, log_p={self.log_p:.4f}{score}{cut})"
+        size = len(self.ids)
+        ids = ", ".join([*map(str, self.ids[: 16 if size > 20 else 20].tolist()), *([f"... {size}"] * (size > 20))])
+        return f"Hypothesis([{ids}], log_p={self.log_p:.4f}{score}{cut})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

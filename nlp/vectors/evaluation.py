@@ -49,6 +49,10 @@ class AnalogyScores:
     sections: dict[str, tuple[int, int]]
     unknown: int
 
+    def __repr__(self) -> str:
+        of = f" in {len(self.sections)} sections" if len(self.sections) > 1 else ""
+        return f"<AnalogyScores: {self.correct:,} of {self.questions:,} right{of}, {self.unknown:,} not asked>"
+
     @property
     def correct(self) -> int:
         """All right answers."""

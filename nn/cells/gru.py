@@ -18,11 +18,11 @@ def gru(x: Any, w: Any, h: Any, b: Any = None) -> Any:
     w = w if b is None else w + b
     x_r, x_z, x_n = np.split(x, 3, axis=-1)
     w_r, w_z, w_n = np.split(w, 3, axis=-1)
-    r = mg.sigmoid(x_r + w_r)
-    z = mg.sigmoid(x_z + w_z)
-    n = np.tanh(x_n + r * w_n)
-    h = n + z * (h - n)
-    return mg.name(h, "h"), mg.name(r, "r"), mg.name(z, "z"), mg.name(n, "n")
+    r = mg.name(mg.sigmoid(x_r + w_r), "r")
+    z = mg.name(mg.sigmoid(x_z + w_z), "z")
+    n = mg.name(np.tanh(x_n + r * w_n), "n")
+    h = mg.name(n + z * (h - n), "h")
+    return h, r, z, n
 
 
 @mg.fuse
@@ -30,16 +30,16 @@ def reset_and_update(x: Any, w: Any, h: Any) -> Any:
     """The gates r and z from x (N, 3H) and w (N, 2H), and what r leaves of h."""
     x_r, x_z, _ = np.split(x, 3, axis=-1)
     w_r, w_z = np.split(w, 2, axis=-1)
-    r = mg.sigmoid(x_r + w_r)
-    return mg.name(r, "r"), mg.name(mg.sigmoid(x_z + w_z), "z"), r * h
+    r = mg.name(mg.sigmoid(x_r + w_r), "r")
+    z = mg.name(mg.sigmoid(x_z + w_z), "z")
+    return r, z, r * h
 
 
 @mg.fuse
 def candidate_and_mix(x: Any, w: Any, z: Any, h: Any) -> Any:
     """The candidate n from x (N, 3H) and w (N, H), and the next state."""
-    n = np.tanh(np.split(x, 3, axis=-1)[2] + w)
-    h = n + z * (h - n)
-    return mg.name(h, "h"), mg.name(n, "n")
+    n = mg.name(np.tanh(np.split(x, 3, axis=-1)[2] + w), "n")
+    return mg.name(n + z * (h - n), "h"), n
 
 
 class GRUCell(Cell):

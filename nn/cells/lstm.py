@@ -21,28 +21,31 @@ from .cell import Cell, State, each_row, recurrent_parameters, uniform
 @mg.fuse
 def lstm(x: Any, r: Any, c: Any) -> Any:
     """The element-wise part of a step: x = W_ih x_t + b and r = W_hh h, both (N, 4H), and c (N, H)."""
-    i, f, g, o = np.split(x + r, 4, axis=-1)
-    i, f, g, o = mg.sigmoid(i), mg.sigmoid(f), np.tanh(g), mg.sigmoid(o)
-    c = f * c + i * g
-    h = o * np.tanh(c)
-    return mg.name(h, "h"), mg.name(c, "c"), mg.name(i, "i"), mg.name(f, "f"), mg.name(g, "g"), mg.name(o, "o")
+    z_i, z_f, z_g, z_o = np.split(x + r, 4, axis=-1)
+    i, f = mg.name(mg.sigmoid(z_i), "i"), mg.name(mg.sigmoid(z_f), "f")
+    g, o = mg.name(np.tanh(z_g), "g"), mg.name(mg.sigmoid(z_o), "o")  # type: ignore[arg-type]
+    c = mg.name(f * c + i * g, "c")
+    h = mg.name(o * np.tanh(c), "h")
+    return h, c, i, f, g, o
 
 
 @mg.fuse
 def lstm_variant(x: Any, r: Any, c: Any, coupled: bool, p_i: Any, p_f: Any, p_o: Any, unsquashed: bool) -> Any:
     """The same with i = 1 − f where `coupled`, with peepholes p where they are not None. Where `unsquashed`, h is
     left for later: what stands in its place is c."""
+    z: Any = x + r
     if coupled:
-        f, g, o = np.split(x + r, 3, axis=-1)
+        z_f, z_g, z_o = np.split(z, 3, axis=-1)
     else:
-        i, f, g, o = np.split(x + r, 4, axis=-1)
-    f = mg.sigmoid(f if p_f is None else f + p_f * c)
-    i = 1 - f if coupled else mg.sigmoid(i if p_i is None else i + p_i * c)
-    g = np.tanh(g)
-    c = f * c + i * g
-    o = mg.sigmoid(o if p_o is None else o + p_o * c)
-    h = c if unsquashed else o * np.tanh(c)
-    return mg.name(h, "h"), mg.name(c, "c"), mg.name(i, "i"), mg.name(f, "f"), mg.name(g, "g"), mg.name(o, "o")
+        z_i, z_f, z_g, z_o = np.split(z, 4, axis=-1)
+    f = mg.name(mg.sigmoid(z_f if p_f is None else z_f + p_f * c), "f")
+    i = mg.name(1 - f if coupled else mg.sigmoid(z_i if p_i is None else z_i + p_i * c), "i")
+    g: Any = np.tanh(z_g)
+    g = mg.name(g, "g")
+    c = mg.name(f * c + i * g, "c")
+    o = mg.name(mg.sigmoid(z_o if p_o is None else z_o + p_o * c), "o")
+    h = c if unsquashed else mg.name(o * np.tanh(c), "h")
+    return h, c, i, f, g, o
 
 
 @mg.fuse

@@ -6,23 +6,30 @@
     state_jacobians(layer, xs)        ∂s_{t+1}/∂s_t, their products, Lyapunov exponents
     truncation_report(layer, xs, f)   what truncated back-propagation leaves of the gradient
     gate_statistics(layer, xs)        how saturated each gate is over time
+    report(model, batch, loss)        one page on all of it, with the cause and what to try
 
 They work for any cell and for loops written by hand, with no change to the model's code: what is needed is read from
 the tape. Each returns a small result with numbers (NumPy arrays), a `verdict` in one line of words, and `plot()`.
 Nobody's `.grad` is touched, no graph is released, and nothing is kept once the result is dropped.
 """
 
+from .causes import CAUSES, Cause, Section
 from .flow import GradientFlow, GradientHorizon, gradient_flow, gradient_horizon
 from .gates import Gate, GateStatistics, gate_statistics
 from .jacobians import StateJacobians, state_jacobians
+from .page import Report, report
 from .terms import Terms, TermsByLoss, bptt_terms
 from .truncation import TruncationReport, truncation_report
 
 __all__ = [
+    "CAUSES",
+    "Cause",
     "Gate",
     "GateStatistics",
     "GradientFlow",
     "GradientHorizon",
+    "Report",
+    "Section",
     "StateJacobians",
     "Terms",
     "TermsByLoss",
@@ -31,6 +38,7 @@ __all__ = [
     "gate_statistics",
     "gradient_flow",
     "gradient_horizon",
+    "report",
     "state_jacobians",
     "truncation_report",
 ]

@@ -14,11 +14,12 @@ from minigrad.tape import Output
 
 from ..training.files import StrPath
 from .norms import arrived, horizon_of, not_finite
-from .result import BLUE, GREY, Array, Result, drawing, positive, share, whole_steps
+from .result import BLUE, GREY, Array, Result, drawing, positive, share, times, whole_steps
 from .states import States
 from .tape import Tape, outputs_of
 
-VANISHED = 1e-2  # of the last step's gradient; below it, training sees next to nothing of the first step
+VANISHED = 1e-2  # of the size it had; below it, training sees next to nothing of the far end
+HOLDS = 10  # a gradient is carried while its size stays within this factor
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -27,32 +28,98 @@ class GradientFlow(Result):
 
     norms      (T,): over all sequences of the batch together
     row_norms  (T, N): of each sequence, NaN where it has no step; None if the states differ in shape
+
+    Where the loss enters at several steps, the norms do not show how far a gradient is carried: each state has one of
+    its own loss. So the loss of one step is followed alone, the last one's (in a backward direction, the first one's):
+
+    followed   (T,): ‖∂L_start/∂s_t‖; the norms, where the loss enters at one step
+    start      the step at which that loss enters; None: the last with a gradient
+    reverse    whether the states were made from the last to the first
+    losses     the number of steps at which the loss enters
+    reached    (T,) booleans: whether the tape leads from there to the state; None: all are reached
+    off        (T,): the share of each state's numbers that are exactly 0; None if that is not known
     """
 
     norms: Array
     row_norms: Array | None = field(repr=False)
+    followed: Array | None = field(default=None, repr=False)
+    start: int | None = None
+    losses: int = 1
+    reached: Array | None = field(default=None, repr=False)
+    off: Array | None = field(default=None, repr=False)
+    reverse: bool = False
+
+    def _way(self) -> tuple[Array, Array]:
+        """The steps that the gradient goes through, from where it enters to the far end, and its norms there."""
+        norms = self.norms if self.followed is None else self.followed
+        there = np.flatnonzero(norms if self.reached is None else self.reached)
+        start = self.start if self.start is not None else int(there[-1]) if there.size else 0
+        way = np.arange(start, len(norms)) if self.reverse else np.arange(start, -1, -1)
+        if norms[way].any():  # a loss that enters through h reaches the memory c one step before
+            way = way[np.flatnonzero(norms[way])[0] :]
+        return way, norms[way]
+
+    @property
+    def cut(self) -> tuple[int, int] | None:
+        """The two steps between which the tape is cut: no way leads from the later one to the earlier one."""
+        way, _ = self._way()
+        gone = np.flatnonzero(~self.reached[way]) if self.reached is not None else np.zeros(0)
+        if not gone.size or not gone[0]:
+            return None
+        first, second = sorted((int(way[gone[0] - 1]), int(way[gone[0]])))
+        return first, second
+
+    @property
+    def dead(self) -> int | None:
+        """The step at which the gradient ends because all units are off there (dead ReLU); None if there is none."""
+        way, norms = self._way()
+        if self.off is None:
+            return None
+        if not norms.any():
+            return int(way[0]) if self.off[way].min() == 1 else None
+        zero = np.flatnonzero((norms == 0) if self.reached is None else (norms == 0) & self.reached[way])
+        return int(way[zero[0] - 1]) if zero.size and zero[0] and self.off[way[zero[0] - 1]] == 1 else None
 
     @property
     def ratio(self) -> float:
-        """The gradient of the first state, in units of that of the last that has one."""
-        last = np.flatnonzero(self.norms)
-        return float(self.norms[0] / self.norms[last[-1]]) if last.size else 0.0
+        """The gradient at the far end, or before the tape is cut, in units of that where the loss enters."""
+        way, norms = self._way()
+        norms = norms if self.reached is None else norms[self.reached[way]]
+        return float(norms[-1] / norms[0]) if norms.size and norms[0] else 0.0
 
     @property
     def verdict(self) -> str:
-        """Whether the gradient vanishes, explodes or is carried."""
+        """The fate of the gradient: it vanishes, explodes, is carried, or ends at a step."""
         if (wrong := not_finite(self.norms)) is not None:
             return f"is not finite at step {wrong}"
-        last = np.flatnonzero(self.norms)
-        if not last.size:
+        way, norms = self._way()
+        if self.dead is not None:
+            where = f"before step {self.dead}" if norms.any() else "at every state"
+            return f"is zero {where}: there all units are off (dead ReLU)"
+        if not norms.any():
             return "is zero: no gradient arrives at any state"
-        steps = int(last[-1])
+        if self.cut is not None:
+            norms = norms[self.reached[way]] if self.reached is not None else norms
+            up_to = f"; up to there it is {times(self.ratio)} of its size" if len(norms) > 1 else ""
+            return f"is cut between steps {self.cut[0]} and {self.cut[1]}: no way on the tape leads past{up_to}"
+        steps = len(way) - 1
         if not steps:
-            return "arrives at the first step only"
-        size = f"the gradient is {self.ratio:.1g} of its last-step size after {steps} steps"
+            return f"arrives at {'the first step' if not way[0] else f'step {way[0]}'} only"
+        after = f"after {steps} step{'s' if steps > 1 else ''}"
+        if self.losses > 1:
+            size = f"the loss of step {way[0]} has a gradient {times(self.ratio)} of its size {after}"
+        else:
+            end = "first" if self.reverse else "last"
+            size = f"the gradient is {times(self.ratio)} of its {end}-step size {after}"
         if self.ratio < VANISHED:
             return f"vanishes: {size}"
-        return f"explodes: {size}" if self.ratio > 1 / VANISHED else f"is carried: {size}"
+        if self.ratio > 1 / VANISHED:
+            return f"explodes: {size}"
+        if not 1 / HOLDS <= self.ratio <= HOLDS:
+            return f"{'grows' if self.ratio > 1 else 'shrinks'}: {size}"
+        most = float(norms.max() / norms[0])
+        peak = "" if most <= HOLDS * max(self.ratio, 1) else f", and {times(most)} on the way"
+        return f"{'is carried' if not peak else 'rises and falls'}: {size}{peak}"
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
         return ["step t", "‖∂L/∂s_t‖"], [[t, n] for t, n in enumerate(self.norms)]
@@ -95,7 +162,33 @@ def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
     if not found:
         raise ValueError("gradient_flow: the loss does not depend on any of these states")
     gradient, known = places.gather(found)
-    return GradientFlow(places.norms(gradient), places.row_norms(gradient, known))
+    entering, reverse = _entering(tape, places), places.reverse()
+    followed, start = found, None
+    if entering:
+        start = min(entering) if reverse else max(entering)
+        followed = tape.gradients(entering[start], places.sources) if len(entering) > 1 else found
+    return GradientFlow(
+        places.norms(gradient), places.row_norms(gradient, known), places.norms(places.gather(followed)[0]), start,
+        len(entering), places.reached(followed), places.off(), reverse,
+    )  # fmt: skip
+
+
+def _entering(tape: Tape, places: States) -> dict[int, list[tuple[Any, Any]]]:
+    """For each step at which the loss enters the states, the (edge, gradient) pairs that it brings."""
+    siblings = {key_of(o): o for edge, _ in places.sources.values() for o in _siblings(edge)}
+    seeds = tape.gradients([tape.root], siblings, stop=True)
+    if not seeds:
+        raise ValueError(f"{tape.what}: the loss does not depend on any of these states")
+    entering: dict[int, list[tuple[Any, Any]]] = {}
+    for key, gradient in seeds.items():
+        edge = siblings[key]
+        times = _times(places, edge)
+        for t in np.unique(times[times >= 0]):
+            mask = backend.from_numpy(times == t, backend.device_of(gradient))
+            part = np.where(mask, gradient, 0)
+            if bool(np.any(part != 0)):
+                entering.setdefault(int(t), []).append((edge, part))
+    return entering
 
 
 # ---- the horizon -------------------------------------------------------------------------------------------------
@@ -156,21 +249,9 @@ def gradient_horizon(loss: mg.Tensor, states: Any, share: float = 0.9) -> Gradie
     """
     tape = Tape("gradient_horizon", loss)
     places = States(tape, states)
-    siblings = {key_of(o): o for edge, _ in places.sources.values() for o in _siblings(edge)}
-    seeds = tape.gradients([tape.root], siblings, stop=True)
-    if not seeds:
-        raise ValueError("gradient_horizon: the loss does not depend on any of these states")
-    entering: dict[int, list[tuple[Any, Any]]] = {}
-    for key, gradient in seeds.items():
-        edge = siblings[key]
-        times = _times(places, edge)
-        for t in np.unique(times[times >= 0]):
-            mask = backend.from_numpy(times == t, backend.device_of(gradient))
-            entering.setdefault(int(t), []).append((edge, np.where(mask, gradient, 0)))
     norms = np.zeros((places.T, places.T))
-    for t, roots in sorted(entering.items()):
-        if any(bool(np.any(gradient != 0)) for _, gradient in roots):
-            norms[t] = places.norms(places.gather(tape.gradients(roots, places.sources))[0])
+    for t, roots in sorted(_entering(tape, places).items()):
+        norms[t] = places.norms(places.gather(tape.gradients(roots, places.sources))[0])
     return GradientHorizon(horizon_of(norms, share), share, norms)
 
 

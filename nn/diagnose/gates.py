@@ -18,6 +18,8 @@ from ..training.files import StrPath
 from .result import COLORS, Array, Result, drawing, share, whole_steps
 
 LOW, HIGH = 0.1, 0.9
+MOST, LEAST = 0.5, 0.01  # of the values: a gate is saturated from here on; less at one end is not worth words
+SHOWN = 6  # gates in a sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,20 @@ class Gate:
         """The share of all values near an end."""
         return self.overall(self.low) + self.overall(self.high)
 
+    def ends(self) -> str:
+        """The shares at both ends, in words: `60 % of its values are above 0.9 (open), 20 % below 0.1 (closed)`."""
+        names = ("open", "closed") if self.kind == "sigmoid" else ("", "")
+        floor = LOW if self.kind == "sigmoid" else -HIGH
+        ends = [
+            (self.overall(self.high), f"above {HIGH}", names[0]),
+            (self.overall(self.low), f"below {floor}", names[1]),
+        ]
+        said = [
+            f"{share(part)} {'' if k else 'of its values are '}{end}" + (f" ({name})" if name else "")
+            for k, (part, end, name) in enumerate(sorted([e for e in ends if e[0] >= LEAST], key=lambda e: -e[0]))
+        ]
+        return ", ".join(said)
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class GateStatistics(Result):
@@ -57,14 +73,16 @@ class GateStatistics(Result):
 
     @property
     def verdict(self) -> str:
-        """Which gate is the most saturated."""
-        name, gate = max(self.gates.items(), key=lambda item: item[1].saturated)
-        low, high = gate.overall(gate.low), gate.overall(gate.high)
-        if gate.saturated < 0.5:
+        """Every gate that is saturated in most of its values, the most saturated first, and at which end."""
+        ordered = sorted(self.gates.items(), key=lambda item: -item[1].saturated)
+        found = [(name, gate) for name, gate in ordered if gate.saturated >= MOST]
+        if not found:
+            name, gate = ordered[0]
+            if not gate.saturated:
+                return "no gate is saturated"
             return f"no gate is saturated in most of its values; the most, {name}, in {share(gate.saturated)}"
-        end = "above 0.9" if high > low else f"below {LOW if gate.kind == 'sigmoid' else -HIGH}"
-        state = {"sigmoid": " (open)" if high > low else " (closed)"}.get(gate.kind, "")
-        return f"{name} is saturated: {share(max(low, high))} of its values are {end}{state}"
+        said = [f"{name} is saturated: {gate.ends()}" for name, gate in found[:SHOWN]]
+        return "; ".join(said) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
         rows = [

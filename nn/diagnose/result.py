@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from minigrad.tables import html_table
 
 from ..training.files import StrPath
 
@@ -56,19 +61,40 @@ class Result:
         titles, rows = self._table()
         return "\n".join([self.verdict, *table(titles, rows)])
 
+    def plot(self, path: StrPath | None = None) -> Any:
+        """A picture: the matplotlib Figure, which is also written to `path`."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        titles, rows = self._table()
+        parts = [f"<p>{html.escape(self.verdict)}</p>"]
+        with contextlib.suppress(ImportError):  # without matplotlib there is still the table
+            parts.append(self.plot()._repr_svg_())
+        return "\n".join([*parts, html_table(titles, shortened([[number(v) for v in row] for row in rows]))])
+
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[Any]], most: int = 12) -> list[str]:
     """Lines of aligned columns; of many rows, the first and the last."""
-    texts = [[number(value) for value in row] for row in rows]
-    if len(texts) > most:
-        texts = [*texts[: most // 2], ["…"] * len(titles), *texts[-most // 2 :]]
+    texts = shortened([[number(value) for value in row] for row in rows], most)
     widths = [max(map(len, column)) for column in zip(titles, *texts, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [titles, *texts]]
+
+
+def shortened(rows: list[list[str]], most: int = 12) -> list[list[str]]:
+    """Of many rows, the first and the last."""
+    return rows if len(rows) <= most else [*rows[: most // 2], ["…"] * len(rows[0]), *rows[-most // 2 :]]
 
 
 def number(value: Any) -> str:
     """Integers and words as they are, other numbers with three digits."""
     return str(value) if isinstance(value, str | int | np.integer) else f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    """A ratio: in digits where it is near 1, else its power of ten."""
+    if 10 <= ratio < 1000:
+        return f"{ratio:.0f}"
+    return f"{ratio:.2g}" if 0.1 <= ratio < 10 else f"{ratio:.1g}"
 
 
 def share(part: float) -> str:
@@ -89,10 +115,29 @@ def drawing(what: str, path: StrPath | None, width: float = 6.4, height: float =
         raise ImportError(f"{what}.plot needs matplotlib: pip install 'minigrad[viz]'") from error
     style: Any = PLOT_STYLE
     with mpl.rc_context(style):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = _shown(Figure)(figsize=(width, height), layout="constrained")
         yield figure
         if path is not None:
             figure.savefig(path, dpi=200)
+
+
+@functools.cache
+def _shown(kind: Any) -> Any:
+    """A Figure that notebooks display in any kernel: one that pyplot has not made is shown only where pyplot was set up
+    for it."""
+
+    def svg(self: Any) -> str:
+        import io
+
+        import matplotlib as mpl
+
+        file = io.StringIO()
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "minigrad"}):
+            self.savefig(file, format="svg", metadata={"Date": None})
+        text = file.getvalue()
+        return text[text.index("<svg") :]
+
+    return type("Figure", (kind,), {"_repr_svg_": svg})
 
 
 def positive(values: Array) -> Array:

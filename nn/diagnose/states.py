@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class States:
 
     T        how many
     shapes   of each state
+    values   the numbers of all states, one after another
     sources  for each key of an edge, the edge and, for each of its numbers, which number of the states it is: an
              integer counted from 1 through all states in order, or 0
 
@@ -46,6 +48,7 @@ class States:
             order = np.moveaxis(np.arange(states.size).reshape(states.shape), axis, 0).reshape(-1)
             rank = np.zeros(states.size + 1, np.int64)
             rank[order + 1] = np.arange(1, states.size + 1)
+            self.values = backend.to_numpy(states.data).reshape(-1)[order]
             self.sources = {key: (edge, rank[places]) for key, (edge, places) in arrived.items()}
         else:
             if not isinstance(states, Sequence) or not states:
@@ -60,6 +63,7 @@ class States:
                 offset += s.size
             self.T = len(given)
             self.shapes = [s.shape for s, _ in given]
+            self.values = np.concatenate([backend.to_numpy(s.data).reshape(-1) for s, _ in given])
             self.sources = self._followed(given)
         self.bounds = np.cumsum([0, *[int(np.prod(s)) for s in self.shapes]])
 
@@ -141,13 +145,37 @@ class States:
                 gradient[places[at] - 1] = backend.to_numpy(found[key])[at]
         return gradient, known
 
+    def reached(self, found: Mapping[Any, Any]) -> Array:
+        """(T,) booleans: whether any number of a state is among what was found."""
+        numbers = np.zeros(self.bounds[-1], bool)
+        for key, (_, places) in self.sources.items():
+            if key in found:
+                numbers[places[places > 0] - 1] = True
+        return np.array([bool(numbers[a:b].any()) for a, b in pairwise(self.bounds)])
+
+    def off(self) -> Array:
+        """(T,): the share of each state's numbers on the tape that are exactly 0."""
+        known = np.zeros(self.bounds[-1], bool)
+        for _, places in self.sources.values():
+            known[places[places > 0] - 1] = True
+        zero = (self.values == 0) & known
+        return np.array([zero[a:b].sum() / max(known[a:b].sum(), 1) for a, b in pairwise(self.bounds)])
+
+    def reverse(self) -> bool:
+        """True if the first state was made after the last one."""
+        made = np.full(self.T, np.inf)
+        for edge, places in self.sources.values():
+            node = edge.node if type(edge) is Output else edge
+            if isinstance(node, Node):
+                there = np.unique(self.times(places[places > 0]))
+                made[there] = np.minimum(made[there], node.position)
+        return bool(np.isfinite(made[[0, -1]]).all() and made[0] > made[-1])
+
     def norms(self, gradient: Array) -> Array:
         """(T,): of such a vector, the norm of each state's part."""
         if len(set(self.shapes)) == 1:
             return norms_of(gradient.reshape((self.T, -1)), 1)
-        return np.array(
-            [norms_of(gradient[None, a:b], 1)[0] for a, b in zip(self.bounds, self.bounds[1:], strict=False)]
-        )
+        return np.array([norms_of(gradient[None, a:b], 1)[0] for a, b in pairwise(self.bounds)])
 
     def row_norms(self, gradient: Array, known: Array) -> Array | None:
         """(T, N): the same for each row, NaN where there is none; None if the states are not of one shape."""

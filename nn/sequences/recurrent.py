@@ -22,7 +22,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import programs
 from minigrad.modes import current_mode
-from minigrad.scopes import here
+from minigrad.scopes import here, offered
 
 from ..cells.cell import complete, inputs_of, looks_around, mapped
 from ..layers import check_features
@@ -277,12 +277,19 @@ class _Loop:
         mask = self.held[t]
         if mask is not None:
             state = tuple([np.where(along(mask, s), s, before) for s, before in zip(state, old, strict=True)])
+        if current_mode().observers:
+            state = self._offered(state, new)
         self.state = tuple(state)
         self.outputs.append(state[0])
         if self.show:
             for name, value in zip(names(self.cell, new, len(old)), (*state, *new[len(old) :]), strict=True):
                 if name is not None:
                     self.shown.setdefault(name, []).append(value)
+
+    def _offered(self, state: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The state under the cell's names for it, as observers want it."""
+        labels = names(self.cell, new, len(state))[: len(state)]
+        return tuple([s if n is None else offered(n, s, "loop") for n, s in zip(labels, state, strict=True)])
 
     def _resize(self, n: int, alive: int) -> None:
         """Let rows go that have ended, or take up those that begin."""

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,13 @@ class Progress:
     loss: Any = 0.0  # sum over the items of the current epoch, on the device
     items: int = 0
     best: float = math.inf  # the lowest validation loss
-    best_weights: dict[str, Any] | None = None
+    best_weights: dict[str, Any] | None = field(default=None, repr=False)
     waited: int = 0  # epochs since then
     stopped: bool = False  # early
-    random: Any = None  # state of all random numbers
-    epoch_random: Any = None  # the same, before the batches of the current epoch were put in order
-    data: Any = None  # state_dict of the batches, if they have one
-    carried: Any = None  # state_dict of what is carried from step to step
+    random: Any = field(default=None, repr=False)  # state of all random numbers
+    epoch_random: Any = field(default=None, repr=False)  # the same, before the current epoch's batches were ordered
+    data: Any = field(default=None, repr=False)  # state_dict of the batches, if they have one
+    carried: Any = field(default=None, repr=False)  # state_dict of what is carried from step to step
 
     @classmethod
     def of(cls, state: Any) -> Progress:

@@ -123,8 +123,14 @@ def test_flow_where_parts_of_one_tensor_are_the_states(rng: Rng) -> None:
         (10.0 ** np.arange(-9, 1), "vanishes: the gradient is 1e-09 of its last-step size after 9 steps"),
         (10.0 ** -np.arange(10), "explodes: the gradient is 1e+09 of its last-step size after 9 steps"),
         (np.ones(10), "is carried: the gradient is 1 of its last-step size after 9 steps"),
-        (np.array([0.5, 1, 0, 0]), "is carried: the gradient is 0.5 of its last-step size after 1 steps"),
-        (np.array([0.0, 1]), "vanishes: the gradient is 0 of its last-step size after 1 steps"),
+        (np.array([0.5, 1, 0, 0]), "is carried: the gradient is 0.5 of its last-step size after 1 step"),
+        (np.array([0.0, 1]), "vanishes: the gradient is 0 of its last-step size after 1 step"),
+        (1.6 ** -np.arange(10.0), "grows: the gradient is 69 of its last-step size after 9 steps"),
+        (0.5 ** np.arange(6.0)[::-1], "shrinks: the gradient is 0.03 of its last-step size after 5 steps"),
+        (
+            np.array([1, 40.0, 1]),
+            "rises and falls: the gradient is 1 of its last-step size after 2 steps, and 40 on the way",
+        ),
         (np.zeros(3), "is zero: no gradient arrives at any state"),
         (np.array([2.0, 0]), "arrives at the first step only"),
         (np.array([np.inf, np.nan, 1]), "is not finite at step 1"),
@@ -132,6 +138,60 @@ def test_flow_where_parts_of_one_tensor_are_the_states(rng: Rng) -> None:
 )
 def test_verdicts_on_the_flow(norms: Any, verdict: str) -> None:
     assert nn.diagnose.GradientFlow(norms, None).verdict == verdict
+
+
+def chain(
+    step: Any, T: int = 10, cut: int | None = None, every: bool = False, reverse: bool = False
+) -> tuple[Any, list[Any]]:  # fmt: skip
+    """A loop s_t = step(s_{t−1}) from 0.5, with a loss at its end or at every step; detached at `cut`."""
+    weight, states = mg.tensor(1.0, requires_grad=True), []
+    s = mg.tensor(np.full((2, 3), 0.5))
+    for t, _ in mg.steps(range(T), reverse=reverse):
+        s = step((s.detach() if t == cut else s) * weight)
+        states.append(s)
+    return sum((s**2).sum() for s in states[0 if every else -1 :]), states[::-1] if reverse else states
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        ({"step": lambda s: 0.3 * s}, "vanishes: the gradient is 2e-05 of its last-step size after 9 steps"),
+        ({"step": lambda s: 0.3 * s, "every": True}, "vanishes: the loss of step 9 has a gradient 2e-05 of its size"),
+        ({"step": lambda s: 1.6 * s, "every": True}, "grows: the loss of step 9 has a gradient 69 of its size after 9"),
+        ({"step": lambda s: 1.0 * s, "every": True}, "is carried: the loss of step 9 has a gradient 1 of its size"),
+        ({"step": lambda s: 1.0 * s, "cut": 5}, "is cut between steps 4 and 5: no way on the tape leads past; up to"),
+        ({"step": lambda s: 1.0 * s, "cut": 5, "every": True}, "is cut between steps 4 and 5"),
+        ({"step": lambda s: 1.0 * s, "cut": 9}, "is cut between steps 8 and 9: no way on the tape leads past"),
+        ({"step": lambda s: mg.relu(s - 1)}, "is zero at every state: there all units are off (dead ReLU)"),
+        (
+            {"step": lambda s: 1e-60 * s + 0.1, "T": 9},
+            "vanishes: the gradient is 0 of its last-step size after 8 steps",
+        ),
+        (
+            {"step": lambda s: 0.3 * s, "reverse": True},
+            "vanishes: the gradient is 2e-05 of its first-step size after 9",
+        ),
+        ({"step": lambda s: 0.3 * s, "reverse": True, "every": True}, "vanishes: the loss of step 0 has a gradient"),
+        ({"step": lambda s: 1.0 * s, "reverse": True, "cut": 5}, "is cut between steps 5 and 6"),
+    ],
+)
+def test_the_flow_says_the_cause(options: Any, verdict: str) -> None:
+    loss, states = chain(**options)
+    for given in (states, np.stack(states)):
+        assert nn.diagnose.gradient_flow(loss, given).verdict.startswith(verdict)
+
+
+def test_a_relu_that_dies_on_the_way() -> None:
+    W = mg.tensor(np.eye(3), requires_grad=True)
+    s, states = mg.tensor(np.full((2, 3), 0.5)), []
+    for t, _ in mg.steps(range(6)):
+        s = mg.relu(s @ W - (5.0 if t == 3 else -0.1))
+        states.append(s)
+    flow = nn.diagnose.gradient_flow((states[-1] ** 2).sum(), states)
+    assert flow.verdict == "is zero before step 3: there all units are off (dead ReLU)"
+    assert flow.dead == 3
+    np.testing.assert_array_equal(flow.norms > 0, [False, False, False, True, True, True])
+    assert flow.off.tolist() == [0, 0, 0, 1, 0, 0]
 
 
 def test_norms_do_not_underflow() -> None:
@@ -424,9 +484,31 @@ def test_the_gates_of_a_users_cell(rng: Rng) -> None:
     found = nn.diagnose.gate_statistics(Minimal(), np.array([[[1.0]], [[-1.0]], [[2.0]]]))
     assert [(name, gate.kind) for name, gate in found.gates.items()] == [("update", "sigmoid"), ("raw", "free")]
     near(found["update"].high, [1.0, 0, 1])
-    assert found.verdict == "update is saturated: 66.7 % of its values are above 0.9 (open)"
+    assert found.verdict == (
+        "update is saturated: 66.7 % of its values are above 0.9 (open), 33.3 % below 0.1 (closed)"
+    )
     assert nn.diagnose.gate_statistics(Minimal(), -np.ones((3, 1, 1))).verdict == (
         "update is saturated: 100 % of its values are below 0.1 (closed)"
+    )
+
+
+def test_every_saturated_gate_is_named_with_both_its_ends() -> None:
+    def gate(kind: str, low: float, high: float) -> Any:
+        return nn.diagnose.Gate(kind, np.zeros(1), np.array([low]), np.array([high]), np.array([1000]))
+
+    def said(**gates: Any) -> str:
+        return nn.diagnose.GateStatistics(gates).verdict
+
+    both = gate("sigmoid", 0.3, 0.4)
+    assert said(i=both) == "i is saturated: 40 % of its values are above 0.9 (open), 30 % below 0.1 (closed)"
+    assert said(i=both, g=gate("tanh", 0.75, 0.0), o=gate("sigmoid", 0.1, 0.1)) == (
+        "g is saturated: 75 % of its values are below -0.9; "
+        "i is saturated: 40 % of its values are above 0.9 (open), 30 % below 0.1 (closed)"
+    )
+    assert said(g=gate("tanh", 0.4, 0.4)) == ("g is saturated: 40 % of its values are above 0.9, 40 % below -0.9")
+    assert said(**{f"[{k}].i": both for k in range(9)}).endswith("; and 3 more")
+    assert said(i=gate("sigmoid", 0.2, 0.2)).startswith(
+        "no gate is saturated in most of its values; the most, i, in 40"
     )
 
 

@@ -1,0 +1,38 @@
+"""The difference between two runs, drawn on the graph of one: what an intervention changed, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .graph import Graph, GraphNode, Numbers
+from .making import graph
+
+if TYPE_CHECKING:
+    from ..interventions import Intervention
+
+
+def changed_graph(what: Any, run: Intervention, other: Intervention, options: dict[str, Any]) -> Graph:
+    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value, of all of its kind in its
+    place the largest."""
+    if "color" in options or "grads" in options:
+        raise TypeError("graph: the colours of this graph are changes; for gradients, use mg.graph")
+    drawn = graph(what, **options)
+    changes: dict[Any, float] = {}
+    for name, change in run.changes_from(other).items():
+        place = run.place(name)
+        changes[place] = max(change, changes.get(place, 0.0))
+    nodes = tuple([replace(node, grad=_as_numbers(changes.get(_place(node)))) for node in drawn.nodes])
+    replaced = {node.id for node in drawn.nodes if node.op == "replaced"}
+    edges = tuple([replace(e, kind="detached") if e.target in replaced else e for e in drawn.edges])
+    note = f"values replaced: {len(run.replaced)}; colours: ‖v − w‖ / ‖w‖, w the value of the other run"
+    return drawn.replace(nodes=nodes, edges=edges, options=replace(drawn.options, color="change", note=note))
+
+
+def _place(node: GraphNode) -> tuple[Any, ...]:
+    """The path of a node, as the intervention's names have it."""
+    return tuple(node.scope), node.label
+
+
+def _as_numbers(change: float | None) -> Numbers | None:
+    return None if change is None else Numbers(change, change, change, change, 0)

@@ -1,0 +1,181 @@
+"""One page on a model and a batch: as text, as HTML, and in notebooks."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import minigrad as mg
+
+from ..modules import Module
+from ..training.files import StrPath, atomic, write_bytes
+from ..training.trainer import Trainer
+from .causes import Cause, Section
+from .checks import Checks
+from .perturbing import Batch
+
+WIDTH = 100  # letters of a line
+INSIDE = "font:14px/1.4 Helvetica,Arial,sans-serif;max-width:900px;padding:12px;color:#333;background:#fff"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """The reasons why a model does not learn on a batch: `print` it, look at it in a notebook, or `save` the page.
+
+    causes    what was found, the first reason first; empty if nothing is alarming
+    sections  one for each question, with a sentence and a picture
+    loss      the loss of the batch
+    """
+
+    causes: tuple[Cause, ...]
+    sections: tuple[Section, ...]
+    loss: float
+
+    @property
+    def verdict(self) -> str:
+        """The first cause in a sentence."""
+        return str(self.causes[0]) if self.causes else "nothing alarming was found"
+
+    def __repr__(self) -> str:
+        return f"<Report: {_cut(self.verdict, 200)}>"
+
+    def __str__(self) -> str:
+        lines = [f"loss {self.loss:.4g}"]
+        lines += [] if self.causes else [self.verdict]
+        for k, cause in enumerate(self.causes, 1):
+            lines += _wrapped(f"{k}. ", f"{cause.name.upper()}: {cause.what}")
+            lines += _wrapped("   try: ", cause.advice)
+        lines.append("")
+        width = max(len(section.title) for section in self.sections) + 2
+        for section in self.sections:
+            lines += _wrapped(section.title.ljust(width), section.sentence)
+            if section.line:
+                lines.append(" " * width + section.line)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        found = "".join(
+            f'<li><b style="color:#BB5566">{html.escape(c.name)}</b>: {html.escape(c.what)}<br/>'
+            f'<span style="color:#666">Try: {html.escape(c.advice)}</span></li>'
+            for c in self.causes
+        )
+        head = f"<ol>{found}</ol>" if found else f'<p style="color:#228833">{html.escape(self.verdict)}</p>'
+        body = "".join(
+            f'<div style="break-inside:avoid;margin:0 0 14px"><b>{html.escape(s.title)}</b><br/>'
+            f"{html.escape(s.sentence)}<br/>{s.picture}</div>"
+            for s in self.sections
+        )
+        return (
+            f'<div style="{INSIDE}"><p>loss {self.loss:.4g}</p>{head}'
+            f'<div style="columns:2 400px;column-gap:24px">{body}</div></div>'
+        )
+
+    def save(self, path: StrPath) -> Path:
+        """Write the page: .html, which needs nothing else, or .txt. Raises ValueError for another ending."""
+        path = Path(path)
+        if path.suffix == ".txt":
+            page = f"{self}\n"
+        elif path.suffix == ".html":
+            page = (
+                '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+                '<meta name="viewport" content="width=device-width"/><title>Report</title></head>'
+                f'<body style="margin:24px">{self._repr_html_()}</body></html>\n'
+            )
+        else:
+            raise ValueError(f"Report.save: cannot write {path.name!r}; the ending must be .html or .txt")
+        with atomic(path) as unfinished:
+            write_bytes(unfinished, page.encode())
+        return path
+
+
+def report(
+    model: Any, batch: Any, loss: Callable[..., Any] | None = None, *, optimizer: Any = None, lengths: Any = None,
+    mask: Any = None, batch_axis: int | None = None,
+) -> Report:  # fmt: skip
+    """Look at a model and a batch from all sides: why does it not learn?
+
+    model      a module; or a Trainer, which has the loss and the optimizer
+    batch      as the loss takes it; its first array with two axes or more is the input
+    loss       (model, batch) -> loss, as Trainer's `step`; or a loss such as `nn.CrossEntropyLoss()`, for a batch
+               (x, y) and a model that gives its output, or a tuple that begins with it. None: `model.loss(*batch)`
+    optimizer  to judge the size of its steps; without one, only what a step along the gradient does is shown
+    lengths, mask  which steps of the input are real; by default those of a batch that is a dict with such a key, or
+               guessed from equal ends of sequences
+    batch_axis the axis of the input that holds the sequences, 0 or 1; by default the one that has as many entries as
+               another array of the batch with one axis (labels, lengths)
+
+    Its questions: is anything not finite; does the gradient reach the early steps, and from how far back; what would
+    truncation cost; what does a state do to the next; are gates saturated or ReLUs dead; does the loss read padding; do
+    sequences of a batch mix; is the learning rate of the right scale? `report.causes` names what is wrong, the first
+    reason first (`nn.diagnose.CAUSES` lists all), and says what to try.
+
+    The loss is computed about ten times, always with the same random numbers. Weights, their `.grad`, the optimizer and
+    the random state are as they were afterwards; other things that `loss` changes are not put back.
+
+    >>> import numpy as np, minigrad as mg, nn
+    >>> class Last(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.rnn, self.out = nn.RNN(3, 8), nn.Linear(8, 2)
+    ...     def forward(self, xs):
+    ...         return self.out(self.rnn(xs)[0][-1])
+    >>> model = Last()
+    >>> _ = nn.init.orthogonal_(model.rnn.weight_hh_l0, gain=0.3)
+    >>> batch = mg.randn(20, 4, 3), np.array([0, 1, 1, 0])
+    >>> found = nn.diagnose.report(model, batch, nn.CrossEntropyLoss())
+    >>> found.causes[0].name
+    'vanishing'
+
+    Raises TypeError for a loss that is no scalar.
+    """
+    carried = None
+    if isinstance(model, Trainer):
+        carried = model.carried
+        loss, optimizer = loss or model.step, optimizer or model.optimizer
+        model = model.model
+    if not isinstance(model, Module):
+        raise TypeError(f"report: expected a Module or a Trainer, got {type(model).__name__}")
+    random, kept = mg.get_random_state(), None if carried is None else carried.state_dict()
+
+    def step(model: Any, batch: Any) -> Any:
+        if carried is not None:
+            carried.load_state_dict(kept)
+        return _loss(model, batch, loss)
+
+    try:
+        checks = Checks(model, Batch(batch, batch_axis, lengths, mask), batch, step, optimizer)
+        checks.run()
+    finally:
+        mg.set_random_state(random)
+        if carried is not None:
+            carried.load_state_dict(kept)
+    return Report(tuple(checks.causes), tuple(checks.sections), float(checks.watched.loss.item()))
+
+
+def _loss(model: Any, batch: Any, loss: Callable[..., Any] | None) -> Any:
+    """The loss as it was given: a step, a criterion, or the model's own."""
+    if loss is None:
+        given = batch if isinstance(batch, tuple | list) else (batch,)
+        found = model.loss(*given) if hasattr(model, "loss") else model(*given)
+        return found[0] if isinstance(found, tuple) else found
+    if isinstance(loss, Module):
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(
+                f"report: {type(loss).__name__} needs a batch (x, y), not a {type(batch).__name__}; give a function "
+                "(model, batch) -> loss"
+            )
+        output = model(batch[0])
+        return loss(output[0] if isinstance(output, tuple) else output, batch[1])
+    return loss(model, batch)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 2] + " …"

@@ -1,0 +1,215 @@
+"""Runs with another batch: do outputs depend on other sequences, does the loss depend on padding?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend, trees
+
+from ..sequences.recurrent import OverTime
+
+Array = Any
+SAME = 1e-5  # of the largest number: what rounding may do to other rows
+
+
+class Batch:
+    """A batch as its leaves: tensors and arrays in nested tuples, lists and dicts.
+
+    input    the leaf that is perturbed: the first with two axes or more; None if there is none
+    axis     its axis of sequences, 0 or 1, None if that is not known
+    """
+
+    def __init__(self, batch: Any, axis: int | None, lengths: Any, mask: Any) -> None:
+        self.leaves, self.rebuild = trees.flatten(batch)
+        self.names = _names(batch)
+        arrays = [self.array(k) for k in range(len(self.leaves))]
+        self.place = next((k for k, a in enumerate(arrays) if a is not None and a.ndim > 1), None)
+        self.input = None if self.place is None else arrays[self.place]
+        others = [a for k, a in enumerate(arrays) if a is not None and k != self.place]
+        self.axis = axis if axis is not None else self._axis(others)
+        named = dict(zip(self.names, arrays, strict=True))
+        self.lengths = lengths if lengths is not None else named.get("lengths")
+        self.mask = mask if mask is not None else named.get("mask")
+
+    def array(self, k: int) -> Array | None:
+        """A leaf as a NumPy array, None for what is none."""
+        leaf = self.leaves[k]
+        if isinstance(leaf, mg.Tensor):
+            leaf = leaf.data
+        return backend.to_numpy(leaf) if backend.is_array(leaf) else None
+
+    def _axis(self, others: list[Array]) -> int | None:
+        """The axis whose size others with one axis have: labels or lengths, one for each sequence."""
+        if self.input is None or self.input.shape[0] == self.input.shape[1]:
+            return None
+        sizes = {a.shape[0] for a in others if a.ndim == 1}
+        found = [k for k in (0, 1) if self.input.shape[k] in sizes]
+        return found[0] if len(found) == 1 else None
+
+    def with_input(self, array: Array) -> Any:
+        """The batch with another array in place of the input."""
+        assert self.place is not None
+        leaf = self.leaves[self.place]
+        leaves = list(self.leaves)
+        like = leaf.data if isinstance(leaf, mg.Tensor) else leaf
+        moved = backend.transfer(array.astype(like.dtype), backend.device_of(like))
+        leaves[self.place] = mg.Tensor(moved) if isinstance(leaf, mg.Tensor) else moved
+        return self.rebuild(leaves)
+
+    def with_rows_changed(self, row: int) -> Any:
+        """The batch with one sequence that is another one."""
+        assert self.input is not None
+        assert self.axis is not None
+        array = self.input.copy()
+        at = (slice(None),) * self.axis
+        if array.dtype.kind == "f":
+            array[(*at, row)] = 1 - 2 * array[(*at, row)]
+        else:
+            array[(*at, row)] = np.roll(self.input, 1, axis=self.axis)[(*at, row)][::-1]
+        return self.rebuild_if_other(array)
+
+    def rebuild_if_other(self, array: Array) -> Any:
+        """The batch with this input, None if it is no other one."""
+        return None if self.input is None or np.array_equal(array, self.input) else self.with_input(array)
+
+    def spoilt(self) -> list[str]:
+        """A phrase for each leaf that holds NaN or Inf."""
+        found = []
+        for k, name in enumerate(self.names):
+            array = self.array(k)
+            if array is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
+                wrong = np.argwhere(~np.isfinite(array))
+                first = ", ".join(map(str, wrong[0]))
+                where = f"batch{name}" if name.startswith("[") else name
+                many = f"{len(wrong)} numbers that are" if len(wrong) > 1 else "a number that is"
+                found.append(f"{where} holds {many} not finite, {'the first ' * (len(wrong) > 1)}at [{first}]")
+        return found
+
+
+def _names(batch: Any, where: str = "") -> list[str]:
+    """A name for each leaf: `[0]` for the first of a tuple, its key in a dict."""
+    if isinstance(batch, dict):
+        return [n for key, child in batch.items() for n in _names(child, str(key))]
+    if isinstance(batch, tuple | list):
+        keys = getattr(batch, "_fields", None) or [f"{where}[{k}]" for k in range(len(batch))]
+        return [n for key, child in zip(keys, batch, strict=True) for n in _names(child, key)]
+    return [where or "batch"]
+
+
+# ---- padding -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Padding:
+    """The padded steps of an input.
+
+    where  booleans over the input's first two axes
+    certain  whether lengths or a mask say so; else it is guessed from the numbers
+    """
+
+    where: Array
+    certain: bool
+
+
+def padding_of(batch: Batch) -> Padding | None:
+    """The padded steps: by lengths or a mask; else what looks like padding: sequences that end in one value, which is
+    found nowhere else, unequally long."""
+    x = batch.input
+    if x is None:
+        return None
+    if batch.mask is not None:
+        where = ~np.asarray(batch.mask.data if isinstance(batch.mask, mg.Tensor) else batch.mask).astype(bool)
+        return Padding(where, True) if where.shape == x.shape[:2] and where.any() else None
+    for axis in (0, 1) if batch.axis is None else (batch.axis,):
+        N, T = x.shape[axis], x.shape[1 - axis]
+        if batch.lengths is not None:
+            lengths = np.asarray(batch.lengths.data if isinstance(batch.lengths, mg.Tensor) else batch.lengths)
+            if lengths.shape != (N,):
+                continue
+            ends: Array = lengths
+        else:
+            guessed = _ends(np.moveaxis(x, axis, 0).reshape((N, T, -1)))
+            if guessed is None:
+                continue
+            ends = guessed
+        where = np.arange(T) >= ends[:, None]  # (N, T)
+        if where.any():
+            return Padding(where if axis == 0 else where.T, batch.lengths is not None)
+    return None
+
+
+def _ends(rows: Array) -> Array | None:
+    """(N,): where the padding of rows (N, T, D) begins; None if nothing looks like it."""
+    N, T, D = rows.shape
+    if rows.dtype.kind == "f":
+        pad = (rows == 0).all(axis=2)
+    elif D == 1:
+        lasts, counts = np.unique(rows[:, -1, 0], return_counts=True)
+        pad = rows[:, :, 0] == lasts[np.argmax(counts)]
+    else:
+        return None
+    ends: Array = T - np.where(pad.all(axis=1), T, np.argmin(pad[:, ::-1], axis=1))
+    inside = pad & (np.arange(T) < ends[:, None])
+    padded = ends < T
+    if inside.any() or padded.sum() < max(N / 4, 1) or len(set(ends)) == 1:
+        return None
+    return ends
+
+
+def other_padding(batch: Batch, padding: Padding) -> Any:
+    """The batch with other numbers at the padded steps."""
+    assert batch.input is not None
+    rng, x = np.random.default_rng(0), batch.input.copy()
+    real = x[~padding.where]
+    if x.dtype.kind == "f":
+        x[padding.where] = rng.standard_normal(x[padding.where].shape) * (float(real.std()) or 1.0)
+    elif x.dtype.kind in "iu" and real.size:
+        x[padding.where] = rng.choice(real.reshape(-1), x[padding.where].shape)
+    return batch.rebuild_if_other(x)
+
+
+# ---- rows --------------------------------------------------------------------------------------------------------
+
+
+def rows_changed(before: list[Array], after: list[Array], N: int) -> set[int]:
+    """The rows of outputs that differ; of each output along its axis of N rows."""
+    found: set[int] = set()
+    for a, b in zip(before, after, strict=True):
+        axes = [k for k in range(a.ndim) if a.shape[k] == N]
+        if a.shape != b.shape or not axes or a.dtype.kind != "f":
+            continue
+        sizes = np.abs(a - b) > SAME * max(float(np.abs(a).max(initial=0)), 1e-30)
+        each = [set(np.flatnonzero(np.moveaxis(sizes, k, 0).reshape((N, -1)).any(axis=1)).tolist()) for k in axes]
+        found |= min(each, key=len)
+    return found
+
+
+def numbers_in(tree: Any) -> Iterator[Array]:
+    """The tensors of an output as arrays."""
+    for leaf in trees.flatten(tree)[0]:
+        if isinstance(leaf, mg.Tensor):
+            yield backend.to_numpy(leaf.data)
+
+
+def outputs_of(run: Callable[[Any], Any], model: Any, batch: Any) -> tuple[list[Array], float]:
+    """The outputs of the model, or of its layers over time where only its `loss` is called, and the loss on a batch.
+    Nothing is recorded."""
+    shown: dict[bool, list[Array]] = {True: [], False: []}  # of the model itself, of layers
+
+    def note(module: Any, args: Any, output: Any) -> None:
+        shown[module is model].extend(numbers_in(output))
+
+    layers = [module for module in model.modules() if module is model or isinstance(module, OverTime)]
+    removers = [module.register_forward_hook(note) for module in layers]
+    try:
+        with mg.no_grad(), np.errstate(all="ignore"):
+            loss = run(batch)
+    finally:
+        for remove in removers:
+            remove()
+    return shown[True] or shown[False], float(loss.item())
