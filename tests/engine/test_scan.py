@@ -166,7 +166,7 @@ def printing(x: Any, h: Any) -> Any:
 
 
 def drawing(x: Any, h: Any) -> Any:
-    return np.tanh(x @ W + h @ U) * np.random.default_rng().random()  # noqa: NPY002
+    return np.tanh(x @ W + h @ U) * np.random.default_rng().random()
 
 
 def rolling_dice(x: Any, h: Any) -> Any:
