@@ -204,6 +204,12 @@ def device_of(array: Array) -> Device:
     return backend_of(array).device_of(array)
 
 
+def held(array: Array) -> Array:
+    """What an array stands for that a recording has put in another's place; any other array itself."""
+    kind = backend_of(array)
+    return array if kind is None or kind.inside is None else kind.inside(array)
+
+
 def module_of(array: Array) -> Any:
     """The module with NumPy's functions for this array, for creating others beside it."""
     found = backend_of(array)

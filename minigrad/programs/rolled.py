@@ -106,6 +106,8 @@ def _nobody() -> None:
 
 def _dense(array: Array) -> Array:
     """An array as kernels take it."""
+    if type(array) is not np.ndarray:  # a weight that another thread's recording has lent for now
+        array = backend.held(array)
     dtype = backend.native(array.dtype)
     if array.dtype is not dtype:
         array = array.astype(dtype)
