@@ -5,22 +5,17 @@ them.
 """
 
 from . import diagnose, init
-from .attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell, each_row
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .containers import ModuleDict, ModuleList, Sequential
 from .crf import CRF
-from .dropout import Dropout, VariationalDropout, WeightDrop
-from .layers import (
+from .layers.activations import (
     ELU,
     GELU,
-    Embedding,
     Hardsigmoid,
     Hardtanh,
     Identity,
-    LayerNorm,
     LeakyReLU,
-    Linear,
     LogSoftmax,
     ReLU,
     Sigmoid,
@@ -29,6 +24,11 @@ from .layers import (
     Softplus,
     Tanh,
 )
+from .layers.attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
+from .layers.dropout import Dropout, VariationalDropout, WeightDrop
+from .layers.embedding import Embedding
+from .layers.linear import Linear
+from .layers.normalization import LayerNorm
 from .losses.classes import CrossEntropyLoss, NLLLoss
 from .losses.elementwise import (
     BCELoss,
