@@ -12,12 +12,17 @@ from .crf import CRF
 from .layers.activations import (
     ELU,
     GELU,
+    GLU,
     Hardsigmoid,
     Hardtanh,
     Identity,
     LeakyReLU,
+    LogSigmoid,
     LogSoftmax,
+    Mish,
+    PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
@@ -25,10 +30,12 @@ from .layers.activations import (
     Tanh,
 )
 from .layers.attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
+from .layers.convolution import Conv1d, MaxPool1d
 from .layers.dropout import Dropout, VariationalDropout, WeightDrop
-from .layers.embedding import Embedding
+from .layers.embedding import Embedding, EmbeddingBag
 from .layers.linear import Linear
-from .layers.normalization import LayerNorm
+from .layers.multihead import MultiheadAttention
+from .layers.normalization import BatchNorm1d, LayerNorm, RMSNorm
 from .losses.classes import CrossEntropyLoss, NLLLoss
 from .losses.elementwise import (
     BCELoss,
@@ -67,6 +74,7 @@ __all__ = [
     "CRF",
     "ELU",
     "GELU",
+    "GLU",
     "GRU",
     "LSTM",
     "RNN",
@@ -80,9 +88,11 @@ __all__ = [
     "Attention",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "Bidirectional",
     "Cell",
     "ConcatAttention",
+    "Conv1d",
     "CosineAnnealingLR",
     "CrossEntropyLoss",
     "DeepTransitionCell",
@@ -90,6 +100,7 @@ __all__ = [
     "Dropout",
     "ElmanCell",
     "Embedding",
+    "EmbeddingBag",
     "ExponentialLR",
     "GRUCell",
     "GeneralAttention",
@@ -108,21 +119,28 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LinearLR",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
     "MultiStepLR",
+    "MultiheadAttention",
     "NLLLoss",
     "NegativeSamplingLoss",
     "OneCycleLR",
     "Optimizer",
     "OverTime",
+    "PReLU",
     "Parameter",
+    "RMSNorm",
     "RMSprop",
     "RNNCell",
     "ReLU",
+    "ReLU6",
     "Recurrent",
     "ReduceLROnPlateau",
     "Sequential",
