@@ -147,19 +147,38 @@ class Conv1d(_Windows):
             if self.padding_mode != "zeros":
                 raise ValueError(f"Conv1d: lengths need padding_mode='zeros', not {self.padding_mode!r}{here()}")
             rows = np.where(np.expand_dims(mask_of(self, x, lengths), -1), rows, 0.0)
-        elif self.padding_mode != "zeros":
-            rows = np.pad(rows, [(0, 0), (before, after), (0, 0)], mode=_MODES[self.padding_mode])  # type: ignore[call-overload]
-            before = 0
-        K, O, g = self.kernel_size, self.out_channels, self.groups
+        if self.padding_mode != "zeros":
+            mode: Any = _MODES[self.padding_mode]
+            rows, before = np.pad(rows, [(0, 0), (before, after), (0, 0)], mode=mode), 0
+        if self.in_channels == self.groups > 1:
+            y = self._each_channel(rows, M, before)  # (N, M, O)
+        else:
+            y = self._windows_by_weights(rows, M, before)
+        return np.swapaxes(y, 1, 2)
+
+    def _windows_by_weights(self, rows: Any, M: int, before: int) -> Any:
+        """The product of all windows with the weights: one, or one for each group."""
+        N, K, O, g = rows.shape[0], self.kernel_size, self.out_channels, self.groups
+        width = self.in_channels // g
         windows = gather(rows, K, self.stride, self.dilation, M, before)  # (N, M, K, C)
-        N, width = x.shape[0], self.in_channels // g
         if g == 1:
-            weight = np.transpose(self.weight, (0, 2, 1)).reshape(O, K * width)
-            return np.swapaxes(mg.linear(windows.reshape(N, M, K * width), weight, self.bias), 1, 2)  # from (N, M, O)
+            weight = np.swapaxes(self.weight, 1, 2).reshape(O, K * width)
+            return mg.linear(windows.reshape(N, M, K * width), weight, self.bias)
         parts = np.transpose(windows.reshape(N * M, K, g, width), (2, 0, 1, 3)).reshape(g, N * M, K * width)
-        stack = np.transpose(self.weight.reshape(g, O // g, width, K), (0, 3, 2, 1)).reshape(g, K * width, O // g)
-        y = np.transpose((parts @ stack).reshape(g, N, M, O // g), (1, 0, 3, 2)).reshape(N, O, M)
-        return y if self.bias is None else y + np.expand_dims(self.bias, -1)
+        weights = np.transpose(self.weight.reshape(g, O // g, width, K), (0, 3, 2, 1)).reshape(g, K * width, O // g)
+        y = np.swapaxes(parts @ weights, 0, 1).reshape(N, M, O)
+        return y if self.bias is None else y + self.bias
+
+    def _each_channel(self, rows: Any, M: int, before: int) -> Any:
+        """Σ_k of the k-th steps of all windows by their weights, where each group is one channel."""
+        s, d, K = self.stride, self.dilation, self.kernel_size
+        after = max((M - 1) * s + (K - 1) * d + 1 - before - rows.shape[1], 0)
+        rows = np.pad(rows, [(0, 0), (before, after), (0, 0)])
+        if self.out_channels > self.in_channels:
+            rows = np.repeat(rows, self.out_channels // self.in_channels, axis=2)  # (N, L, O)
+        weights = mg.unstack(self.weight[:, 0].T)
+        y = sum(rows[:, k * d : k * d + (M - 1) * s + 1 : s] * weights[k] for k in range(K))
+        return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

@@ -168,11 +168,11 @@ class EmbeddingBag(_Vectors):
         bags = np.repeat(np.arange(len(starts)), counts)  # of each id
         if self.padding_idx is not None:
             counted = np.flatnonzero(backend.to_numpy(ids) != self.padding_idx)
-            rows, bags = rows[counted], bags[counted]
-            weights = None if weights is None else weights.reshape(-1)[counted]
+            bags, there = bags[counted], backend.from_numpy(counted, rows.device)
+            rows, weights = rows[there], None if weights is None else weights.reshape(-1)[there]
             counts = np.bincount(bags, minlength=len(starts))
         if self.mode == "max":
-            return _largest(rows, bags, counts)
+            return _largest(rows, counts)
         if weights is not None:
             rows = rows * weights.reshape(-1, 1)
         sums = _sums(rows, backend.from_numpy(bags, self.weight.device), len(starts))  # (B, D)
@@ -215,22 +215,13 @@ def _add_up(rows: Array, bags: Array, count: int) -> Array:
 _sums: Any = mg.primitive(_add_up, rows=lambda g, bags: g[bags])
 
 
-def _largest(rows: Any, bags: Array, counts: Array) -> Any:
+def _largest(rows: Any, counts: Array) -> Any:
     """The largest number of each column in each bag, (B, D); the first of equal ones gets the gradient."""
-    full = np.flatnonzero(counts)
-    at, number, each, begin = (
-        backend.from_numpy(array, rows.device)
-        for array in (
-            full,
-            np.searchsorted(full, bags),
-            np.arange(len(bags))[:, None],
-            (np.cumsum(counts) - counts)[full],
-        )
-    )
-    if not full.size:
-        return _sums(rows, at, len(counts))
-    values = rows.data
-    best = np.maximum.reduceat(values, begin, axis=0)[number]  # (n, D), of the bag of each row
-    places = np.where((values == best) | (values != values), each, len(bags) - 1)  # NaN is the largest
-    first = np.minimum.reduceat(places, begin, axis=0)
-    return _sums(np.take_along_axis(rows, first, axis=0), at, len(counts))
+    if not len(rows):
+        return mg.Tensor(np.zeros_like(rows.data, shape=(len(counts), rows.shape[1])))
+    begin, each = np.cumsum(counts) - counts, np.arange(counts.max())
+    table, real = np.minimum(begin[:, None] + each, len(rows) - 1), each < counts[:, None]  # (B, n): rows of each bag
+    begin, table, real = (backend.from_numpy(array, rows.device) for array in (begin, table, real))
+    values = np.where(np.expand_dims(real, -1), rows.data[table], -np.inf)  # (B, n, D)
+    places = np.minimum(np.expand_dims(begin, -1) + np.argmax(values, axis=1), len(rows) - 1)  # (B, D)
+    return np.where(real[:, :1], np.take_along_axis(rows, places, axis=0), 0.0)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad import backend
 from minigrad.scopes import here
 
 from .. import init
 from ..losses.elementwise import array_beside
 from ..modules import Module, Parameter, beside
+from ..sequences.packing import checked_lengths
 from .attention import masked_softmax
 from .dropout import check_probability, dropout_mask
 from .linear import Linear, check_features
@@ -111,8 +113,8 @@ class MultiheadAttention(Module):
         if lengths is not None:
             if key_padding_mask is not None:
                 raise ValueError(f"MultiheadAttention: give lengths or a key_padding_mask, not both{here()}")
-            key_padding_mask = np.arange(S) >= np.asarray(lengths).reshape(-1, 1)
-            key_padding_mask = key_padding_mask[0] if alone else key_padding_mask
+            n = checked_lengths("MultiheadAttention", np.reshape(lengths, -1), S, N)
+            key_padding_mask = backend.from_numpy(np.arange(S) >= (n if alone else n[:, None]), query.device)
         allowed, added = self._masks(query, (N, L, S), key_padding_mask, attn_mask, is_causal, alone)
         if allowed is not None:
             seen = np.expand_dims(np.any(allowed, axis=(1, 2)), -1)  # (N, S, 1): by any query
@@ -200,8 +202,7 @@ class MultiheadAttention(Module):
                 added = bias if added is None else added + bias
             allowed = mine if allowed is None else allowed & mine
         if causal:
-            below = np.tri(L, S, dtype=bool)[None, None]
-            below = array_beside(below, query)
+            below = backend.from_numpy(np.tri(L, S, dtype=bool)[None, None], query.device)
             allowed = below if allowed is None else allowed & below
         if allowed is not None:
             allowed = np.broadcast_to(allowed, (N, allowed.shape[1], L, S))
