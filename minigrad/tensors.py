@@ -16,6 +16,7 @@ import numpy as np
 
 from . import backend
 from .conversions import index_as_mapping, refuse_unless_asked
+from .hints import METHODS, missing
 from .modes import current_mode
 from .tape import WRITES, Edge, node_of
 
@@ -200,6 +201,14 @@ class Tensor:
         twin.grad = copy.deepcopy(self.grad, memo)
         twin._requires_grad, twin._name = self._requires_grad, self._name
         return twin
+
+    if not TYPE_CHECKING:  # a type checker shall find missing names
+
+        def __getattr__(self, name: str) -> Any:
+            """Say how NumPy does what a name of PyTorch's does."""
+            if name.startswith("__"):  # NumPy asks for some that are not there, in np.asarray for one
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(missing(f"{type(self).__name__!r} object", name, METHODS), name=name, obj=self)
 
     # ---- ways out ------------------------------------------------------------------------------------------------
 
