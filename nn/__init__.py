@@ -47,6 +47,7 @@ from .losses.elementwise import (
 )
 from .losses.sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
 from .modules import Module, Parameter
+from .onnx.export import export_onnx
 from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from .schedules import (
     CosineAnnealingLR,
@@ -161,6 +162,7 @@ __all__ = [
     "diagnose",
     "each_row",
     "encode_decode",
+    "export_onnx",
     "init",
     "load",
     "load_checkpoint",
