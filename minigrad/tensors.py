@@ -142,6 +142,16 @@ class Tensor:
             details += ", requires_grad=True"
         return f"tensor({values}{details})"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from . import notebook
+
+        return notebook.mimebundle(self, lambda: notebook.text(self))
+
+    def __treescope_repr__(self, path: str | None, renderer: Any) -> Any:
+        from . import notebook
+
+        return notebook.rendered(type(self), notebook.parts_of(self), path, renderer)
+
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 and spec else str(self)
 
