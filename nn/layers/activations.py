@@ -13,6 +13,19 @@ from minigrad.scopes import here
 from ..modules import Module, Parameter, beside
 
 
+@mg.fuse
+def softplus(x: Any, beta: float, threshold: float) -> Any:
+    """log(1 + exp(βx)) / β, and x above the threshold."""
+    z = x * beta
+    return np.where(z > threshold, x, mg.softplus(z) / beta)
+
+
+@mg.fuse
+def mish(x: Any) -> Any:
+    """x·tanh(log(1 + exp(x)))."""
+    return x * np.tanh(mg.softplus(x))
+
+
 class _Activation(Module):
     """An element-wise function as a module; its settings are keyword arguments of the function."""
 
@@ -60,11 +73,7 @@ class Softplus(_Activation):
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__(beta=beta, threshold=threshold)
 
-    @staticmethod
-    @mg.fuse
-    def function(x: Any, beta: float, threshold: float) -> Any:
-        z = x * beta
-        return np.where(z > threshold, x, mg.softplus(z) / beta)
+    function = staticmethod(softplus)
 
 
 class Hardtanh(_Activation):
@@ -165,10 +174,7 @@ class GELU(_Activation):
 class Mish(_Activation):
     """x·tanh(log(1 + exp(x))) (Misra 2019)."""
 
-    @staticmethod
-    @mg.fuse
-    def function(x: Any) -> Any:
-        return x * np.tanh(mg.softplus(x))
+    function = staticmethod(mish)
 
 
 class GLU(_Activation):
