@@ -56,7 +56,7 @@ class _Vectors(Module):
         rows = mg.embedding(self.weight, ids, padding_idx=self.padding_idx, sparse=self.sparse)
         if self.scale_grad_by_freq and ids.size:
             how_often = np.bincount(ids.reshape(-1), minlength=self.num_embeddings)[ids]
-            rows = _with_scaled_gradient(rows, np.expand_dims(1 / how_often, -1).astype(self.weight.dtype))
+            rows = scale_gradient(rows, np.expand_dims(1 / how_often, -1).astype(self.weight.dtype))
         return rows
 
     def _bound(self, ids: Array) -> None:
@@ -78,8 +78,12 @@ class _Vectors(Module):
         return text + "".join(f", {k}={getattr(self, k)}" for k, value in plain.items() if getattr(self, k) != value)
 
 
-_with_scaled_gradient: Any = mg.primitive(lambda x, factor: x.copy(), x=lambda g, factor: g * factor)
-_with_scaled_gradient.name = "scale_gradient"
+def _same(x: Array, factor: Array) -> Array:
+    return x.copy()
+
+
+scale_gradient: Any = mg.primitive(_same, x=lambda g, factor: g * factor)
+scale_gradient.name = "scale_gradient"
 
 
 class Embedding(_Vectors):

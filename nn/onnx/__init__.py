@@ -2,6 +2,6 @@
 
 In reading order: `tracing` watches a model twice, with batches of different sizes; `sizes` tells which numbers change
 with them; `values` knows where each array came from, and `derived` finds what follows from sizes and integers;
-`operations` is the table from this library's operations to ONNX's, and `recurrent` has those of layers over time;
-`export` puts it together and writes the file.
+`operations` (with `shapes`) is the table from this library's operations to ONNX's, and `recurrent` has those of layers
+over time; `export` puts it together and writes the file.
 """

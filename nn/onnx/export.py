@@ -16,7 +16,8 @@ from ..modules import Module, _first_weight
 from ..sequences.recurrent import OverTime
 from ..training.files import StrPath, atomic, write_bytes
 from . import recurrent
-from .operations import OPERATIONS, Operand
+from .operands import Operand
+from .operations import OPERATIONS
 from .sizes import Axes, another, named_axes, sizes_of, solved
 from .tracing import Record, trace
 from .values import Graph

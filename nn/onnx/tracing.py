@@ -12,16 +12,20 @@ import minigrad as mg
 from minigrad import trees
 from minigrad.modes import changed_mode, current_mode
 from minigrad.tape import Observer, caller, line_of
+from minigrad.vocabulary import PRIMITIVES
 
+from ..layers.embedding import scale_gradient
 from ..modules import Module
+from ..sequences.packing import from_rows, to_rows
 
 Array = Any
+OWN = (to_rows, from_rows, scale_gradient)  # primitives of nn; one of a user's may have the name of any other
 
 
 class Record(NamedTuple):
     """One operation, or a module that is taken as a whole.
 
-    name      of the operation, such as "add"; "module" for a module
+    name      of the operation, such as "add"; "module" for a module, "the primitive f" for one of a user's
     operands  of the operation: Tensors, arrays, numbers, nested tuples of them
     outputs   arrays
     module    the module, or None
@@ -42,7 +46,8 @@ class Trace(Observer):
         self.records: list[Record] = []
 
     def recorded(self, primitive: Any, operands: tuple[Any, ...], outputs: tuple[Array, ...], edge: Any) -> None:
-        self._write(primitive.name, operands, outputs)
+        ours = PRIMITIVES.get(primitive.name) is primitive or primitive in OWN
+        self._write(primitive.name if ours else f"the primitive {primitive.name}", operands, outputs)
 
     def asked(self, name: str, operands: tuple[Any, ...], answer: Any) -> None:
         if isinstance(answer, np.ndarray):

@@ -352,6 +352,11 @@ class Function(nn.Module):
         self.forward = function
 
 
+def _relu(x: Any) -> Any:
+    """A user's own, which has the name of another."""
+    return np.maximum(x, 0.5)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -365,6 +370,7 @@ class Function(nn.Module):
             "the operations depend on the sizes or numbers of the inputs, from the one in",
         ),
         (lambda x: x / np.sqrt(len(x)), "the number 2.449.* of one run is 2.828.* in another"),
+        (mg.primitive(_relu, x=lambda g, x: g * (x > 0)), "the primitive relu has no counterpart in ONNX"),
         (lambda x: np.std(x, ddof=1), "a variance with ddof=1 has no counterpart"),
         (lambda x: x[x > 0], "this index has no counterpart here"),
         (lambda x: nn.Conv1d(3, 2, 2)(x.reshape(1, 3, -1), lengths=[2]), "with lengths=, or without a batch"),
