@@ -105,7 +105,7 @@ def another(
         values = rng.choice(array.reshape(-1), shape) if array.size else np.zeros(shape, array.dtype)
         if zero and array.dtype.kind in "iu" and values.size > 1:
             values.reshape(-1)[rng.permutation(values.size)[: values.size // 3 + 1]] = 0
-        if array.dtype.kind == "f":
-            values = values + rng.standard_normal(shape)
+        if array.dtype.kind == "f":  # the signs stay, for what takes a logarithm
+            values = values * rng.uniform(0.5, 1.5, shape) if array.any() else rng.uniform(0, 1, shape)
         made.append(np.asarray(values, array.dtype))
     return made

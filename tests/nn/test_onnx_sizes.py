@@ -52,7 +52,7 @@ def test_axes_are_guessed_or_given() -> None:
 
 
 def test_other_inputs_have_other_sizes_and_like_values() -> None:
-    xs, ids, mask = np.ones((7, 4, 3), np.float32), np.array([3, 5, 3, 5]), np.array([True] * 4)
+    xs, ids, mask = np.full((7, 4, 3), 2, np.float32), np.array([3, 5, 3, 5]), np.array([True] * 4)
     axes = [("time", "batch", None), ("batch",), ("batch",)]
     for zero in (True, False):
         found = another([xs, ids, mask], axes, {"time": 7, "batch": 4}, zero)
@@ -60,6 +60,10 @@ def test_other_inputs_have_other_sizes_and_like_values() -> None:
         assert [a.dtype for a in found] == [a.dtype for a in (xs, ids, mask)]
         assert set(found[1]) <= {3, 5} | ({0} if zero else set())
         assert (0 in found[1]) == zero
+        assert ((found[0] >= 1) & (found[0] <= 3)).all()
+        assert len(np.unique(found[0])) > 100
+    (zeros,) = another([np.zeros((7, 3))], [("time", None)], {"time": 7}, True)
+    assert zeros.all()
 
 
 def test_a_trace_has_operations_questions_and_whole_modules() -> None:
