@@ -27,20 +27,23 @@ def mish(x: Any) -> Any:
 
 
 class _Activation(Module):
-    """An element-wise function as a module; its settings are keyword arguments of the function."""
+    """An element-wise function as a module; its settings, keyword arguments of the function, are attributes."""
 
     function: Callable[..., Any]
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = tuple(settings)
+        for name, value in settings.items():
+            setattr(self, name, value)
 
     def forward(self, x: Any) -> Any:
         """The function of each element."""
-        return type(self).function(x, **self.settings)
+        x = mg.tensor(x) if isinstance(x, list | tuple) else x
+        return type(self).function(x, **{name: getattr(self, name) for name in self.settings})
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self.settings)
 
 
 class Identity(_Activation):
@@ -137,7 +140,9 @@ class PReLU(Module):
             raise ValueError(
                 f"PReLU: {self.num_parameters} slopes for {channels} channels, axis 1 of {x.shape}{here()}"
             )
-        weight = self.weight if self.num_parameters == 1 else self.weight.reshape(-1, *[1] * (x.ndim - 2))
+        weight = self.weight if x.ndim else self.weight[0]
+        if x.ndim > 2:
+            weight = weight.reshape(-1, *[1] * (x.ndim - 2))  # beside axis 1
         return np.where(x > 0, x, weight * x)
 
     def extra_repr(self) -> str:
@@ -198,16 +203,16 @@ class GLU(_Activation):
 class Softmax(_Activation):
     """exp(x) / Σ exp(x) along the axis `dim`."""
 
-    function = staticmethod(mg.softmax)
+    function = staticmethod(lambda x, dim: mg.softmax(x, dim))
 
     def __init__(self, dim: int = -1) -> None:
-        super().__init__(axis=dim)
+        super().__init__(dim=dim)
 
 
 class LogSoftmax(_Activation):
     """x − log Σ exp(x) along the axis `dim`."""
 
-    function = staticmethod(mg.log_softmax)
+    function = staticmethod(lambda x, dim: mg.log_softmax(x, dim))
 
     def __init__(self, dim: int = -1) -> None:
-        super().__init__(axis=dim)
+        super().__init__(dim=dim)

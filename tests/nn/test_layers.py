@@ -131,6 +131,43 @@ def test_slopes_of_channels_are_learned(rng: Rng) -> None:
     near(layer.weight.grad, (np.minimum(x, 0) * g).sum((0, 2)))
 
 
+def test_activations_of_lists_and_numbers_and_their_settings() -> None:
+    for module in (nn.Softplus(2.0), nn.Mish(), nn.LogSigmoid(), nn.Tanh(), nn.PReLU(), nn.ELU(0.5)):
+        assert module(mg.tensor(0.5)).shape == ()
+        y = module([0.5, -1.0])
+        assert y.dtype == np.float32
+        near(y, module(mg.tensor([0.5, -1.0])).numpy(), 0)
+    assert nn.GLU()([1.0, 0.0]).shape == (1,)
+    layer = nn.Softplus(2.0, 10.0)
+    assert (layer.beta, layer.threshold, repr(layer)) == (2.0, 10.0, "Softplus(beta=2.0, threshold=10.0)")
+    assert repr(nn.Softmax(1)) == "Softmax(dim=1)"
+
+
+@pytest.mark.parametrize(
+    "make", [nn.Tanh, nn.LeakyReLU, nn.Softplus, nn.Mish, nn.PReLU, nn.ELU, lambda: nn.GELU("tanh")]
+)
+def test_a_cell_of_modules_is_rolled(make: Any, rng: Rng) -> None:
+    class Cell(nn.Module):
+        rolled = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.map, self.f = nn.Linear(8, 5, dtype=np.float64), make()
+            self.f.to(np.float64)
+
+        def initial_state(self, batch: int) -> Any:
+            return (mg.zeros((batch, 5), dtype=np.float64),)
+
+        def step(self, x: Any, state: Any) -> Any:
+            return (self.f(self.map(np.concatenate([x, state[0]], axis=-1))),)
+
+    cell, xs = Cell(), rng.standard_normal((6, 3, 3))
+    layer = nn.Recurrent(cell)
+    y = layer(xs, lengths=[6, 2, 4])[0]
+    assert layer.rolled is True
+    near(y, nn.Recurrent(cell, rolled=False)(xs, lengths=[6, 2, 4])[0].numpy())
+
+
 def test_activations_at_the_extremes() -> None:
     x = mg.tensor([-1e4, -200.0, 0.0, 200.0, 1e4], requires_grad=True)
     for module, expected in ((nn.LogSigmoid(), [-1e4, -200, -math.log(2), 0, 0]), (nn.Mish(), [0, 0, 0, 200, 1e4]),
