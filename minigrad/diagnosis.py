@@ -21,6 +21,9 @@ EXTRAS = {
     "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
     "sacrebleu": ("nlp", "BLEU"),
     "sklearn": ("tsne", "maps by t-SNE"),
+    "onnx": ("onnx", "models as ONNX files"),
+    "tensorboardX": ("log", "logs for TensorBoard"),
+    "treescope": ("notebook", "tensors and modules that fold in notebooks"),
 }
 
 

@@ -89,11 +89,14 @@ def plainly(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function of NumPy on the arrays of Tensors; its errors name it, and devices that differ."""
     args, kwargs = unwrapped(args), unwrapped(kwargs)
     try:
-        return call(*args, **kwargs)
+        answer = call(*args, **kwargs)
     except Exception as error:
         from .primitives import explained
 
         raise explained(error, name, args) from error
+    for observer in current_mode().observers:
+        observer.asked(name, (*args, kwargs) if kwargs else tuple(args), answer)
+    return answer
 
 
 def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any, function: Any = None) -> Any:

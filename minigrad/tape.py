@@ -126,6 +126,9 @@ class Observer:
     def recorded(self, primitive: Primitive, operands: tuple[Any, ...], outputs: tuple[Array, ...], edge: Any) -> None:
         """An operation was done on `operands` (Tensors and others); `edge` is its Node, or None if not recorded."""
 
+    def asked(self, name: str, operands: tuple[Any, ...], answer: Any) -> None:
+        """A question without a gradient was answered: a comparison, or a function such as argmax."""
+
     def arrived(self, node: Node, gradient: Any) -> None:
         """The whole gradient of a node's output has arrived (a list with None for unused ones, if several)."""
 

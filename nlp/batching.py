@@ -73,7 +73,7 @@ class StreamBatches(Resumable):
     """Batches of examples that are read as they are needed, once an epoch; memory holds few buffers of them.
 
     examples    what can be iterated over again and again, such as an `nlp.Stream`. An example is an array or list of
-                ids, a number, or a tuple of these: (ids, label), (source, target), (words, tags)
+                ids, a number, or a tuple or dict of these: (ids, label), (source, target), {"words": ids, "tags": ids}
     batch_size  the most examples N in a batch
     max_tokens  the most values in a batch, padding included: N times the longest sequence. One of the two is needed
     shuffle     mix the examples of a buffer
@@ -81,7 +81,7 @@ class StreamBatches(Resumable):
                 again, if `shuffle`: then little is padding
     buffer      examples that are mixed or sorted with each other
     seed        of the mixing
-    padding     the value after a sequence's end; a tuple of one for each field, if they differ
+    padding     the value after a sequence's end; a tuple or dict of one for each field, if they differ
     key         the length of an example; by default that of its longest sequence
     collate     makes a batch of a list of examples; by default `nlp.collate` with `padding`
 
@@ -182,9 +182,12 @@ class StreamBatches(Resumable):
 
 
 class Batches(StreamBatches):
-    """Batches of examples that are all there: a list, or anything with a length and items by number.
+    """Batches of examples that are all there: a list, or anything with a length and items by number, such as a memory
+    map or a data set of Hugging Face's `datasets`.
 
-    The arguments are those of `StreamBatches`, but `shuffle` mixes all examples, not those of a buffer.
+    The arguments are those of `StreamBatches`, but `shuffle` mixes all examples, not those of a buffer. Nothing is
+    copied: each batch asks for its examples, all at once where there is a method `__getitems__(numbers)`, as PyTorch's
+    loader does. Only where lengths matter (`by_length`, `max_tokens`) is every example looked at beforehand, once.
 
     >>> sentences = [np.arange(n) for n in (5, 2, 9, 2, 5, 8)]
     >>> batches = Batches(sentences, max_tokens=18, shuffle=True, by_length=True)
@@ -204,7 +207,19 @@ class Batches(StreamBatches):
             raise ValueError(f"{self._name}: there are no examples")
 
     def _measure(self) -> None:
-        self._lengths = [self._length(n, self.examples[n]) for n in range(len(self.examples))]
+        numbers = range(len(self.examples))
+        if self.max_tokens is None and not self.by_length:
+            self._lengths = [0] * len(numbers)
+            return
+        parts = [numbers[k : k + self.buffer] for k in range(0, len(numbers), self.buffer)]
+        self._lengths = [
+            self._length(n, example) for part in parts for n, example in zip(part, self._items(part), strict=True)
+        ]
+
+    def _items(self, numbers: Sequence[int]) -> list[Any]:
+        """The examples of these numbers."""
+        several = getattr(self.examples, "__getitems__", None)
+        return [self.examples[n] for n in numbers] if several is None else list(several(list(numbers)))
 
     def _settings(self) -> dict[str, Any]:
         return {"examples": len(self.examples), **super()._settings()}
@@ -223,7 +238,7 @@ class Batches(StreamBatches):
 
     def _batches(self, start: int) -> Iterator[Any]:
         for numbers in self.plan()[start:]:
-            yield self.collate([self.examples[n] for n in numbers])
+            yield self.collate(self._items(numbers))
 
 
 def _collate(examples: list[Any], padding: Any) -> Any:

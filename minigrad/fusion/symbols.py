@@ -282,7 +282,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ones_like: _filled(1.0),
     np.shape: lambda trace, a: a.shape,
     np.ndim: lambda trace, a: a.ndim,
-    np.reshape: lambda trace, a, shape: a.reshape(shape),
+    np.reshape: lambda trace, a, shape: a.reshape((shape,) if isinstance(shape, int) else shape),
 }
 _DERIVING = {np.sum, np.concatenate, np.reshape}
 

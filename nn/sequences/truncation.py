@@ -13,7 +13,7 @@ from minigrad import backend, trees
 from minigrad.scopes import here
 
 from .. import checks
-from ..dropout import undropped
+from ..layers.dropout import undropped
 from ..modules import Module, beside
 from .stacking import Bidirectional
 

@@ -21,6 +21,7 @@ from .average import WeightAverage
 from .checkpoints import has_state, load_checkpoint, save_checkpoint
 from .files import StrPath
 from .history import History
+from .logs import logs_of, tell
 from .progress import Progress, uninterrupted
 
 
@@ -61,6 +62,8 @@ class Trainer:
                     gradients; what it raises is explained in the same way
     log_every       after so many steps the loss is read, shown and put into `history`; in between nothing waits for
                     the device
+    log             where the records of `history` go as they are made: the path of a .csv file, a folder for
+                    TensorBoard (extra `log`), a function of a record, or a list of these; see `nn.training.logs`
     progress        show a bar with the loss, learning rate, norm of the gradient (if the optimizer clips it), items/s
 
     history         a `History`: what was measured
@@ -85,6 +88,7 @@ class Trainer:
         patience: int | None = None, min_delta: float = 0.0, restore_best: bool = False,
         checkpoint: StrPath | None = None, save_steps: int | None = None, save_epochs: int | None = 1,
         nonfinite: Literal["pass", "skip", "raise"] = "raise", log_every: int = 10, progress: bool = True,
+        log: Any = None,
     ) -> None:  # fmt: skip
         numbers = {
             "patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every,
@@ -108,6 +112,7 @@ class Trainer:
         self.accumulate = accumulate
         self.average = None if average is None else WeightAverage(model, average)
         self.history = History()
+        self.logs = logs_of(log)
         self.reached = Progress()
         self._displaced = False  # whether random numbers and data are elsewhere than `reached` says
         self._clock = (0.0, 0)  # time and items when last logged
@@ -134,6 +139,7 @@ class Trainer:
         else:
             reached.mark(batches, self.carried)
         self._displaced = True  # until all went well
+        tell(self.logs, "begin", reached.steps)
         try:
             while reached.epoch < epochs and not reached.stopped:
                 self._epoch(batches, validation, f"epoch {reached.epoch + 1}/{epochs}")
@@ -145,6 +151,8 @@ class Trainer:
                 f"stopped after step {reached.steps}. To go on exactly from there, now or in a new process: "
                 f"trainer.resume({os.fspath(self.checkpoint)!r}), then trainer.fit with the same data"
             ) from None
+        finally:
+            tell(self.logs, "end")
         self._displaced = False
         if self.restore_best and reached.best_weights is not None:
             self.model.load_state_dict(reached.best_weights)
@@ -229,7 +237,7 @@ class Trainer:
         reached = self.reached
         mean = float(reached.loss) / reached.items if reached.items else math.nan
         record = {"epoch": reached.epoch + 1, "step": reached.steps, "mean_loss": mean, "lr": self._lr}
-        self.history.append(record if value is None else record | {"validation": value})
+        self._record(record if value is None else record | {"validation": value})
         self._schedule_after("epoch", value)
         if value is not None and value < reached.best - self.min_delta:
             reached.best, reached.waited = value, 0
@@ -357,11 +365,17 @@ class Trainer:
         measured = {"loss": loss.item(), "lr": self._lr}
         if self.optimizer.grad_norm is not None:
             measured["grad_norm"] = self.optimizer.grad_norm.item()
-        self.history.append({"epoch": reached.epoch + 1, "step": reached.steps, **measured})
+        self._record({"epoch": reached.epoch + 1, "step": reached.steps, **measured})
         (then, items), now = self._clock, time.perf_counter()
         self._clock = (now, reached.items)
         measured["items/s"] = (reached.items - items) / max(now - then, 1e-9)
         bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
+
+    def _record(self, record: dict[str, Any]) -> None:
+        """Put a record into the history and the logs."""
+        self.history.append(record)
+        for log in self.logs:
+            log(record)
 
     def _explain(self, group: list[Any], random: Any, what: str) -> NoReturn:
         """Run a step again, and raise an error that says where its first NaN or Inf arose."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from places import Place
 
 import minigrad as mg
-from nn.layers import Embedding, Linear
+from nn import Embedding, Linear
 from nn.modules import Module, Parameter
 from nn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
 from nn.optimizers import optimizer as base

@@ -8,7 +8,7 @@ from typing import Any
 
 import minigrad as mg
 
-from .modules import Module
+from ..modules import Module
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, like: mg.Tensor) -> mg.Tensor:

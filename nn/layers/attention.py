@@ -35,10 +35,10 @@ import numpy as np
 import minigrad as mg
 from minigrad.scopes import here
 
-from . import init
-from .layers import Linear, check_features
-from .losses.elementwise import array_beside
-from .modules import Module, Parameter, beside
+from .. import init
+from ..losses.elementwise import array_beside
+from ..modules import Module, Parameter, beside
+from .linear import Linear, check_features
 
 Array = Any
 
