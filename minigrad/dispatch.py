@@ -28,8 +28,9 @@ QUERIES: set[Any] = {
     np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize, np.bincount, np.lexsort,
     np.any, np.all, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.isin, np.iscomplexobj, np.isrealobj,
     np.isneginf, np.isposinf, np.shares_memory, np.may_share_memory, np.array_repr, np.array_str, np.array2string,
-    np.linalg.matrix_rank, np.linalg.cond,
+    np.linalg.matrix_rank,
 }  # fmt: skip
+VALUED: set[Any] = {np.full_like, np.bincount}  # of these, all but the first argument has a gradient
 PLAIN_UFUNCS: set[Any] = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
     np.logical_and, np.logical_or, np.logical_xor, np.logical_not,
@@ -154,7 +155,7 @@ def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         _refuse_out(name, kwargs["out"], args)
         return function(*unwrapped(args), **unwrapped(kwargs))
-    if function in QUERIES:
+    if function in QUERIES and not (function in VALUED and _requires_grad((args[1:], kwargs))):
         return plainly(name, function, args, kwargs)
     known = FUNCTIONS.get(function)
     if known is not None:
