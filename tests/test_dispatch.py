@@ -27,7 +27,8 @@ WITHOUT_RULE: list[tuple[str, Callable[[Any], Any]]] = [
     ("np.linalg.eigvalsh", lambda x: np.linalg.eigvalsh(x * np.eye(3))), ("np.subtract.reduce", np.subtract.reduce),
     ("np.interp", lambda x: np.interp(x, [0.0, 3.0], [1.0, 2.0])), ("np.maximum.accumulate", np.maximum.accumulate),
     ("np.add.reduceat", lambda x: np.add.reduceat(x, [0, 1])), ("np.full_like", lambda x: np.full_like(x, x[1:2])),
-    ("np.full_like", lambda x: np.full_like(x, fill_value=x[0])), ("np.linalg.cond", lambda x: np.linalg.cond(x[:, None])),
+    ("np.full_like", lambda x: np.full_like(x, fill_value=x[0])),
+    ("np.linalg.cond", lambda x: np.linalg.cond(x[:, None])),
     ("np.bincount", lambda x: np.bincount([0, 2, 2], x)), ("np.bincount", lambda x: np.bincount([0, 1, 0], weights=x)),
 ]  # fmt: skip
 

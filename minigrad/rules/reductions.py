@@ -209,6 +209,7 @@ def nanmean(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 @composed(np.average)
 def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
+    """Not finite where the weights sum to zero; NumPy's own function raises there."""
     if weights is None:
         return np.mean(a, axis=axis, keepdims=keepdims)
     if np.shape(weights) != np.shape(a):  # one weight for each place along the axes
