@@ -1,4 +1,4 @@
-"""Mutants: the tests catch at least 95 % of small wrong changes in rules, cells, optimizers, decoding and metrics.
+"""Mutants: the tests catch at least 95 % of small wrong changes in rules, cells, loops, optimizers, decoding and metrics.
 
 A seeded sample of the changes in `mutations.py`, as many of each group as of any other, is applied one at a time to a
 copy of the project. The tests that `make test` runs, those of the changed part first, must then fail.
@@ -39,13 +39,17 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
                  [*WALK, "tests/engine/test_checkpoint.py", "tests/engine/test_anomaly.py",
                   "tests/engine/test_errors.py", "tests/nn/test_optimizers.py"]),
     "cells": (["nn/cells/*.py"], LAYERS),
-    "recurrent": (["nn/sequences/recurrent.py", "nn/sequences/packing.py"],
+    "sequences": ([f"nn/sequences/{name}.py" for name in ("packing", "recurrent", "rnn", "stacking", "truncation")],
                   ["tests/nn/test_ragged.py", "tests/nn/test_recurrent.py", "tests/nn/test_cells.py",
                    "tests/nn/test_truncation.py"]),
+    "programs": (["minigrad/programs/[lrst]*.py", "nn/sequences/rolling.py"],  # without the layouts in `matrices`
+                 ["tests/nn/test_rolled.py", *LAYERS]),
     "crf": (["nn/crf.py"], ["tests/nn/test_crf.py", "tests/nlp/test_tagger.py"]),
-    "losses": (["nn/losses/elementwise.py"], ["tests/nn/test_losses.py", "tests/nn/test_corners.py"]),
+    "losses": (["nn/losses/*.py"], ["tests/nn/test_losses.py", "tests/nn/test_corners.py", "tests/nn/test_sampled.py"]),
     "optimizers": (["nn/optimizers/*.py"], ["tests/nn/test_optimizers.py", "tests/nn/test_checkpoints.py",
                                             "tests/nn/test_trainer.py"]),
+    "training": (["nn/training/trainer.py", "nn/training/progress.py"],
+                 ["tests/nn/test_trainer.py", "tests/nn/test_checkpoints.py"]),
     "clipping": (["nn/clipping.py"], ["tests/nn/test_clipping.py", "tests/nn/test_optimizers.py"]),
     "schedules": (["nn/schedules/*.py"], ["tests/nn/test_schedules.py", "tests/nn/test_checkpoints.py"]),
     "decoding": (["nlp/decoding/beam.py", "nlp/decoding/[clpr]*o*.py", "nlp/decoding/ranking.py",
@@ -96,7 +100,7 @@ class Copies(threading.local):
 
 
 def main() -> None:
-    options = arguments(__doc__, mutants=(30, 165), jobs=(2, 2), sound=(0, 1), rest=(0, 1))
+    options = arguments(__doc__, mutants=(30, 182), jobs=(2, 2), sound=(0, 1), rest=(0, 1))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored, and tests send it
     chosen = sample(options.mutants, options.seed)
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
 Left out is what changes no number:
 * text: strings and f-strings, `raise` and `assert` statements and the conditions before them, statements that make a
-  sentence, annotations, decorators, imports, `__repr__`;
+  sentence, annotations, decorators, imports, `__repr__`; `strict=` of zip, which is such a condition;
 * what only decides how fast or in how much memory a result is made: lines that name one of `SPEED`, and functions that
   are listed there.
 """
@@ -19,6 +19,7 @@ SPEED = {
     "owned", "_seen", "_repeats", "gives_new", "others",  # which arrays backward may write into
     "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
     "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
+    "rolls", "even", "over_x", "_replaces_x", "MOST",  # loops as programs: which are, and whose memory they use
 }  # fmt: skip
 # Changes that were looked at, and change no result: part of a line, and the text that would stand in it.
 SAME = {
@@ -26,7 +27,6 @@ SAME = {
     ("np.sum(g.values, keepdims=True).reshape(-1)", "2"): "any negative number stands for the rest",
     ("likeliest(log_p, B + 1,", "2"): "one candidate more is asked for than needed",
     ('start, before, kind = 0, "O", ""', "1"): "it is written again before it is read",
-    ('zip(optimizer.param_groups, state["param_groups"], strict=True)', "False"): "their number was compared before",
     ("p is not None and _any_needed(p, needed)", "(p is not None or _any_needed(p, needed))"): "more nodes are visited",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
@@ -93,6 +93,8 @@ def _counted(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Raise | ast.Assert | ast.Import):
+                continue
+            if isinstance(child, ast.keyword) and child.arg == "strict":
                 continue
             if isinstance(child, ast.FunctionDef) and (child.name in SPEED or child.name in ("__repr__", "_check")):
                 continue
