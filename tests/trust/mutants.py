@@ -1,4 +1,4 @@
-"""Mutants: the tests catch at least 95 % of small wrong changes in rules, cells, loops, optimizers, decoding and metrics.
+"""Mutants: the tests catch at least 95 % of small wrong changes in rules, cells, loops, optimizers, decoding, metrics.
 
 A seeded sample of the changes in `mutations.py`, as many of each group as of any other, is applied one at a time to a
 copy of the project. The tests that `make test` runs, those of the changed part first, must then fail.
