@@ -450,7 +450,8 @@ def test_what_a_kernel_looks_like_in_text() -> None:
     seen: list[str] = []
     mg.fuse(lambda x: seen.append(repr(x.data)) or x * x.data.nbytes)(mg.ones(3))
     assert seen == ["<symbol input float32 (3,)>"]
-    assert "sqrt" in str(fused.kernel(mg.ones(3)).forward)
+    text = str(fused.kernel(mg.ones(3)).forward)
+    assert "@llvm.sqrt" in text or text.startswith("def run(arrays, ")
 
 
 def test_errors_of_the_function_itself_are_left_alone() -> None:
