@@ -103,3 +103,21 @@ def test_third_derivatives_of_determinants(rng: Any) -> None:
 def test_slogdet_has_no_gradient_where_a_matrix_is_singular() -> None:
     with pytest.raises(np.linalg.LinAlgError, match="ingular"):
         mg.grad(lambda a: np.linalg.slogdet(a)[1])(mg.ones((2, 2)))
+
+
+def test_a_matrix_that_is_not_finite_leaves_the_others_of_a_stack_alone(rng: Any) -> None:
+    """LAPACK's decomposition of some matrices with infinities, such as these, never ends."""
+    stack = rng.standard_normal((6, 3, 3))
+    for k in range(4):
+        stack[k].ravel()[rng.choice(9, 1 + k, replace=False)] = np.inf if k % 2 else -np.inf
+    stack[4, 1, 1] = np.nan
+    for order in (1, 2):
+        x = mg.tensor(stack, requires_grad=True)
+        with np.errstate(all="ignore"):
+            y = np.linalg.det(x)
+            np.sum(y**2 if order == 1 else y).backward(create_graph=order == 2)
+            if order == 2:
+                first, x.grad = x.grad, None
+                np.sum(first**2).backward()
+        assert not np.isfinite(x.grad.data[:5]).any()
+        assert np.isfinite(x.grad.data[5]).all()
