@@ -148,6 +148,13 @@ def rows_of(sizes: tuple[int, ...], batch: int, reverse: bool) -> programs.Rows:
     return programs.Rows(sizes, batch, reverse)
 
 
+def _alone(cell: Any) -> bool:
+    """True if nobody but the loop has what the cell's `inputs` made. Those of a user's cell may end in a function whose
+    rule reads its result, or be looked at by somebody else; those of `nn` are a product, which only a hook can see."""
+    module: str = getattr(getattr(type(cell), "inputs", None), "__module__", "")
+    return module.startswith("nn.cells.") and not any(part._hooks for part in cell.modules())
+
+
 def run(
     found: Rolling, cell: Any, rows_in: Any, xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
     plain: Any,
@@ -165,6 +172,6 @@ def run(
         output, final = plain(found.with_weights(weights), x, tuple(states))
         return [output, *final]
 
-    owned = xs.edge is not None and not np.may_share_memory(xs.data, rows_in.data)
+    owned = xs.edge is not None and _alone(cell) and not np.may_share_memory(xs.data, rows_in.data)
     output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again, owned)
     return output, tuple(final)

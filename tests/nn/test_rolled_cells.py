@@ -134,6 +134,55 @@ def test_products_of_large_matrices_are_left_to_blas(monkeypatch: pytest.MonkeyP
     _compare(layer, found, {})
 
 
+# ---- inputs that somebody else needs -----------------------------------------------------------------------------
+
+
+class Mapped(Cell):
+    """Its inputs are mapped for all steps at once, by a function whose rule may read its own result."""
+
+    rolled = True
+    seen: Any = None
+
+    def __init__(self, last: Callable[[Any], Any]) -> None:
+        super().__init__(lambda c, x, s: (np.tanh(x + s[0] @ c.V),), 1)
+        self.last = last
+        self.map = nn.Linear(3, H, dtype=np.float64)
+
+    def inputs(self, xs: Any) -> Any:
+        mapped = self.last(self.map(xs))
+        Mapped.seen = (mapped, mapped.data.copy(), np.sum(np.square(mapped)))
+        return mapped
+
+
+@pytest.mark.parametrize("last", [np.tanh, mg.sigmoid, np.exp, np.positive], ids=lambda f: f.__name__)
+def test_inputs_are_left_to_those_who_read_them_later(last: Any) -> None:
+    layer = nn.Recurrent(Mapped(last))
+    found = []
+    for rolled in (True, False):
+        layer._rolls = rolled
+        x = mg.tensor(np.random.default_rng(1).standard_normal((5, 3, 3)), requires_grad=True)
+        output, _ = layer(x)
+        assert (layer.rolled is True) is rolled
+        mapped, before, penalty = Mapped.seen
+        layer.zero_grad()
+        (np.sum(np.sin(output)) + penalty).backward()
+        np.testing.assert_array_equal(mapped.data, before)
+        found.append([x.grad, *[p.grad for p in layer.parameters() if p.grad is not None]])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=1e-12)
+
+
+def test_what_a_hook_has_seen_stays_as_it_was() -> None:
+    layer = nn.Recurrent(nn.DeepTransitionCell(3, H, input_layers=2, dtype=np.float64))
+    seen: list[Any] = []
+    layer.cell.input_map[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    output, _ = layer(mg.randn(5, 2, 3, dtype=np.float64))
+    before = seen[0].data.copy()
+    np.sum(output).backward()
+    assert layer.rolled is True
+    np.testing.assert_array_equal(seen[0].data, before)
+
+
 # ---- what is not rolled ------------------------------------------------------------------------------------------
 
 
