@@ -78,6 +78,8 @@ def rolling(cell: Any, xs: Any, state: tuple[Any, ...], held: bool) -> Rolling |
         return f"{type(cell).__name__} does not say rolled = True"
     if (reason := programs.rolls(xs.data)) is not None:
         return reason
+    if any(part._hooks for part in cell.modules()):
+        return "a hook of a module looks at its steps"
     if xs.ndim != 2 or any(s.ndim != 2 for s in state):
         return "its inputs or states have more than one axis"
     grad = current_mode().grad
@@ -109,7 +111,7 @@ def _signature(cell: Module) -> list[Any]:
             data = value.data
             found += (name, data.shape, data.dtype, type(data), value.requires_grad)
         elif isinstance(value, Module):
-            found += (name, type(value), len(value._hooks))
+            found += (name, type(value))
         else:
             found += (name, type(value), value)
     found.append(type(cell))
@@ -150,9 +152,9 @@ def rows_of(sizes: tuple[int, ...], batch: int, reverse: bool) -> programs.Rows:
 
 def _alone(cell: Any) -> bool:
     """True if nobody but the loop has what the cell's `inputs` made. Those of a user's cell may end in a function whose
-    rule reads its result, or be looked at by somebody else; those of `nn` are a product, which only a hook can see."""
+    rule reads its result, or be looked at by somebody else; those of `nn` are a product."""
     module: str = getattr(getattr(type(cell), "inputs", None), "__module__", "")
-    return module.startswith("nn.cells.") and not any(part._hooks for part in cell.modules())
+    return module.startswith("nn.cells.")
 
 
 def run(

@@ -172,15 +172,39 @@ def test_inputs_are_left_to_those_who_read_them_later(last: Any) -> None:
         np.testing.assert_allclose(a.data, b.data, rtol=0, atol=1e-12)
 
 
-def test_what_a_hook_has_seen_stays_as_it_was() -> None:
-    layer = nn.Recurrent(nn.DeepTransitionCell(3, H, input_layers=2, dtype=np.float64))
-    seen: list[Any] = []
-    layer.cell.input_map[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
-    output, _ = layer(mg.randn(5, 2, 3, dtype=np.float64))
-    before = seen[0].data.copy()
-    np.sum(output).backward()
+class Modular(nn.Module):
+    """Its step calls modules."""
+
+    rolled = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W, self.U = nn.Linear(3, H, dtype=np.float64), nn.Linear(H, H, dtype=np.float64)
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return (mg.zeros((batch, H), dtype=np.float64),)
+
+    def step(self, x: Any, state: Any) -> Any:
+        return (np.tanh(self.W(x) + self.U(state[0])),)
+
+
+def test_hooks_of_modules_within_a_cell_are_called_at_each_step() -> None:
+    layer, x = nn.Recurrent(Modular()), mg.randn(5, 2, 3, dtype=np.float64)
+    layer(x)
     assert layer.rolled is True
-    np.testing.assert_array_equal(seen[0].data, before)
+    seen: list[Any] = []
+    for factor in (0.0, 2.0):
+        remove = layer.cell.U.register_forward_hook(lambda m, i, o, k=factor: seen.append(o.shape) or o * k)
+        s = np.zeros((2, H))
+        for t in range(5):
+            W, U = layer.cell.W, layer.cell.U
+            s = np.tanh(x.data[t] @ W.weight.data.T + W.bias.data + factor * (s @ U.weight.data.T + U.bias.data))
+        np.testing.assert_allclose(layer(x)[1].data, s, rtol=1e-12)
+        assert layer.rolled == "not rolled: a hook of a module looks at its steps"
+        remove()
+    assert seen == [(2, H)] * 10
+    layer(x)
+    assert layer.rolled is True
 
 
 # ---- what is not rolled ------------------------------------------------------------------------------------------
