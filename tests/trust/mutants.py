@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
                   ["tests/nn/test_ragged.py", "tests/nn/test_recurrent.py", "tests/nn/test_cells.py",
                    "tests/nn/test_truncation.py"]),
     "programs": (["minigrad/programs/[lrst]*.py", "nn/sequences/rolling.py"],  # without the layouts in `matrices`
-                 ["tests/nn/test_rolled.py", *LAYERS]),
+                 ["tests/nn/test_rolled.py", "tests/nn/test_rolled_cells.py", *LAYERS]),
     "crf": (["nn/crf.py"], ["tests/nn/test_crf.py", "tests/nlp/test_tagger.py"]),
     "losses": (["nn/losses/*.py"], ["tests/nn/test_losses.py", "tests/nn/test_corners.py", "tests/nn/test_sampled.py"]),
     "optimizers": (["nn/optimizers/*.py"], ["tests/nn/test_optimizers.py", "tests/nn/test_checkpoints.py",
