@@ -20,6 +20,7 @@ SPEED = {
     "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
     "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
     "rolls", "even", "over_x", "_replaces_x", "MOST",  # loops as programs: which are, and whose memory they use
+    "tqdm", "then",  # what a progress bar shows
 }  # fmt: skip
 # Changes that were looked at, and change no result: part of a line, and the text that would stand in it.
 SAME = {
