@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,18 @@ def test_a_cosine_falls_and_rises_again() -> None:
         assert schedule.get_last_lr()[0] == pytest.approx(0.1 + 0.8 * (1 + np.cos(np.pi * t / 5)) / 2)
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 2}], ids=["one", "both", "two"])
+def test_states_of_a_sequence_alone_are_those_of_a_batch_of_one(kind: Any, options: dict[str, int]) -> None:
+    layer = kind(3, 4, **options)
+    xs = mg.randn(5, 3)
+    _, last, alone = layer(xs, return_states=True)
+    _, lasts, batch = layer(xs[:, None], return_states=True)
+    assert isinstance(alone, list) == isinstance(batch, list) == bool(options)
+    for a, b in zip(*[each if isinstance(each, list) else [each] for each in (alone, batch)], strict=True):
+        for name in a._fields:
+            np.testing.assert_array_equal(getattr(a, name).data, getattr(b, name).data[:, 0])
+    for s, t in zip(*[each if isinstance(each, tuple) else (each,) for each in (last, lasts)], strict=True):
+        np.testing.assert_array_equal(s.data, t.data[:, 0])

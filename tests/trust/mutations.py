@@ -29,6 +29,7 @@ SAME = {
     ("likeliest(log_p, B + 1,", "2"): "one candidate more is asked for than needed",
     ('start, before, kind = 0, "O", ""', "1"): "it is written again before it is read",
     ("p is not None and _any_needed(p, needed)", "(p is not None or _any_needed(p, needed))"): "more nodes are visited",
+    ("h, targets = np.where(np.expand_dims(mask, -1), h, 0.0)", "1.0"): "what does not count may be any finite number",
     ("x = np.take_along_axis(x, places, axis=-1)", "(1)"): "there are two axes",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
