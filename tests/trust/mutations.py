@@ -30,6 +30,8 @@ SAME = {
     ('start, before, kind = 0, "O", ""', "1"): "it is written again before it is read",
     ("p is not None and _any_needed(p, needed)", "(p is not None or _any_needed(p, needed))"): "more nodes are visited",
     ("h, targets = np.where(np.expand_dims(mask, -1), h, 0.0)", "1.0"): "what does not count may be any finite number",
+    ("return np.expand_dims(v, -1)", "(1)"): "it has one axis",
+    ("y = _total(a, b) * np.sum(g * s, axis=-1)", "(1)"): "there are two axes",
     ("x = np.take_along_axis(x, places, axis=-1)", "(1)"): "there are two axes",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
