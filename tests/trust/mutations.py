@@ -32,6 +32,7 @@ SAME = {
     ("h, targets = np.where(np.expand_dims(mask, -1), h, 0.0)", "1.0"): "what does not count may be any finite number",
     ("return np.expand_dims(v, -1)", "(1)"): "it has one axis",
     ("y = _total(a, b) * np.sum(g * s, axis=-1)", "(1)"): "there are two axes",
+    ("value = np.where(total > 0, np.take_along_axis(x, drawn", "(total >= 0)"): "where the total is 0, all are −∞",
     ("x = np.take_along_axis(x, places, axis=-1)", "(1)"): "there are two axes",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
