@@ -33,6 +33,9 @@ SAME = {
     ("return np.expand_dims(v, -1)", "(1)"): "it has one axis",
     ("y = _total(a, b) * np.sum(g * s, axis=-1)", "(1)"): "there are two axes",
     ("value = np.where(total > 0, np.take_along_axis(x, drawn", "(total >= 0)"): "where the total is 0, all are −∞",
+    ("return np.where(counts, target, -1)", "2"): "any negative number stands for none",
+    ('return {"momentum_buffer": 0.0} if options["momentum"]', "1.0"): "it is written before it is read",
+    ("for k, end in enumerate(self.ends) if t <= end", "(t < end)"): "where two phases meet, they have one value",
     ("x = np.take_along_axis(x, places, axis=-1)", "(1)"): "there are two axes",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
