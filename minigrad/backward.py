@@ -361,24 +361,22 @@ def backward(
     elif isinstance(start, Tensor):
         start = start.data
     targets = [inputs] if isinstance(inputs, Tensor) else inputs
-    wanted = None
-    if targets is not None:
-        for target in targets:
-            if not target._requires_grad:
-                raise RuntimeError(f"backward: an input of shape {target.shape} does not require grad")
-        wanted = {key_of(target.edge or target) for target in targets}
+    for target in targets or ():
+        if not target._requires_grad:
+            raise RuntimeError(f"backward: an input of shape {target.shape} does not require grad")
+    keys = [key_of(target.edge or target) for target in targets or ()]  # a walk that unfolds loops changes edges
     found = walk(
         [(tensor.edge or tensor, start)],
         retain_graph=retain_graph or create_graph,
         create_graph=create_graph,
-        wanted=wanted,
+        wanted=None if targets is None else set(keys),
     )
     if targets is None:
         for leaf, g in found.items():
             accumulate(leaf, g)
     else:
-        for target in targets:
-            g = found.get(key_of(target.edge or target))
+        for target, key in zip(targets, keys, strict=True):
+            g = found.get(key)
             if g is not None:
                 accumulate(target, g)
 

@@ -34,6 +34,7 @@ QUERIES: set[Any] = {
     np.format_float_positional, np.format_float_scientific, np.save, np.savez, np.savez_compressed, np.savetxt,
     np.bitwise_count, np.packbits, np.unpackbits,
 }  # fmt: skip
+VALUED: set[Any] = {np.full_like}  # of these, all but the first argument has a gradient
 PLAIN_UFUNCS: set[Any] = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
     np.logical_and, np.logical_or, np.logical_xor, np.logical_not,
@@ -216,7 +217,7 @@ def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         _refuse_out(name, kwargs["out"], args)
         return function(*unwrapped(args), **unwrapped(kwargs))
-    if function in QUERIES:
+    if function in QUERIES and not (function in VALUED and _requires_grad((args[1:], kwargs))):
         return plainly(name, function, args, kwargs)
     if function in FUNCTIONS:
         return _called(name, function, args, kwargs)

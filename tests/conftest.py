@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from places import PLACES, Place
 
 import minigrad as mg
@@ -21,6 +22,10 @@ from minigrad import dispatch
 from minigrad.modes import current_mode
 
 # ---- what is collected -------------------------------------------------------------------------------------------
+
+
+settings.register_profile("unhurried", settings.default, deadline=None)  # other programs may be running
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -286,8 +286,13 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 _DERIVING = {np.sum, np.concatenate, np.reshape}
 
+
+def _no_random_numbers(seed: Any, device: str) -> Any:
+    raise refuse("random numbers are drawn; draw them before, and pass them as an argument")
+
+
 backend.register(
     "symbol",
     backend.NUMPY._replace(array_type=Symbol, device_of=lambda symbol: "symbol", to_numpy=Symbol._value,
-                           synchronous=False),
+                           default_rng=_no_random_numbers, synchronous=False),
 )  # fmt: skip
