@@ -60,6 +60,7 @@ def walk(
     owned: set[Any] = set()  # whose gradient no one else can see, so that it may be added to in place
     found: dict[Any, Any] = {}
     heap: list[tuple[float, Node]] = []
+    ends = _last_uses(edge for edge, _ in roots) if any(observer.leaves for observer in observers) else {}
 
     def deliver(edge: Edge, new: Any, *seen: Any) -> None:
         """Add `new` to what has arrived at `edge`; `seen` are arrays of others that `new` may be, or be a view of."""
@@ -96,6 +97,24 @@ def walk(
         else:
             gradients[key] = add(old, new)
             owned.add(key)
+
+    def finish(leaf: Any) -> None:
+        """Hand a leaf's gradient out, now that all of it has arrived."""
+        g = gradients.pop(leaf)
+        if isinstance(g, Parts) and not isinstance(g, RowSparse):
+            for observer in observers:
+                observer.gathering(leaf)
+            g = g.dense()
+            for observer in observers:
+                observer.gathered(leaf, g)
+        elif isinstance(g, np.generic) or (leaf not in owned and not create_graph):
+            g = _copied(g)
+        if leaf._hooks and not within:
+            g = _hooked(leaf._hooks, g)
+        if wanted is None or leaf in wanted:
+            found[leaf] = g
+        for observer in observers:
+            observer.whole(leaf, g)
 
     outer = MODE.get()
     MODE.set(outer.replace(grad=create_graph, hoisted=Once(), releases=not (retain_graph or create_graph)))
@@ -183,21 +202,14 @@ def walk(
                 if not retain_graph:
                     node.edges = None
                 pulled = g = kept = parent = None
+                if ends:
+                    for leaf in ends.get(node, ()):
+                        if leaf in gradients:
+                            finish(leaf)
             for observer in observers:
                 observer.finished()
-            for leaf, g in gradients.items():
-                if isinstance(g, Parts) and not isinstance(g, RowSparse):
-                    for observer in observers:
-                        observer.gathering(leaf)
-                    g = g.dense()
-                    for observer in observers:
-                        observer.gathered(leaf, g)
-                elif isinstance(g, np.generic) or (leaf not in owned and not create_graph):
-                    g = _copied(g)
-                if leaf._hooks and not within:
-                    g = _hooked(leaf._hooks, g)
-                if wanted is None or leaf in wanted:
-                    found[leaf] = g
+            for leaf in list(gradients):
+                finish(leaf)
     finally:
         MODE.set(outer)
         if outer.hoisted is not None:  # after a gradient, weights may change, also through `data`
@@ -327,6 +339,19 @@ def nodes_below(roots: Iterable[Edge]) -> list[Node]:
                     seen.add(node)
                     stack.append(node)
     return sorted(seen, key=lambda node: node.position)
+
+
+def _last_uses(roots: Iterable[Edge]) -> dict[Node, list[Tensor]]:
+    """For each node, the leaves that no node recorded before it uses: their gradient is whole after its rules."""
+    first: dict[Tensor, Node] = {}
+    for node in nodes_below(roots):
+        for parent in parents_of(node):
+            if isinstance(parent, Tensor):
+                first.setdefault(parent, node)
+    ends: dict[Node, list[Tensor]] = {}
+    for leaf, node in first.items():
+        ends.setdefault(node, []).append(leaf)
+    return ends
 
 
 def _leading_to(roots: Iterable[Edge], wanted: set[Any]) -> set[Any]:

@@ -107,9 +107,11 @@ class Observer:
     """Told of what is recorded and of how gradients flow. Override what you need; every method may be left alone.
 
     inside  whether it wants to see each step of a loop; then loops are not rolled, and rolled ones are unfolded
+    leaves  whether it wants to be told of a leaf's gradient as soon as it is whole, while the walk goes on
     """
 
     inside = True
+    leaves = False
 
     def began(self, primitive: Primitive) -> None:
         """An operation begins; `recorded` follows, unless it fails."""
@@ -134,6 +136,10 @@ class Observer:
 
     def gathered(self, leaf: Any, gradient: Array) -> None:
         """They are one."""
+
+    def whole(self, leaf: Any, gradient: Any) -> None:
+        """A leaf's gradient is complete, and is what the walk returns for it. (With `leaves`, these three come as soon
+        as that is so, also before `finished`.)"""
 
 
 # ---- the user's line ---------------------------------------------------------------------------------------------

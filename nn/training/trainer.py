@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -15,6 +16,11 @@ import minigrad as mg
 from minigrad import backend
 
 from ..checks import count, entries
+from ..distributed import Group
+from ..distributed.data_parallel import DataParallel
+from ..distributed.dividing import divided, gathered
+from ..distributed.failure import everywhere
+from ..distributed.stopping import kept_signals
 from ..modules import Module
 from .checkpoints import load_checkpoint, save_checkpoint
 from .files import StrPath
@@ -54,6 +60,9 @@ class Trainer:
                     gradients; what it raises is explained in the same way
     log_every       after so many steps the loss is read, shown and put into `history`; in between nothing waits for
                     the device
+    group           the ranks that train together (`nn.distributed.group()`), each with its part of every batch
+                    (`shard=` of `nlp`'s batches). Losses are means over all ranks; rank 0 shows the bar and writes the
+                    checkpoint; Ctrl-C and SIGTERM stop all after the same step. A batch that is None adds nothing
     progress        show a bar with the loss, learning rate, norm of the gradient (if the optimizer clips it), items/s
 
     history         a `History`: what was measured
@@ -77,6 +86,7 @@ class Trainer:
         patience: int | None = None, min_delta: float = 0.0, restore_best: bool = False,
         checkpoint: StrPath | None = None, save_steps: int | None = None, save_epochs: int | None = 1,
         nonfinite: Literal["pass", "skip", "raise"] = "raise", log_every: int = 10, progress: bool = True,
+        group: Group | None = None,
     ) -> None:  # fmt: skip
         numbers = {"patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every}
         if wrong := [f"{name}={value}" for name, value in numbers.items() if value is not None and value < 1]:
@@ -91,9 +101,13 @@ class Trainer:
         self.schedule, self.schedule_every = schedule, schedule_every
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self.checkpoint, self.save_steps, self.save_epochs = checkpoint, save_steps, save_epochs
-        self.nonfinite, self.log_every, self.progress = nonfinite, log_every, progress
+        self.nonfinite, self.log_every = nonfinite, log_every
+        self.group = Group() if group is None else group
+        self.progress = progress and self.group.first
+        self._parallel = DataParallel(optimizer, self.group, model)
+        self._asked: list[Any] | None = None if group is None else []  # signals to stop
         self.history = History()
-        self.reached = Progress()
+        self.reached = Progress(others=() if self.group.size > 1 else None)
         self._displaced = False  # whether random numbers and data are elsewhere than `reached` says
         self._clock = (0.0, 0)  # time and items when last logged
 
@@ -120,8 +134,9 @@ class Trainer:
             reached.mark(batches, self.carried)
         self._displaced = True  # until all went well
         try:
-            while reached.epoch < epochs and not reached.stopped:
-                self._epoch(batches, validation, f"epoch {reached.epoch + 1}/{epochs}")
+            with nullcontext() if self._asked is None else kept_signals() as self._asked:
+                while reached.epoch < epochs and not reached.stopped:
+                    self._epoch(batches, validation, f"epoch {reached.epoch + 1}/{epochs}")
         except KeyboardInterrupt:
             if self.checkpoint is None:
                 raise
@@ -142,8 +157,11 @@ class Trainer:
         self._clock = (time.perf_counter(), reached.items)
         with tqdm(desc=title, total=total, initial=reached.batch, leave=False, disable=not self.progress) as bar:
             for batch in reached.remaining(batches):
-                self._train(batch, batches, bar)
+                stop = self._train(batch, batches, bar)
                 self._save_every(self.save_steps, reached.steps)
+                if stop and self._asked is not None:
+                    self._asked.clear()
+                    raise KeyboardInterrupt
         if not reached.batch:
             raise ValueError("Trainer.fit: there are no batches")
         value = None if validation is None else self.evaluate(validation)
@@ -152,18 +170,20 @@ class Trainer:
             reached.mark(batches, self.carried)
         self._save_every(self.save_epochs, reached.epoch)
 
-    def _train(self, batch: Any, batches: Any, bar: Any) -> None:
-        """One step; without an update, if the loss is not finite and such steps are to be skipped."""
+    def _train(self, batch: Any, batches: Any, bar: Any) -> bool:
+        """One step; without an update, if the loss is not finite and such steps are to be skipped. Returns whether a
+        rank was asked to stop."""
         reached = self.reached
         random = mg.get_random_state()
         logged = (reached.steps + 1) % self.log_every == 0
-        size = self.items(batch)
+        mine = 0 if batch is None else self.items(batch)
         self.optimizer.zero_grad()
-        loss = self._loss(batch)
+        own = None if batch is None else self._loss(batch)
+        loss, size, stop = self._parallel.mean(own, mine, bool(self._asked))  # of all ranks
         looked = self.nonfinite == "skip" or logged or backend.backend_of(loss.data).synchronous
         finite = self.nonfinite == "pass" or not looked or math.isfinite(loss.item())
         if finite:
-            loss.backward()
+            self._parallel.backward(own, mine, size)
         elif self.nonfinite == "raise":
             self._explain(batch, random, f"the loss is {loss.item()}")
         try:
@@ -186,6 +206,7 @@ class Trainer:
                 raise
             self._explain(batch, random, str(error))
         bar.update()
+        return bool(stop)
 
     def _end_epoch(self, value: float | None) -> None:
         """Record, schedule and early stopping; `value` is the validation loss."""
@@ -217,17 +238,20 @@ class Trainer:
         try:
             with mg.no_grad():
                 for batch in batches:
-                    size = self.items(batch)
-                    total = total + self._loss(batch).astype(np.float64) * size
-                    items += size
+                    if batch is None:
+                        continue
+                    size, loss = self.items(batch), self._loss(batch)
+                    if size:
+                        total, items = total + loss.astype(np.float64) * size, items + size
         finally:
             for module, mode in modes:
                 module.training = mode
             if self.carried is not None:
                 self.carried.load_state_dict(carried)
+        total, items = self.group.sum([float(total), items])
         if not items:
             raise ValueError("Trainer.evaluate: there are no batches")
-        return float(total) / items
+        return float(total / items)
 
     def _loss(self, batch: Any) -> mg.Tensor:
         loss = self.step(self.model, batch)
@@ -250,7 +274,11 @@ class Trainer:
         """Write a checkpoint of all that the run is after its last complete step, atomically."""
         if self.reached.random is None:
             self.reached.mark(None, self.carried)
-        save_checkpoint(path, **self._parts())
+        device = next((weight.device for weight in self.model.parameters()), "cpu")
+        reached = gathered(self.reached, self.group, self.carried, device)
+        if self.group.first:
+            save_checkpoint(path, **self._parts() | {"trainer": self.state_dict() | {"reached": vars(reached)}})
+        self.group.barrier()  # nobody is further than a checkpoint that may fail
 
     def resume(self, path: StrPath) -> Trainer:
         """Go on from a checkpoint: the next `fit` with the same data gives, bit for bit, what the run would have given
@@ -258,6 +286,7 @@ class Trainer:
         """
         device = next((weight.device for weight in self.model.parameters()), "cpu")
         load_checkpoint(path, device=device, **self._parts())
+        self.group.agree(f"Trainer.resume({os.fspath(path)!r})", {"the number of steps": str(self.reached.steps)})
         return self
 
     def _parts(self) -> dict[str, Any]:
@@ -293,7 +322,7 @@ class Trainer:
         weights = {name: w.shape for name, w in self.model.state_dict().items()}
         if reached.best_weights is not None and weights != {n: np.shape(w) for n, w in reached.best_weights.items()}:
             raise ValueError("Trainer.load_state_dict: reached: best_weights are not those of this model")
-        self.reached, self.history = reached, History(history)
+        self.reached, self.history = divided(reached, self.group, self.carried), History(history)
         self._displaced = self.reached.random is not None
 
     # ---- looking at it -------------------------------------------------------------------------------------------
@@ -325,14 +354,21 @@ class Trainer:
         if self.carried is not None:
             self.carried.load_state_dict(reached.carried)
         self.optimizer.zero_grad()
+        cause = None
         try:
-            with mg.detect_anomaly():
-                self._loss(batch).backward()
+            if batch is not None:
+                with mg.detect_anomaly():
+                    self._loss(batch).backward()
         except mg.AnomalyError as error:
-            raise FloatingPointError(f"{text}. It began here: {error}") from error
+            cause = error
         finally:
             self.optimizer.zero_grad()
-        raise FloatingPointError(f"{text}. Run again on the same batch, the step was finite.")
+        places = [f"{f'(rank {rank}) ' if self.group.size > 1 else ''}{found}"
+                  for rank, found in enumerate(self.group.texts(str(cause or ""))) if found]  # fmt: skip
+        text += (
+            f". It began here: {'; '.join(places)}" if places else ". Run again on the same batch, the step was finite."
+        )
+        raise everywhere(FloatingPointError(text)) from cause
 
     def _check(self, batches: Any, validation: Any, epochs: int) -> None:
         """Raise ValueError for data that cannot serve so many epochs."""
