@@ -122,7 +122,7 @@ class StreamBatches(Resumable):
             raise ValueError(f"{self._name}: give batch_size, max_tokens, or both")
         if batch_size is not None and batch_size < self.ranks:
             raise ValueError(
-                f"{self._name}: {self.ranks} ranks cannot share a batch of {batch_size} examples; batch_size is that of "
+                f"{self._name}: {self.ranks} ranks cannot share a batch of {batch_size}; batch_size is that of "
                 f"all ranks together: give at least {self.ranks}, or start fewer ranks"
             )
         self.examples = examples

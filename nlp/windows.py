@@ -65,7 +65,7 @@ class LanguageModelBatches(Resumable):
             )
         if batch_size < self.ranks:
             raise ValueError(
-                f"LanguageModelBatches: {self.ranks} ranks cannot share {batch_size} streams; batch_size is that of all "
+                f"LanguageModelBatches: {self.ranks} ranks cannot share {batch_size} streams; batch_size is of all "
                 f"ranks together: give at least {self.ranks}, or start fewer ranks"
             )
         self.ids, self.batch_size, self.steps, self.ignore_index = ids, batch_size, steps, ignore_index
