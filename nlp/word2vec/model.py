@@ -15,12 +15,14 @@ import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from minigrad.native.machine import switched_off
+from nn.distributed import Group
 
 from ..vectors import WordVectors
 from ..vocabulary import Vocabulary
 from . import updates
-from .corpus import read_blocks
+from .corpus import BLOCK, read_blocks
 from .objective import LOSSES, MODES, WindowLoss
+from .sharing import Shared
 from .windows import WindowMaker, Windows
 
 Array = Any
@@ -89,7 +91,9 @@ class Word2Vec:
         self.seed, self.workers = seed, workers
         self.losses: list[float] = []
 
-    def fit(self, sentences: Iterable[Iterable[str]], *, progress: bool = True) -> Word2Vec:
+    def fit(
+        self, sentences: Iterable[Iterable[str]], *, progress: bool = True, group: Any = None, interval: int = 100_000
+    ) -> Word2Vec:  # fmt: skip
         """Learn from a corpus, which is gone through once to count and once for each epoch. Returns this model.
 
         sentences  lists of words: a list of them, or anything that can be gone through several times, such as
@@ -114,6 +118,7 @@ class Word2Vec:
             subsample=self.subsample, lr=self.lr, epochs=self.epochs, seed=self.seed,
         )  # fmt: skip
         W, U = self._starting_weights(len(vocabulary))
+        shared = Shared(Group() if group is None else group, [W, U], max(1, interval // BLOCK))
         train = updates.train_softmax if self.loss == "softmax" else fastest()
         index = {word: i for i, word in enumerate(vocabulary)}
         losses = []
@@ -122,7 +127,7 @@ class Word2Vec:
             disable=None if progress else True,
         ) as bar:  # fmt: skip
             for epoch in range(self.epochs):
-                losses.append(self._epoch(sentences, index, maker, epoch, train, W, U, bar))
+                losses.append(self._epoch(sentences, index, maker, epoch, train, shared, bar))
                 bar.set_postfix_str(f"loss {losses[-1]:.4f}")
         W = W[:, : self.dim].copy()
         U = U[:, : self.dim].copy()
@@ -139,20 +144,28 @@ class Word2Vec:
 
     def _epoch(
         self, sentences: Iterable[Iterable[str]], index: dict[str, int], maker: WindowMaker, epoch: int, train: Train,
-        W: Array, U: Array, bar: Any,
+        shared: Shared, bar: Any,
     ) -> float:  # fmt: skip
         """Go through the corpus once; the mean loss."""
         total, predictions, words, seen = 0.0, 0, 0, 0
-        made = ((len(b.ids), maker.make(b, epoch)) for b in read_blocks(sentences, index))
-        for size, windows in ahead(made) if self._threads() > 1 else made:
-            loss, count = train(W, U, windows, self.mode == "cbow")
+        blocks = read_blocks(sentences, index)
+        made = ((b.number, len(b.ids), maker.make(b, epoch) if shared.mine(b.number) else None) for b in blocks)
+        for number, size, windows in ahead(made) if self._threads() > 1 else made:
+            if shared.due(number):
+                shared.meet()
+            bar.update(size)
+            if windows is None:
+                continue
+            loss, count = train(*shared.weights, windows, self.mode == "cbow")
             if not math.isfinite(loss):
                 raise FloatingPointError(
                     f"Word2Vec.fit: the loss is {loss} in epoch {epoch + 1}, before word {words + size:,}; "
                     f"lr={self.lr} is too high"
                 )
             total, predictions, words, seen = total + loss, predictions + count, words + size, seen + len(windows.ids)
-            bar.update(size)
+        shared.meet()
+        total, *sums = shared.group.sum([total, predictions, words, seen])
+        predictions, words, seen = map(int, sums)
         if not words:
             raise ValueError(
                 f"Word2Vec.fit: in epoch {epoch + 1} there were no sentences any more; they must be there each time "
@@ -163,7 +176,7 @@ class Word2Vec:
                 f"Word2Vec.fit: in epoch {epoch + 1} no word had another one beside it; subsample={self.subsample} and "
                 f"min_count={self.min_count} left {seen} of {words} words"
             )
-        return total / predictions
+        return float(total / predictions)
 
     def _threads(self) -> int:
         return min(_cores(), 2) if self.workers is None else self.workers
