@@ -226,6 +226,12 @@ def transfer(array: Array, device: Device) -> Array:
     return target.from_numpy(backend_of(array).to_numpy(array), device)
 
 
+def use(device: Device) -> None:
+    """Make a GPU CuPy's current one, where it works and where arrays are made that nobody asks to be elsewhere."""
+    if backend_for(device) is not NUMPY and CUPY.module is not None:
+        CUPY.module.cuda.Device(int(device.partition(":")[2] or 0)).use()
+
+
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:
     """The array as a NumPy array, copied from its device where needed."""
     return backend_of(array).to_numpy(array)

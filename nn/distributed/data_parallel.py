@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -177,12 +178,13 @@ def _facts(optimizer: Optimizer) -> dict[str, str]:
 
 def _refuse_shared_devices(group: Group, parameters: Iterable[mg.Tensor]) -> None:
     """Raise DisagreementError if two ranks on one machine use the same GPU."""
-    used = sorted({f"{p.device} of {platform.node()}" for p in parameters if p.device != "cpu"})
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # where it differs, so does what "cuda:0" is
+    used = sorted({(f"{p.device} of {platform.node()}", visible) for p in parameters if p.device != "cpu"})
     every = [json.loads(text) for text in group.texts(json.dumps(used))]
-    counts = Counter(device for devices in every for device in devices)
-    for device, count in counts.items():
+    counts = Counter(tuple(device) for devices in every for device in devices)
+    for (device, seen), count in counts.items():
         if count > 1:
-            ranks = [rank for rank, devices in enumerate(every) if device in devices]
+            ranks = [rank for rank, devices in enumerate(every) if [device, seen] in devices]
             raise DisagreementError(
                 f"DataParallel: ranks {' and '.join(map(str, ranks[:2]))} both use {device}; give each rank a GPU of "
                 "its own, group.device, and start no more ranks on a machine than it has GPUs"

@@ -116,16 +116,18 @@ class Watch:
         here = self.communicator.rank
         if here != min(rank for rank in range(self.communicator.size) if rank not in lost):
             time.sleep(2 * GRACE)
-        stop(self.communicator, f"nn.distributed: {text}. The last checkpoint is as it was written.")
+        stop(f"nn.distributed: {text}. The last checkpoint is as it was written.")
 
 
-def stop(communicator: Any, text: str | None = None) -> NoReturn:
+def stop(text: str | None = None) -> NoReturn:
     """Print a text, and end all ranks."""
+    from mpi4py import MPI
+
     if text is not None:
         print(text, file=sys.stderr, flush=True)
     sys.stdout.flush()
     time.sleep(0.1)  # for what carries the output
-    communicator.Abort(1)
+    MPI.COMM_WORLD.Abort(1)
     raise SystemExit(1)
 
 
@@ -147,8 +149,8 @@ def end_all_on_errors(communicator: Any, named: Callable[[int], str]) -> None:
             if issubclass(kind, KeyboardInterrupt):
                 return
             time.sleep(2 * GRACE if rank else 0)
-            stop(communicator)
+            stop()
         text = "".join(traceback.format_exception(kind, error, trace))
-        stop(communicator, f"nn.distributed: {named(rank)} failed, which ends the run:\n{text}")
+        stop(f"nn.distributed: {named(rank)} failed, which ends the run:\n{text}")
 
     sys.excepthook = hook

@@ -54,7 +54,8 @@ class Group:
 
     @property
     def device(self) -> str:
-        """The GPU that is this rank's on its machine, "cuda:0", "cuda:1", ..."""
+        """The GPU that is this rank's on its machine, "cuda:0", "cuda:1", ..., from now on CuPy's current one.
+        DeviceError if it is not there."""
         return f"cuda:{self.local_rank}"
 
     def sum(self, values: Iterable[float]) -> Array:

@@ -57,6 +57,12 @@ class Ranks(Group):
         for host, ranks in found.items():
             print(f"nn.distributed: ranks on {host}: {', '.join(ranks)}", file=sys.stderr, flush=True)
 
+    @property
+    def device(self) -> str:
+        device = super().device
+        backend.use(device)
+        return device
+
     # ---- a few numbers and texts ---------------------------------------------------------------------------------
 
     def sum(self, values: Iterable[float]) -> Array:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import minigrad as mg
 import nlp
 import nn
 
@@ -75,7 +74,9 @@ CASES = {"language model": language_model, "classifier": classifier, "seq2seq": 
 
 def trained(run: Run, group: nn.distributed.Group, steps: int) -> tuple[list[Array], list[float]]:
     """The weights after so many steps of Adam with clipping, and the mean loss of each step."""
-    optimizer = nn.distributed.DataParallel(nn.Adam(run.model.named_parameters(), lr=0.01, clip_norm=1.0), group, run.model)
+    optimizer = nn.distributed.DataParallel(
+        nn.Adam(run.model.named_parameters(), lr=0.01, clip_norm=1.0), group, run.model
+    )
     losses: list[float] = []
     while len(losses) < steps:
         if run.carried is not None:
@@ -119,9 +120,9 @@ def trainer(group: nn.distributed.Group, checkpoint: str, stop_after: int | None
     optimizer = nn.Adam(run.model.named_parameters(), lr=0.02, clip_norm=1.0)
 
     def step(model: Any, window: Any) -> Any:
-        if stop_after is not None and model.training and made.reached.steps == stop_after - 1:
-            if group.rank == group.size - 1:
-                signal.raise_signal(signal.SIGINT)
+        last = stop_after is not None and model.training and made.reached.steps == stop_after - 1
+        if last and group.rank == group.size - 1:
+            signal.raise_signal(signal.SIGINT)
         return run.step(model, window)
 
     made = nn.Trainer(run.model, optimizer, step, carried=run.carried, items=run.items, log_every=2, progress=False,

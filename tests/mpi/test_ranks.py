@@ -84,4 +84,6 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(tmp_path: Path) -> N
 def test_different_code_is_refused(tmp_path: Path) -> None:
     done = started(2, "code", tmp_path, limit=60)
     assert done.returncode != 0
-    assert done.stderr.count("DisagreementError: group: ranks 0 and 1 differ: the digest of minigrad, nn and nlp is ") == 1
+    assert (
+        done.stderr.count("DisagreementError: group: ranks 0 and 1 differ: the digest of minigrad, nn and nlp is ") == 1
+    )
