@@ -20,7 +20,7 @@ from nn.distributed import Group
 from ..vectors import WordVectors
 from ..vocabulary import Vocabulary
 from . import updates
-from .corpus import BLOCK, read_blocks
+from .corpus import read_blocks
 from .objective import LOSSES, MODES, WindowLoss
 from .sharing import Shared
 from .windows import WindowMaker, Windows
@@ -92,13 +92,19 @@ class Word2Vec:
         self.losses: list[float] = []
 
     def fit(
-        self, sentences: Iterable[Iterable[str]], *, progress: bool = True, group: Any = None, interval: int = 100_000
+        self, sentences: Iterable[Iterable[str]], *, progress: bool = True, group: Group | None = None,
+        interval: int = 100_000,
     ) -> Word2Vec:  # fmt: skip
         """Learn from a corpus, which is gone through once to count and once for each epoch. Returns this model.
 
         sentences  lists of words: a list of them, or anything that can be gone through several times, such as
                    `read_lines(path).map(str.split)`, of which memory never holds more than a piece
         progress   show a bar with words per second, in a terminal
+        group      ranks that share the work (`nn.distributed.group()`): each goes through the whole corpus, and learns
+                   from every N-th block of 10,000 words. All get the same vectors, each time; they are a little less
+                   good than those of one process, since a rank hears of the others at intervals only
+        interval   the words that each rank learns from between two meetings of the weights, in which both matrices are
+                   sent
 
         Raises TypeError for a generator, which can be gone through only once, and for strings in place of lists of
         words; ValueError if there is nothing to learn from; FloatingPointError if the numbers overflow.
@@ -113,18 +119,20 @@ class Word2Vec:
             raise ValueError(
                 f"Word2Vec.fit: only one word, {vocabulary.tokens[0]!r}, occurs min_count={self.min_count} times"
             )
+        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+            raise ValueError(f"Word2Vec.fit: interval must be an integer of at least 1, not {interval!r}")
         maker = WindowMaker(
             vocabulary.counts, vocabulary.total, loss=self.loss, window=self.window, negatives=self.negatives,
             subsample=self.subsample, lr=self.lr, epochs=self.epochs, seed=self.seed,
         )  # fmt: skip
         W, U = self._starting_weights(len(vocabulary))
-        shared = Shared(Group() if group is None else group, [W, U], max(1, interval // BLOCK))
+        shared = Shared(group, [W, U], interval)
         train = updates.train_softmax if self.loss == "softmax" else fastest()
         index = {word: i for i, word in enumerate(vocabulary)}
         losses = []
         with tqdm(
             desc="Word2Vec", total=self.epochs * vocabulary.total, unit=" words", unit_scale=True,
-            disable=None if progress else True,
+            disable=None if progress and shared.group.first else True,
         ) as bar:  # fmt: skip
             for epoch in range(self.epochs):
                 losses.append(self._epoch(sentences, index, maker, epoch, train, shared, bar))
@@ -148,6 +156,7 @@ class Word2Vec:
     ) -> float:  # fmt: skip
         """Go through the corpus once; the mean loss."""
         total, predictions, words, seen = 0.0, 0, 0, 0
+        W, U = shared.weights
         blocks = read_blocks(sentences, index)
         made = ((b.number, len(b.ids), maker.make(b, epoch) if shared.mine(b.number) else None) for b in blocks)
         for number, size, windows in ahead(made) if self._threads() > 1 else made:
@@ -156,7 +165,7 @@ class Word2Vec:
             bar.update(size)
             if windows is None:
                 continue
-            loss, count = train(*shared.weights, windows, self.mode == "cbow")
+            loss, count = train(W, U, windows, self.mode == "cbow")
             if not math.isfinite(loss):
                 raise FloatingPointError(
                     f"Word2Vec.fit: the loss is {loss} in epoch {epoch + 1}, before word {words + size:,}; "

@@ -146,9 +146,7 @@ class Ranks(Group):
         try:
             self._watch.wait(request.Test, what, self.timeout)
         except self._mpi.Exception as error:
-            failure.stop(
-                self._communicator, f"nn.distributed: {self._named(self.rank)} lost the others in {what}: {error}"
-            )
+            failure.stop(f"nn.distributed: {self._named(self.rank)} lost the others in {what}: {error}")
 
     def _wire(self, array: Array) -> Any:
         """NCCL's communicator for the device of an array."""
