@@ -136,14 +136,18 @@ def timeline(name: str, rounds: int) -> Timeline:
 
 
 def buckets(seen: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Gradients put together as `nn.distributed` does: a bucket is closed as soon as it has enough."""
+    """Gradients put together as `nn.distributed` does: large ones alone, small ones until they are enough."""
     found: list[tuple[float, int]] = []
+    small, last = 0, 0.0
     for ready, size in seen:
-        if found and found[-1][1] < reduction.BUCKET:
-            found[-1] = (ready, found[-1][1] + size)
-        else:
+        if size >= reduction.BUCKET:
             found.append((ready, size))
-    return found
+            continue
+        small, last = small + size, ready
+        if small >= reduction.BUCKET:
+            found.append((last, small))
+            small = 0
+    return [*found, (last, small)] if small else found
 
 
 def plan(names: Sequence[str], rounds: int, link: float, latency: float) -> None:

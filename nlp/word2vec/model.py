@@ -101,8 +101,9 @@ class Word2Vec:
                    `read_lines(path).map(str.split)`, of which memory never holds more than a piece
         progress   show a bar with words per second, in a terminal
         group      ranks that share the work (`nn.distributed.group()`): each goes through the whole corpus, and learns
-                   from every N-th block of 10,000 words. All get the same vectors, each time; they are a little less
-                   good than those of one process, since a rank hears of the others at intervals only
+                   from every N-th block of 10,000 words, at rates that are √N times as high. All get the same vectors,
+                   each time; they are a little less good than those of one process, since a rank hears of the others
+                   at intervals only
         interval   the words that each rank learns from between two meetings of the weights, in which both matrices are
                    sent
 
@@ -121,12 +122,12 @@ class Word2Vec:
             )
         if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
             raise ValueError(f"Word2Vec.fit: interval must be an integer of at least 1, not {interval!r}")
-        maker = WindowMaker(
-            vocabulary.counts, vocabulary.total, loss=self.loss, window=self.window, negatives=self.negatives,
-            subsample=self.subsample, lr=self.lr, epochs=self.epochs, seed=self.seed,
-        )  # fmt: skip
         W, U = self._starting_weights(len(vocabulary))
         shared = Shared(group, [W, U], interval)
+        maker = WindowMaker(
+            vocabulary.counts, vocabulary.total, loss=self.loss, window=self.window, negatives=self.negatives,
+            subsample=self.subsample, lr=self.lr * shared.faster, epochs=self.epochs, seed=self.seed,
+        )  # fmt: skip
         train = updates.train_softmax if self.loss == "softmax" else fastest()
         index = {word: i for i, word in enumerate(vocabulary)}
         losses = []

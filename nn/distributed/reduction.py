@@ -1,8 +1,9 @@
 """Gradients are summed over the ranks while backward still finds the next ones.
 
-The parameters are put into buckets of some megabytes, in the order in which their gradients become whole. As soon as a
-bucket is full its sum begins, after those before it: so all ranks begin the same sums in the same order, whatever their
-own batch looks like. (Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training.)
+The parameters are put into buckets of some megabytes, in the order in which their gradients become whole; a large one
+is a bucket of its own. As soon as a bucket is full its sum begins, after those before it: so all ranks begin the same
+sums in the same order, whatever their own batch looks like. (Li et al. 2020, PyTorch Distributed: Experiences on
+Accelerating Data Parallel Training.)
 """
 
 from __future__ import annotations
@@ -43,16 +44,19 @@ def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sp
     some[list(sparse)] = 1
     rows = np.flatnonzero(group.sum(some)).tolist()
     buckets: list[list[int]] = []
-    size, kind = BUCKET, None
+    together: dict[Any, list[int]] = {}  # small ones of one kind, until they are enough
     for k in np.argsort(place, kind="stable").tolist():
         if k in rows:
             continue
         p = parameters[k]
-        if size >= BUCKET or kind != (p.dtype, p.device):
-            buckets.append([])
-            size, kind = 0, (p.dtype, p.device)
-        buckets[-1].append(k)
-        size += p.data.nbytes
+        if p.data.nbytes >= BUCKET:  # alone, and so without a copy
+            buckets.append([k])
+            continue
+        small = together.setdefault((p.dtype, p.device), [])
+        small.append(k)
+        if sum(parameters[n].data.nbytes for n in small) >= BUCKET:
+            buckets.append(together.pop((p.dtype, p.device)))
+    buckets += together.values()
     return Plan(buckets, rows)
 
 
