@@ -1,4 +1,4 @@
-"""How training scales over processes: measured for those that there are, planned for more.
+"""The scaling of training over processes: measured for those that there are, planned for more.
 
     mpiexec -n 2 python -m benchmarks.scaling           # efficiency of two ranks, in blocks that take turns with one
     python -m benchmarks.scaling --link 12.5            # a table for 8 to 1,024 ranks and a link of 12.5 GB/s
@@ -104,7 +104,7 @@ class Training:
 
 
 class _Clock(mg.tape.Observer):
-    """When gradients are whole."""
+    """Notes the moments at which gradients are whole."""
 
     inside, leaves = False, True
 

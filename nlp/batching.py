@@ -39,7 +39,7 @@ class Resumable(ABC):
 
     @property
     def part(self) -> slice:
-        """Which examples of each batch are this rank's: r, r + N, r + 2 N, ..."""
+        """The examples of each batch that are this rank's: r, r + N, r + 2 N, ..."""
         return slice(self.rank, None, self.ranks)
 
     @abstractmethod

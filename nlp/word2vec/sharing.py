@@ -39,11 +39,11 @@ class Shared:
         self.before = [w.copy() for w in weights] if self.group.size > 1 else []
 
     def mine(self, number: int) -> bool:
-        """Whether this rank learns from a block."""
+        """True for the blocks that this rank learns from."""
         return number % self.group.size == self.group.rank
 
     def due(self, number: int) -> bool:
-        """Whether there is a meeting before a block."""
+        """True before a block with which a new interval begins."""
         return number > 0 and number % self.blocks == 0
 
     def meet(self) -> None:

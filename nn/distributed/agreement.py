@@ -1,4 +1,4 @@
-"""Do all ranks run the same? What they must have in common, and an error that names those which differ."""
+"""Agreement: the things that all ranks must have in common, and an error that names those which differ."""
 
 from __future__ import annotations
 

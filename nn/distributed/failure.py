@@ -18,7 +18,9 @@ from typing import Any, NoReturn
 
 ASK, ANSWER = 1, 2  # tags
 FORM = struct.Struct("<q?64s")  # number of the question, whether it is one who has left, what is waited for
-SPIN, GRACE = 1.0, 1.0  # seconds: waiting without rest, which is when data flows; and for the last answers
+SPIN = 0.5  # seconds of waiting without rest, which is when data flows; nothing is answered meanwhile
+GRACE = 1.0  # seconds for the last answers
+FIRST = 1.0  # seconds until the first question
 _rest: Callable[[], Any] = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
@@ -42,7 +44,7 @@ class Watch:
             return
         self._what = what
         start = time.perf_counter()
-        next_question, deadline, last = SPIN, timeout, False
+        next_question, deadline, last = FIRST, timeout, False
         while not done():
             waited = time.perf_counter() - start
             if waited < SPIN:
@@ -98,6 +100,7 @@ class Watch:
         self._sent.append((self.communicator.Isend([content, MPI.BYTE], dest=rank, tag=tag), content))
 
     def _judge(self, waited: float) -> None:
+        """End the run, unless all have answered that they wait for the same."""
         others = [rank for rank in range(self.communicator.size) if rank != self.communicator.rank]
         if absent := [rank for rank in others if rank not in self._answers]:
             text = f"{self._names(absent)} did not come within {waited:.0f} s to {self._what}: hung, stopped or dead"

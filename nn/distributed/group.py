@@ -1,4 +1,4 @@
-"""The group: the processes that train together, each with a rank. One process alone is a group of one.
+"""Groups of processes that train together, each with a rank. One process alone is a group of one.
 
     mpiexec -n 4 python train.py
 

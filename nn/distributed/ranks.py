@@ -97,7 +97,7 @@ class Ranks(Group):
         self._wait_for(self._communicator.Ibarrier(), "all ranks")
 
     def _lengths(self, length: int) -> list[int]:
-        """What each rank has."""
+        """The lengths of what each rank has."""
         lengths = np.zeros(self.size, np.int64)
         self._wait_for(self._communicator.Iallgather(np.array([length]), lengths), "lengths of all ranks")
         return lengths.tolist()  # type: ignore[no-any-return]

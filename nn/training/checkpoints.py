@@ -84,7 +84,7 @@ def load_checkpoint(path: StrPath, /, *, device: str = "cpu", **into: Any) -> di
 
 
 def packed(**parts: Any) -> bytes:
-    """What `save_checkpoint` would write, for another process."""
+    """The bytes that `save_checkpoint` would write, for another process."""
     return to_bytes(_laid_out(parts))
 
 

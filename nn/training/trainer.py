@@ -95,6 +95,8 @@ class Trainer:
             raise ValueError(f'Trainer: schedule_every must be "step" or "epoch", not {schedule_every!r}')
         if nonfinite not in ("pass", "skip", "raise"):
             raise ValueError(f'Trainer: nonfinite must be "pass", "skip" or "raise", not {nonfinite!r}')
+        if isinstance(optimizer, DataParallel):
+            optimizer, group = optimizer.optimizer, group or optimizer.group
         self.model, self.optimizer, self.step, self.items = model, optimizer, step, items
         self.carried = carried
         self._fresh = None if carried is None else carried.state_dict()

@@ -100,7 +100,7 @@ def furthest(found: list[Array], expected: list[Array]) -> float:
 
 
 def check_equalities(group: nn.distributed.Group, steps: int = 50) -> None:
-    """What the ranks of a group find is what one process finds."""
+    """The ranks of a group find what one process finds."""
     alone = nn.distributed.Group()
     for name, make in CASES.items():
         for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):

@@ -19,10 +19,14 @@ ROOT = Path(__file__).parents[2]
 
 def started(ranks: int, check: str, folder: Path, limit: float = 200) -> subprocess.CompletedProcess[str]:
     """`mpiexec -n RANKS python program.py CHECK FOLDER`."""
+    return launched(ranks, "tests/mpi/program.py", check, str(folder), limit=limit)
+
+
+def launched(ranks: int, program: str, *arguments: str, limit: float) -> subprocess.CompletedProcess[str]:
     launcher = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
     assert launcher is not None, "there is no mpiexec; pip install mpich"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [launcher, "-n", str(ranks), sys.executable, str(ROOT / "tests/mpi/program.py"), check, str(folder)]
+    command = [launcher, "-n", str(ranks), sys.executable, str(ROOT / program), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
 
 
@@ -87,3 +91,19 @@ def test_different_code_is_refused(tmp_path: Path) -> None:
     assert (
         done.stderr.count("DisagreementError: group: ranks 0 and 1 differ: the digest of minigrad, nn and nlp is ") == 1
     )
+
+
+def test_an_example_needs_no_change_but_the_launch(tmp_path: Path) -> None:
+    """Rank 0 says and writes what one process says and writes; its model is used afterwards."""
+    text = tmp_path / "text"
+    text.write_text("the cat sees the dog and the dog sees the cat\na dog is not a cat and a cat is not a dog\n" * 60)
+    options = ["--data", str(text), "--epochs", "1", "--hidden", "8", "--embedding", "8", "--batch", "6", "--length", "5",
+               "--out", str(tmp_path)]  # fmt: skip
+    done = launched(2, "examples/word_lm.py", *options, limit=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("held-out perplexity") == 1
+    names = {"text", "word_lm.safetensors", "word_lm.ckpt", "word_lm-losses.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    done = launched(3, "examples/word_lm.py", *options, "--epochs", "2", "--resume", limit=100)
+    assert "going on after 1 epochs" in done.stdout
+    assert done.returncode == 0, done.stderr

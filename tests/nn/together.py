@@ -16,7 +16,7 @@ Array = Any
 
 
 class Board:
-    """What the threads show each other."""
+    """A place where threads show each other something."""
 
     def __init__(self, size: int) -> None:
         self.shown: list[Any] = [None] * size
@@ -74,7 +74,7 @@ class Thread(Group):
 
 
 def together(size: int, work: Callable[[Group], Any]) -> list[Any]:
-    """What each of `size` ranks makes of its group."""
+    """The results of `size` ranks, each with its group."""
     board, results, errors = Board(size), [None] * size, []
 
     def run(rank: int) -> None:
