@@ -97,8 +97,8 @@ def test_an_example_needs_no_change_but_the_launch(tmp_path: Path) -> None:
     """Rank 0 says and writes what one process says and writes; its model is used afterwards."""
     text = tmp_path / "text"
     text.write_text("the cat sees the dog and the dog sees the cat\na dog is not a cat and a cat is not a dog\n" * 60)
-    options = ["--data", str(text), "--epochs", "1", "--hidden", "8", "--embedding", "8", "--batch", "6", "--length", "5",
-               "--out", str(tmp_path)]  # fmt: skip
+    options = ["--data", str(text), "--epochs", "1", "--hidden", "8", "--embedding", "8", "--batch", "6",
+               "--length", "5", "--out", str(tmp_path)]  # fmt: skip
     done = launched(2, "examples/word_lm.py", *options, limit=100)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("held-out perplexity") == 1
