@@ -7,7 +7,6 @@ thread, no heartbeat, and nothing is sent while all come in time.
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
 import time
@@ -18,10 +17,11 @@ from typing import Any, NoReturn
 
 ASK, ANSWER = 1, 2  # tags
 FORM = struct.Struct("<q?64s")  # number of the question, whether it is one who has left, what is waited for
-SPIN = 0.5  # seconds of waiting without rest, which is when data flows; nothing is answered meanwhile
-GRACE = 1.0  # seconds for the last answers
-FIRST = 1.0  # seconds until the first question
-_rest: Callable[[], Any] = getattr(os, "sched_yield", lambda: time.sleep(0))
+MOVES = 20e-6  # seconds: a call of MPI that takes longer has moved data
+BUSY = 1e-3  # seconds without rest after data has moved
+NAP, SLEEP = 20e-6, 5e-4  # seconds of rest between two looks: at first, and after so long a wait that the first
+LONG = 0.1  # question is near
+FIRST, GRACE = 1.0, 1.0  # seconds until the first question, and for the last answers
 
 
 class Watch:
@@ -43,15 +43,21 @@ class Watch:
         if done():
             return
         self._what = what
-        start = time.perf_counter()
+        start = moved = looked = time.perf_counter()
         next_question, deadline, last = FIRST, timeout, False
         while not done():
-            waited = time.perf_counter() - start
-            if waited < SPIN:
-                _rest()
+            now = time.perf_counter()
+            if now - looked > MOVES:
+                moved = now
+            waited = now - start
+            if waited < LONG:
+                if now - moved > BUSY:
+                    time.sleep(NAP)
+                looked = time.perf_counter()
                 continue
-            time.sleep(0.0005)
+            time.sleep(SLEEP if now - moved > BUSY else 0)
             self._listen()
+            looked = time.perf_counter()
             if left := [rank for rank, (gone, _) in self._answers.items() if gone]:
                 self._end(f"{self._names(left)} ended, while the others wait for {what}", left)
             if waited >= deadline + GRACE:
