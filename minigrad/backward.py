@@ -3,8 +3,7 @@
 `walk` is the only code that does so. It serves `Tensor.backward`, the transforms, anomaly detection, diagnostics,
 pictures and profiles; those who want to see are `Observer`s.
 
-The next node is always the reached one with the highest position. Every use of its output was recorded later, so all
-of its gradient has arrived: no recursion, no sorting beforehand, and memory is released as the walk goes.
+What has arrived, and which node is next, is `arrivals`' subject.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backend
-from .gradients import Parts, Products, RowSparse, add, add_into
+from .arrivals import Arrivals, copied, whole
+from .gradients import Parts, RowSparse
 from .modes import MODE, Once, current_mode
 from .primitives import refuse_others
 from .tape import WRITES, Edge, Node, Observer, Output, describe, node_of, refuse_overwritten
@@ -45,176 +45,122 @@ def walk(
     within        stop at what is wanted, and leave hooks to the walk around this one
     Returns a gradient for each leaf that was reached, or for each wanted edge that was; each belongs to the caller.
     """
-    mode = current_mode()
-    observers = (*mode.observers, *observers)
-    if any(observer.inside for observer in observers):
-        roots = list(roots)
-        changed = unfold([edge for edge, _ in roots if not isinstance(edge, Tensor)])
-        if wanted is not None and changed:
-            now = {key: changed.get(key, key) for key in wanted}
-            reached = walk(roots, retain_graph=retain_graph, create_graph=create_graph, wanted=set(now.values()),
-                           within=within, observers=observers[len(mode.observers) :])  # fmt: skip
-            return {key: reached[k] for key, k in now.items() if k in reached}
+    outer = current_mode()
+    observers = (*outer.observers, *observers)
+    roots, asked = _unfolded(list(roots), wanted, observers)
+    wanted = None if asked is None else set(asked)
     needed = None if wanted is None else _leading_to([edge for edge, _ in roots], wanted)
-    gradients: dict[Any, Any] = {}  # by node (for several outputs: a list) or leaf; what has arrived so far
-    owned: set[Any] = set()  # whose gradient no one else can see, so that it may be added to in place
-    found: dict[Any, Any] = {}
-    heap: list[tuple[float, Node]] = []
-    ends = _last_uses(edge for edge, _ in roots) if any(observer.leaves for observer in observers) else {}
+    arrivals, found = Arrivals(create_graph), dict[Any, Any]()
+    at, heap, owned = arrivals.at, arrivals.heap, arrivals.owned
+    ends = _last_uses([edge for edge, _ in roots]) if any(observer.leaves for observer in observers) else {}
 
-    def deliver(edge: Edge, new: Any, *seen: Any) -> None:
-        """Add `new` to what has arrived at `edge`; `seen` are arrays of others that `new` may be, or be a view of."""
-        if new.shape != edge.shape or new.dtype is not edge.dtype:
-            new = fit(new, edge)
-        if type(edge) is Output and edge.index is None:
-            edge = edge.node
-        if type(edge) is Node:
-            key: Any = edge
-        elif type(edge) is Output:
-            key = edge.node
-            several = gradients.get(key)
-            if several is None:
-                several = gradients[key] = [None] * len(key.shape)
-                heappush(heap, (-key.position, key))
-            old = several[edge.index]
-            several[edge.index] = new if old is None else old + new if create_graph else add(old, new)
-            return
-        else:  # a leaf
-            key = edge
-            if key not in gradients:
-                gradients[key] = new
-                if isinstance(new, Parts) or create_graph or not _seen(new, seen):
-                    owned.add(key)
-                return
-        old = gradients.get(key)
-        if old is None:
-            gradients[key] = new
-            heappush(heap, (-key.position, key))
-        elif create_graph:
-            gradients[key] = old + new
-        elif key in owned and not isinstance(old, Parts):
-            gradients[key] = add_into(old, new)
-        else:
-            gradients[key] = add(old, new)
-            owned.add(key)
+    def finish(leaves: Iterable[Any]) -> None:
+        """Hand out the gradients of leaves, now that all of them has arrived."""
+        for leaf in leaves:
+            if leaf in at:
+                g = arrivals.take(leaf, observers)
+                if leaf._hooks and not within:
+                    g = _hooked(leaf._hooks, g)
+                if wanted is None or leaf in wanted:
+                    found[leaf] = g
+                for observer in observers:
+                    observer.whole(leaf, g)
 
-    def finish(leaf: Any) -> None:
-        """Hand a leaf's gradient out, now that all of it has arrived."""
-        g = gradients.pop(leaf)
-        if isinstance(g, Parts) and not isinstance(g, RowSparse):
-            for observer in observers:
-                observer.gathering(leaf)
-            g = g.dense()
-            for observer in observers:
-                observer.gathered(leaf, g)
-        elif isinstance(g, np.generic) or (leaf not in owned and not create_graph):
-            g = _copied(g)
-        if leaf._hooks and not within:
-            g = _hooked(leaf._hooks, g)
-        if wanted is None or leaf in wanted:
-            found[leaf] = g
-        for observer in observers:
-            observer.whole(leaf, g)
-
-    outer = MODE.get()
-    MODE.set(outer.replace(grad=create_graph, hoisted=Once(), releases=not (retain_graph or create_graph)))
+    MODE.set(outer.replace(grad=create_graph, hoisted=Once()))
     try:
         with np.errstate(all="ignore"):
             for edge, gradient in roots:
-                deliver(edge, gradient, gradient)
+                arrivals.add(edge, gradient, (gradient,))
             while heap:
                 node = heappop(heap)[1]
-                g = gradients.pop(node)
+                g = at.pop(node)
                 owned.discard(node)
                 if type(g) is not ndarray:
-                    if isinstance(g, Parts) and not (node.primitive.sparse and type(g) is Products):
-                        g = g.dense()
-                    elif type(g) is list:
-                        g = [p.dense() if isinstance(p, Parts) else p for p in g]
+                    g = whole(node, g)
                 if node.extra is not None and not node.extra.shared and not (within and _is_wanted(node, wanted)):
                     g = _call_hooks(node, g)
                 if needed is not None:
                     at_end = _note_wanted(node, g, wanted, found)
                     if (within and at_end) or not any(_any_needed(p, needed) for p in parents_of(node)):
                         continue
-                if node.edges is None:
-                    raise _released(node)
-                if node.position < WRITES.last:
-                    refuse_overwritten(node)
-                if observers:
-                    for observer in observers:
-                        observer.arrived(node, g)
+                if node.edges is None or node.position < WRITES.last:
+                    _refuse_spoilt(node)
+                for observer in observers:
+                    observer.arrived(node, g)
                 for parent, pull, kept in node.edges:
                     if needed is not None and not _any_needed(parent, needed):
                         continue
                     try:
                         if create_graph:
                             pulled = _recorded(pull.formula(g, *on_tape(node, pull, kept)))
-                        elif not kept:  # (a call with a star takes twice as long)
-                            pulled = pull.formula(g)
-                        elif len(kept) == 1:
-                            pulled = pull.formula(g, kept[0])
                         else:
                             pulled = pull.formula(g, *kept)
                     except Exception as error:
                         error.add_note(f"in the gradient of {describe(node)}")
                         raise
-                    if type(parent) is not tuple:
+                    if type(parent) is tuple:
+                        others: Any = (g, kept) if pull.fresh and not _repeats(pulled) else (pulled,)
+                        for one, gradient in zip(parent, pulled, strict=True):
+                            if one is not None and gradient is not None:
+                                for observer in observers:
+                                    observer.pulled(node, one, gradient)
+                                arrivals.add(one, gradient, others)
+                        others = None
+                    elif pulled is not None:
                         if type(pulled) is not ndarray:
-                            if pulled is None:
-                                continue
-                            refuse_number(node, pulled)
+                            _refuse_number(node, pulled)
                         if observers:
                             for observer in observers:
                                 observer.pulled(node, parent, pulled)
                         if (
                             type(parent) is Node
-                            and parent not in gradients
+                            and parent not in at
                             and pulled.dtype is parent.dtype
                             and pulled.shape == parent.shape
-                        ):  # most arrivals: the first at a result of the same shape
-                            gradients[parent] = pulled
+                        ):  # most arrivals, on a short path
+                            at[parent] = pulled
                             heappush(heap, (-parent.position, parent))
-                        elif (
-                            parent in owned
-                            and type(old := gradients[parent]) is ndarray
-                            and type(pulled) is ndarray
-                            and old.dtype is pulled.dtype
-                            and old.shape == pulled.shape
-                        ):  # the third and later at a leaf
-                            old += pulled
-                        elif (
-                            type(pulled) is Products
-                            and pulled.dtype is parent.dtype
-                            and type(old := gradients.get(parent)) is Products
-                        ):  # another step's part of a weight's gradient
-                            gradients[parent] = old.plus(pulled)
                         else:
-                            deliver(parent, pulled, *((g, kept) if pull.gives_new else (pulled,)))
-                    else:
-                        others: Any = (g, kept) if pull.gives_new and not _repeats(pulled) else (pulled,)
-                        for one, gradient in zip(parent, pulled, strict=True):
-                            if one is not None and gradient is not None:
-                                for observer in observers:
-                                    observer.pulled(node, one, gradient)
-                                deliver(one, gradient, *others)
-                        others = None
+                            arrivals.add(parent, pulled, (g, kept) if pull.fresh else (pulled,))
                 if not retain_graph:
                     node.edges = None
-                pulled = g = kept = parent = None
+                pulled = g = kept = parent = None  # memory is free before the next formula
                 if ends:
-                    for leaf in ends.get(node, ()):
-                        if leaf in gradients:
-                            finish(leaf)
+                    finish(ends.get(node, ()))
             for observer in observers:
                 observer.finished()
-            for leaf in list(gradients):
-                finish(leaf)
+            finish(list(at))
     finally:
         MODE.set(outer)
         if outer.hoisted is not None:  # after a gradient, weights may change, also through `data`
             outer.hoisted.clear()
-    return found
+    return found if asked is None else {asked[key]: g for key, g in found.items()}
+
+
+def _unfolded(
+    roots: list[tuple[Edge, Any]], wanted: set[Any] | None, observers: Sequence[Observer]
+) -> tuple[list[tuple[Edge, Any]], dict[Any, Any] | None]:
+    """The roots, and what is wanted, by the keys that it has once the loops are unfolded that somebody looks into."""
+    changed: dict[Any, Any] = {}
+    if any(observer.inside for observer in observers):
+        changed = unfold([edge for edge, _ in roots if not isinstance(edge, Tensor)])
+    return roots, None if wanted is None else {changed.get(key, key): key for key in wanted}
+
+
+def _refuse_number(node: Node, pulled: Any) -> None:
+    """Raise if a rule gave a Python number."""
+    if type(pulled) in (int, float):
+        raise TypeError(
+            f"the rule of {describe(node)}\ngave a Python number; a gradient must be an array of the operand's shape"
+        )
+
+
+def _refuse_spoilt(node: Node) -> None:
+    """Raise if a node was released, or what it keeps was overwritten."""
+    if node.edges is None:
+        raise _released(node)
+    if node.position < WRITES.last:
+        refuse_overwritten(node)
 
 
 def _recorded(pulled: Any) -> Any:
@@ -226,30 +172,10 @@ def _recorded(pulled: Any) -> Any:
     return Tensor._of(pulled) if backend.is_array(pulled) else pulled
 
 
-def refuse_number(node: Node, pulled: Any) -> None:
-    """Raise if a rule gave a Python number."""
-    if type(pulled) in (int, float):
-        raise TypeError(
-            f"the rule of {describe(node)}\ngave a Python number; a gradient must be an array of the operand's shape"
-        )
-
-
-def _seen(new: Array, seen: tuple[Any, ...]) -> bool:
-    """Whether an array is one of these (or of what they hold), or a view: whether someone else may see it."""
-    if getattr(new, "base", None) is not None or not backend.is_array(new):
-        return True
-    return any(new is s or (isinstance(s, tuple | list) and any(new is k for k in s)) for s in seen)
-
-
 def _repeats(gradients: Any) -> bool:
     """Whether one array is the gradient of several operands."""
     arrays = [id(g) for g in gradients if g is not None]
     return len(set(arrays)) < len(arrays)
-
-
-def _copied(gradient: Any) -> Array:
-    """An array of the caller's own (a scalar of NumPy's becomes one)."""
-    return np.array(gradient) if isinstance(gradient, np.generic) else gradient.copy()
 
 
 def _wrapped(total: Any) -> Tensor:
@@ -261,7 +187,7 @@ def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:
     parents = {p.operand: parent for parent, p, _ in node.edges}
     wrapped = []
     for name, value in zip(pull.names, kept, strict=True):
-        if name == "stand":
+        if name == "node" and name not in node.primitive.parameters:
             value = node
         elif name == "y":
             if type(value) is tuple or type(value) is list:
@@ -282,26 +208,6 @@ def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:
 def tensor_at(edge: Edge, array: Array) -> Tensor:
     """The Tensor whose value is `array` and whose place on the tape is `edge`."""
     return edge if isinstance(edge, Tensor) else Tensor._of(array, edge)
-
-
-def fit(gradient: Any, edge: Edge) -> Any:
-    """A gradient in the shape and dtype of what it is the gradient of: summed over broadcast axes, and cast."""
-    shape = edge.shape
-    if gradient.shape != shape:
-        if isinstance(gradient, Parts):
-            gradient = gradient.dense()
-        extra = len(gradient.shape) - len(shape)
-        grown = tuple(
-            k for k in range(len(gradient.shape)) if k < extra or (shape[k - extra] == 1 and gradient.shape[k] != 1)
-        )
-        gradient = np.sum(gradient, axis=grown, keepdims=True) if extra >= 0 else gradient
-        if gradient.shape[max(extra, 0) :] != shape:
-            raise ValueError(f"a rule gave a gradient of shape {gradient.shape} for an operand of shape {shape}")
-        gradient = gradient.reshape(shape)
-    if gradient.dtype != edge.dtype:
-        refuse_others("backward", gradient)
-        gradient = gradient.astype(edge.dtype)
-    return gradient
 
 
 # ---- pruning -----------------------------------------------------------------------------------------------------
@@ -382,7 +288,7 @@ def _note_wanted(node: Node, g: Any, wanted: Any, found: dict[Any, Any]) -> bool
             hit = True
             if gradient is not None:
                 own = gradient.dense() if isinstance(gradient, Parts) else gradient
-                found[key] = own if isinstance(own, Tensor) else _copied(own)
+                found[key] = own if isinstance(own, Tensor) else copied(own)
     return hit
 
 
@@ -392,7 +298,7 @@ def _note_wanted(node: Node, g: Any, wanted: Any, found: dict[Any, Any]) -> bool
 def _hooked(hooks: Sequence[Any], gradient: Any) -> Any:
     """The gradient after the hooks, each of which sees a Tensor of its own and may return another."""
     for hook in list(hooks):
-        mine = gradient if isinstance(gradient, Tensor | RowSparse) else Tensor._of(_copied(gradient))
+        mine = gradient if isinstance(gradient, Tensor | RowSparse) else Tensor._of(copied(gradient))
         answer = hook(mine)
         if answer is not None:
             if answer.shape != gradient.shape:
@@ -417,7 +323,7 @@ def _call_hooks(node: Node, g: Any) -> Any:
         if index in extra.hooks:
             gradient = _hooked(extra.hooks[index], gradient)
         if index in extra.retained and (tensor := extra.retained[index]()) is not None:
-            mine = gradient if isinstance(gradient, Tensor) else Tensor._of(_copied(gradient))
+            mine = gradient if isinstance(gradient, Tensor) else Tensor._of(copied(gradient))
             tensor.grad = mine if tensor.grad is None else tensor.grad + mine
         several[index] = gradient
     return several if type(g) is list else several[0]

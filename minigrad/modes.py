@@ -46,14 +46,13 @@ class Mode:
     fast       whether gathered, fused and other fast paths may be taken
     recording  what is written down for `mg.compile`, or None
     hoisted    what a loop over steps needs only once: matrices laid out for products; None outside of loops
-    releases   whether a walk releases each node after its rules, which may then write over what they kept
     """
 
-    __slots__ = ("fast", "grad", "hoisted", "observers", "recording", "releases", "scope")
+    __slots__ = ("fast", "grad", "hoisted", "observers", "recording", "scope")
 
     def __init__(
         self, grad: bool = True, scope: Scope | None = None, observers: tuple[Observer, ...] = (), fast: bool = True,
-        hoisted: Once | None = None, recording: Any = None, releases: bool = False,
+        hoisted: Once | None = None, recording: Any = None,
     ) -> None:  # fmt: skip
         self.grad = grad
         self.scope = scope
@@ -61,14 +60,13 @@ class Mode:
         self.fast = fast
         self.hoisted = hoisted
         self.recording = recording
-        self.releases = releases
 
     def replace(self, **changes: Any) -> Mode:
         return Mode(**({name: getattr(self, name) for name in self.__slots__} | changes))
 
     def inside(self, scope: Scope | None) -> Mode:
         """The same in another scope: what modules and steps do all the time."""
-        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.recording, self.releases)
+        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.recording)
 
 
 MODE: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a Mode is never changed)

@@ -40,11 +40,11 @@ _ndarray = np.ndarray
 class Pull:
     """The gradient of one operand: its formula, and what to keep for it.
 
-    gives_new  whether what the formula gives, if it is none of what it was given, is an array of its own, which may be
-               added to. A user's may be an array that the user has.
+    fresh  whether the formula returns a fresh array unless it returns one of its inputs, so that backward may add to it
+           in place. A user's rule may return an array that the user still holds
     """
 
-    __slots__ = ("formula", "gives_new", "keep", "name", "names", "operand")
+    __slots__ = ("formula", "fresh", "keep", "name", "names", "operand")
 
     def __init__(self, name: str, formula: Formula, parameters: list[str]) -> None:
         if name not in parameters:
@@ -52,7 +52,7 @@ class Pull:
         self.name = name
         self.operand = parameters.index(name)
         self.formula = formula
-        self.gives_new = True
+        self.fresh = True
         asked = list(inspect.signature(formula).parameters)
         if not asked or asked[0] != "g":
             raise TypeError(f"the first parameter of a gradient's formula must be g, got ({', '.join(asked)})")

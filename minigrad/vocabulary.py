@@ -120,7 +120,7 @@ def primitive(
     else:
         made = Primitive(forward.__name__.strip("_"), forward, formulas, joint=joint)
     for pull in made.pulls:
-        pull.gives_new = False
+        pull.fresh = False
     for function in functions:
         if isinstance(function, np.ufunc) and not isinstance(made, Elementwise):
             raise TypeError(f"primitive: pass {function.__name__} itself as the forward, to stand for it")

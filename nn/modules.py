@@ -201,7 +201,15 @@ class Module:
 
     def parameters(self) -> Iterator[Parameter]:
         """The Parameters of `named_parameters`."""
-        return (parameter for _, parameter in self.named_parameters())
+        return iter(dict.fromkeys(self._weights()))
+
+    def _weights(self) -> Iterator[Parameter]:
+        """All Parameters, also again those that are used in several places."""
+        for value in vars(self).values():
+            if isinstance(value, Parameter):
+                yield value
+            elif isinstance(value, Module):
+                yield from value._weights()
 
     def named_buffers(self) -> Iterator[tuple[str, mg.Tensor]]:
         """(name, tensor) for what `register_buffer` was given, here and below."""

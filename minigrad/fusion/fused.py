@@ -153,11 +153,11 @@ class Kernel:
         return [None if o.edge is None and not o.requires_grad else edge(o.edge or o) for o in self.outputs]
 
 
-def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any, ...], stand: Node) -> list[Any]:
+def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any, ...], node: Node) -> list[Any]:
     """The rule of every fused function: its backward plan, or its unfused self on Tensors."""
     gs = g if type(g) is list else [g]
     if any(isinstance(p, Tensor) for p in gs):
-        edges = kernel.replay(kept, parents, stand)
+        edges = kernel.replay(kept, parents, node)
         wanted = {key_of(p) for p in parents if p is not None}
         roots = [(e, p) for e, p in zip(edges, gs, strict=True) if e is not None and p is not None]
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
@@ -347,8 +347,8 @@ class Fused(Primitive):
 def _pull() -> Pull:
     pull = object.__new__(Pull)
     pull.name, pull.operand, pull.formula = "inputs", 0, _gradients
-    pull.names = ("kernel", "kept", "parents", "stand")
-    pull.gives_new = True
+    pull.names = ("kernel", "kept", "parents", "node")
+    pull.fresh = True
     return pull
 
 

@@ -33,7 +33,11 @@ ARGUMENTS = 60  # arrays: a kernel answers with one bit for each that it wants a
 
 
 class Loops:
-    """A kernel's source, and the numbers that it is called with (`sizes`): those of the rows and of columns."""
+    """A kernel's source, and the numbers that it is called with (`sizes`): those of the rows and of columns.
+
+    fields  what @raw finds in its argument, 8 bytes each: the address of the k-th array (data0), its stride along an
+            axis (stride0.1), and sizes (n0)
+    """
 
     def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str) -> None:
         self.givens, self.arrays, self.by_column = set(givens), [*givens, *outputs], order == "F"
@@ -67,7 +71,7 @@ class Loops:
         return Block(self.width, self.counter, self.declared)
 
     def _whole(self, checks: str, loops: str) -> str:
-        """The source: @kernel checks its arguments, and shares out @part, the loops."""
+        """The source: @kernel checks its arguments; @raw, which takes `fields`, shares out @part, the loops."""
         place = {n: k for k, n in enumerate(self.sizes) if k}
         sizes = ["%sizes.object = load ptr, ptr %arguments", _field("%sizes.field", "%sizes.object", machine.DATA),
                  "%sizes = load ptr, ptr %sizes.field"]  # fmt: skip
@@ -78,18 +82,21 @@ class Loops:
             return re.sub(r"%size\.(\d+)", lambda found: f"%n{place[int(found[1])]}", text)
 
         loops, work = numbered(loops), numbered("\n".join(self.work))
-        names = sorted(set(re.findall(r"%(?:data\d+|stride\d+\.\d|n\d+)\b", loops)))
+        names = sorted(set(re.findall(r"%(?:data\d+|stride\d+\.\d|n\d+)\b", f"{loops}\n{work}")))
         fields = [f"{'ptr' if name.startswith('%data') else 'i64'} {name}" for name in names]
+        self.fields = [name[1:] for name in names]
         shared = self.parts > 1 and bool(self.work)
         known = [f"@minigrad.{name} = external global i8" for name in ("ndarray", *machine.TYPES)]
         return "\n".join([
             *self.declared, *known, "declare ptr @PyLong_FromLongLong(i64)", threads.source() if shared else "",
             "define internal void @part(ptr %argument, i64 %p) {", *self.reserved, *threads.loaded(fields), loops, "}",
-            "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
-            f"%argument = alloca [{max(len(fields), 1)} x i64]", *sizes, numbered(checks),
-            "go:", *threads.stored(fields), work,
+            "define void @raw(ptr %argument) {", *threads.loaded(fields), work,
             f"call void @share(ptr @part, ptr %argument, i64 {self.parts}, i64 %work{len(self.work)})" if shared else
             "call void @part(ptr %argument, i64 0)",
+            "ret void", "}",
+            "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
+            f"%argument = alloca [{max(len(fields), 1)} x i64]", *sizes, numbered(checks),
+            "go:", *threads.stored(fields), "call void @raw(ptr %argument)",
             "ret ptr %answer", "}", "",
         ])  # fmt: skip
 

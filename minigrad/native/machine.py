@@ -114,6 +114,12 @@ def compiled(source: str, subject: str = "a kernel") -> Callable[..., int]:
     return found
 
 
+def raw(kernel: Callable[..., int], name: str = "raw") -> int:
+    """The address of another function of a kernel's source; it is there as long as the kernel is."""
+    engine, _ = kernel.__self__  # type: ignore[attr-defined]
+    return int(engine.get_function_address(name))
+
+
 def address_of(source: str, name: str, subject: str) -> int:
     """The address of a function of a source; it stays where it is until the process ends."""
     engine = _engine(source, subject)

@@ -64,6 +64,7 @@ def added(dtype: Any) -> Product:
     return machine.compiled(_source("added", *KINDS[dtype]), f"products of {dtype} matrices")
 
 
+# what the parts are given, also when a loop calls @raw by its address (`native.loops`)
 FIELDS = ("ptr %rows", "i64 %rows.stride", "i64 %rows.step", "ptr %packed", "ptr %out", "i64 %out.stride", "i64 %N",
           "i64 %K", "i64 %M", "i64 %panels", "i64 %chunk", "ptr %start")  # fmt: skip
 
@@ -73,8 +74,8 @@ def _source(how: str, kind: str, size: int) -> str:
     vector = f"<{lanes} x {kind}>"
     most = rows_of()
     given = ["ptr %rows.data", "i64 %rows.stride0", "i64 %rows.stride1", "ptr %packed.data", "ptr %out.data",
-             "i64 %out.stride0", "i64 %N", "i64 %rows.size1", "i64 %out.size1", "i64 %packed.size0",
-             "i64 %chunk", "ptr %start"]  # fmt: skip
+             "i64 %out.stride0", "i64 %rows.size0", "i64 %rows.size1", "i64 %out.size1", "i64 %packed.size0",
+             "i64 0", "ptr %start"]  # fmt: skip
     message = b"the result of a product must have rows without gaps\0"
     suffix = f"v{lanes}f{8 * size}"
     part = _panel(kind, lanes) + "\n" + _rows(kind, lanes) if how == "few" else _band(kind, size, lanes, how == "added")
@@ -90,6 +91,18 @@ def _source(how: str, kind: str, size: int) -> str:
         *[block(kind, size, lanes, m, -threads.count() if how == "few" else 0) for m in range(1, most + 1)],
         _blocks(most),
         part,
+        "define void @raw(ptr %argument) {",
+        *threads.loaded(FIELDS),
+        "%none = icmp eq i64 %N, 0",
+        "br i1 %none, label %nothing, label %something",
+        "nothing:", "ret void",
+        "something:",
+        *_chunk(),
+        "%chunk.at.end = getelementptr i64, ptr %argument, i64 10", "store i64 %chunk.new, ptr %chunk.at.end",
+        *(_divided(size) if how == "few" else ["%parts = add i64 %bands, 0"]),
+        "%flat = mul i64 %N, %K", "%work = mul i64 %flat, %M",
+        f"call void @share(ptr {'%part' if how == 'few' else '@part'}, ptr %argument, i64 %parts, i64 %work)",
+        "ret void", "}",
         "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
         f"%argument = alloca [{len(given)} x i64]",
         *machine.fields("rows", 0), *machine.fields("packed", 1), *machine.fields("out", 2),
@@ -100,12 +113,9 @@ def _source(how: str, kind: str, size: int) -> str:
         "ret ptr null",
         "go:",
         *machine.fourth("start"),
-        "%N = add i64 %rows.size0, 0",
-        *_chunk(),
         *threads.stored(given),
-        *(_divided(size) if how == "few" else ["%parts = add i64 %bands, 0"]),
         "%flat = mul i64 %rows.size0, %rows.size1", "%work = mul i64 %flat, %out.size1",
-        f"call void @share.freely(ptr {'%part' if how == 'few' else '@part'}, ptr %argument, i64 %parts, i64 %work)",
+        "call void @freely(ptr @raw, ptr %argument, i64 %work)",
         "%answer = call ptr @PyLong_FromLongLong(i64 0)",
         "ret ptr %answer",
         "}",
@@ -120,8 +130,9 @@ def _chunk() -> list[str]:
         f"%too.few = icmp ult i64 %least, {2 * T}", f"%some.bands = select i1 %too.few, i64 {2 * T}, i64 %least",
         f"%bands.up = add i64 %some.bands, {T - 1}", f"%turns = udiv i64 %bands.up, {T}",
         f"%even = mul i64 %turns, {T}", "%even.less = sub i64 %even, 1", "%N.even = add i64 %N, %even.less",
-        "%chunk = udiv i64 %N.even, %even",
-        "%chunk.less = sub i64 %chunk, 1", "%N.chunk = add i64 %N, %chunk.less", "%bands = udiv i64 %N.chunk, %chunk",
+        "%chunk.new = udiv i64 %N.even, %even",
+        "%chunk.less = sub i64 %chunk.new, 1", "%N.chunk = add i64 %N, %chunk.less",
+        "%bands = udiv i64 %N.chunk, %chunk.new",
     ]  # fmt: skip
 
 
@@ -130,10 +141,10 @@ def _divided(size: int) -> list[str]:
     T = threads.count()
     return [
         f"%are.rows = icmp uge i64 %N, {ROWS * T}",
-        "%numbers = mul i64 %rows.size1, %out.size1", f"%bytes = mul i64 %numbers, {size}",
+        "%numbers = mul i64 %K, %M", f"%bytes = mul i64 %numbers, {size}",
         f"%is.kept = icmp ule i64 %bytes, {CACHE}", "%by.rows = and i1 %are.rows, %is.kept",
         "%part = select i1 %by.rows, ptr @some.rows, ptr @part",
-        f"%parts = select i1 %by.rows, i64 {T}, i64 %packed.size0",
+        f"%parts = select i1 %by.rows, i64 {T}, i64 %panels",
     ]  # fmt: skip
 
 

@@ -16,7 +16,9 @@ from .panels import KINDS
 Array = Any
 TOGETHER = 4  # rows of the weight that are read at the same time
 CHAINS = 2  # sums of each, since a multiply-add takes some time
-FIELDS = ("ptr %weight", "i64 %stride", "ptr %x", "i64 %K", "i64 %M", "ptr %out", "ptr %start")
+# as in `products`, so that a loop may call either; but the weight's stride takes the place of the number of panels
+FIELDS = ("ptr %x", "i64 %x.stride", "i64 %x.step", "ptr %weight", "ptr %out", "i64 %out.stride", "i64 %N", "i64 %K",
+          "i64 %M", "i64 %stride", "i64 %chunk", "ptr %start")  # fmt: skip
 
 
 @functools.cache
@@ -29,8 +31,8 @@ def times(dtype: Any) -> Callable[..., int]:
 def _source(kind: str, size: int) -> str:
     lanes = machine.vector_bytes() // size
     vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
-    given = ["ptr %matrix.data", "i64 %matrix.stride1", "ptr %x.data", "i64 %matrix.size0", "i64 %matrix.size1",
-             "ptr %out.data", "ptr %start"]  # fmt: skip
+    given = ["ptr %x.data", "i64 0", "i64 0", "ptr %matrix.data", "ptr %out.data", "i64 0", "i64 1",
+             "i64 %matrix.size0", "i64 %matrix.size1", "i64 %matrix.stride1", "i64 0", "ptr %start"]  # fmt: skip
     T = threads.count()
     arguments = "i64 %stride, ptr %x, i64 %K"
     return "\n".join([
@@ -58,13 +60,17 @@ def _source(kind: str, size: int) -> str:
         "few:", "br i1 %some, label %single, label %done",
         "single:", f"call void @dots.1(ptr %row, {arguments}, ptr %to, ptr %from, i1 %has.start)", "br label %look",
         "done:", "ret void", "}",
+        "define void @raw(ptr %argument) {",
+        *threads.loaded(FIELDS),
+        "%work = mul i64 %K, %M",
+        f"call void @share(ptr @part, ptr %argument, i64 {T}, i64 %work)",
+        "ret void", "}",
         "define ptr @kernel(ptr %self, ptr %arguments, i64 %count) {",
         f"%argument = alloca [{len(given)} x i64]",
         *machine.fields("x", 0), *machine.fields("matrix", 1), *machine.fields("out", 2),
         *machine.fourth("start"),
         *threads.stored(given),
-        "%work = mul i64 %matrix.size0, %matrix.size1",
-        f"call void @share(ptr @part, ptr %argument, i64 {T}, i64 %work)",
+        "call void @raw(ptr %argument)",
         "%answer = call ptr @PyLong_FromLongLong(i64 0)", "ret ptr %answer", "}",
     ])  # fmt: skip
 

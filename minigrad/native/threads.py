@@ -88,8 +88,9 @@ def _forget() -> None:
 
 
 def source() -> str:
-    """In LLVM's language, @share(function, argument, parts, multiplications) for a kernel's source; and @share.freely,
-    which releases Python's lock meanwhile if that takes long: no part may use Python's objects."""
+    """In LLVM's language, for a kernel's source: @share(function, argument, parts, multiplications); and
+    @freely(function, argument, multiplications), which calls a function that may share, and releases Python's lock
+    meanwhile if that takes long: it must not use Python's objects."""
     if count() == 1:
         return _ALONE + _FREELY
     pool()
@@ -275,16 +276,16 @@ end:
 _FREELY = f"""
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
-define internal void @share.freely(ptr %function, ptr %argument, i64 %parts, i64 %multiplications) {{
+define internal void @freely(ptr %function, ptr %argument, i64 %multiplications) {{
     %long = icmp ugt i64 %multiplications, {FREED}
     br i1 %long, label %freely, label %holding
 freely:
     %state = call ptr @PyEval_SaveThread()
-    call void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications)
+    call void %function(ptr %argument)
     call void @PyEval_RestoreThread(ptr %state)
     ret void
 holding:
-    call void @share(ptr %function, ptr %argument, i64 %parts, i64 %multiplications)
+    call void %function(ptr %argument)
     ret void
 }}
 """

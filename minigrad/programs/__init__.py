@@ -2,8 +2,9 @@
 
 step      a step as Symbols, with its gradients
 stages    Symbols as a straight line of kernels
-matrices  a weight, laid out once for all steps
 tracks    where the rows of each step lie in memory
+job       the calls of all steps, for machine code
+calls     the stages with each value in its place, as a job
 loop      forward and backward of all steps
 rolled    the loop as one node on the tape, and its unfolding
 """

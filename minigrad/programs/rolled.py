@@ -31,11 +31,10 @@ class Run:
     """One run of a loop: what it takes to do it again, step by step.
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
-    owned  whether x belongs to the loop, which may then write its gradient into its memory
     """
 
-    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain, owned: bool) -> None:
-        self.loop, self.saved, self.plain, self.owned = loop, saved, plain, owned
+    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
+        self.loop, self.saved, self.plain = loop, saved, plain
         self.data = [t.data for t in operands]
         self.outputs: list[Callable[[], Output | None]] = []
 
@@ -66,11 +65,11 @@ def rolls(array: Array) -> str | None:
 
 def rolled(
     loop: Loop, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], real: Array | None, rows: Rows,
-    plain: Plain, owned: bool = False,
+    plain: Plain,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Run a loop as a program: its output (R, ·), and the last state of each row of the batch, (N, ·) each.
 
-    plain, owned  see `Run`
+    plain  see `Run`
     """
     mode = current_mode()
     operands = (x, *states, *weights)
@@ -80,13 +79,14 @@ def rolled(
     needed = any(p is not None for p in parents)
     initial = [_dense(s.data) for s in states]
     with np.errstate(all="ignore"):
-        output, finals, saved = loop.run(_dense(x.data), real, initial, [_dense(w.data) for w in weights], rows, needed)
+        held = None if real is None else _dense(real)
+        output, finals, saved = loop.run(_dense(x.data), held, initial, [_dense(w.data) for w in weights], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their first state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (output, *finals)
     if not needed:
         return record_many(PRIMITIVE, ys, (), mode, operands)
-    run = Run(loop, saved, operands, plain, owned)
+    run = Run(loop, saved, operands, plain)
     node = new_node(PRIMITIVE, ((parents, _PULL, (run, saved.kept, parents, None)),), mode.scope, 2)
     node.shape, node.dtype = tuple([y.shape for y in ys]), tuple([y.dtype for y in ys])
     vary = [loop.step.varies[0], *loop.step.varies]
@@ -112,16 +112,16 @@ def _dense(array: Array) -> Array:
     return array if array.flags.c_contiguous and array.flags.aligned else array.copy()
 
 
-def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], stand: Node) -> list[Any]:
+def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], node: Node) -> list[Any]:
     """The rule of a rolled loop: its program backwards, or its steps on Tensors."""
     if any(isinstance(p, Tensor) for p in g):
-        outputs = run.again(parents, stand.scope)
+        outputs = run.again(parents, node.scope)
         roots = [(o.edge or o, p) for o, p in zip(outputs, g, strict=True) if p is not None and o.requires_grad]
         wanted = {key_of(p) for p in parents if p is not None}
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
     output, *finals = [None if p is None else _dense(p) for p in g]
-    gradients = run.loop.pull(run.saved, output, finals, run.owned and current_mode().releases)
+    gradients = run.loop.pull(run.saved, output, finals)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
 
 
@@ -132,8 +132,8 @@ def _loop(*operands: Array) -> Any:
 PRIMITIVE = Primitive("loop", _loop, {})
 _PULL = object.__new__(Pull)
 _PULL.name, _PULL.operand, _PULL.formula = "operands", 0, _gradients
-_PULL.names = ("run", "kept", "parents", "stand")
-_PULL.gives_new = True
+_PULL.names = ("run", "kept", "parents", "node")
+_PULL.fresh = True
 PRIMITIVE.pulls = [_PULL]
 
 

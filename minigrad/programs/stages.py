@@ -7,7 +7,7 @@ steps is done once after it (`totals`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,120 +16,211 @@ from ..fusion.loops import Loops
 from ..fusion.structure import Unsuited, bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..native import machine
+from ..native.panels import KINDS
 from .step import Unrolled
 
 Array = Any
 
 
 class Product(NamedTuple):
-    """rows times a constant matrix, into `result`."""
+    """rows times a constant matrix, plus `start` (M,) in each row, into `result`."""
 
     result: Symbol
     rows: Symbol
     matrix: Symbol
+    start: Symbol | None = None
 
 
 class Elementwise:
-    """One kernel: from `givens` to `results`.
+    """One kernel: from `givens` to `results`; see `fusion.loops.Loops` for `fields` and `sizes`."""
 
-    sizes  what it is called with before the arrays: the number of rows, then those of columns
-    """
-
-    def __init__(self, givens: Sequence[Symbol], results: Sequence[Symbol]) -> None:
+    def __init__(self, givens: Sequence[Symbol], results: Sequence[Symbol], fixed: set[Symbol]) -> None:
         self.givens, self.results = list(givens), list(results)
+        if any(s.ndim == 2 and s.shape[0] != 1 for s in fixed.intersection(givens)):
+            raise Unrolled("a weight that has a row for each sequence")
         try:
             loops = Loops(self.givens, self.results, "C")
         except Unsuited as error:
             raise Unrolled(f"no kernel expresses {error}") from None
-        self.columns = loops.sizes[1:]
+        self.fields, self.sizes = loops.fields, loops.sizes
         self.kernel = machine.compiled(loops.source, "a step of a loop")
-
-    def sizes(self, rows: int) -> Array:
-        return np.array([rows, *self.columns], np.int64)
 
 
 class Stages:
-    """The calls that compute `results` from `givens`.
+    """The calls that compute `results` from what is given at each step and from the weights.
 
-    givens     what is there at each step
-    constants  what is there before the loop: the weights
-    calls      `Product` and `Elementwise`, in order
+    carried    the results that the next step begins with
+    first      of what is given, the values that are there for all steps before the loop runs
+    then       those that are there after it
+
+    ahead, calls, behind  `Product` and `Elementwise`, in order: for all steps before the loop, at each step, and for
+               all steps after it. A product that no state enters is done ahead; one that no state comes from, behind
     once       the constants that the calls use, weights or computed from them
-    totals     the results that are sums over all steps: computed after the loop
-    stored     the results of steps that totals need, with the results themselves
+    terms      sums over the rows of all steps; `totals`, the results that are made of them
+    stored     the values of steps that are wanted for all steps: results, and operands of terms
+    passing    those that are computed ahead or at each step, and not wanted any longer than that
+    before     computes `once` from the weights
+    after      computes `totals` from the weights and the terms
+    multiplications  of a row, about
     """
 
-    def __init__(self, givens: Iterable[Symbol], constants: Iterable[Symbol], results: Iterable[Symbol]) -> None:
-        self.givens, self.weights = list(givens), list(constants)
+    def __init__(
+        self, given: Iterable[Symbol], weights: Iterable[Symbol], results: Iterable[Symbol], carried: Iterable[Symbol],
+        first: Iterable[Symbol], then: Iterable[Symbol],
+    ) -> None:  # fmt: skip
+        self.given, self.weights = list(given), list(weights)
         results = list(dict.fromkeys(results))
-        schedule = schedule_of([*self.givens, *self.weights], results)
+        schedule = schedule_of([*self.given, *self.weights], results)
         self.fixed = set(self.weights)
-        self.summed: set[Symbol] = set()  # sums over rows, and what is computed from them
-        self.terms: list[Symbol] = []  # the sums themselves
+        self.terms: list[Symbol] = []
+        summed: set[Symbol] = set()  # the terms, and what is computed from them
         for symbol in schedule:
-            args = [a for a in symbol.args if isinstance(a, Symbol)]
-            if symbol.op == "fill":  # of as many rows as there are
-                continue
-            if any(a in self.summed for a in args):
-                if not all(a in self.summed or a in self.fixed or a.op == "fill" for a in args):
-                    raise Unrolled("a sum over the sequences of a step is used in the same step")
-                self.summed.add(symbol)
-            elif all(a in self.fixed for a in args) and symbol.op != "input":
-                self.fixed.add(symbol)
-            elif self._sums_rows(symbol):
-                self.summed.add(symbol)
-                self.terms.append(symbol)
-            elif symbol.op == "sum":
-                raise Unrolled("it sums along a row")
-        self.totals = [s for s in results if s in self.summed]
+            self._sort(symbol, summed)
+        self.totals = [s for s in results if s in summed]
         operands = [untransposed(a) for s in self.terms for a in s.args]
-        wanted = [s for s in (*results, *operands) if s not in self.summed and s not in self.fixed]
-        self.stored = list(dict.fromkeys(wanted))
-        self.calls: list[Product | Elementwise] = []
-        self._divide([s for s in schedule if s not in self.fixed and s not in self.summed])
-        self.once = [s for s in dict.fromkeys(self._used()) if s in self.fixed]
+        body = [s for s in schedule if s not in self.fixed and s not in summed and s.op != "transpose"]
+        self._refuse(body, schedule)
+        self.stored = [s for s in dict.fromkeys([*results, *operands]) if s not in summed and s not in self.fixed]
+        self.starts = self._starts(body)
+        body = [s for s in body if s not in {self.starts[p][0] for p in self.starts}]
+        ahead, behind = self._outside(body, set(carried), set(first), set(then))
+        inside = [s for s in body if s not in ahead and s not in behind]
+        available = {*self.given, *self.fixed}
+        read = [set(self.stored), *[self._read_by(part) for part in (behind, inside)]]
+        self.ahead = self._divide([s for s in body if s in ahead], available, read[0] | read[1] | read[2])
+        self.calls = self._divide(inside, available, read[0] | read[1])
+        self.behind = self._divide([s for s in body if s in behind], available, read[0])
+        written = [s for part in (self.ahead, self.calls, self.behind) for c in part for s in results_of(c)]
+        outside = {s for part in (self.ahead, self.behind) for c in part for s in (*results_of(c), *givens_of(c))}
+        wanted = set(self.stored)
+        self.passing = [s for s in written if s in outside and s not in wanted]
+        used = [s for part in (self.ahead, self.calls, self.behind) for c in part for s in constants_of(c)]
+        used += [a for s in summed for a in s.args if isinstance(a, Symbol)]
+        self.once = [s for s in dict.fromkeys(used) if s in self.fixed]
+        self.before = Evaluation(self.weights, self.once)
+        self.after = Evaluation([*self.weights, *self.terms], [s for s in results if s in summed or s in self.fixed])
+        self.multiplications = sum(
+            c.matrix.size if isinstance(c, Product) else 32 * sum(s.shape[-1] for s in c.results) for c in self.calls
+        )
 
-    def _divide(self, schedule: list[Symbol]) -> None:
-        """Into stages."""
-        level: dict[Symbol, int] = dict.fromkeys(self.givens, 0)
-        for symbol in schedule:
-            below = max([level[a] for a in symbol.args if isinstance(a, Symbol) and a in level], default=0)
+    # ---- what is computed where ----------------------------------------------------------------------------------
+
+    def _sort(self, symbol: Symbol, summed: set[Symbol]) -> None:
+        """Whether a value depends on the weights alone, or on sums over all steps."""
+        args = [a for a in symbol.args if isinstance(a, Symbol)]
+        if symbol.op == "fill":  # of as many rows as there are
+            return
+        if any(a in summed for a in args):
+            if not all(a in summed or a in self.fixed or a.op == "fill" for a in args):
+                raise Unrolled("a sum over the sequences of a step is used in the same step")
+            summed.add(symbol)
+        elif all(a in self.fixed for a in args) and symbol.op != "input":
+            self.fixed.add(symbol)
+        elif _sums_rows(symbol, self.fixed):
+            summed.add(symbol)
+            self.terms.append(symbol)
+        elif symbol.op == "sum":
+            raise Unrolled("it sums along a row")
+
+    def _refuse(self, body: Sequence[Symbol], schedule: Sequence[Symbol]) -> None:
+        for symbol in body:
             if symbol.op is np.matmul:
                 rows, matrix = symbol.args
                 if matrix not in self.fixed or rows in self.fixed:
                     raise Unrolled("a product of two matrices that change from step to step")
+                if matrix.dtype not in KINDS:
+                    raise Unrolled(f"a product of {matrix.dtype} matrices")
                 if rows.dtype != matrix.dtype:
                     raise Unrolled(f"a product of {rows.dtype} rows and a {matrix.dtype} matrix")
-                below += 1
-            elif symbol.op == "transpose":
-                if any(symbol is s.args[0] for s in self.terms):
-                    continue
-                raise Unrolled("a transpose of what changes from step to step")
-            level[symbol] = below
-        results = set(self.stored)
-        products = [s for s in schedule if s.op is np.matmul and s in level]
-        available = {*self.givens, *self.fixed}
+        of_terms = {a for s in self.terms for a in s.args[:1]}
+        if any(s.op == "transpose" and s not in self.fixed and s not in of_terms for s in schedule):
+            raise Unrolled("a transpose of what changes from step to step")
+
+    def _starts(self, body: Sequence[Symbol]) -> dict[Symbol, tuple[Symbol, Symbol]]:
+        """Sums of a product and a row, which the product begins with: by the sum, the product and the row."""
+        readers: dict[Symbol, list[Symbol]] = {}
+        for symbol in body:
+            for a in symbol.args:
+                if isinstance(a, Symbol):
+                    readers.setdefault(a, []).append(symbol)
+        found = {}
+        for symbol in body:
+            if symbol.op is np.add and all(isinstance(a, Symbol) for a in symbol.args):
+                for product, row in (symbol.args, symbol.args[::-1]):
+                    alone = product.op is np.matmul and len(readers[product]) == 1 and product not in set(self.stored)
+                    if alone and row in self.fixed and row.shape == product.shape[1:] and row.dtype == symbol.dtype:
+                        found[symbol] = product, row
+        return found
+
+    def _outside(
+        self, body: Sequence[Symbol], carried: set[Symbol], first: set[Symbol], then: set[Symbol]
+    ) -> tuple[set[Symbol], set[Symbol]]:
+        """The values that are computed ahead, and behind."""
+        above = {s: self._arguments(s) for s in body}
+        early = set(first)  # what could be computed ahead
+        carrying = set(carried)
+        for symbol in body:
+            if above[symbol] and all(a in early for a in above[symbol]):
+                early.add(symbol)
+        for symbol in reversed(body):
+            if symbol in carrying:
+                carrying.update(above[symbol])
+        ahead: set[Symbol] = set()
+        for symbol in reversed(body):
+            if symbol in ahead or (self._is_product(symbol) and symbol in early):
+                ahead.update({symbol, *above[symbol]})
+        ahead -= first
+        behind: set[Symbol] = set()
+        for symbol in body:
+            late = symbol not in carrying and symbol not in ahead
+            if late and (self._is_product(symbol) or behind.intersection(above[symbol])):
+                behind.add(symbol)
+        if any(a in set(self.given) - then for s in behind for a in above[s]):
+            behind = set()
+        return ahead, behind
+
+    def _is_product(self, symbol: Symbol) -> bool:
+        return symbol.op is np.matmul or symbol in self.starts
+
+    def _arguments(self, symbol: Symbol) -> list[Symbol]:
+        """What a value is computed from at each step."""
+        product = self.starts[symbol][0] if symbol in self.starts else symbol
+        return [a for a in product.args if isinstance(a, Symbol) and a not in self.fixed]
+
+    def _read_by(self, symbols: Iterable[Symbol]) -> set[Symbol]:
+        return {a for s in symbols for a in self._arguments(s)}
+
+    # ---- the calls -----------------------------------------------------------------------------------------------
+
+    def _divide(
+        self, schedule: Sequence[Symbol], available: set[Symbol], wanted: set[Symbol]
+    ) -> list[Product | Elementwise]:
+        """In stages: the products whose operands are there, then one kernel for what they make possible.
+
+        wanted  what is read later than these calls
+        """
+        level: dict[Symbol, int] = {}
+        for symbol in schedule:
+            below = max([level.get(a, 0) for a in self._arguments(symbol)], default=0)
+            level[symbol] = below + self._is_product(symbol)
+        last: dict[Symbol, int] = {}  # the level that reads a value last
+        for symbol in schedule:
+            for a in self._arguments(symbol):
+                last[a] = max(last.get(a, 0), level[symbol])
+        calls: list[Product | Elementwise] = []
         for n in range(max(level.values(), default=0) + 1):
-            for p in products:
-                if level[p] == n:
-                    self.calls.append(Product(p, p.args[0], p.args[1]))
-                    available.add(p)
-            here = [s for s in schedule if s in level and level[s] == n and s not in available]
-            outputs = [s for s in here if s in results or self._is_read_later(s, schedule, level)]
-            outputs = [s for s in outputs if s in results or base_among(s, available) is None]
+            here = [s for s in schedule if level[s] == n]
+            for symbol in [s for s in here if self._is_product(s)]:
+                product, start = self.starts.get(symbol, (symbol, None))
+                rows, matrix = product.args
+                calls.append(Product(symbol, rows, matrix, start))
+                available.add(symbol)
+            outputs = [s for s in here if s not in available and (s in wanted or last.get(s, 0) > n)]
+            outputs = [s for s in outputs if s in set(self.stored) or base_among(s, available) is None]
             if outputs:
-                self.calls.append(Elementwise(self._reached(outputs, available), outputs))
+                calls.append(Elementwise(self._reached(outputs, available), outputs, self.fixed))
                 available.update(outputs)
-
-    def _sums_rows(self, symbol: Symbol) -> bool:
-        """True for a sum over the rows of a step: of the rows themselves, or of their outer products."""
-        if symbol.op is np.matmul:
-            first = symbol.args[0]
-            return bool(first.op == "transpose" and first.args[0] not in self.fixed)
-        return bool(symbol.op == "sum" and 0 in symbol.params)
-
-    def _is_read_later(self, symbol: Symbol, schedule: list[Symbol], level: Mapping[Symbol, int]) -> bool:
-        return any(level[s] > level[symbol] and any(a is symbol for a in s.args) for s in schedule if s in level)
+        return calls
 
     def _reached(self, outputs: Sequence[Symbol], available: set[Symbol]) -> list[Symbol]:
         """The available Symbols that a kernel for these outputs reads."""
@@ -147,11 +238,30 @@ class Stages:
                         stack.append(a)
         return list(found)
 
-    def _used(self) -> list[Symbol]:
-        used: list[Symbol] = []
-        for call in self.calls:
-            used += [call.matrix] if isinstance(call, Product) else call.givens
-        return [*used, *[a for s in self.summed for a in s.args if isinstance(a, Symbol)]]
+
+def _sums_rows(symbol: Symbol, fixed: set[Symbol]) -> bool:
+    """True for a sum over the rows of a step: of the rows themselves, or of their outer products."""
+    if symbol.op is np.matmul:
+        first = symbol.args[0]
+        return bool(first.op == "transpose" and first.args[0] not in fixed)
+    return bool(symbol.op == "sum" and 0 in symbol.params)
+
+
+def givens_of(call: Product | Elementwise) -> list[Symbol]:
+    """The values that a call reads."""
+    return [call.rows] if isinstance(call, Product) else call.givens
+
+
+def results_of(call: Product | Elementwise) -> list[Symbol]:
+    """The values that it computes."""
+    return [call.result] if isinstance(call, Product) else call.results
+
+
+def constants_of(call: Product | Elementwise) -> list[Symbol]:
+    """The values that it reads, constants for all steps or not."""
+    if isinstance(call, Product):
+        return [call.matrix] if call.start is None else [call.matrix, call.start]
+    return call.givens
 
 
 def fixed_by(weights: Iterable[Symbol], symbols: Iterable[Symbol]) -> set[Symbol]:
@@ -183,12 +293,16 @@ def base_among(symbol: Symbol, available: Iterable[Symbol]) -> tuple[Symbol, int
     return None
 
 
-def evaluated(symbols: Iterable[Symbol], known: dict[Symbol, Array]) -> dict[Symbol, Array]:
-    """The arrays of Symbols, computed by NumPy from what is known."""
-    for symbol in schedule_of(known, list(symbols)):
-        args = [known[a] if isinstance(a, Symbol) else a for a in symbol.args]
-        known[symbol] = _computed(symbol, args)
-    return known
+class Evaluation:
+    """Computes Symbols from what is known, with NumPy."""
+
+    def __init__(self, givens: Iterable[Symbol], results: Iterable[Symbol]) -> None:
+        self.schedule = schedule_of(givens, list(results))
+
+    def __call__(self, known: dict[Symbol, Array]) -> None:
+        """Add their arrays to the known ones."""
+        for symbol in self.schedule:
+            known[symbol] = _computed(symbol, [known[a] if isinstance(a, Symbol) else a for a in symbol.args])
 
 
 def _computed(symbol: Symbol, args: list[Any]) -> Array:

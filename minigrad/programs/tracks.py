@@ -11,11 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+
+
+class Piece(NamedTuple):
+    """Some rows of the batch: from `first` on, `counts` of them at each step."""
+
+    first: int
+    counts: Array
 
 
 class Rows:
@@ -47,7 +54,9 @@ class Rows:
         self.old: Any = self._index(self.blocks[:T])
         self.new: Any = self._index(self.blocks[1:])
         self.final = self._final()
-        self.distinct = sorted(set(self.counts))
+        grown = accumulate(self.counts, max)
+        pairs = zip(self.blocks, self.counts, [0, *grown], strict=False)
+        self.begins = [(first, n) for first, n, before in pairs if n > before]  # blocks in which further rows begin
 
     def _index(self, firsts: Sequence[int]) -> slice | Array:
         """The rows of a track, in the order of time, that begin there at each step: a slice where they are one."""
@@ -66,36 +75,54 @@ class Rows:
             final[:n] = np.arange(self.blocks[u + 1], self.blocks[u + 1] + n)
         return final
 
-    # ---- views, one for each step --------------------------------------------------------------------------------
+    # ---- where the rows of a step begin --------------------------------------------------------------------------
 
-    def of_rows(self, array: Array) -> list[Array]:
-        """Of an array in the order of time, the rows of each step."""
-        return self._views(array, self.starts)
+    def pieces(self, count: int) -> list[Piece]:
+        """The rows of the batch in so many pieces, of as many rows of steps each as that allows."""
+        counts = np.array(self.counts)
+        if count == 1:
+            return [Piece(0, counts)]
+        steps = np.cumsum(np.bincount(counts, minlength=self.begun + 1)[:0:-1])[::-1]  # of each row
+        done = np.cumsum(steps)
+        cuts = [0, *np.searchsorted(done, done[-1] * np.arange(1, count) / count) + 1, self.begun]
+        return [Piece(int(first), np.clip(counts - first, 0, last - first)) for first, last in pairwise(cuts)]
 
-    def of_old(self, track: Array) -> list[Array]:
-        """Of a track, the state that each step begins with."""
-        return self._views(track, self.blocks[:-1])
+    def positions(self, piece: Piece) -> dict[Any, Array]:
+        """For each step, the first row of its rows in an array, counted from the first row of the piece there:
 
-    def of_new(self, track: Array) -> list[Array]:
-        """Of a track, the state that each step ends with."""
-        return self._views(track, self.blocks[1:])
+        rows    in the order of time: inputs, outputs and what is kept
+        old     on a track: the state that the step begins with
+        new     on a track: the one that it ends with
+        first   of the batch: what no other step needs
+        now     of a pair: the gradient of the state that the step ends with
+        before  of a pair: that of the state that it begins with
 
-    def of_first(self, array: Array) -> list[Array]:
-        """Of an array (N, ...), as many rows as each step has."""
-        views = {n: array[:n] for n in self.distinct}
-        return [views[n] for n in self.counts]
-
-    def _views(self, array: Array, firsts: Sequence[int]) -> list[Array]:
-        if self.even:  # iterating over an array makes its views in half the time
-            low = min(firsts[0], firsts[-1])
-            views = list(array[low : low + self.count].reshape((len(firsts), self.batch, *array.shape[1:])))
-            return views if firsts[0] <= firsts[-1] else views[::-1]
-        return [array[first : first + n] for first, n in zip(firsts, self.counts, strict=True)]
+        As the steps run backwards, some rows end with a step, and some begin with the one after it. `arriving` and
+        `leaving` are the first of them in the batch, with `now` in a pair. `count`, and so on, are how many rows.
+        """
+        now = piece.counts
+        later = np.append(now[1:], 0)
+        turn = np.arange(len(now)) % 2 * self.begun
+        lists: dict[str, Any] = {
+            "rows": self.starts,
+            "old": self.blocks[:-1],
+            "new": self.blocks[1:],
+            "first": np.zeros_like(now),
+            "now": turn,
+            "before": self.begun - turn,
+            "arriving": later,
+            "arriving now": later + turn,
+            "leaving": now,
+            "leaving now": now + turn,
+            "count": now,
+            "count arriving": np.maximum(now - later, 0),
+            "count leaving": np.maximum(later - now, 0),
+        }
+        return {kind: np.ascontiguousarray(found, np.int64) for kind, found in lists.items()}
 
     def begin(self, track: Array, initial: Array) -> None:
         """Write the initial state where the sequences begin."""
         before = 0
-        for first, n in zip(self.blocks, self.counts, strict=False):
-            if n > before:
-                track[first + before : first + n] = initial[before:n]
-                before = n
+        for first, n in self.begins:
+            track[first + before : first + n] = initial[before:n]
+            before = n

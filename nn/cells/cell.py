@@ -42,21 +42,29 @@ def each_row(inputs: F) -> F:
     return inputs
 
 
+def looks_around(cell: Any) -> bool:
+    """Whether a cell's `inputs` needs whole sequences, because it looks at other steps."""
+    return hasattr(cell, "inputs") and not getattr(cell.inputs, "each_row", False)
+
+
+def mapped(cell: Any, rows: Any) -> Any:
+    """What a cell's `inputs` makes of rows if it maps each by itself; else the rows, as they are mapped already."""
+    return cell.inputs(rows) if getattr(getattr(cell, "inputs", None), "each_row", False) else rows
+
+
 def inputs_of(cell: Any, rows: Any, packing: Packing | None = None, reverse: bool = False) -> Any:
     """The inputs of a cell's steps, (R, ...), from the rows (R, D) of a batch or of a single step.
 
     Sequences of the same number of real steps are mapped together, each as it is alone; `reverse`: from its end.
     """
-    if not hasattr(cell, "inputs"):
-        return rows
-    if getattr(cell.inputs, "each_row", False):
-        return cell.inputs(rows)
+    if not looks_around(cell):
+        return mapped(cell, rows)
     order = slice(None, None, -1 if reverse else 1)
     groups = None if packing is None else packing.groups()
     if groups is None:
         batch = rows.reshape((packing.T, packing.N, *rows.shape[1:])) if packing is not None else rows[None]
-        mapped = _mapped(cell, batch[order])[order]
-        return mapped.reshape((rows.shape[0], *mapped.shape[2:]))
+        found = _mapped(cell, batch[order])[order]
+        return found.reshape((rows.shape[0], *found.shape[2:]))
     if not groups:  # no step is real
         return _mapped(cell, np.zeros_like(rows, shape=(1, 1, *rows.shape[1:])))[0, :0]
     parts = [_mapped(cell, rows[backend.transfer(group[order], rows.device)])[order] for group in groups]

@@ -14,7 +14,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.backward import fit, key_of
+from minigrad.arrivals import fit
+from minigrad.backward import key_of
 from minigrad.gradients import Placed, Products, RowSparse, add, add_into
 from minigrad.primitives import Pull
 from minigrad.tape import Node, Observer, Output

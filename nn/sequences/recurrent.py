@@ -23,7 +23,7 @@ import minigrad as mg
 from minigrad.modes import current_mode
 from minigrad.scopes import here
 
-from ..cells.cell import complete, inputs_of
+from ..cells.cell import complete, inputs_of, looks_around, mapped
 from ..layers import check_features
 from ..modules import Module, Parameter, beside
 from . import rolling
@@ -174,13 +174,13 @@ class Recurrent(OverTime):
         state = tuple([s if s.device == rows.device else s.to(rows.device) for s in state])
         if packing.order is not None:
             state = tuple([s[packing.order] for s in state])
-        xs = inputs_of(cell, rows, packing, self.reverse)
-        program = self._program(xs, state, packing, shown)
+        xs = inputs_of(cell, rows, packing, self.reverse) if looks_around(cell) else rows
+        program, tensors = self._program(xs, state, packing, shown)
         if isinstance(program, str):
             output, final = self._unrolled(cell, xs, state, packing, shown)
         else:
             plain = partial(self._unrolled, packing=packing, shown=None)
-            output, final = rolling.run(program, cell, rows, xs, state, packing, self.reverse, plain)
+            output, final = rolling.run(program, tensors, xs, state, packing, self.reverse, plain)
         if packing.inverse is not None:
             final = tuple([s[packing.inverse] for s in final])
         if hasattr(cell, "output"):
@@ -188,23 +188,27 @@ class Recurrent(OverTime):
         final = self._without_mask(final)
         return output, final[0] if len(final) == 1 else final
 
-    def _program(self, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None) -> rolling.Rolling | str:
-        """The program that runs the loop, or why it runs step by step."""
+    def _program(
+        self, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None
+    ) -> tuple[rolling.Rolling | str, list[mg.Tensor]]:
+        """The program that runs the loop, or why it runs step by step; and the cell's tensors."""
+        found: rolling.Rolling | str
+        tensors: list[mg.Tensor] = []
         if not self._rolls:
-            found: rolling.Rolling | str = "the layer was made with rolled=False"
+            found = "the layer was made with rolled=False"
         elif shown is not None:
             found = "its states are returned"
         elif not any(packing.sizes):
             found = "it has no steps"
         else:
-            found = rolling.rolling(self.cell, xs, state, packing.real is not None)
+            found, tensors = rolling.rolling(self.cell, xs, state, packing.real is not None)
         if isinstance(found, str):
             for observer in current_mode().observers:
                 observer.noted(f"{current_mode().scope or self._title()}: not rolled: {found}")
             _reasons[self] = found
         else:
             _reasons[self] = None
-        return found
+        return found, tensors
 
     @property
     def rolled(self) -> bool | str:
@@ -217,7 +221,7 @@ class Recurrent(OverTime):
     ) -> tuple[Any, tuple[Any, ...]]:
         """The loop step by step: outputs (R, ·), and the last state of each row."""
         loop = _Loop(cell, state, packing.held or [None], shown is not None)
-        parts = np.split(xs, packing.cuts)  # T tensors (n_t, ...)
+        parts = np.split(mapped(cell, xs), packing.cuts)  # T tensors (n_t, ...)
         for t, x in mg.steps(parts, reverse=self.reverse):
             if x.shape[0]:
                 loop.step(t, x)

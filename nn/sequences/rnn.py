@@ -170,7 +170,7 @@ class Layered(OverTime):
         """Tensors (layers · directions, N, ·) from one state for each layer and direction."""
         each = [s for layer in state for s in layer] if self.bidirectional else list(state)
         parts = zip(*[s if isinstance(s, tuple) else (s,) for s in each], strict=True)
-        joined = tuple([np.stack(part) for part in parts])
+        joined = tuple([np.stack(part) if len(part) > 1 else part[0][None] for part in parts])
         return joined[0] if len(joined) == 1 else joined
 
     def extra_repr(self) -> str:

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 import minigrad as mg
 from minigrad import programs
 from minigrad.modes import current_mode
 
+from ..cells.cell import mapped
 from ..modules import Module
 from .packing import Packing
 
@@ -56,8 +55,9 @@ class Rolling:
         return programs.Step(self.step, x, states, weights, held, grad)
 
     def step(self, x: Any, state: Any, weights: Any) -> Any:
-        """A step with these weights."""
-        return self.with_weights(weights).step(x, state)
+        """A step with these weights, the map of its input included."""
+        cell = self.with_weights(weights)
+        return cell.step(mapped(cell, x), state)
 
     def with_weights(self, weights: Any) -> Any:
         """The cell, as it was when the program was made, with other tensors in place of its weights."""
@@ -71,8 +71,13 @@ _NOTHING = mg.zeros(())
 _kept: OrderedDict[Any, Rolling | str] = OrderedDict()
 
 
-def rolling(cell: Any, xs: Any, state: tuple[Any, ...], held: bool) -> Rolling | str:
-    """The program for a cell's steps over rows xs (R, ·) from a state, or why there is none."""
+def rolling(cell: Any, xs: Any, state: tuple[Any, ...], held: bool) -> tuple[Rolling | str, list[mg.Tensor]]:
+    """The program for a cell's steps over rows xs (R, ·) from a state, or why there is none; and the cell's tensors."""
+    every: list[mg.Tensor] = []
+    return _program(cell, xs, state, held, every), every
+
+
+def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list[mg.Tensor]) -> Rolling | str:
     promise: Any = "rolled" in vars(type(cell)) and cell.rolled
     if not (promise and isinstance(cell, Module)):
         return f"{type(cell).__name__} does not say rolled = True"
@@ -82,7 +87,7 @@ def rolling(cell: Any, xs: Any, state: tuple[Any, ...], held: bool) -> Rolling |
         return "its inputs or states have more than one axis"
     grad = current_mode().grad
     try:
-        key = (held, grad, *_about(xs), *[about for s in state for about in _about(s)], *_signature(cell))
+        key = (held, grad, *_about(xs), *[about for s in state for about in _about(s)], *_signature(cell, every))
         found = _kept.get(key)
     except TypeError:
         return f"{type(cell).__name__} has an attribute that is neither a tensor, a module nor a constant"
@@ -101,11 +106,12 @@ def _about(tensor: Any) -> tuple[Any, ...]:
     return tensor.data.shape[1:], tensor.data.dtype, tensor.requires_grad
 
 
-def _signature(cell: Module) -> list[Any]:
-    """All that a step depends on, but for the numbers in its tensors."""
+def _signature(cell: Module, tensors: list[mg.Tensor]) -> list[Any]:
+    """All that a step depends on, but for the numbers in its tensors, which it adds to a list."""
     found: list[Any] = []
     for name, value in _attributes(cell):
         if isinstance(value, mg.Tensor):
+            tensors.append(value)
             data = value.data
             found += (name, data.shape, data.dtype, type(data), value.requires_grad)
         elif isinstance(value, Module):
@@ -149,15 +155,15 @@ def rows_of(sizes: tuple[int, ...], batch: int, reverse: bool) -> programs.Rows:
 
 
 def run(
-    found: Rolling, cell: Any, rows_in: Any, xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
+    found: Rolling, every: list[mg.Tensor], xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
     plain: Any,
 ) -> Any:  # fmt: skip
     """The output (R, ·) and the final states (N, ·) of a loop as a program.
 
-    rows_in, xs  what the layer was given, and what the cell's `inputs` made of it
-    plain        a function of (cell, xs, state) that runs the same loop step by step
+    every  the cell's tensors
+    xs     the rows of all steps of the batch, or what `inputs` made of them if it looks at other steps
+    plain  a function of (cell, xs, state) that runs the same loop step by step
     """
-    every = list(tensors_of(cell))
     weights = [every[k] for k in found.used]
     rows = rows_of(tuple([n for n in packing.sizes if n]), packing.N, reverse)
 
@@ -165,6 +171,5 @@ def run(
         output, final = plain(found.with_weights(weights), x, tuple(states))
         return [output, *final]
 
-    owned = xs.edge is not None and not np.may_share_memory(xs.data, rows_in.data)
-    output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again, owned)
+    output, *final = programs.rolled(found.loop, xs, state, weights, packing.real, rows, again)
     return output, tuple(final)

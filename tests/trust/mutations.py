@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 SPEED = {
     "LIMIT", "TOGETHER", "at_once", "packs",  # when gathered products are summed, and how many at once
-    "owned", "_seen", "_repeats", "gives_new", "others",  # which arrays backward may write into
+    "owned", "_aliases", "_repeats", "fresh", "others",  # which arrays backward may write into
     "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
     "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
 }  # fmt: skip

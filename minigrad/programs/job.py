@@ -1,0 +1,162 @@
+"""The calls of all steps as a job for machine code (`native.driver`).
+
+An operand of a call lies in an array: at each step it is some rows of it, from a column on (`Place`). Where the rows of
+a step begin is a list of positions, which belongs to the layout of the rows (`tracks`). So a job depends on that layout
+alone; the arrays are given at each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ..native import driver, machine, panels, products, single
+from .stages import Elementwise, Product
+from .tracks import Piece, Rows
+
+Array = Any
+
+
+class Place(NamedTuple):
+    """Where a value lies.
+
+    root     the array, by name
+    kind     the rows of a step, see `tracks.Rows.positions`; None: an array that is the same for all steps
+    strides  bytes from a row to the next, and from a column to the next
+    offset   bytes to the first column
+    """
+
+    root: Any
+    kind: str | None
+    strides: tuple[int, ...]
+    offset: int = 0
+
+
+class Field(NamedTuple):
+    """A word of a call: a number, or bytes from the beginning of an array; plus positions, times a factor."""
+
+    number: int = 0
+    root: Any = None
+    kind: Any = None
+    factor: int = 1
+
+
+COUNT = Field(kind="count")  # the rows of a step
+
+
+class Job:
+    """What is done at each step, from the last one to the first if `back`; `run` does it."""
+
+    def __init__(self, back: bool = False) -> None:
+        self.back = back
+        self.calls: list[list[Field]] = []
+        self._kept: list[Any] = []  # kernels that the words are addresses of
+        self._written: WeakKeyDictionary[Rows, _Written] = WeakKeyDictionary()
+
+    # ---- the calls of a step -------------------------------------------------------------------------------------
+
+    def multiply(self, call: Product, left: Place, right: Place, packed: Any, alone: bool) -> None:
+        """Rows times a matrix (K, M), which is packed in panels; or lies column by column, for `alone` rows."""
+        (K, M), dtype = call.matrix.shape, call.matrix.dtype
+        kernels = [single.times(dtype)] * 2 if alone else [products.few(dtype), products.many(dtype)]
+        few, many = map(machine.raw, kernels)
+        self._kept += kernels
+        size, large = dtype.itemsize, K * M * dtype.itemsize > products.CACHE
+
+        def kernel(piece: Piece) -> list[int]:
+            return [many if n >= products.MANY and not (large and n * K * size <= products.CACHE) else few
+                    for n in piece.counts]  # fmt: skip
+
+        last = K * size if alone else panels.panels((K, M), dtype)[0]
+        start = Field() if call.start is None else Field(0, call.start)
+        numbers = [Field(K), Field(M), Field(last), Field(), start]
+        self._call(Field(kind=kernel), [*_at(left), Field(size), Field(0, packed), *_at(right), COUNT, *numbers])
+
+    def compute(self, call: Elementwise, operands: Sequence[Place]) -> None:
+        """An element-wise kernel on its givens and results; see `fusion.loops.Loops` for the fields."""
+        fields = []
+        for field in call.fields:
+            if field.startswith("data"):
+                fields.append(_at(operands[int(field[4:])])[0])
+            elif field.startswith("stride"):
+                number, axis = field[6:].split(".")
+                fields.append(Field(operands[int(number)].strides[int(axis)]))
+            else:
+                number = int(field[1:])
+                fields.append(Field(call.sizes[number]) if number else COUNT)
+        self._kept.append(call.kernel)
+        self._call(Field(machine.raw(call.kernel)), fields)
+
+    def copy(self, to: Place, source: Place, width: int, count: Any = "count") -> None:
+        """Copy `width` bytes of each row."""
+        self._call(Field(driver.copy()), [*_at(to), *_at(source), Field(kind=count), Field(width)])
+
+    def clear(self, to: Place, width: int) -> None:
+        """Write zeros into `width` bytes of each row."""
+        self._call(Field(driver.clear()), [*_at(to), COUNT, Field(width)])
+
+    def _call(self, kernel: Field, fields: Sequence[Field]) -> None:
+        self.calls.append([kernel, Field(2 + len(fields)), *fields])
+
+    # ---- the job -------------------------------------------------------------------------------------------------
+
+    def run(self, arrays: Mapping[Any, Array], rows: Rows, parts: int, multiplications: int) -> None:
+        """Do it with these arrays for a layout of rows.
+
+        parts            the rows are divided among so many threads; each does all steps of its own
+        multiplications  in all, about
+        """
+        written = self._written.get(rows)
+        if written is None:
+            written = self._written[rows] = self._write(rows, parts, multiplications)
+        driver.run()(written.words, *[arrays[name] for name in written.roots])
+
+    def _write(self, rows: Rows, parts: int, multiplications: int) -> _Written:
+        fields = [*[field for call in self.calls for field in call], Field()]
+        roots = list(dict.fromkeys(f.root for f in fields if f.root is not None))
+        number_of = {root: k for k, root in enumerate(roots, start=1)}  # the job is the first array
+        pieces = rows.pieces(parts)
+        lists = [rows.positions(piece) for piece in pieces]
+        for made, piece in zip(lists, pieces, strict=True):
+            made |= {f.kind: np.array(f.kind(piece), np.int64) for f in fields if callable(f.kind)}
+        varying = {kind for made in lists for kind, found in made.items() if (found != found[0]).any()}
+        words: list[int] = []
+        for made, piece in zip(lists, pieces, strict=True):
+            places: list[int] = []
+            changes: list[int] = []
+            for index, (number, root, kind, factor) in enumerate(fields):
+                word = number
+                if root is not None:
+                    places += [index, number_of[root]]
+                    word += 0 if kind is None else piece.first * factor
+                if kind in varying:
+                    changes += [index, _address(made[kind]), factor]
+                elif kind is not None:
+                    word += int(made[kind][0]) * factor
+                words.append(word)
+            words += [*places, *changes]
+        steps = len(rows.counts)
+        first, advance = (8 * (steps - 1), -8) if self.back else (0, 8)
+        head = parts, steps, first, advance, len(fields), len(places) // 2, len(changes) // 3, multiplications
+        return _Written(np.array([*head, *words], np.int64), roots, lists)
+
+
+class _Written(NamedTuple):
+    """A job for a layout of rows, the names of the arrays that it is done with, and the lists that it reads."""
+
+    words: Array
+    roots: list[Any]
+    lists: Any
+
+
+def _at(place: Place) -> tuple[Field, Field]:
+    """The words of a place: an address and the bytes from row to row."""
+    stride = place.strides[0]
+    return Field(place.offset, place.root, place.kind, stride), Field(stride)
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
