@@ -1,7 +1,18 @@
 """Text: tokenizers, vocabularies, word vectors, models and decoding."""
 
 from .batching import Batches, StreamBatches
-from .decoding import Decoded, Hypothesis, Start, Step, beam_search, greedy, rescore, sample
+from .decoding import (
+    Decoded,
+    Hypothesis,
+    Start,
+    Step,
+    beam_search,
+    ctc_beam_search,
+    ctc_greedy,
+    greedy,
+    rescore,
+    sample,
+)
 from .ids import one_hot
 from .metrics import (
     Span,
@@ -56,6 +67,8 @@ __all__ = [
     "bleu",
     "collate",
     "convert_tags",
+    "ctc_beam_search",
+    "ctc_greedy",
     "greedy",
     "one_hot",
     "pad",

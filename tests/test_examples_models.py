@@ -99,6 +99,8 @@ def small(name: str, folder: Path) -> list[object]:
     if name in ("char_lm", "word_lm"):
         text = lines(folder / "text.txt", ["the quick brown fox jumps over the lazy dog ."] * 300)
         return ["--data", text, "--hidden", 16, "--window", 12]
+    if name == "ctc_digits":
+        return ["--hidden", 8, "--drawings", 50]
     return ["--hidden", 8]
 
 
@@ -112,6 +114,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "tagging": ([], ["Anna moved to Kelburg ."], "Anna"),
     "char_lm": (["char_lm-surprise.png"], ["the quick "], "the quick "),
     "word_lm": ([], ["the quick"], "the quick "),
+    "ctc_digits": (["ctc_digits-reading.png"], ["2718", "31"], "\n  2718 is read as "),
 }
 
 
@@ -161,6 +164,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(run: Run, tmp_path: Path
         ("sentiment", ["--data", "one"], "--data takes two files"),
         ("translate", ["hello"], "an input needs --load FILE"),
         ("captions", ["--data", "x"], "takes no others"),
+        ("ctc_digits", ["--data", "x"], "takes no others"),
+        ("ctc_digits", ["--load", "none.safetensors", "x7"], "'x7': give numbers to draw and read"),
         ("char_lm", ["--data", str(EXAMPLES / "copy_memory.py")], "are too few to learn from"),
     ],
 )

@@ -101,6 +101,14 @@ class Compiled:
             return self._mended(kernel, arrays, results, like)
         return results  # type: ignore[no-any-return]
 
+    def into(self, arrays: Sequence[Array], out: Array) -> None:
+        """The only result, written into an array that is laid out like it."""
+        kernel = self._kernel
+        if kernel is None or self._tail is not None or self._copied or type(out) is not np.ndarray:
+            out[...] = self(arrays, out)[0]
+        elif kernel(self._sizes, *arrays, out):
+            out[...] = self.plan(arrays, out)[0]
+
     def _recorded(self, arrays: Sequence[Array], like: Array) -> list[Array]:
         """The same with arrays of a recording, in which the kernel is one operation; the plan, for any others."""
         if not backend.is_recorded(like):

@@ -71,6 +71,10 @@ class Plan:
         self._workspaces.append(workspace)
         return results
 
+    def into(self, arrays: Sequence[Array], out: Array) -> None:
+        """The only result, written into an array."""
+        out[...] = self(arrays, out)[0]
+
     def _on_gpu(self, like: Array) -> OnGpu | None:
         """Kernels for the device of an array, where it has kernels of its own and they can express this plan."""
         kind = backend.real_backend(like)

@@ -58,17 +58,29 @@ class DataParallel:
                 group.broadcast([t.data for t in [*(p for _, p in optimizer.named_parameters()), *more]])
             own_random_numbers(group)
 
-    def mean(self, loss: mg.Tensor | None, items: float, *more: float) -> tuple[Any, ...]:
-        """The mean loss over the items of all ranks, and their number; with further numbers, their sums as well.
+    def total(self, items: float) -> Any:
+        """The sum of a number of items over all ranks."""
+        if self.group.size == 1:
+            return items
+        (found,) = self.group.sum([items]).tolist()
+        return int(found) if found == int(found) else found
 
-        loss   the mean over `items` items of this rank; if they are 0, it does not count, and may be None
+    def share(self, loss: mg.Tensor | None, items: float, total: float, *more: float) -> list[Any]:
+        """The part that the losses of all ranks, each a mean over its own items, have in the mean over `total` items.
+        Behind it stand the sums of further numbers.
+
+        loss  of this rank, a Tensor without axes; if `items` is 0, it does not count, and may be None
         """
         if self.group.size == 1:
-            return loss, items, *more
-        own = 0.0 if loss is None or not items else float(loss.item()) * items
-        value, total, *sums = self.group.sum([own, items, *more])
-        whole = mg.Tensor(np.asarray(value / total if total else np.nan))
-        return whole, total.item() if total % 1 else int(total), *[s.item() for s in sums]
+            return [loss if items == total or loss is None else loss * (items / total), *more]
+        own = float(loss.item()) * items if loss is not None and items else 0.0
+        value, *sums = self.group.sum([own, *more]).tolist()
+        return [mg.Tensor(np.asarray(value / total if total else np.nan)), *sums]
+
+    def mean(self, loss: mg.Tensor | None, items: float) -> tuple[Any, Any]:
+        """The mean loss over the items of all ranks, and their number; the arguments are those of `share`."""
+        total = self.total(items)
+        return self.share(loss, items, total)[0], total
 
     def backward(
         self, loss: mg.Tensor | None, items: float = 1, total: float | None = None, *, hold: bool = False
@@ -90,10 +102,10 @@ class DataParallel:
             raise ValueError(f"DataParallel.backward: got items={items!r}, hold={hold} and total={total!r}; items must "
                              "be at least 0, and total be given where gradients are held")  # fmt: skip
         if total is None:
-            total = self.group.sum([items]).item()
+            total = self.total(items)
         share = 1.0 if items == total else items / total
         self._reduced = True
-        if self.group.size == 1 and not self._held and not hold:
+        if self.group.size == 1:
             if loss is not None:
                 loss.backward(None if share == 1 else np.full_like(loss.data, share))
             return
@@ -124,12 +136,24 @@ class DataParallel:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """A step of the optimizer. If gradients were found by `loss.backward()`, they are summed first, and each rank's
-        loss counts the same."""
-        if closure is not None:
-            with mg.enable_grad():
-                value = closure()
-            self.step()
+        loss counts the same.
+
+        closure  as the optimizer takes it; for one that looks at the loss, such as `LBFGS`, it must return that of all
+                 ranks, `mean(loss, items)[0]`
+        """
+
+        def whole() -> Any:
+            assert closure is not None
+            value = closure()
+            self._sum_plain()
             return value
+
+        if closure is None:
+            self._sum_plain()
+        return self.optimizer.step(None if closure is None else whole)
+
+    def _sum_plain(self) -> None:
+        """Sum gradients that were found by a plain backward."""
         if not self._reduced and self.group.size > 1:
             replay.only_outside("DataParallel.step sends gradients to other processes")
             parameters = [p for _, p in self.optimizer.named_parameters()]
@@ -140,7 +164,6 @@ class DataParallel:
                 p.grad = None
             self._give(reduction.Reduction(self.group, parameters, self._plan, scaled), parameters)
         self._reduced = False
-        return self.optimizer.step()
 
     def zero_grad(self) -> None:
         """Forget all gradients, those held as well."""

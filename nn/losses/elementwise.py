@@ -160,6 +160,27 @@ class HuberLoss(ElementwiseLoss):
         return f"delta={self.delta}, {super().extra_repr()}"
 
 
+class SmoothL1Loss(ElementwiseLoss):
+    """½d²/beta where |d| < beta, else |d| − ½beta, for d = x − y (Girshick 2015): HuberLoss / beta; L1Loss at 0."""
+
+    def __init__(self, *, beta: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        if not beta >= 0:
+            raise ValueError(f"SmoothL1Loss: beta must not be negative, and is {beta!r}")
+        self.beta = beta
+
+    def elements(self, input: Any, target: Any) -> Any:
+        """c·(d − ½beta·c), with d / beta limited to c in [−1, 1]."""
+        d = input - target
+        if self.beta == 0:
+            return np.abs(d)
+        c = np.clip(d / self.beta, -1.0, 1.0)
+        return c * (d - 0.5 * self.beta * c)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, {super().extra_repr()}"
+
+
 class KLDivLoss(ElementwiseLoss):
     """y·(log y − x), for log-probabilities x: the divergence of exp(x) from y (Kullback & Leibler 1951).
 

@@ -11,14 +11,11 @@ it serves a whole matrix, a block of it, or single rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Unpack
 
 import numpy as np
 
-from .optimizer import Array, Clipping, Optimizer, Slots
-
-Options = Mapping[str, Any]
+from .optimizer import Array, Clipping, Optimizer, Options, Slots
 
 
 class SGD(Optimizer):

@@ -36,6 +36,7 @@ from ..clipping import (
 from .state import plain, restore, saved
 
 Array = Any
+Options = Mapping[str, Any]
 Slots = Mapping[str, float]  # the names of the arrays of a state, and what they start as
 Policy = Literal["pass", "skip", "raise"]
 BLOCK = 1 << 15  # numbers in a block: an optimizer's arrays of this size fit into a core's own cache
@@ -73,7 +74,8 @@ class Optimizer:
     options that make no sense.
     """
 
-    FLAGS: tuple[str, ...] = ("maximize", "nesterov", "amsgrad", "centered")  # the options that are True or False
+    # the options that are True or False
+    FLAGS: tuple[str, ...] = ("maximize", "nesterov", "amsgrad", "centered", "decoupled_weight_decay")
 
     def __init__(self, params: Any, defaults: Mapping[str, Any], **clipping: Unpack[Clipping]) -> None:
         self.defaults = dict(defaults)
@@ -122,6 +124,14 @@ class Optimizer:
     def slots(self, options: Mapping[str, Any]) -> Slots:
         """The arrays of a parameter's state under these options, and what they start as."""
         raise NotImplementedError(f"{self._title} does not define slots()")
+
+    def numbers(self, options: Options) -> Mapping[str, float]:
+        """The numbers of a parameter's state besides its step, and what they start as. `update` gets them in s, too."""
+        return {}
+
+    def counted(self, entry: Mapping[str, Any], options: Options) -> dict[str, Any]:
+        """The numbers of a parameter's state after the step that is being taken."""
+        return {"step": entry["step"] + 1}
 
     def why_not_rows(self, options: Mapping[str, Any]) -> str | None:
         """Why a row-sparse gradient is refused, if it is."""
@@ -261,28 +271,29 @@ class Optimizer:
             return g if sign > 0 else -g
 
         weight, rows = gradient.parameter.data, gradient.rows
-        state, t = self._state_of(gradient, options)  # t: the number of this step
+        state, numbers, t = self._state_of(gradient, options)  # t: the number of this step
         tape.WRITES.mark(weight)
         if rows is None:
             for part, g, *slots in _blocks([weight, gradient.values, *state.values()]):
                 w = widened(part)  # itself, but for float16, in which small numbers would vanish
-                self.update(w, direction(g), dict(zip(state, slots, strict=True)), t, **options)
+                self.update(w, direction(g), dict(zip(state, slots, strict=True)) | numbers, t, **options)
                 if w is not part:
                     part[...] = w
         else:
             w, s = widened(weight[rows]), {name: array[rows] for name, array in state.items()}  # copies
-            self.update_rows(w, direction(gradient.values), s, t, **options)
+            self.update_rows(w, direction(gradient.values), s | numbers, t, **options)
             weight[rows] = w
             for name, array in state.items():
                 array[rows] = s[name]
         if state:
-            replay.done(functools.partial(_count, self.state[gradient.name]), self.state[gradient.name])
+            entry = self.state[gradient.name]
+            replay.done(lambda: entry.update(self.counted(entry, options)), entry)
 
-    def _state_of(self, gradient: Gradient, options: Mapping[str, Any]) -> tuple[dict[str, Array], int]:
-        """The arrays of a parameter's state, made where there are none, and the number of this step."""
+    def _state_of(self, gradient: Gradient, options: Options) -> tuple[dict[str, Array], dict[str, Any], int]:
+        """The arrays of a parameter's state, made where there are none, its numbers, and the number of this step."""
         slots, weight = self.slots(options), gradient.parameter.data
         if not slots:
-            return {}, 1
+            return {}, {}, 1
         entry = self.state.setdefault(gradient.name, {"step": 0})
         wide = np.result_type(weight.dtype, np.float32)
         for name, start in slots.items():
@@ -291,8 +302,12 @@ class Optimizer:
             slot = entry[name]  # follows its parameter, which may have moved
             replay.borrow(slot)
             slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(wide, copy=False)
+        numbers = self.numbers(options)
+        for name, start in numbers.items():
+            entry.setdefault(name, start)
+        live = {name: replay.live(functools.partial(entry.__getitem__, name), name, of=entry) for name in numbers}
         t = replay.live(lambda: entry["step"] + 1, "the number of steps", of=entry)
-        return {name: entry[name].data for name in slots}, t
+        return {name: entry[name].data for name in slots}, live, t
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -321,10 +336,6 @@ class Optimizer:
 
 def _rate(group: Mapping[str, Any]) -> float:
     return plain(group["lr"])  # type: ignore[no-any-return]
-
-
-def _count(entry: dict[str, Any]) -> None:
-    entry["step"] += 1
 
 
 def _is_number(value: Any) -> bool:

@@ -44,7 +44,7 @@ def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
         group.update({key: plain(value) for key, value in given.items() if key != "param_names"})
     entries = state["state"]
     optimizer.state = {
-        name: {key: _copied(key, value, parameter) for key, value in entries[name].items()}
+        name: {key: _copied(key, value, parameter, optimizer) for key, value in entries[name].items()}
         for name, parameter in optimizer.named_parameters()
         if name in entries
     }
@@ -86,7 +86,8 @@ def _disagreements(optimizer: Optimizer, state: Mapping[str, Any]) -> Iterator[s
                 elif not wrong:
                     with_all = {key: True for key in ("momentum", "amsgrad", "centered") if key in options}
                     known = [*optimizer.slots(options), *optimizer.slots(options | with_all)]
-                    yield from _wrong_entry(name, parameter, entries[name], optimizer.slots(options), known)
+                    numbers = optimizer.numbers(options)
+                    yield from _wrong_entry(name, parameter, entries[name], optimizer.slots(options), known, numbers)
     yield from _unexpected("state of", [name for name, _ in optimizer.named_parameters()], entries)
 
 
@@ -98,15 +99,16 @@ def _wrong_count(what: str, value: Any) -> Iterator[str]:
 
 
 def _wrong_entry(
-    name: str, parameter: mg.Tensor, entry: Mapping[str, Any], slots: Collection[str], known: Collection[str]
+    name: str, parameter: mg.Tensor, entry: Mapping[str, Any], slots: Collection[str], known: Collection[str],
+    numbers: Collection[str],
 ) -> Iterator[str]:  # fmt: skip
-    """Problems with the state of one parameter: it needs the `slots`, and may have all that are known."""
-    missing = [key for key in ("step", *slots) if key not in entry]
+    """Problems with the state of one parameter: it needs the `slots` and `numbers`, and may have all that are known."""
+    missing = [key for key in ("step", *slots, *numbers) if key not in entry]
     if missing:
         yield f"the state of {name} has no {', '.join(missing)}"
-    yield from _unexpected(f"state of {name}", ("step", *known), entry)
+    yield from _unexpected(f"state of {name}", ("step", *known, *numbers), entry)
     for key, value in entry.items():
-        expected = () if key == "step" else parameter.shape
+        expected = () if key == "step" or key in numbers else parameter.shape
         array = value.data if isinstance(value, mg.Tensor) else value
         if np.shape(value) != expected:
             yield f"{key} of {name} is {np.shape(value)}, expected {expected}"
@@ -128,10 +130,13 @@ def _unexpected(what: str, own: Collection[str], given: Collection[str]) -> Iter
         yield f"unexpected {what}: {', '.join(names)}"
 
 
-def _copied(key: str, value: Any, parameter: mg.Tensor) -> Any:
-    """The number of steps, or an array as a Tensor beside its parameter, of its dtype or, for float16, of float32."""
+def _copied(key: str, value: Any, parameter: mg.Tensor, optimizer: Optimizer) -> Any:
+    """The number of steps, another number, or an array as a Tensor beside its parameter, of its dtype or, for float16,
+    of float32."""
     if key == "step":
         return checks.count(key, value)
+    if key in optimizer.numbers(optimizer.defaults):
+        return float(checks.scalar(value))
     array = value.data if isinstance(value, mg.Tensor) else value
     array = array if backend.is_array(array) else np.asarray(array)
     return mg.Tensor(backend.transfer(array, parameter.device).astype(np.result_type(parameter.dtype, np.float32)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..optimizers import Optimizer
-from .schedule import Formula
+from .schedule import Factor, Formula
 
 
 class LambdaLR(Formula):
@@ -26,7 +26,7 @@ class LambdaLR(Formula):
         return [base * factor(t) for base, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)]
 
 
-class StepLR(Formula):
+class StepLR(Factor):
     """base · gamma^⌊t / step_size⌋."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
@@ -35,11 +35,11 @@ class StepLR(Formula):
         self.gamma = gamma
         self.start(last_epoch)
 
-    def lr(self, t: int) -> list[float]:
-        return [base * self.gamma ** (t // self.step_size) for base in self.base_lrs]
+    def factor(self, t: int) -> float:
+        return self.gamma ** (t // self.step_size)  # type: ignore[no-any-return]
 
 
-class MultiStepLR(Formula):
+class MultiStepLR(Factor):
     """base · gamma^n, where n of the milestones are at or before t."""
 
     def __init__(
@@ -50,11 +50,11 @@ class MultiStepLR(Formula):
         self.gamma = gamma
         self.start(last_epoch)
 
-    def lr(self, t: int) -> list[float]:
-        return [base * self.gamma ** bisect_right(self.milestones, t) for base in self.base_lrs]
+    def factor(self, t: int) -> float:
+        return self.gamma ** bisect_right(self.milestones, t)  # type: ignore[no-any-return]
 
 
-class ExponentialLR(Formula):
+class ExponentialLR(Factor):
     """base · gammaᵗ."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
@@ -62,8 +62,8 @@ class ExponentialLR(Formula):
         self.gamma = gamma
         self.start(last_epoch)
 
-    def lr(self, t: int) -> list[float]:
-        return [base * self.gamma**t for base in self.base_lrs]
+    def factor(self, t: int) -> float:
+        return self.gamma**t  # type: ignore[no-any-return]
 
 
 class CosineAnnealingLR(Formula):
@@ -76,11 +76,32 @@ class CosineAnnealingLR(Formula):
         self.start(last_epoch)
 
     def lr(self, t: int) -> list[float]:
-        weight = (1 + math.cos(math.pi * t / self.T_max)) / 2
-        return [self.eta_min + (base - self.eta_min) * weight for base in self.base_lrs]
+        return [self.eta_min + (base - self.eta_min) * self._weight(t) for base in self.base_lrs]
+
+    def _weight(self, t: int) -> float:
+        return (1 + math.cos(math.pi * t / self.T_max)) / 2
+
+    def chained(self, t: int, rates: Sequence[float]) -> list[float]:
+        low = self.eta_min
+        if t and (t - 1 - self.T_max) % (2 * self.T_max) == 0:  # up again from the bottom, where a ratio would be by 0
+            return [rate + (base - low) * self._weight(t) for rate, base in zip(rates, self.base_lrs, strict=True)]
+        ratio = self._weight(t) / self._weight(t - 1) if t else 1.0
+        return [low + (rate - low) * ratio for rate in rates]
 
 
-class LinearLR(Formula):
+class PolynomialLR(Factor):
+    """base · (1 − t / total_iters)^power for the first total_iters steps, then 0."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        super().__init__(optimizer)
+        self.total_iters, self.power = self._positive("total_iters", total_iters), power
+        self.start(last_epoch)
+
+    def factor(self, t: int) -> float:
+        return (1 - min(t, self.total_iters) / self.total_iters) ** self.power  # type: ignore[no-any-return]
+
+
+class LinearLR(Factor):
     """base times a factor that goes from start_factor to end_factor in total_iters steps, and stays there."""
 
     def __init__(
@@ -96,9 +117,8 @@ class LinearLR(Formula):
         self.total_iters = self._positive("total_iters", total_iters)
         self.start(last_epoch)
 
-    def lr(self, t: int) -> list[float]:
-        done = min(t, self.total_iters) / self.total_iters
-        return [base * (self.start_factor + (self.end_factor - self.start_factor) * done) for base in self.base_lrs]
+    def factor(self, t: int) -> float:
+        return self.start_factor + (self.end_factor - self.start_factor) * min(t, self.total_iters) / self.total_iters
 
 
 class OneCycleLR(Formula):
@@ -132,8 +152,7 @@ class OneCycleLR(Formula):
             raise ValueError(f"OneCycleLR: pct_start must be between 0 and 1, not {pct_start!r}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f'OneCycleLR: anneal_strategy must be "cos" or "linear", not {anneal_strategy!r}')
-        if cycle_momentum and not {"momentum", "betas"} & optimizer.defaults.keys():
-            raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum; pass cycle_momentum=False")
+        self._check_momentum(cycle_momentum)
         self.anneal_strategy, self.cycle_momentum = anneal_strategy, cycle_momentum
         self.max_lrs, self.final_div_factor = self._for_groups("max_lr", max_lr), final_div_factor
         self.base_momentums = self._for_groups("base_momentum", base_momentum)
@@ -178,8 +197,4 @@ class OneCycleLR(Formula):
     def _go_to(self, t: int) -> None:
         super()._go_to(t)
         if self.cycle_momentum:
-            for group, momentum in zip(self.optimizer.param_groups, self.momentum(t), strict=True):
-                if "betas" in group:
-                    group["betas"] = (momentum, group["betas"][1])
-                else:
-                    group["momentum"] = momentum
+            self._write_momentum(self.momentum(t))

@@ -59,6 +59,19 @@ class LRScheduler:
         for group, rate in zip(self.optimizer.param_groups, self._for_groups("rates", rates), strict=True):
             group["lr"] = rate
 
+    def _write_momentum(self, values: Sequence[float]) -> None:
+        """Set the momentum, or β₁, of each group."""
+        for group, momentum in zip(self.optimizer.param_groups, values, strict=True):
+            if "betas" in group:
+                group["betas"] = (momentum, group["betas"][1])
+            else:
+                group["momentum"] = momentum
+
+    def _check_momentum(self, cycled: bool) -> None:
+        if cycled and not {"momentum", "betas"} & self.optimizer.defaults.keys():
+            kind = type(self.optimizer).__name__
+            raise ValueError(f"{self._title}: {kind} has no momentum; pass cycle_momentum=False")
+
     def _for_groups(self, name: str, value: Any) -> list[Any]:
         """A list with one value for each group, of such a list or of one value for all."""
         count = len(self.optimizer.param_groups)
@@ -132,5 +145,25 @@ class Formula(LRScheduler):
         """The learning rate of each group at step t."""
         raise NotImplementedError(f"{self._title} does not define lr()")
 
+    def chained(self, t: int, rates: Sequence[float]) -> list[float]:
+        """The rates at step t in a `ChainedScheduler`, which has made `rates` so far: as they are at step t − 1, or at
+        step 0, as the optimizer began. A schedule that is no factor of what others give stands alone."""
+        return self.lr(t)
+
     def _advance(self) -> None:
         self._go_to(self.last_epoch + 1)
+
+
+class Factor(Formula):
+    """Base class of the schedules that are a factor of the first rates: define `factor`."""
+
+    def lr(self, t: int) -> list[float]:
+        return [base * self.factor(t) for base in self.base_lrs]
+
+    def factor(self, t: int) -> float:
+        """What the rates are multiplied by at step t."""
+        raise NotImplementedError(f"{self._title} does not define factor()")
+
+    def chained(self, t: int, rates: Sequence[float]) -> list[float]:
+        before = self.factor(t - 1) if t else 1.0
+        return [rate * (self.factor(t) / before) if before else rate for rate in rates]

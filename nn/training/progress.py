@@ -32,7 +32,7 @@ class Progress:
 
     epoch: int = 0  # complete ones
     batch: int = 0  # batches of the current epoch
-    steps: int = 0  # batches in all
+    steps: int = 0  # in all, of one or more batches each
     loss: Any = 0.0  # sum over the items of the current epoch, on the device
     items: int = 0
     best: float = math.inf  # the lowest validation loss

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -22,7 +22,8 @@ from ..distributed.dividing import divided, gathered
 from ..distributed.failure import everywhere
 from ..distributed.stopping import kept_signals
 from ..modules import Module
-from .checkpoints import load_checkpoint, save_checkpoint
+from .average import WeightAverage
+from .checkpoints import has_state, load_checkpoint, save_checkpoint
 from .files import StrPath
 from .history import History
 from .progress import Progress, uninterrupted
@@ -35,7 +36,7 @@ class Trainer:
             for batch in batches:
                 optimizer.zero_grad()
                 loss = step(model, batch)
-                loss.backward()
+                loss.backward()  # of `accumulate` batches, each weighed by its items
                 optimizer.step()  # clips, if the optimizer is told to
             with mg.no_grad():
                 model.eval()
@@ -49,6 +50,11 @@ class Trainer:
                     `load_state_dict`. Validation begins in the state that it is given in here
     items           (batch) -> how many items its loss is a mean of (words, sentences): they weigh the mean losses of
                     epochs, and are shown as items/s. By default each batch counts as one
+    accumulate      take a step with so many batches: its loss is the mean over all of their items. What is left at the
+                    end of an epoch is a step, too
+    average         d: keep a moving average of the weights, a = d a + (1 − d) w after each step, from those after the
+                    first one on (Polyak & Juditsky 1992). It is what `evaluate` and validation use, what `restore_best`
+                    restores, and what the model has inside of `with trainer.averaged():`
     schedule        moves on after every "step" or "epoch" (`schedule_every`); `ReduceLROnPlateau` after each epoch,
                     with the validation loss
     patience        stop after so many epochs without a validation loss that is lower by more than `min_delta`
@@ -81,16 +87,22 @@ class Trainer:
 
     def __init__(
         self, model: Module, optimizer: Any, step: Callable[[Any, Any], mg.Tensor], *,
-        carried: Any = None, items: Callable[[Any], int] = lambda batch: 1,
+        carried: Any = None, items: Callable[[Any], int] = lambda batch: 1, accumulate: int = 1,
+        average: float | None = None,
         schedule: Any = None, schedule_every: Literal["step", "epoch"] = "epoch",
         patience: int | None = None, min_delta: float = 0.0, restore_best: bool = False,
         checkpoint: StrPath | None = None, save_steps: int | None = None, save_epochs: int | None = 1,
         nonfinite: Literal["pass", "skip", "raise"] = "raise", log_every: int = 10, progress: bool = True,
         group: Group | None = None,
     ) -> None:  # fmt: skip
-        numbers = {"patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every}
+        numbers = {
+            "patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every,
+            "accumulate": accumulate,
+        }  # fmt: skip
         if wrong := [f"{name}={value}" for name, value in numbers.items() if value is not None and value < 1]:
             raise ValueError(f"Trainer: {', '.join(wrong)}; expected at least 1")
+        if average is not None and not 0 <= average < 1:
+            raise ValueError(f"Trainer: average must be at least 0 and less than 1, not {average!r}")
         if schedule_every not in ("step", "epoch"):
             raise ValueError(f'Trainer: schedule_every must be "step" or "epoch", not {schedule_every!r}')
         if nonfinite not in ("pass", "skip", "raise"):
@@ -108,6 +120,8 @@ class Trainer:
         self.progress = progress and self.group.first
         self._parallel = DataParallel(optimizer, self.group, model)
         self._asked: list[Any] | None = None if group is None else []  # signals to stop
+        self.accumulate = accumulate
+        self.average = None if average is None else WeightAverage(model, average)
         self.history = History()
         self.reached = Progress(others=() if self.group.size > 1 else None)
         self._displaced = False  # whether random numbers and data are elsewhere than `reached` says
@@ -158,8 +172,8 @@ class Trainer:
         total = len(batches) if hasattr(batches, "__len__") else None
         self._clock = (time.perf_counter(), reached.items)
         with tqdm(desc=title, total=total, initial=reached.batch, leave=False, disable=not self.progress) as bar:
-            for batch in reached.remaining(batches):
-                stop = self._train(batch, batches, bar)
+            for parts, data in self._groups(batches):
+                stop = self._train(parts, data, bar)
                 self._save_every(self.save_steps, reached.steps)
                 if stop and self._asked is not None:
                     self._asked.clear()
@@ -172,43 +186,65 @@ class Trainer:
             reached.mark(batches, self.carried)
         self._save_every(self.save_epochs, reached.epoch)
 
-    def _train(self, batch: Any, batches: Any, bar: Any) -> bool:
-        """One step; without an update, if the loss is not finite and such steps are to be skipped. Returns whether a
-        rank was asked to stop."""
+    def _groups(self, batches: Any) -> Iterator[tuple[list[Any], Any]]:
+        """The batches of each step that is left of the epoch, and the state of the data after the last of them, which
+        is not asked for another one before: it might find that the epoch is over."""
+        found: list[Any] = []
+        data = None
+        for batch in self.reached.remaining(batches):
+            found.append(batch)
+            data = batches.state_dict() if has_state(batches) else None
+            if len(found) == self.accumulate:
+                yield found, data
+                found = []
+        if found:
+            yield found, data
+
+    def _train(self, batches: list[Any], data: Any, bar: Any) -> bool:
+        """One step with some batches; without an update, if the loss is not finite and such steps are skipped. Returns
+        whether a rank was asked to stop."""
         reached = self.reached
         random = mg.get_random_state()
         logged = (reached.steps + 1) % self.log_every == 0
-        mine = 0 if batch is None else self.items(batch)
-        self.optimizer.zero_grad()
-        own = None if batch is None else self._loss(batch)
-        loss, size, stop = self._parallel.mean(own, mine, bool(self._asked))  # of all ranks
-        looked = self.nonfinite == "skip" or logged or backend.backend_of(loss.data).synchronous
-        finite = self.nonfinite == "pass" or not looked or math.isfinite(loss.item())
-        if finite:
-            self._parallel.backward(own, mine, size)
-        elif self.nonfinite == "raise":
-            self._explain(batch, random, f"the loss is {loss.item()}")
+        sizes = [0 if batch is None else self.items(batch) for batch in batches]
+        total = self._parallel.total(sum(sizes))  # of all ranks
+        self._parallel.zero_grad()
+        loss: Any = None
+        finite, asked = True, False
+        for left, (batch, size) in enumerate(zip(batches, sizes, strict=True), 1 - len(batches)):
+            own = None if batch is None else self._loss(batch)
+            part, asked = self._parallel.share(own, size, total, bool(self._asked))  # of the step's mean loss
+            looked = self.nonfinite == "skip" or logged or backend.backend_of(part.data).synchronous
+            finite = finite and (self.nonfinite == "pass" or not looked or math.isfinite(part.item()))
+            if finite:
+                self._parallel.backward(own, size, total, hold=left < 0)
+            elif self.nonfinite == "raise":
+                self._explain(batches, random, f"the loss is {part.item()}")
+            loss = part.detach() if loss is None else loss + part.detach()
         try:
             with uninterrupted():
                 if finite:
                     self.optimizer.step()
-                    reached.loss = reached.loss + loss.detach().astype(np.float64) * size
-                    reached.items += size
+                    if self.average is not None:
+                        self.average.move()
+                    reached.loss = reached.loss + loss.astype(np.float64) * total
+                    reached.items += total
                 elif self.carried is not None:  # a skipped step has spoilt it, too
                     self.carried.load_state_dict(reached.carried)
-                reached.batch += 1
+                reached.batch += len(batches)
                 reached.steps += 1
                 if logged:
                     self._log(loss, bar)
                 if finite:
                     self._schedule_after("step")
-                reached.mark(batches, self.carried)
+                reached.mark(None, self.carried)
+                reached.data = data
         except FloatingPointError as error:  # of the optimizer, about gradients
             if self.nonfinite != "raise":
                 raise
-            self._explain(batch, random, str(error))
-        bar.update()
-        return bool(stop)
+            self._explain(batches, random, str(error))
+        bar.update(len(batches))
+        return bool(asked)
 
     def _end_epoch(self, value: float | None) -> None:
         """Record, schedule and early stopping; `value` is the validation loss."""
@@ -220,7 +256,8 @@ class Trainer:
         if value is not None and value < reached.best - self.min_delta:
             reached.best, reached.waited = value, 0
             if self.restore_best:
-                reached.best_weights = {name: w.copy() for name, w in self.model.state_dict().items()}
+                with self.averaged():
+                    reached.best_weights = {name: w.copy() for name, w in self.model.state_dict().items()}
         elif value is not None:
             reached.waited += 1
             reached.stopped = self.patience is not None and reached.waited >= self.patience
@@ -228,8 +265,9 @@ class Trainer:
         reached.batch, reached.items, reached.loss = 0, 0, 0.0
 
     def evaluate(self, batches: Iterable[Any]) -> float:
-        """The mean loss over batches, in evaluation mode and without recording. Afterwards the modules' modes and
-        `carried` are as they were. Raises ValueError if there are no batches."""
+        """The mean loss over batches, in evaluation mode, without recording, with the average of the weights if one is
+        kept. Afterwards the weights, the modules' modes and `carried` are as they were. Raises ValueError if there are
+        no batches."""
         modes = [(module, module.training) for module in self.model.modules()]
         carried = None if self.carried is None else self.carried.state_dict()
         total: Any = 0.0
@@ -238,7 +276,7 @@ class Trainer:
         if self.carried is not None:
             self.carried.load_state_dict(self._fresh)
         try:
-            with mg.no_grad():
+            with self.averaged(), mg.no_grad():
                 for batch in batches:
                     if batch is None:
                         continue
@@ -254,6 +292,10 @@ class Trainer:
         if not items:
             raise ValueError("Trainer.evaluate: there are no batches")
         return float(total / items)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """`with trainer.averaged():` the model has the average of its weights, if one is kept; afterwards its own."""
+        return nullcontext() if self.average is None else self.average.applied()
 
     def _loss(self, batch: Any) -> mg.Tensor:
         loss = self.step(self.model, batch)
@@ -297,20 +339,24 @@ class Trainer:
 
     def _names(self) -> list[str]:
         """What the run is made of."""
-        return [*self._parts(), *(["carried"] if self.carried is not None else [])]
+        more = {"carried": self.carried, "average": self.average}
+        return [*self._parts(), *[name for name, part in more.items() if part is not None]]
 
     def _save_every(self, every: int | None, count: int) -> None:
         if self.checkpoint is not None and every is not None and count % every == 0:
             self.save(self.checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history, and how far the run has come; the model, optimizer and schedule are parts of their own."""
-        return {"of": self._names(), "history": list(self.history), "reached": vars(self.reached)}
+        """The history, how far the run has come, and the average of the weights, if one is kept; the model, optimizer
+        and schedule are parts of their own."""
+        state = {"of": self._names(), "history": list(self.history), "reached": vars(self.reached)}
+        return state if self.average is None else state | {"averages": self.average.averages}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises ValueError or TypeError, which name the entry, for another state;
         nothing has been changed then."""
-        entries("Trainer.load_state_dict: the state", state, ("of", "history", "reached"))
+        keys = ("of", "history", "reached", "averages")
+        entries("Trainer.load_state_dict: the state", state, keys, optional=keys[3:])
         if state["of"] != (own := self._names()):
             of = state["of"] if isinstance(state["of"], list | tuple) else [state["of"]]
             raise ValueError(f"it was saved with {', '.join(map(str, of))}; this Trainer has {', '.join(own)}")
@@ -324,7 +370,10 @@ class Trainer:
         weights = {name: w.shape for name, w in self.model.state_dict().items()}
         if reached.best_weights is not None and weights != {n: np.shape(w) for n, w in reached.best_weights.items()}:
             raise ValueError("Trainer.load_state_dict: reached: best_weights are not those of this model")
-        self.reached, self.history = divided(reached, self.group, self.carried), History(history)
+        mine = divided(reached, self.group, self.carried)
+        if self.average is not None:
+            self.average.averages = self.average.checked(state.get("averages"))
+        self.reached, self.history = mine, History(history)
         self._displaced = self.reached.random is not None
 
     # ---- looking at it -------------------------------------------------------------------------------------------
@@ -345,10 +394,12 @@ class Trainer:
         measured["items/s"] = (reached.items - items) / max(now - then, 1e-9)
         bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
 
-    def _explain(self, batch: Any, random: Any, what: str) -> NoReturn:
+    def _explain(self, batches: list[Any], random: Any, what: str) -> NoReturn:
         """Run a step again, and raise an error that says where its first NaN or Inf arose."""
         reached = self.reached
-        text = f"in step {reached.steps + 1} (epoch {reached.epoch + 1}, batch {reached.batch + 1}) {what}"
+        first, last = reached.batch + 1, reached.batch + len(batches)
+        which = f"batch {first}" if first == last else f"batches {first} to {last}"
+        text = f"in step {reached.steps + 1} (epoch {reached.epoch + 1}, {which}) {what}"
         weights = self.model.named_parameters()
         if spoilt := [name for name, weight in weights if not bool(np.isfinite(weight.data).all())]:
             text += f"; an earlier step had spoilt {', '.join(spoilt)}"
@@ -358,18 +409,18 @@ class Trainer:
         self.optimizer.zero_grad()
         cause = None
         try:
-            if batch is not None:
-                with mg.detect_anomaly():
-                    self._loss(batch).backward()
+            with mg.detect_anomaly():
+                for batch in batches:
+                    if batch is not None:
+                        self._loss(batch).backward()
         except mg.AnomalyError as error:
             cause = error
         finally:
             self.optimizer.zero_grad()
         places = [f"{f'(rank {rank}) ' if self.group.size > 1 else ''}{found}"
                   for rank, found in enumerate(self.group.texts(str(cause or ""))) if found]  # fmt: skip
-        text += (
-            f". It began here: {'; '.join(places)}" if places else ". Run again on the same batch, the step was finite."
-        )
+        again = f"Run again on the same {which.split()[0]}, the step was finite."
+        text += f". It began here: {'; '.join(places)}" if places else f". {again}"
         raise everywhere(FloatingPointError(text)) from cause
 
     def _check(self, batches: Any, validation: Any, epochs: int) -> None:

@@ -72,6 +72,9 @@ def trained(
         ("AdamW", {"amsgrad": True}),
         ("Adagrad", {"lr_decay": 0.1}),
         ("Adadelta", {}),
+        ("NAdam", {}),
+        ("RAdam", {}),
+        ("Lion", {"weight_decay": 0.1}),
     ],
 )
 def test_a_hundred_steps_are_the_same_bit_for_bit(

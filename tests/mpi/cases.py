@@ -113,7 +113,9 @@ def check_equalities(group: nn.distributed.Group, steps: int = 50) -> None:
                 np.testing.assert_allclose(losses, expected, rtol=tolerance, err_msg=name)
 
 
-def trainer(group: nn.distributed.Group, checkpoint: str, stop_after: int | None = None, dropout: float = 0.0) -> Any:
+def trainer(
+    group: nn.distributed.Group, checkpoint: str, stop_after: int | None = None, dropout: float = 0.0, **how: Any
+) -> Any:  # fmt: skip
     """A Trainer of the language model in float64, its batches and those for validation; after so many steps the last
     rank gets a Ctrl-C."""
     run = language_model(group, np.float64, dropout)
@@ -127,6 +129,6 @@ def trainer(group: nn.distributed.Group, checkpoint: str, stop_after: int | None
 
     made = nn.Trainer(run.model, optimizer, step, carried=run.carried, items=run.items, log_every=2, progress=False,
                       schedule=nn.ReduceLROnPlateau(optimizer, patience=0), patience=3, restore_best=True,
-                      checkpoint=checkpoint, group=group)  # fmt: skip
+                      checkpoint=checkpoint, group=group, **how)  # fmt: skip
     unseen = nlp.LanguageModelBatches(np.random.default_rng(7).integers(0, 30, 60), 3, 7, shard=group)
     return made, run.batches, unseen

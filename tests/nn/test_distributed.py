@@ -31,7 +31,7 @@ from nn.distributed import (
     stopping,
 )
 from nn.training.progress import Progress
-from tests.mpi.cases import CASES, furthest, trained
+from tests.mpi.cases import CASES, furthest, trained, trainer
 from tests.nn.together import together
 
 ALONE = Group()
@@ -518,6 +518,24 @@ def test_a_trainer_with_a_group_stops_after_a_step(tmp_path: Any) -> None:
     with pytest.raises(KeyboardInterrupt, match="stopped after step 3"):
         trainer.fit(range(5), 2)
     assert trainer.resume(tmp_path / "run").fit(range(5), 2)[-1]["step"] == 10
+
+
+def test_a_trainer_accumulates_on_ranks_as_alone(tmp_path: Any) -> None:
+    """Steps of 4 of 7 windows, an average of the weights, a loss that is not finite once: all numbers are the same."""
+
+    def run(group: Any) -> Any:
+        made, batches, unseen = trainer(group, str(tmp_path / f"{group.size}"), accumulate=4, average=0.8,
+                                        nonfinite="skip")  # fmt: skip
+        inner = made.step
+        made.step = lambda model, window: inner(model, window) * (np.nan if made.reached.steps == 3 else 1)
+        history = made.fit(batches, 3, validation=unseen)
+        return history, [p.data for p in made.model.parameters()]
+
+    expected, exact = run(ALONE)
+    for history, weights in together(2, run):
+        assert furthest(weights, exact) < 1e-11
+        for found, record in zip(history, expected, strict=True):
+            np.testing.assert_allclose(list(found.values()), list(record.values()), rtol=1e-11)
 
 
 # ---- NCCL, on a stand-in -----------------------------------------------------------------------------------------

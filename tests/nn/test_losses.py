@@ -19,6 +19,8 @@ from nn import (
     L1Loss,
     MSELoss,
     NLLLoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
 )
 from nn.losses import cross_entropy
 
@@ -44,6 +46,15 @@ ELEMENTWISE: dict[str, tuple[Any, Any, Any, Any]] = {
     "mse": (MSELoss, lambda x, y: (x - y) ** 2, lambda x: x, lambda x: x),
     "l1": (L1Loss, lambda x, y: abs(x - y), lambda x: x, lambda x: x),
     "huber": (lambda **o: HuberLoss(delta=0.7, **o), huber, lambda x: x, lambda x: x),
+    "smooth_l1": (
+        lambda **o: SmoothL1Loss(beta=0.7, **o), lambda x, y: huber(x, y) / 0.7, lambda x: x, lambda x: x
+    ),
+    "poisson": (PoissonNLLLoss, lambda x, y: np.exp(x) - y * x, lambda x: x, np.exp),
+    "poisson_mean": (
+        lambda **o: PoissonNLLLoss(log_input=False, full=True, eps=1e-3, **o),
+        lambda x, y: x - y * np.log(x + 1e-3) + (y * np.log(y) - y + np.log(2 * np.pi * y) / 2 if y > 1 else 0),
+        np.exp, lambda x: np.exp(2 * x),
+    ),
     "bce": (BCELoss, lambda p, y: -y * np.log(p) - (1 - y) * np.log(1 - p), sigmoid, sigmoid),
     "bce_logits": (
         lambda **o: BCEWithLogitsLoss(pos_weight=3.0, **o),
@@ -431,6 +442,7 @@ def test_memory_of_cross_entropy(rng: Rng) -> None:
         (lambda: MSELoss()(np.ones((2, 3)), np.ones(3)), ValueError, r"MSELoss: the input is \(2, 3\).* \(3,\)"),
         (lambda: MSELoss()(np.ones(3), np.ones(3), np.ones(3)), ValueError, "boolean"),
         (lambda: HuberLoss(delta=0.0), ValueError, "positive, not 0.0"),
+        (lambda: SmoothL1Loss(beta=-1.0), ValueError, "must not be negative, and is -1.0"),
         (lambda: BCELoss()([0.5, 1.5], [0, 1]), ValueError, "BCELoss: 1.5 is no probability"),
         (lambda: BCELoss()([0.5, -0.5], [0, 1]), ValueError, "BCELoss: -0.5 is no probability"),
         (lambda: KLDivLoss(reduction="batchmean")(0.5, 0.5), ValueError, "batch axis"),

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from nn.modules import Parameter
 from nn.optimizers import SGD, Adagrad, Adam
 from nn.schedules import (
+    ChainedScheduler,
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
     ExponentialLR,
     Formula,
     LambdaLR,
@@ -23,7 +26,9 @@ from nn.schedules import (
     LRScheduler,
     MultiStepLR,
     OneCycleLR,
+    PolynomialLR,
     ReduceLROnPlateau,
+    SequentialLR,
     StepLR,
     WarmupLR,
 )  # fmt: skip
@@ -41,6 +46,9 @@ FORMULAS: list[Callable[[Any], Any]] = [
     lambda o: CosineAnnealingLR(o, 20),
     lambda o: LinearLR(o, total_iters=8),
     lambda o: OneCycleLR(o, [1.0, 2.0], 25),
+    lambda o: PolynomialLR(o, 9, power=2.0),
+    lambda o: CosineAnnealingWarmRestarts(o, 3, T_mult=2, eta_min=0.1),
+    lambda o: CyclicLR(o, 0.1, [1.0, 2.0], 3, 5, mode="triangular2"),
 ]
 MAKERS: list[Callable[[Any], Any]] = [
     *FORMULAS,
@@ -49,6 +57,10 @@ MAKERS: list[Callable[[Any], Any]] = [
     lambda o: WarmupLR(o, 4, after=ExponentialLR(o, 0.9)),
     lambda o: WarmupLR(o, 2, after=ReduceLROnPlateau(o, patience=0, factor=0.5)),
     lambda o: WarmupLR(o, 2, after=WarmupLR(o, 3, after=StepLR(o, 2))),
+    lambda o: SequentialLR(o, [LinearLR(o, 0.1), CyclicLR(o, 0.1, 0.5, 2), StepLR(o, 3)], [4, 9]),
+    lambda o: ChainedScheduler([LinearLR(o, 0.1), ExponentialLR(o, 0.9), CosineAnnealingLR(o, 7, eta_min=0.01)]),
+    lambda o: ChainedScheduler([SequentialLR(o, [LinearLR(o), StepLR(o, 3)], [5]), ExponentialLR(o, 0.9)]),
+    lambda o: WarmupLR(o, 3, after=SequentialLR(o, [StepLR(o, 2), ExponentialLR(o, 0.9)], [4])),
 ]
 
 
@@ -81,6 +93,13 @@ def test_formulas_at_single_steps() -> None:
     assert CosineAnnealingLR(optimizer(), 10, eta_min=0.1).lr(5) == pytest.approx([0.55, 0.3])
     assert LinearLR(optimizer(), 0.5, 1.0, 4).lr(1) == [0.625, 0.3125]
     assert LambdaLR(optimizer(), lambda t: t).lr(7) == [7.0, 3.5]
+    assert PolynomialLR(optimizer(), 4, power=2.0).lr(1) == [0.5625, 0.28125]
+    assert PolynomialLR(optimizer(), 4).lr(9) == [0.0, 0.0]
+    restarts = CosineAnnealingWarmRestarts(optimizer(), 2, T_mult=3)
+    assert [restarts.lr(t)[0] for t in (0, 1, 2, 5, 8, 17)] == pytest.approx([1, 0.5, 1, 0.5, 1, 0.5])
+    triangles = CyclicLR(optimizer(), 0.0, 1.0, 2, 4, mode="exp_range", gamma=0.5)
+    assert [triangles.lr(t)[0] for t in range(7)] == [0, 0.25, 0.25, 0.75 / 8, 0.5 / 16, 0.25 / 32, 0]
+    assert [triangles.momentum(t)[0] for t in (0, 2)] == pytest.approx([0.9, 0.875])
     cycle = OneCycleLR(optimizer(), 1.0, 11, pct_start=0.5)
     assert cycle.lr(0) == pytest.approx([0.04] * 2)
     assert max(range(11), key=lambda t: cycle.lr(t)[0]) in (4, 5)
@@ -160,6 +179,41 @@ def test_warm_up_alone_and_before_a_plateau() -> None:
     assert seen == [0.5, 1.0, 1.0, 0.5, 0.25]
 
 
+# ---- of several --------------------------------------------------------------------------------------------------
+
+
+def test_one_after_the_other_is_each_from_its_first_step() -> None:
+    o = optimizer()
+    parts = [ExponentialLR(o, 0.5), LinearLR(o, 0.5, total_iters=3), StepLR(o, 2)]
+    schedule = SequentialLR(o, parts, [3, 5])
+    expected = [parts[k].lr(t) for k, t in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2))]
+    assert [schedule.lr(t) for t in range(8)] == expected
+    assert rates(schedule, range(8)) == expected
+
+
+def test_all_at_once_are_a_product() -> None:
+    o = optimizer()
+    parts = [LinearLR(o, 0.25, total_iters=4), ExponentialLR(o, 0.9), PolynomialLR(o, 6)]
+    seen = rates(ChainedScheduler(parts), range(8))
+    product = [math.prod(part.factor(t) for part in parts) for t in range(8)]
+    np.testing.assert_allclose(seen, np.outer(product, [1.0, 0.5]), rtol=1e-12)
+    assert seen[-1] == [0.0, 0.0]
+
+
+def test_parts_of_epochs() -> None:
+    o = optimizer(1.0)
+    o.step()
+    schedule = CosineAnnealingWarmRestarts(o, 2)
+    for epoch in (0.5, 1.0, 1.5, 2.0, 3.5):
+        schedule.step(epoch)
+        assert (
+            schedule.get_last_lr()
+            == schedule.lr(epoch)
+            == [pytest.approx((1 + math.cos(math.pi * epoch / 2 % math.pi)) / 2)]
+        )
+        assert schedule.last_epoch == int(epoch)
+
+
 # ---- plateaus ----------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +265,7 @@ def test_the_optimizer_keeps_the_initial_rate() -> None:
 def test_a_wrong_state_changes_nothing(make: Any) -> None:
     schedule = make(optimizer())
     before = schedule.state_dict()
-    other = make(optimizer(1.0, 0.5, 0.25)) if make is not MAKERS[0] and make is not MAKERS[6] else None
+    other = make(optimizer(1.0, 0.5, 0.25)) if make not in (MAKERS[0], MAKERS[6], MAKERS[9]) else None
     wrong = [{}, before | {"more": 1}, before | {"last_epoch": "soon"}]
     wrong += [other.state_dict()] if other is not None else []
     for state in wrong:
@@ -277,6 +331,12 @@ def test_a_schedule_before_the_optimizer_warns_once() -> None:
 
 # ---- bad input ---------------------------------------------------------------------------------------------------
 
+
+def in_turn(milestones: list[int]) -> SequentialLR:
+    o = optimizer()
+    return SequentialLR(o, [StepLR(o, 2), StepLR(o, 3), StepLR(o, 4)], milestones)
+
+
 BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: StepLR(Parameter(np.ones(1)), 2), TypeError, "StepLR: expected an optimizer, got Parameter"),  # type: ignore[arg-type]
     (lambda: StepLR(optimizer(), 0), ValueError, "StepLR: step_size must be a positive integer, not 0"),
@@ -295,6 +355,18 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: ReduceLROnPlateau(optimizer(), min_lr=[0, 0, 0]), ValueError, "there are 3 min_lr for 2 groups"),
     (lambda: WarmupLR(optimizer(), 0), ValueError, "steps must be a positive integer"),
     (lambda: WarmupLR(optimizer(), 2, StepLR(optimizer(), 1)), ValueError, "a schedule of the same optimizer"),
+    (lambda: PolynomialLR(optimizer(), 0), ValueError, "total_iters must be a positive integer"),
+    (lambda: CosineAnnealingWarmRestarts(optimizer(), 3, T_mult=1.5), ValueError, "T_mult must be"),  # type: ignore[arg-type]
+    (lambda: CosineAnnealingWarmRestarts(optimizer(), 3).step(-1), ValueError, "epoch must not be negative, and is -1"),
+    (lambda: CyclicLR(optimizer(), 0.1, 1.0, mode="square"), ValueError, "mode must be triangular, .* not 'square'"),
+    (lambda: CyclicLR(optimizer(), 0.1, 1.0, scale_mode="x"), ValueError, "scale_mode must be"),
+    (lambda: CyclicLR(Adagrad([Parameter(np.ones(1))]), 0.1, 1.0), ValueError, "CyclicLR: Adagrad has no momentum"),
+    (lambda: ChainedScheduler([]), TypeError, "ChainedScheduler: expected an optimizer, got NoneType"),
+    (lambda: SequentialLR(optimizer(), [], []), ValueError, "SequentialLR: there are no schedules"),
+    (lambda: SequentialLR(optimizer(), [StepLR(optimizer(), 2)], []), ValueError, "schedule of another optimizer"),
+    (lambda: ChainedScheduler([ReduceLROnPlateau(optimizer())]), TypeError, "not a ReduceLROnPlateau"),  # type: ignore[list-item]
+    (lambda: in_turn([3, 2]), ValueError, r"milestones must be positive and grow, not \[3, 2\]"),
+    (lambda: in_turn([3]), ValueError, "between 3 schedules there are 2 milestones, not 1"),
     (lambda: LRScheduler(optimizer())._advance(), NotImplementedError, r"does not define step\(\)"),
     (lambda: Formula(optimizer()).start(), NotImplementedError, r"does not define lr\(\)"),
 ]

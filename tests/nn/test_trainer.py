@@ -847,3 +847,142 @@ def test_a_trainers_state_is_checked_as_a_whole(change: dict[str, Any], message:
     with pytest.raises(TypeError, match="the state must be a mapping"):
         trainer.load_state_dict(None)  # type: ignore[arg-type]
     assert repr(trainer.state_dict()) == before
+
+
+# ---- accumulation ------------------------------------------------------------------------------------------------
+
+
+def sized(batch: Any) -> int:
+    return len(batch[0])
+
+
+def test_a_step_with_several_batches_is_one_with_all_of_their_items() -> None:
+    """Ragged batches, of 2 to 4 points; the last step of an epoch has only one."""
+    data = points()
+    joined = [tuple(np.concatenate(part) for part in zip(*data[k : k + 3], strict=True)) for k in (0, 3, 6)]
+    found = []
+    for batches, accumulate in ((data, 3), (joined, 1)):
+        mg.manual_seed(5)
+        model = nn.Linear(4, 1)
+        optimizer = Adam(model.named_parameters(), lr=0.03, clip_norm=0.5)
+        schedule = CosineAnnealingLR(optimizer, 30)
+        trainer = Trainer(
+            model, optimizer, squared_error, items=sized, accumulate=accumulate, schedule=schedule,
+            schedule_every="step", progress=False, log_every=1,
+        )  # fmt: skip
+        trainer.fit(batches, 2)
+        assert (trainer.reached.steps, trainer.reached.batch) == (6, 0)
+        measured = [r.get("loss", r.get("mean_loss")) for r in trainer.history]
+        found.append([*(w.numpy() for w in model.parameters()), measured, schedule.get_last_lr()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-6)
+
+
+@pytest.mark.parametrize("data", [list, Shuffled, Stateful])
+@pytest.mark.parametrize("after", [2, 6, N + 2, 2 * N])
+def test_resumed_run_with_accumulation_and_average(tmp_path: Path, data: Any, after: int) -> None:
+    options: dict[str, Any] = {"accumulate": 2, "average": 0.8, "items": sized, "restore_best": True}
+    validation = points(seed=4, count=2)
+    whole = make(**options)
+    whole.fit(data(points()), 3, validation=validation)
+    expected = outcome(whole)
+
+    seen = 0
+
+    def stop(model: Any, batch: Any) -> Any:
+        nonlocal seen
+        seen += model.training
+        if seen > after:
+            raise Stop
+        return squared_error(model, batch)
+
+    path = tmp_path / "run"
+    first = make(checkpoint=path, save_steps=1, save_epochs=None, step=stop, **options)
+    with pytest.raises(Stop):
+        first.fit(data(points()), 3, validation=validation)
+    second = make(seed=99, **options).resume(path)
+    mg.randn(5)
+    second.fit(data(points()), 3, validation=validation)
+    assert same(outcome(second), expected)
+    for name, average in whole.average.averages.items():  # type: ignore[union-attr]
+        np.testing.assert_array_equal(second.average.averages[name].numpy(), average.numpy())  # type: ignore[index]
+
+
+def test_a_skipped_step_leaves_all_of_its_batches_out() -> None:
+    values = iter([1.0, math.nan, 2.0, 3.0])
+
+    def step(model: Any, batch: Any) -> Any:
+        return np.sum(model.weight) * next(values)
+
+    model = nn.Linear(1, 1)
+    before = model.weight.numpy().copy()
+    trainer = Trainer(model, SGD([model.weight], lr=0.5), step, accumulate=2, nonfinite="skip", progress=False)
+    trainer.fit([0, 1, 2, 3], 1)
+    np.testing.assert_allclose(model.weight.numpy(), before - 0.5 * 2.5)
+    values = iter([1.0, math.nan, 1.0, 1.0])
+    trainer = Trainer(model, SGD([model.weight], lr=0.5), step, accumulate=2, progress=False)
+    with pytest.raises(FloatingPointError, match=r"in step 1 \(epoch 1, batches 1 to 2\) .* on the same batches, the"):
+        trainer.fit([0, 1], 1)
+
+
+# ---- the average of the weights ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_average_is_its_formula_and_what_is_evaluated(dtype: Any) -> None:
+    model = nn.Linear(1, 1, bias=False, dtype=dtype)
+    model.weight.data[...] = 1.0
+    seen: list[float] = []
+
+    def step(model: Any, batch: Any) -> Any:
+        if not model.training:
+            seen.append(model.weight.item())
+        return np.sum(model.weight)
+
+    trainer = Trainer(model, SGD([model.weight], lr=0.125), step, average=0.75, progress=False)
+    with trainer.averaged():
+        assert model.weight.item() == 1.0  # there is none yet
+    trainer.fit([0] * 4, 1, validation=[0])
+    weights = [1 - 0.125 * k for k in range(1, 5)]
+    average = weights[0]
+    for w in weights[1:]:
+        average = 0.75 * average + 0.25 * w
+    assert trainer.average is not None
+    assert trainer.average.averages is not None
+    assert trainer.average.averages["weight"].dtype == np.float32
+    np.testing.assert_allclose(trainer.average.averages["weight"].item(), average, rtol=1e-6)
+    np.testing.assert_allclose(seen, [average], rtol=1e-3 if dtype is np.float16 else 1e-6)
+    assert model.weight.item() == weights[-1]
+    np.testing.assert_allclose(trainer.evaluate([0]), average, rtol=1e-3)
+    with pytest.raises(Stop), trainer.averaged():
+        assert model.weight.item() == pytest.approx(average, rel=1e-3)
+        raise Stop
+    assert model.weight.item() == weights[-1]
+
+
+def test_restore_best_is_the_average_that_was_best() -> None:
+    losses = iter([3.0, 1.0, 2.0])
+
+    def step(model: Any, batch: Any) -> Any:
+        return np.sum(model.weight) if model.training else np.sum(model.weight) * 0 + next(losses)
+
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data[...] = 0.0
+    trainer = Trainer(model, SGD([model.weight], lr=1.0), step, average=0.5, restore_best=True, progress=False)
+    trainer.fit([0], 3, validation=[0])
+    assert model.weight.item() == -1.5  # of -1 and -2
+
+
+def test_an_average_that_does_not_fit(tmp_path: Path) -> None:
+    first = make(average=0.9)
+    first.fit(points(), 1)
+    first.save(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"it was saved with .*average; this Trainer has model, optimizer"):
+        make().resume(tmp_path / "run")
+    state = first.state_dict()
+    for wrong in ({}, {"0.weight": np.zeros(3)}, 7):
+        with pytest.raises(ValueError, match="averages are not those of this model"):
+            make(average=0.9).load_state_dict(state | {"averages": wrong})
+    for options, message in (({"average": 1.0}, "average must be at least 0"), ({"accumulate": 0}, "accumulate=0")):
+        with pytest.raises(ValueError, match=message):
+            make(**options)

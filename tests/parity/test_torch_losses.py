@@ -63,6 +63,12 @@ ELEMENTWISE: list[tuple[str, dict[str, Any], Any, Any, bool]] = [
     ("L1Loss", {}, np.rint, np.rint, True),
     ("HuberLoss", {"delta": 0.7}, lambda x: x, lambda x: x, True),
     ("HuberLoss", {"delta": 1.0}, np.rint, np.rint, False),
+    ("SmoothL1Loss", {"beta": 0.7}, lambda x: x, lambda x: x, True),
+    ("SmoothL1Loss", {"beta": 0.0}, np.rint, np.rint, True),
+    ("SmoothL1Loss", {}, np.rint, np.rint, False),
+    ("PoissonNLLLoss", {}, lambda x: x, lambda x: np.rint(np.exp(x)), True),
+    ("PoissonNLLLoss", {"full": True}, lambda x: x, lambda x: np.exp(2 * x), True),
+    ("PoissonNLLLoss", {"log_input": False, "full": True, "eps": 1e-3}, np.exp, lambda x: np.exp(2 * x), True),
     ("BCELoss", {}, sigmoid, sigmoid, True),
     ("BCELoss", {"weight": 1}, sigmoid, lambda x: (x > 0) * 1.0, True),
     ("BCEWithLogitsLoss", {}, lambda x: 4 * x, sigmoid, True),
@@ -159,3 +165,98 @@ def test_large_vocabulary_in_both_memory_orders(dtype: Any) -> None:
     ours, theirs = nn.CrossEntropyLoss(), torch.nn.CrossEntropyLoss()
     for array in (x, np.asfortranarray(x)):
         agree(lambda x: ours(x, t), lambda x: theirs(x, torch.tensor(t)), array, TOLERANCE[dtype])
+
+
+# ---- more than two operands --------------------------------------------------------------------------------------
+
+
+@every_dtype
+@every_reduction
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 1), (4,)], ids=str)
+def test_gaussian(shape: Any, full: bool, reduction: str, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 4, 5)).astype(dtype)
+    var = rng.uniform(0, 1, shape).astype(dtype)  # some are below eps
+    ours = nn.GaussianNLLLoss(full=full, eps=0.3, reduction=reduction)
+    theirs = torch.nn.GaussianNLLLoss(full=full, eps=0.3, reduction=reduction)
+    agree(lambda x: ours(x, y, var), lambda x: theirs(x, torch.tensor(y), torch.tensor(var)), x, TOLERANCE[dtype])
+    agree(
+        lambda v: ours(x, y, v), lambda v: theirs(torch.tensor(x), torch.tensor(y), v), var, TOLERANCE[dtype],
+        second=False,
+    )  # fmt: skip
+
+
+@every_dtype
+@every_reduction
+@pytest.mark.parametrize("margin", [0.0, 0.4])
+def test_margin_ranking(margin: float, reduction: str, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, z = np.rint(5 * rng.standard_normal((2, 7, 3))).astype(dtype) / 5  # with ties at both margins
+    y = rng.choice([-1, 1], (7, 3)).astype(dtype)
+    ours = nn.MarginRankingLoss(margin=margin, reduction=reduction)
+    theirs = torch.nn.MarginRankingLoss(margin=margin, reduction=reduction)
+    agree(lambda x: ours(x, z, y), lambda x: theirs(x, torch.tensor(z), torch.tensor(y)), x, TOLERANCE[dtype])
+    agree(lambda z: ours(x, z, y), lambda z: theirs(torch.tensor(x), z, torch.tensor(y)), z, TOLERANCE[dtype])
+
+
+@every_dtype
+@every_reduction
+@pytest.mark.parametrize("margin", [0.0, 0.4, -0.3])
+def test_cosine_embedding(margin: float, reduction: str, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, z = rng.standard_normal((2, 7, 3)).astype(dtype)
+    y = rng.choice([-1, 1], 7)
+    ours = nn.CosineEmbeddingLoss(margin=margin, reduction=reduction)
+    theirs = torch.nn.CosineEmbeddingLoss(margin=margin, reduction=reduction)
+    tolerance = 10 * TOLERANCE[dtype]
+    agree(lambda x: ours(x, z, y), lambda x: theirs(x, torch.tensor(z), torch.tensor(y)), x, tolerance)
+    agree(lambda z: ours(x, z, y), lambda z: theirs(torch.tensor(x), z, torch.tensor(y)), z, tolerance)
+
+
+# ---- CTC ---------------------------------------------------------------------------------------------------------
+
+
+@every_dtype
+@every_reduction
+@pytest.mark.parametrize("blank", [0, 2])
+@pytest.mark.parametrize("in_a_row", [False, True])
+def test_ctc(blank: int, in_a_row: bool, reduction: str, dtype: Any) -> None:
+    """Ragged, with repeated labels, an empty labelling, and one that is as long as its sequence allows."""
+    rng = np.random.default_rng(1)
+    x = 2 * rng.standard_normal((9, 5, 4)).astype(dtype)
+    others = np.array([c for c in range(4) if c != blank])
+    targets = others[rng.integers(0, 3, (5, 4))]
+    targets[1] = others[[0, 0, 1, 2]]
+    lengths, counts = np.array([9, 5, 7, 3, 9]), np.array([4, 4, 2, 0, 1])
+    if in_a_row:
+        targets = np.concatenate([row[:n] for row, n in zip(targets, counts, strict=True)])
+    ours, theirs = nn.CTCLoss(blank, reduction), torch.nn.CTCLoss(blank, reduction)
+    given = [torch.tensor(a) for a in (targets, lengths, counts)]
+    agree(
+        lambda x: ours(mg.log_softmax(x), targets, lengths, counts),
+        lambda x: theirs(x.log_softmax(-1), *given), x, TOLERANCE[dtype], second=False,  # which PyTorch has not
+    )  # fmt: skip
+    alone = nn.CTCLoss(blank, reduction)(mg.log_softmax(mg.Tensor(x[:, 0])), targets.reshape(-1)[:4], 9, 4)
+    one = theirs(
+        torch.tensor(x[:, 0]).log_softmax(-1), torch.tensor(targets.reshape(-1)[:4]), torch.tensor(9), torch.tensor(4)
+    )
+    close(alone, one, TOLERANCE[dtype])
+
+
+@every_dtype
+@every_reduction
+def test_ctc_without_an_alignment(reduction: str, dtype: Any) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((6, 3, 4)).astype(dtype)
+    given = [[1, 2, 3], [1, 1, 2], [3, 0, 0]], [6, 3, 4], [3, 3, 1]
+    theirs = [torch.tensor(a) for a in given]
+    infinite = nn.CTCLoss(reduction=reduction)(mg.log_softmax(mg.Tensor(x)), *given)
+    np.testing.assert_allclose(
+        infinite.numpy(), torch.nn.CTCLoss(reduction=reduction)(torch.tensor(x).log_softmax(-1), *theirs), rtol=1e-5
+    )
+    zero = torch.nn.CTCLoss(reduction=reduction, zero_infinity=True)
+    agree(
+        lambda x: nn.CTCLoss(reduction=reduction, zero_infinity=True)(mg.log_softmax(x), *given),
+        lambda x: zero(x.log_softmax(-1), *theirs), x, TOLERANCE[dtype], second=False,
+    )  # fmt: skip

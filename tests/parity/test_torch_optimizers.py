@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ import pytest
 import torch
 
 import minigrad as mg
+import nn
 from nn.clipping import clip_grad_norm_, clip_grad_value_
 from nn.modules import Parameter
-from nn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from nn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, RAdam, RMSprop
 
 pytestmark = pytest.mark.parity
 
@@ -56,6 +58,12 @@ CASES = [
     Case(Adadelta, {}),
     Case(Adadelta, {"lr": 0.5, "rho": 0.7, "eps": 1e-3, "weight_decay": 0.05}),
     Case(Adadelta, {"lr": 0.1, "maximize": True}),
+    Case(NAdam, {}),
+    Case(NAdam, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.05, "momentum_decay": 0.02}),
+    Case(NAdam, {"lr": 0.003, "weight_decay": 0.05, "decoupled_weight_decay": True, "maximize": True}),
+    Case(RAdam, {}),
+    Case(RAdam, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.05}),
+    Case(RAdam, {"lr": 0.003, "weight_decay": 0.05, "decoupled_weight_decay": True, "maximize": True}),
 ]
 
 SHAPES = {"W": (7, 5), "b": (7,), "V": (3, 7), "scale": ()}
@@ -121,7 +129,9 @@ def compare(r: Run, rtol: float) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_200_steps_in_float64(case: Case) -> None:
+def test_200_steps_in_float64(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    nadam = importlib.import_module("torch.optim.nadam")
+    monkeypatch.setattr(nadam, "_get_scalar_dtype", lambda: torch.float64)  # its product of momenta is of float32
     r = run(case, np.float64)
     train(r, STEPS)
     compare(r, 1e-12)
@@ -132,7 +142,8 @@ def test_200_steps_in_float64(case: Case) -> None:
         for slot, value in entry.items():
             if slot != "step":
                 q = theirs[slot].numpy()
-                np.testing.assert_allclose(value.numpy(), q, rtol=1e-11, atol=1e-11 * np.abs(q).max(), err_msg=slot)
+                value = value.numpy() if isinstance(value, mg.Tensor) else value
+                np.testing.assert_allclose(value, q, rtol=1e-11, atol=1e-11 * np.abs(q).max(), err_msg=slot)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -246,3 +257,111 @@ def test_what_is_not_finite_goes_through_as_in_pytorch(bad: float, rng: np.rando
     )
     for p, q in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(p.grad.numpy(), q.grad.numpy())
+
+
+# ---- L-BFGS ------------------------------------------------------------------------------------------------------
+
+
+class Sines(torch.nn.Module):
+    """Two LSTM cells and a linear map that predict the next number of a wave, as PyTorch's tutorial on time series."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.lstm1 = torch.nn.LSTMCell(1, hidden)
+        self.lstm2 = torch.nn.LSTMCell(hidden, hidden)
+        self.linear = torch.nn.Linear(hidden, 1)
+
+    def forward(self, waves: Any) -> Any:
+        states: Any = [None, None]
+        outputs = []
+        for x in waves.split(1, dim=1):
+            states[0] = self.lstm1(x, states[0])
+            states[1] = self.lstm2(states[0][0], states[1])
+            outputs.append(self.linear(states[1][0]))
+        return torch.cat(outputs, dim=1)
+
+
+class OurSines(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.lstm1 = nn.LSTMCell(1, hidden, dtype=np.float64)
+        self.lstm2 = nn.LSTMCell(hidden, hidden, dtype=np.float64)
+        self.linear = nn.Linear(hidden, 1, dtype=np.float64)
+
+    def forward(self, waves: Any) -> Any:
+        states: Any = [None, None]
+        outputs = []
+        for _, x in mg.steps(waves.T):
+            states[0] = self.lstm1(x[:, None], states[0])
+            states[1] = self.lstm2(states[0][0], states[1])
+            outputs.append(self.linear(states[1][0]))
+        return np.concatenate(outputs, axis=1)
+
+
+@pytest.mark.parametrize("line_search_fn", [None, "strong_wolfe"])
+def test_lbfgs_predicts_sines(line_search_fn: Any) -> None:
+    """The tutorial's setting, smaller: waves of period 40 with random phases, lr 0.8, a few steps of 20 iterations."""
+    rng = np.random.default_rng(2)
+    waves = np.sin((np.arange(40) + rng.integers(-80, 80, (5, 1))) / 20 * np.pi)
+    theirs, ours = Sines(4).double(), OurSines(4)
+    ours.load_state_dict({name: mg.Tensor(w.detach().numpy().copy()) for name, w in theirs.state_dict().items()})
+    a = nn.LBFGS(ours.named_parameters(), lr=0.8, line_search_fn=line_search_fn)
+    b = torch.optim.LBFGS(theirs.parameters(), lr=0.8, line_search_fn=line_search_fn)
+    x, y = torch.tensor(waves[:, :-1]), torch.tensor(waves[:, 1:])
+    called = [0, 0]
+
+    def our_closure() -> Any:
+        called[0] += 1
+        a.zero_grad()
+        loss = nn.MSELoss()(ours(mg.Tensor(waves[:, :-1])), waves[:, 1:])
+        loss.backward()
+        return loss
+
+    def their_closure() -> Any:
+        called[1] += 1
+        b.zero_grad()
+        loss = torch.nn.functional.mse_loss(theirs(x), y)
+        loss.backward()
+        return loss
+
+    losses = []
+    for _ in range(2):
+        losses.append((a.step(our_closure).item(), b.step(their_closure).item()))
+    losses.append((our_closure().item(), their_closure().item()))
+    np.testing.assert_allclose(*zip(*losses, strict=True), rtol=1e-6)
+    assert losses[-1][0] < 0.5 * losses[0][0]
+    assert called[0] == called[1] > 40
+    state = b.state[b._params[0]]
+    assert (a.state["n_iter"], a.state["func_evals"]) == (state["n_iter"], state["func_evals"])
+    for name, w in ours.named_parameters():
+        np.testing.assert_allclose(w.numpy(), theirs.get_parameter(name).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("line_search_fn", [None, "strong_wolfe"])
+@pytest.mark.parametrize(
+    "options", [{}, {"lr": 0.3, "history_size": 2, "max_iter": 7}, {"max_eval": 3}, {"tolerance_grad": 0.5}], ids=str
+)
+def test_lbfgs(options: dict[str, Any], line_search_fn: Any) -> None:
+    """A valley that bends (Rosenbrock 1960), in which a search has to grow and to shrink its steps."""
+    start = np.array([-1.2, 1.0, 0.7])
+    ours, theirs = Parameter(start.copy()), torch.nn.Parameter(torch.tensor(start))
+    scale = 100 if line_search_fn else 2
+    a = nn.LBFGS([ours], line_search_fn=line_search_fn, **options)
+    b = torch.optim.LBFGS([theirs], line_search_fn=line_search_fn, **options)
+
+    def closure(w: Any) -> Any:
+        def call() -> Any:
+            w.grad = None
+            loss = (scale * (w[1:] - w[:-1] ** 2) ** 2 + (1 - w[:-1]) ** 2).sum()
+            loss.backward()
+            return loss
+
+        return call
+
+    for _ in range(4):
+        first, second = a.step(closure(ours)), b.step(closure(theirs))
+        np.testing.assert_allclose(first.item(), second.item(), rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=1e-7, atol=1e-9)
+    state = b.state[b._params[0]]
+    assert (a.state["n_iter"], a.state["func_evals"]) == (state["n_iter"], state["func_evals"])
+    assert len(a.state["old_dirs"]) == len(state.get("old_dirs") or [])

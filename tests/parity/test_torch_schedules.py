@@ -40,6 +40,16 @@ FORMULAS: list[tuple[str, dict[str, Any]]] = [
     ("LinearLR", {}),
     ("LinearLR", {"start_factor": 1.0, "end_factor": 0.1, "total_iters": 60}),
     ("LinearLR", {"start_factor": 0.2, "end_factor": 0.9, "total_iters": 1}),
+    ("PolynomialLR", {}),
+    ("PolynomialLR", {"total_iters": 70, "power": 0.7}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 7}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 7}),
+    ("CyclicLR", {"base_lr": [0.1, 0.2], "max_lr": [0.9, 0.3], "step_size_up": 5, "step_size_down": 11,
+                  "mode": "triangular2", "base_momentum": [0.5, 0.6], "max_momentum": 0.95}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 5, "mode": "exp_range", "gamma": 0.98}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 5, "scale_fn": halves, "cycle_momentum": False}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 5, "scale_fn": sines, "scale_mode": "iterations"}),
     ("OneCycleLR", {"max_lr": 0.7, "total_steps": STEPS}),
     ("OneCycleLR", {"max_lr": [0.7, 0.2], "epochs": 10, "steps_per_epoch": 11, "anneal_strategy": "linear"}),
     ("OneCycleLR", {"max_lr": 0.7, "total_steps": STEPS, "three_phase": True, "pct_start": 0.4, "div_factor": 5.0}),
@@ -80,6 +90,50 @@ def test_the_same_rates(name: str, arguments: dict[str, Any], kind: str) -> None
             mine.step()
             other.step()
     assert len(np.unique(seen)) > 3
+
+
+PARTS: list[tuple[str, dict[str, Any]]] = [
+    ("LinearLR", {"start_factor": 0.1, "total_iters": 9}),
+    ("ExponentialLR", {"gamma": 0.97}),
+    ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.003}),
+    ("StepLR", {"step_size": 6, "gamma": 0.7}),
+    ("PolynomialLR", {"total_iters": 60, "power": 2.0}),
+    ("MultiStepLR", {"milestones": [4, 40], "gamma": 0.5}),
+]
+
+
+@pytest.mark.parametrize("chosen", [[0, 1], [1, 2], [0, 2, 3], [4, 1, 5], [0, 1, 2, 3, 4, 5]], ids=str)
+@pytest.mark.parametrize("kind", ["SequentialLR", "ChainedScheduler"])
+@pytest.mark.filterwarnings("ignore:The epoch parameter in")  # PyTorch's own call of it
+def test_several(kind: str, chosen: list[int]) -> None:
+    found = []
+    for schedules, optimizer in zip((ours, theirs), optimizers("SGD"), strict=True):
+        parts = [getattr(schedules, name)(optimizer, **arguments) for name, arguments in (PARTS[k] for k in chosen)]
+        if kind == "SequentialLR":
+            schedule = schedules.SequentialLR(optimizer, parts, [7 + 11 * k for k in range(len(parts) - 1)])
+        else:
+            schedule = schedules.ChainedScheduler(parts)
+        seen = []
+        for _ in range(STEPS):
+            seen.append(schedule.get_last_lr())
+            assert [group["lr"] for group in optimizer.param_groups] == seen[-1]
+            optimizer.step()
+            schedule.step()
+        found.append(seen)
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-13)
+    assert len(np.unique(found[0])) > 10
+
+
+def test_parts_of_epochs() -> None:
+    a, b = optimizers("SGD")
+    mine, other = ours.CosineAnnealingWarmRestarts(a, 4, T_mult=2), theirs.CosineAnnealingWarmRestarts(b, 4, T_mult=2)
+    a.step()
+    b.step()
+    for epoch in np.arange(0.0, 30.0, 0.3):
+        mine.step(epoch)
+        other.step(epoch)
+        np.testing.assert_allclose(mine.get_last_lr(), other.get_last_lr(), rtol=1e-11, atol=1e-15)
+        assert mine.last_epoch == other.last_epoch
 
 
 def test_a_cycle_that_is_over() -> None:

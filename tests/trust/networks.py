@@ -113,6 +113,9 @@ optimizer("AdamW, clipped", lambda p: nn.AdamW(p, lr=0.1, clip_norm=1.0))
 optimizer("Adagrad, clipped by value", lambda p: nn.Adagrad(p, lr=0.1, clip_value=(-0.5, 0.5)))
 optimizer("RMSprop", lambda p: nn.RMSprop(p, lr=0.1, momentum=0.5, centered=True))
 optimizer("Adadelta", lambda p: nn.Adadelta(p, lr=0.1))
+optimizer("NAdam", lambda p: nn.NAdam(p, lr=0.1, weight_decay=0.01))
+optimizer("RAdam", lambda p: nn.RAdam(p, lr=0.1, weight_decay=0.01, decoupled_weight_decay=True))
+optimizer("Lion", lambda p: nn.Lion(p, lr=0.01, weight_decay=0.01))
 
 # ---- compiled layers ---------------------------------------------------------------------------------------------
 

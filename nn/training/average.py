@@ -1,0 +1,70 @@
+"""An exponential moving average of a model's weights (Polyak & Juditsky 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+
+from ..clipping import widened
+from ..modules import Module
+
+
+class WeightAverage:
+    """a = d a + (1 − d) w, of all weights w of a model after each step; w itself at first. In float32 for float16.
+
+    decay     d
+    averages  by the weights' names; None before the first step
+    """
+
+    def __init__(self, model: Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.averages: dict[str, mg.Tensor] | None = None
+
+    def move(self) -> None:
+        """Take the weights as they are now into the average."""
+        weights = {name: widened(weight.data) for name, weight in self.model.named_parameters()}
+        if self.averages is None:
+            self.averages = {name: mg.Tensor(w.copy()) for name, w in weights.items()}
+            return
+        for name, w in weights.items():
+            average = self.averages[name]
+            average.data = backend.transfer(average.data, backend.device_of(w))
+            average.data += (1 - self.decay) * (w - average.data)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model with its average, inside the block; before the first step, as it is."""
+        if self.averages is None:
+            yield
+            return
+        own = {name: weight.data.copy() for name, weight in self.model.named_parameters()}
+        self._write({name: average.data for name, average in self.averages.items()})
+        try:
+            yield
+        finally:
+            self._write(own)
+
+    def _write(self, arrays: Mapping[str, Any]) -> None:
+        with mg.no_grad():
+            for name, weight in self.model.named_parameters():
+                weight[...] = arrays[name].astype(weight.dtype, copy=False)
+
+    def checked(self, averages: Any) -> dict[str, mg.Tensor] | None:
+        """Copies of saved averages, beside the weights; ValueError if they are not of these weights."""
+        if averages is None:
+            return None
+        weights = dict(self.model.named_parameters())
+        shapes = {name: weight.shape for name, weight in weights.items()}
+        if not isinstance(averages, Mapping) or {name: np.shape(a) for name, a in averages.items()} != shapes:
+            raise ValueError("Trainer.load_state_dict: averages are not those of this model's weights")
+        arrays = {name: a.data if isinstance(a, mg.Tensor) else np.asarray(a) for name, a in averages.items()}
+        return {
+            name: mg.Tensor(backend.transfer(array, weights[name].device).astype(widened(weights[name].data).dtype))
+            for name, array in arrays.items()
+        }
