@@ -17,7 +17,7 @@ from minigrad import backend
 from . import agreement, failure
 from .group import Array, Group
 
-PIECE = 4 << 20  # bytes: an array is summed in pieces of this size, which stay in a processor's cache
+PIECE = 1 << 20  # bytes: an array is summed in pieces of this size, which stay in a processor's cache
 
 
 class Ranks(Group):

@@ -45,7 +45,7 @@ def small(group: Group, folder: Path) -> None:
     array = np.full((2, 3), group.rank, np.float32)
     group.broadcast([array])
     assert not array.any()
-    big = np.arange(3 << 20, dtype=np.float32) + group.rank  # three pieces
+    big = np.arange(3 << 20, dtype=np.float32) + group.rank  # twelve pieces
     group.wait(group.start_sum(big), "a large array")
     assert np.array_equal(big, np.arange(3 << 20, dtype=np.float32) * group.size + sum(range(group.size)))
     rows = group.wait(group.start_gather(np.full((group.rank, 2), group.rank)), "rows")
