@@ -23,7 +23,8 @@ THREADED := tests/engine/test_pool.py tests/engine/test_products.py
 AS_NUMPY := $(addprefix tests/engine/test_,fusion.py gathering.py hoisting.py linear.py replay.py tape.py) \
 	$(addprefix tests/nn/test_,cells.py ctc.py fused_cells.py optimizers.py ragged.py recurrent.py) tests/test_operations.py
 test: $(VENV)/test
-	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) $(COVER) tests --ignore=tests/parity --ignore=tests/browser $(THREADED:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) $(COVER) tests --ignore=tests/parity --ignore=tests/browser \
+		--ignore=tests/mpi $(THREADED:%=--ignore=%)
 	$(PYTEST) $(COVER) $(THREADED)
 	OMP_NUM_THREADS=1 MINIGRAD_COMPILE=0 $(PYTEST) $(WORKERS) $(COVER) $(AS_NUMPY)
 
@@ -38,8 +39,8 @@ coverage: $(VENV)/dev
 kernels: $(VENV)/test
 	$(BIN)/python tests/kernels.py
 
-# Lint, types, all that compares with PyTorch, other processors' kernels, and the viewer in a browser (skipped where
-# there is none).
+# Lint, types, all that compares with PyTorch, other processors' kernels, the viewer in a browser (skipped where there is
+# none), and ranks under mpiexec.
 check: $(VENV)/dev kernels
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,10 +48,11 @@ check: $(VENV)/dev kernels
 	$(BIN)/python docs/make_vocabulary.py --check
 	$(PYTEST) $(WORKERS) tests/parity
 	$(PYTEST) tests/browser
+	OMP_NUM_THREADS=1 $(PYTEST) tests/mpi
 
 # What docs/RELIABILITY.md promises, tried out: about ten minutes on two cores; `LONG=1 make trust` takes hours.
-trust: $(VENV)/test
-	@failed=0; for subject in faults kills files extremes streams mutants; do \
+trust: $(VENV)/dev
+	@failed=0; for subject in faults kills ranks files extremes streams mutants; do \
 		$(BIN)/python tests/trust/$$subject.py || failed=1; \
 	done; exit $$failed
 

@@ -108,10 +108,12 @@ class Observer:
 
     inside   whether it wants to see each step of a loop; then loops are not rolled, and rolled ones are unfolded
     changes  whether `named` may answer with another value; then nothing may be computed a second time
+    leaves   whether it wants to be told of a leaf's gradient as soon as it is whole, while the walk goes on
     """
 
     inside = True
     changes = False
+    leaves = False
 
     def named(self, label: str, value: Tensor, *, by: str = "name") -> Tensor:
         """A value has got a label in the current scope; what is returned takes its place.
@@ -146,6 +148,10 @@ class Observer:
 
     def gathered(self, leaf: Any, gradient: Array) -> None:
         """They are one."""
+
+    def whole(self, leaf: Any, gradient: Any) -> None:
+        """A leaf's gradient is complete, and is what the walk returns for it. (With `leaves`, these three come as soon
+        as that is so, also before `finished`.)"""
 
 
 # ---- the user's line ---------------------------------------------------------------------------------------------

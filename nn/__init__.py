@@ -4,7 +4,7 @@ A cell is a step; a layer is a Python loop over any cell; stacks, directions, le
 them.
 """
 
-from . import diagnose, init
+from . import diagnose, distributed, init
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell, each_row
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .containers import ModuleDict, ModuleList, Sequential
@@ -184,6 +184,7 @@ __all__ = [
     "clip_grad_value_",
     "detach",
     "diagnose",
+    "distributed",
     "each_row",
     "encode_decode",
     "export_onnx",

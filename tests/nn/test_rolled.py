@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import nn
-from minigrad import programs
 from minigrad.native import machine
 from minigrad.programs import rolling
 
@@ -95,7 +94,7 @@ CELLS: dict[str, Callable[[int, Any], Any]] = {
 def step_by_step() -> Iterator[None]:
     """Nothing is rolled inside."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "rolls", lambda array: "it is compared with a rolled one")
+        patch.setattr(rolling, "rolls", lambda array: "it is compared with a rolled one")
         yield
 
 
