@@ -146,7 +146,9 @@ class Loop:
         step, stages, key = self.step, self.backward, ("backward", seeded, alone)
         if key in self._calls:
             return self._calls[key]
-        layout = self._layout() | {s: (s, "rows") for s in self.kept}
+        inside = self._forward_calls(True, alone).inside
+        hosts = {host for host, _ in inside.values()}
+        layout = self._layout() | {s: (s, "rows") for s in {*self.kept, *hosts} - set(inside)}
         layout[step.seed] = step.seed, "rows" if seeded else "first"
         whole = {step.pulled[0], *[untransposed(a) for term in stages.terms for a in term.args]}
         whole |= {s for call in stages.behind for s in givens_of(call)}  # of all steps
@@ -158,7 +160,7 @@ class Loop:
                 layout[gradient] = ("pair", k), "before"
             else:
                 elsewhere.append(k)
-        calls = Calls(stages, layout, alone, back=True)
+        calls = Calls(stages, layout, alone, back=True, inside=inside)
         for k in self.carried:
             now = calls.place(step.seeds[k])
             width = now.strides[0]
