@@ -9,19 +9,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from .boxes import Box
+from .detours import Point
 from .graph import Graph, GraphEdge, GraphNode
-from .labels import SIZE, escaped, label_of, quoted, text_of, text_width
-from .layout import Layout
-from .loops import through_time, title
+from .labels import SIZE, escaped, label_of, mark_of, quoted, text_of, text_width
+from .layout import Layout, layout_of
+from .loops import title
 from .palette import EDGES, FONT, INK, RED, STYLES, Scale, ink_on, norm_of
-from .routes import TIP, Point, routes
+from .routes import TIP, routes
 
 
 def dot(graph: Graph) -> str:
     """See `Graph.dot`."""
-    direction = graph.options.direction
-    layout = Layout(graph) if direction == "time" or (direction is None and through_time(graph)) else None
-    return _Writer(graph, layout).text()
+    return _Writer(graph, layout_of(graph)).text()
 
 
 class _Writer:
@@ -30,7 +29,7 @@ class _Writer:
         self.options = graph.options
         self.layout = layout
         self.ways = routes(layout) if layout is not None else {}
-        self.kinds = {node.id: node.kind for node in graph.nodes}
+        self.byid = {node.id: node for node in graph.nodes}
         self.scale: Scale | None = None
         if self.options.color == "grad":
             self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
@@ -102,23 +101,24 @@ class _Writer:
         if self.layout is not None:
             leaf = self.layout.leaves[node.id]
             style["pos"] = _places([(leaf.x, leaf.middle)])
-        if self.layout is not None or "fixedsize" in style:
-            width, height = text.size()
-            style |= {"width": f"{width / 72:.3f}", "height": f"{height / 72:.3f}"}
+        width, height = text.size()
+        style |= {"width": f"{width / 72:.3f}", "height": f"{height / 72:.3f}", "fixedsize": "true"}
         return f"{node.id} [label={label_of(text, style.get('fontcolor', '#666666'))} {_attributes(style)}];"
 
     # ---- edges ---------------------------------------------------------------------------------------------------
 
     def _edge(self, edge: GraphEdge) -> str:
-        kind = edge.kind
-        if not kind and self.kinds[edge.source] == "parameter":
+        kind = edge.kind if edge.kind != "detached" or edge.steps is None else "cut"
+        source = self.byid[edge.source]
+        if not kind and source.kind == "parameter":
             kind = "parameter"
         style: dict[str, str] = dict(EDGES[kind])
         way = self.ways.get(edge)
         if way is not None:
             style["pos"] = _spline(way)
-        if self.graph.options.view == "rolled" and edge.kind == "state" and edge.steps is not None:
-            style["label"] = f"×{abs(edge.steps[1] - edge.steps[0]) + 1}"
+        mark = mark_of(edge, source, self.byid[edge.target], self.options.view)
+        if mark:
+            style["label"] = mark
             if way is not None:
                 style["lp"] = _places([(max(way)[0] + 12, (way[0][1] + way[-1][1]) / 2)])
         return f"  {edge.source} -> {edge.target}" + (f" [{_attributes(style)}];" if style else ";")

@@ -20,6 +20,11 @@ def render(graph: Graph, path: str | os.PathLike[str]) -> Path:
             f"render: {len(graph.nodes):,} nodes are more than can be laid out in reason; draw less of the graph, with "
             "view='auto' or 'elided', depth= or collapse=, or look at it with .html()"
         )
+    from .scene import scene
+    from .svg import svg
+
+    if Path(path).suffix.lower() == ".svg":
+        return write(path, svg(scene(graph)).encode())
     return render_dot(graph.dot(), path)
 
 
@@ -77,7 +82,14 @@ def draw(dot: str, ending: str) -> bytes:
 
 def mimebundle(graph: Graph) -> dict[str, str]:
     """What notebooks display."""
-    return svg_bundle(graph.dot()) if len(graph.nodes) <= MOST else {"text/plain": graph.dot()}
+    from .scene import scene
+    from .svg import svg
+
+    bundle = {"text/plain": graph.dot()}
+    if len(graph.nodes) <= MOST:
+        with contextlib.suppress(ImportError):  # without a renderer, the text is still there
+            bundle["image/svg+xml"] = svg(scene(graph))
+    return bundle
 
 
 def svg_bundle(dot: str) -> dict[str, str]:

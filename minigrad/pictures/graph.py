@@ -58,6 +58,8 @@ class GraphNode:
     scope    where: (label, time step or None), from the outermost in
     order    its place in the forward order, from 0
     line     the user's line that made it
+    formula  the operation with a plain number, such as "× 0.5", where that is known
+    span     the steps that an elided or collapsed node stands for: (label, first, last)
     bytes    of the arrays it keeps alive for backward, each counted once in a graph
     count    how many nodes it stands for
     value, grad   its numbers, where they are known
@@ -74,6 +76,8 @@ class GraphNode:
     scope: Scope = ()
     order: int = 0
     line: str = ""
+    formula: str = ""
+    span: tuple[str, int, int] | None = None
     bytes: int = 0
     count: int = 1
     value: Numbers | None = None
@@ -91,10 +95,10 @@ class GraphNode:
 class GraphEdge:
     """An edge from what is used to what uses it.
 
-    kind    "" for an ordinary edge, "state" from one time step to another, "detached" from a state cut off
-    steps   of a state edge: from which step to which; in a view, the first and the last of those it stands for
+    kind    "" for an ordinary edge, "state" from one time step to another, "detached" from or to a state cut off
+    steps   of an edge from one time step to another: from which to which; in a view, the first and the last
     times   how many edges it stands for
-    output  which of the source's outputs it carries, and what that is called
+    output  which of the source's outputs it carries (the first, where several), and what that is called
     """
 
     source: str
@@ -134,6 +138,10 @@ class Options:
     view: str = "full"
     direction: str | None = None
     note: str = ""
+
+    def replace(self, **changes: Any) -> Options:
+        """The same with other values."""
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,7 @@ def _node_data(node: GraphNode) -> dict[str, Any]:
     plain: dict[str, Any] = {f.name: getattr(node, f.name) for f in fields(node)}
     several = bool(node.shape) and isinstance(node.shape[0], tuple)
     plain["shape"] = None if node.shape is None else [list(s) for s in node.shape] if several else list(node.shape)
+    plain["span"] = None if node.span is None else list(node.span)
     plain["scope"] = [[label, step] for label, step in node.scope]
     plain["value"], plain["grad"] = _numbers_data(node.value), _numbers_data(node.grad)
     plain["outputs"] = [

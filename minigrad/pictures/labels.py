@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import GraphNode, Numbers, Options
+from .graph import GraphEdge, GraphNode, Numbers, Options
 from .palette import SIGNS
 
 SIZE, SMALL = 11.0, 9.0  # of letters, in points
@@ -52,11 +52,30 @@ def text_of(node: GraphNode, options: Options) -> Text:
         return Text("⋯", (node.label, *details))
     if node.kind == "collapsed":
         return Text(node.label, (*([f"{node.count} nodes"] if node.count > 1 else []), *details), bold=True)
+    op = node.formula or node.op
     if node.label:
-        rest = (*([node.op] if node.op else []), *details)
+        rest = (*([op] if op else []), *details)
         return Text(node.label, rest, bold=bool(rest), oval=node.kind == "parameter")
+    if node.formula:
+        return Text(node.formula, details)
     sign = SIGNS.get(node.op) if node.kind == "operation" else None
     return Text(sign or node.op, details, sign=sign is not None and len(sign) == 1 and not details)
+
+
+def mark_of(edge: GraphEdge, source: GraphNode, target: GraphNode, view: str) -> str:
+    """The mark beside an edge that stands for several: their names, where they have such, else their number."""
+    if edge.times == 1 or (source.kind == "parameter" and not edge.kind):
+        return ""
+    if edge.label and edge.times == edge.label.count(", ") + 1:
+        return edge.label
+    if (
+        edge.steps is None
+        and view == "rolled"
+        and edge.times in (source.count, target.count)
+        and (source.count == target.count)
+    ):  # the same at each step of a loop
+        return ""
+    return f"×{edge.times}"
 
 
 def _details(node: GraphNode, options: Options) -> Iterable[str]:

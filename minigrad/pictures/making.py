@@ -79,7 +79,7 @@ def graph(
     if needs_gradients:
         follow_gradients(roots, record)
     found = build(below, [t.edge for t in roots if t.edge is not None], names, record)
-    found = found.replace(options=options)
+    found = found.replace(options=options.replace(note=found.options.note))
     if expand:
         chosen = None if expand is True else (expand,) if isinstance(expand, str) else tuple(expand)
         found = views.expanded(found, lambda node: chosen is None or node.op in chosen)

@@ -15,37 +15,32 @@ from ..tape import Node, Observer
 from ..tensors import Tensor
 from ..trees import flatten
 from .numbers import Record, numbers
+from .sources import Sources, formula
 
 
 class _Values(Observer):
-    """Keeps the numbers of every recorded result, and the names of what comes in from outside.
+    """Keeps the numbers of every recorded result, and what comes in from outside (see `sources`)."""
 
-    What is computed from an input without being recorded (a slice for each step) is called by the input's name.
-    """
-
-    def __init__(self, record: Record, known: dict[int, tuple[str, Any]]) -> None:
+    def __init__(self, record: Record, sources: Sources) -> None:
         self.record = record
-        self.known = known  # by the id of an array, which is held here so that it lives: (name, array)
+        self.sources = sources
 
     def recorded(self, primitive: Any, operands: tuple[Any, ...], outputs: tuple[Any, ...], edge: Any) -> None:
-        found = []
+        if not isinstance(edge, Node):
+            self.sources.made(primitive.name, operands, outputs)
+            return
+        self.record.values[edge] = [numbers(array) for array in outputs]
+        found: dict[Any, Any] = {}
         for index, operand in enumerate(operands):
-            for value in operand if isinstance(operand, tuple | list) else (operand,):
-                if isinstance(value, Tensor) and value.requires_grad:
-                    continue
-                array = value.data if isinstance(value, Tensor) else value
-                name = value.name if isinstance(value, Tensor) else None
-                if name is None and id(array) in self.known:
-                    name = self.known[id(array)][0]
-                if name is not None:
-                    found.append((index, name, array))
-        if isinstance(edge, Node):
-            self.record.values[edge] = [numbers(array) for array in outputs]
-            if found:
-                self.record.inputs[edge] = found
-        elif found:
-            for array in outputs:
-                self.known[id(array)] = (found[0][1], array)
+            if isinstance(operand, tuple | list):
+                found |= {(index, k): self.sources.entering(value) for k, value in enumerate(operand)}
+            else:
+                found[index] = self.sources.entering(operand)
+        found = {place: source for place, source in found.items() if source is not None}
+        if found:
+            self.record.inputs[edge] = found
+        if text := formula(primitive.name, operands):
+            self.record.formulas[edge] = text
 
 
 class _Gradients(Observer):
@@ -62,27 +57,29 @@ class _Gradients(Observer):
 def run(f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool) -> tuple[list[Any], Record]:
     """f(*args) under observation: what it returned as a flat list, and the record.
 
-    names  of leaves; arguments that are leaves are added, under the names of f's parameters
+    names  of leaves; arguments that are none of them are inputs, under the names of f's parameters
     plain  run without fused and gathered operations, so that all inner values are known
     """
     record = Record(run=True)
-    known: dict[int, tuple[str, Any]] = {}
+    sources = Sources()
     for name, value in _called(f, args):
         if isinstance(value, Tensor):
             if value.requires_grad and value.edge is None:
-                names.setdefault(value, name)
-            known[id(value.data)] = (value.name or name, value.data)
+                record.given.add(value)
+                if value.name is None and value not in names:
+                    record.labels[value] = name
+            sources.name(value.name or name, value.data)
         elif backend.is_array(value):
-            known[id(value)] = (name, value)
+            sources.name(name, value)
     mode = current_mode()
-    observer = _Values(record, known)
+    observer = _Values(record, sources)
     with changed_mode(grad=True, observers=(*mode.observers, observer), fast=mode.fast and not plain):
         returned, _ = flatten(f(*args))
     return returned, record
 
 
 def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """The arguments, flat, under the names of f's parameters."""
+    """The arguments, flat, under the names of f's parameters; the parts of a cell's state under their own."""
     try:
         bound = inspect.signature(getattr(f, "forward", f)).bind(*args).arguments
     except (TypeError, ValueError):
@@ -90,7 +87,11 @@ def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]
     found = []
     for name, value in bound.items():
         leaves, _ = flatten(value)
-        found += [(name if len(leaves) == 1 else f"{name}[{k}]", leaf) for k, leaf in enumerate(leaves)]
+        states = getattr(f, "states", ()) if name == "state" else ()
+        if len(states) == len(leaves) and all(isinstance(one, str) for one in states):
+            found += list(zip(states, leaves, strict=True))
+        else:
+            found += [(name if len(leaves) == 1 else f"{name}[{k}]", leaf) for k, leaf in enumerate(leaves)]
     return found
 
 

@@ -155,12 +155,13 @@ def test_like_nodes_of_all_steps_stand_side_by_side() -> None:
 def test_where_steps_are_not_independent_graphviz_lays_out() -> None:
     """The input of a step is made from the step before, outside of any step."""
     w, y = mg.randn(3, 3, requires_grad=True), mg.zeros((2, 3))
-    for t in range(3):
-        x = np.cos(y)
-        with mg.scope("net"):
-            for k, one in mg.steps([x] * (t + 1)):
-                if k == t:
-                    y = np.tanh(one @ w)  # type: ignore[assignment]
+
+    def inputs() -> Iterator[Any]:
+        for _ in range(3):
+            yield np.cos(y)
+
+    for _, x in mg.steps(inputs()):
+        y = np.tanh(x @ w)  # type: ignore[assignment]
     dot = mg.graph(y).dot()
     assert "rankdir=LR" in dot
     assert "nop2" not in dot
