@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from ..backward import key_of
 from ..fusion.fused import Fused
 from ..tape import Node, Output, kept_arrays, line_of, node_of, owner
 from ..tensors import Tensor
-from .calls import Origins, places, repeated
+from .calls import places, repeated
 from .graph import Graph, GraphEdge, GraphNode, GraphOutput, Scope
 from .inner import inner, several_of
+from .loops import crossed
 from .numbers import Record, Source, numbers
+from .origins import Origins
 
 
 def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, str], record: Record) -> Graph:
@@ -29,7 +32,7 @@ def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, st
     for node in below:
         builder.operation(node)
     found = Graph(tuple(builder.nodes), tuple(builder.edges.values()))
-    times = repeated(below, builder.scopes)
+    times = 0 if any(node.steps for node in found.nodes) else repeated(below, builder.scopes)
     if times:
         note = f"a line ran {times} times outside of any step: `for t, x in mg.steps(xs):` draws a column for each"
         found = found.replace(options=found.options.replace(note=note))
@@ -98,11 +101,13 @@ class _Builder:
         self.nodes.append(GraphNode(name, order=len(self.nodes), **fields))
         return name
 
-    def connect(self, source: str, target: str, kind: str, steps: Any, output: int, label: str) -> None:
+    def connect(
+        self, source: str, target: str, kind: str, steps: Any, output: int, label: str, grad: float | None = None
+    ) -> None:
         """An edge; one that is there already is not drawn twice."""
         key = (source, target, kind, output)
         if key not in self.edges:
-            self.edges[key] = GraphEdge(source, target, kind, steps, 1, output, label)
+            self.edges[key] = GraphEdge(source, target, kind, steps, 1, output, label, grad)
 
     def operation(self, node: Node) -> None:
         """A recorded operation, after everything that it uses."""
@@ -136,9 +141,10 @@ class _Builder:
             ]) if several else (),
             inner=inner(node, ends, f"n{len(self.ids)}", values) if fused and node.edges else None,
         )  # fmt: skip
-        for source, output, label, before in sources:
+        for operand, (source, output, label, before) in zip(operands, sources, strict=True):
             steps = crossed(before, scope)
-            self.connect(source, name, "state" if steps else "", steps, output, label)
+            flow = self.record.flows.get((node, key_of(operand))) if self.record.flows else None
+            self.connect(source, name, "state" if steps else "", steps, output, label, flow)
         for kind, source in outside:
             self.connect(source, name, "detached" if kind == "detached" else "", None, 0, "")
 
@@ -247,11 +253,3 @@ def _time_of(scope: Scope) -> Scope:
     """The innermost time step that a scope lies in."""
     last = max([k for k, (_, step) in enumerate(scope) if step is not None], default=-1)
     return scope[: last + 1]
-
-
-def crossed(source: Scope, target: Scope) -> tuple[int, int] | None:
-    """From which step to which an edge goes, if both ends lie in different steps of one loop: the way of a state."""
-    for (label, step), (other, later) in zip(source, target, strict=False):
-        if (label, step) != (other, later):
-            return (step, later) if label == other and step is not None and later is not None else None
-    return None

@@ -7,11 +7,9 @@ those that were recorded again and again, with the same weights, are the steps o
 
 from __future__ import annotations
 
-import bisect
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..backward import parents_of
 from ..scopes import Scope as TapeScope
@@ -19,6 +17,7 @@ from ..tape import Node, node_of
 from ..tensors import Tensor
 from .graph import Scope
 from .loops import WINDOW
+from .origins import Origins, Uses
 
 PLAIN = "t"  # the name of a recognised loop's steps
 LONGEST = 300  # entries in the body of a loop that is looked for
@@ -49,13 +48,6 @@ class Frame:
 
 
 Entry = Node | Frame
-
-
-class Uses(NamedTuple):
-    """Detached values that nodes use, by the positions that those were detached from, and their nodes."""
-
-    cut: Mapping[Node, Iterable[float]]
-    origins: Origins
 
 
 def places(below: Sequence[Node], cut: Mapping[Node, Iterable[float]], origins: Origins) -> dict[Node, Scope]:
@@ -254,44 +246,25 @@ def _recurrent(bodies: list[list[Entry]], uses: Uses) -> bool:
     return len(reached) == len(bodies) - 1 and bool(shared)
 
 
-class Origins:
-    """Knows from which nodes of a graph a detached value came.
-
-    below  the graph's nodes
-    past   others that were recorded: what was detached may have been computed by those, from the graph's
-    """
-
-    def __init__(self, below: Sequence[Node], past: Iterable[Node] = ()) -> None:
-        self.inside = set(below)
-        self.at = {node.position: node for node in (*past, *below)}
-        self.positions = sorted(self.at)
-
-    def __call__(self, position: float) -> list[Node]:
-        """The nodes, by the position that the value was detached from; the last step of a loop that was unfolded."""
-        found = self.at.get(position)
-        if found is None and position == math.floor(position):
-            last = bisect.bisect_left(self.positions, position + 1) - 1
-            if last >= 0 and self.positions[last] > position:
-                found = self.at[self.positions[last]]
-        nodes: dict[Node, None] = {}
-        rest = [found] if found is not None else []
-        seen = set(rest)
-        while rest:
-            node = rest.pop()
-            if node in self.inside:
-                nodes[node] = None
-                continue
-            for parent in parents_of(node):
-                before = None if isinstance(parent, Tensor) else node_of(parent)[0]
-                if before is not None and before not in seen:
-                    seen.add(before)
-                    rest.append(before)
-        return list(nodes)
+def repeated(nodes: Sequence[Node], found: dict[Node, Scope]) -> int:
+    """How often the most repeated line was recorded outside of all scopes, each time from the time before; else 0."""
+    counts = Counter((n.code, n.instruction, n.primitive.name) for n in nodes if not found[n])
+    key, most = max(counts.items(), key=lambda item: item[1], default=(None, 0))
+    if most < 3:
+        return 0
+    same = [n for n in nodes if (n.code, n.instruction, n.primitive.name) == key]
+    return most if _uses(same[1], same[0]) else 0
 
 
-def repeated(nodes: Iterable[Node], found: dict[Node, Scope]) -> int:
-    """How often the most repeated line was recorded outside of all steps; 0 where none was repeated."""
-    counts = Counter((n.code, n.instruction, n.primitive.name, found[n]) for n in nodes
-                     if all(step is None for _, step in found[n]))  # fmt: skip
-    most = max(counts.values(), default=0)
-    return most if most > 2 else 0
+def _uses(node: Node, other: Node) -> bool:
+    """True if a node was computed from another."""
+    rest, seen = [node], {node}
+    while rest:
+        for parent in parents_of(rest.pop()):
+            before = None if isinstance(parent, Tensor) else node_of(parent)[0]
+            if before is other:
+                return True
+            if before is not None and before not in seen and before.position > other.position:
+                seen.add(before)
+                rest.append(before)
+    return False

@@ -23,8 +23,15 @@ def dot(graph: Graph) -> str:
     return _Writer(graph, layout_of(graph)).text()
 
 
+def bare(graph: Graph) -> str:
+    """The same without what is written in nodes, for Graphviz to find places only; a textbook's state goes straight."""
+    return _Writer(graph, None, bare=True).text()
+
+
 class _Writer:
-    def __init__(self, graph: Graph, layout: Layout | None) -> None:
+    def __init__(self, graph: Graph, layout: Layout | None, bare: bool = False) -> None:
+        self.bare = bare
+        self.straight = set(states_way(graph)) if bare and graph.options.style == "textbook" else set()
         self.graph = graph
         self.options = graph.options
         self.layout = layout
@@ -103,7 +110,10 @@ class _Writer:
             style["pos"] = _places([(leaf.x, leaf.middle)])
         width, height = text.size()
         style |= {"width": f"{width / 72:.3f}", "height": f"{height / 72:.3f}", "fixedsize": "true"}
-        return f"{node.id} [label={label_of(text, style.get('fontcolor', '#666666'))} {_attributes(style)}];"
+        label = '""' if self.bare else label_of(text, style.get("fontcolor", "#666666"))
+        if node.id in self.straight:
+            style["group"] = "state"
+        return f"{node.id} [label={label} {_attributes(style)}];"
 
     # ---- edges ---------------------------------------------------------------------------------------------------
 
@@ -116,6 +126,8 @@ class _Writer:
         way = self.ways.get(edge)
         if way is not None:
             style["pos"] = _spline(way)
+        if edge.source in self.straight and edge.target in self.straight:
+            style["weight"] = "100"
         mark = mark_of(edge, source, self.byid[edge.target], self.options.view)
         if mark:
             style["label"] = mark
@@ -145,6 +157,29 @@ class _Writer:
         rows = "".join(f'<tr><td align="left">{part}</td></tr>' for part in parts)
         label = f'<table border="0" cellborder="0" cellspacing="0">{rows}</table>'
         return [f"  label=<{label}>; labelloc=b; labeljust=l;"]
+
+
+def states_way(graph: Graph) -> list[str]:
+    """The nodes on the way of a cell's state from where it enters to where it leaves, through the fewest operations."""
+    after: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        after.setdefault(edge.source, []).append(edge.target)
+    ways: list[list[str]] = []
+    for start in [node for node in graph.nodes if node.kind == "input" and "t−1" in node.label]:
+        end = start.label.replace("t−1", "t").lower()
+        rest = [[start.id]]
+        ends = {node.id for node in graph.nodes if node.kind == "output" and node.label.lower() == end}
+        seen = {start.id}
+        while rest:
+            way = rest.pop(0)
+            if way[-1] in ends:
+                ways.append(way)
+                break
+            for one in after.get(way[-1], ()):
+                if one not in seen:
+                    seen.add(one)
+                    rest.append([*way, one])
+    return min(ways, key=len, default=[])
 
 
 def _corners(box: Box) -> str:

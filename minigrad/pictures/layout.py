@@ -126,7 +126,7 @@ class Layout:
         common = next(box for box in out if box in into)
         a = out[out.index(common) - 1] if out[0] is not common else source
         b = into[into.index(common) - 1] if into[0] is not common else target
-        loops = [box for box in out if isinstance(box, Row)]  # none where collapsed scopes hold the steps
+        loops = [box for box in out if isinstance(box, Row) and box in into]  # none where collapsed scopes hold them
         if isinstance(common, Row) or (edge.kind == "state" and loops):
             self.states.append(edge)
             row = common if isinstance(common, Row) else loops[0]

@@ -57,6 +57,14 @@ def likeness(node: GraphNode) -> tuple[bool, str, str]:
     return outside, node.op, node.label if outside else node.line
 
 
+def crossed(source: Scope, target: Scope) -> tuple[int, int] | None:
+    """From which step to which an edge goes, if both ends lie in different steps of one loop: the way of a state."""
+    for (label, step), (other, later) in zip(source, target, strict=False):
+        if (label, step) != (other, later):
+            return (step, later) if label == other and step is not None and later is not None else None
+    return None
+
+
 def through_time(graph: Graph) -> bool:
     """Whether there are loops over several steps, and nothing but states leads from one step of a loop to another,
     so that the steps can stand side by side."""

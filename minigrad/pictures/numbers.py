@@ -22,6 +22,7 @@ class Record:
     """What was seen of a computation.
 
     values, grads  by node (a list with one for each output) or leaf
+    flows          by node and the edge to its parent: the norm of the gradient along it, where asked for
     inputs         by node and operand: what came in from outside of the graph (see `sources`)
     formulas       by node: an operation with a number, such as "× 0.5"
     given, labels  leaves that are arguments of the function, no weights; and the names of those that have none
@@ -30,6 +31,7 @@ class Record:
 
     values: dict[Node, list[Numbers | None]] = field(default_factory=dict)
     grads: dict[Node | Tensor, list[Numbers | None]] = field(default_factory=dict)
+    flows: dict[tuple[Node, Any], float] = field(default_factory=dict)
     inputs: dict[Node, dict[Any, Source]] = field(default_factory=dict)
     formulas: dict[Node, str] = field(default_factory=dict)
     given: set[Tensor] = field(default_factory=set)

@@ -34,6 +34,18 @@ STYLES = {
     "elided": {"shape": "box", "style": "rounded,dotted", "color": GREY, "fontcolor": "#666666"},
     "collapsed": {"shape": "box3d", "style": "filled", "fillcolor": PALE, "color": GREY},
 }
+STYLES["cell"] = {"shape": "box", "style": "rounded,filled", "fillcolor": "#DCEBDD", "color": "#228833"}
+# In textbooks: what is given and what comes out in circles, squashing in boxes, and what is done to each number apart.
+TEXTBOOK = STYLES | {
+    "input": {"shape": "ellipse", "style": "filled", "fillcolor": "#E8F1FA", "color": BLUE},
+    "output": {"shape": "ellipse", "style": "filled", "fillcolor": "#EECC66", "color": GOLD, "penwidth": "1.4"},
+    "parameter": STYLES["parameter"] | {"shape": "plaintext", "fontcolor": BLUE},
+    "elided": {"shape": "plaintext", "fontcolor": "#666666"},
+    "squash": {"shape": "box", "style": "filled", "fillcolor": "#FBEBC0", "color": GOLD},
+    "pointwise": {"shape": "ellipse", "style": "filled", "fillcolor": "#F7DDE1", "color": RED},
+}
+SQUASHES = ("sigmoid", "tanh", "relu", "softmax")
+POINTWISE = {"multiply": "⊙", "add": "+", "subtract": "−", "divide": "÷"}
 EDGES = {
     "": {},
     "parameter": {"color": "#A9C1DA", "penwidth": "0.8", "arrowsize": "0.45"},
@@ -48,7 +60,8 @@ DARK = {
     "#FFFFFF": "#16191D", "#F5F5F5": "#2A2F36", "#333333": "#E4E6E8", "#666666": "#A9B0B7", "#555555": "#B4BBC2",
     "#777777": "#9AA2AA", "#8C8C8C": "#7D868F", "#D0D0D0": "#454C54", "#00000007": "#FFFFFF0B", "#BB5566": "#E5788A",
     "#D5E3F0": "#24405C", "#4477AA": "#7FB2E5", "#A9C1DA": "#4F7296", "#7FA3C7": "#6E9BC8", "#8FB8B4": "#5D8F8A",
-    "#B3A9D4": "#8379AE", "#EECC66": "#6B5512", "#997700": "#E3B93C",
+    "#B3A9D4": "#8379AE", "#DCEBDD": "#1F3D2A", "#228833": "#66C27A", "#E8F1FA": "#1E3348", "#FBEBC0": "#4A3D12",
+    "#F7DDE1": "#4A2129", "#EECC66": "#6B5512", "#997700": "#E3B93C",
 }  # fmt: skip
 
 # Operations that have a sign are drawn as the sign, in a circle.
@@ -61,7 +74,7 @@ SIGNS = {
 
 # From little to much: P. Tol's "YlOrBr", which stays in order in print and for colour-blind readers.
 SCALE = ("#FFFFE5", "#FFF7BC", "#FEE391", "#FEC44F", "#FB9A29", "#EC7014", "#CC4C02", "#993404")
-NOTHING, NOT_FINITE = "#FFFFFF", "#DDDDDD"
+NOTHING, NOT_FINITE, BROKEN = "#FFFFFF", "#DDDDDD", "#FFB3D9"
 DECADES = 12  # below the largest; what is smaller has the palest colour
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .boxes import Box
 from .detours import Point, Rect
+from .dot import bare
 from .drawing import draw
 from .graph import Graph, GraphEdge
 from .labels import SIZE, text_width
@@ -30,6 +31,8 @@ class Placed(Picture):
         return {id: (leaf.x, leaf.middle) for id, leaf in self.layout.leaves.items()}
 
     def frames(self) -> Iterator[tuple[Rect, Label]]:
+        if self.options.style == "textbook":
+            return
         bars = list(uprights(self.found.values()))
         scopes = sorted(
             dict.fromkeys([n.scope[: k + 1] for n in self.graph.nodes for k in range(len(n.scope))]), key=len
@@ -81,13 +84,13 @@ class Drawn(Picture):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
-        self.drawn = json.loads(draw(graph.dot(), "json"))
+        self.drawn = json.loads(draw(bare(graph), "json"))
 
     def places(self) -> dict[str, Point]:
         return {o["name"]: _point(o["pos"]) for o in self.drawn["objects"] if "pos" in o}
 
     def frames(self) -> Iterator[tuple[Rect, Label]]:
-        for one in self.drawn.get("objects", ()):
+        for one in () if self.options.style == "textbook" else self.drawn.get("objects", ()):
             if "bb" in one:
                 a, b, c, d = map(float, one["bb"].split(","))
                 yield (a, b, c, d), Label(one["label"], a + 7, d - 9, SIZE, NOTE, anchor="start")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backward import nodes_below, walk
+from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
 from ..tape import Node, Observer
 from ..tensors import Tensor
@@ -46,8 +46,19 @@ class _Values(Observer):
 class _Gradients(Observer):
     """Keeps the gradient of every result that a walk reaches."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, flows: bool) -> None:
         self.record = record
+        self.flows = flows
+        self.parts: dict[Any, Any] = {}
+
+    def pulled(self, node: Node, parent: Any, gradient: Any) -> None:
+        if not self.flows:
+            return
+        dense = gradient.dense() if hasattr(gradient, "dense") else gradient
+        key = (node, key_of(parent))
+        self.parts[key] = self.parts[key] + dense if key in self.parts else dense  # x * x has two
+        found = numbers(self.parts[key])
+        self.record.flows[key] = found.norm if found is not None else 0.0
 
     def arrived(self, node: Node, gradient: Any) -> None:
         several = gradient if isinstance(gradient, list) else [gradient]
@@ -55,13 +66,14 @@ class _Gradients(Observer):
 
 
 def run(f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool) -> tuple[list[Any], Record]:
-    """f(*args) under observation: what it returned as a flat list, and the record.
+    """f(*args) under observation: what it returned, flat, and the record. Computed arguments are inputs, too.
 
     names  of leaves; arguments that are none of them are inputs, under the names of f's parameters
     plain  run without fused and gathered operations, so that all inner values are known
     """
     record = Record(run=True)
     sources = Sources()
+    args = _cut(args)
     for name, value in _called(f, args):
         if isinstance(value, Tensor):
             if value.requires_grad and value.edge is None:
@@ -76,6 +88,20 @@ def run(f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], pl
     with changed_mode(grad=True, observers=(*mode.observers, observer), fast=mode.fast and not plain):
         returned, _ = flatten(f(*args))
     return returned, record
+
+
+def _cut(args: Sequence[Any]) -> Sequence[Any]:
+    """The arguments without their past: what they were computed from is no part of the function."""
+    leaves, rebuild = flatten(list(args))
+    found = []
+    for leaf in leaves:
+        new = leaf
+        if isinstance(leaf, Tensor) and (leaf.edge is not None or leaf._origin is not None):
+            new = Tensor(leaf.data, requires_grad=leaf.requires_grad)
+            new.name = leaf.name
+        found.append(new)
+    cut: Sequence[Any] = rebuild(found)
+    return cut
 
 
 def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
@@ -95,8 +121,10 @@ def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]
     return found
 
 
-def follow_gradients(roots: Sequence[Tensor], record: Record) -> None:
+def follow_gradients(roots: Sequence[Tensor], record: Record, flows: bool = False) -> None:
     """Write into the record the gradients of the sum of all that the roots hold.
+
+    flows  also the norms along each edge
 
     The graph is kept, and nobody's `.grad` is touched; hooks are run, since the gradient is what they make of it.
     """
@@ -106,7 +134,7 @@ def follow_gradients(roots: Sequence[Tensor], record: Record) -> None:
     for extra in retained:
         extra.retained = {}
     try:
-        found = walk(seeds, retain_graph=True, observers=(_Gradients(record),))
+        found = walk(seeds, retain_graph=True, observers=(_Gradients(record, flows),))
     finally:
         for extra, old in zip(retained, before, strict=True):
             extra.retained = old

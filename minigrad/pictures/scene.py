@@ -6,7 +6,7 @@ Points are in units of 1/72 inch; y goes up. Colours are those of a light page; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,20 @@ from .detours import Point, Rect, hits
 from .graph import Graph, GraphEdge, GraphNode
 from .labels import SIZE, SMALL, Text, mark_of, text_of, text_width
 from .layout import Layout, layout_of
-from .palette import EDGES, INK, NOTE, RED, STYLES, Scale, ink_on, norm_of, tone
+from .palette import (
+    EDGES,
+    INK,
+    NOTE,
+    POINTWISE,
+    RED,
+    SQUASHES,
+    STYLES,
+    TEXTBOOK,
+    Scale,
+    ink_on,
+    norm_of,
+    tone,
+)  # fmt: skip
 
 LINE, LITTLE = 13.0, 11.0  # the heights of a node's lines
 PAD = 9.0  # around the picture
@@ -31,6 +44,7 @@ class Label:
     color: str = INK
     bold: bool = False
     anchor: str = "middle"
+    scripts: bool = False  # h_t has a subscript
 
     def rect(self) -> Rect:
         """The room that it takes."""
@@ -150,7 +164,7 @@ class Picture:
         return Scene(bounds, frames, tuple(lines), nodes, tuple(labels), tuple(swatches))
 
     def _node(self, node: GraphNode, x: float, y: float) -> Shape:
-        style, text = STYLES[node.kind], text_of(node, self.options)
+        style, text = self._style(node), text_of(node, self.options)
         width, height = text.size()
         fill, ink = style.get("fillcolor"), style.get("fontcolor", INK)
         if self.scale is not None and fill is not None:
@@ -158,12 +172,27 @@ class Picture:
             fill = "#FFFFFF" if norm is None else self.scale.color(norm)
             ink = ink_on(fill) if norm is not None else INK
         lines = style.get("style", "")
-        form = "circle" if text.sign and node.kind == "operation" else FORMS[style["shape"], "rounded" in lines]
+        form = (
+            "circle"
+            if text.sign and node.kind in ("operation", "output")
+            else FORMS[style["shape"], "rounded" in lines]
+        )
         dash = (3.5, 2.5) if "dashed" in lines else (1.0, 2.5) if "dotted" in lines else ()
         stroke = style.get("color") if form != "none" else None
-        labels = tuple(_written(text, x, y, ink, self.scale is not None and fill is not None))
+        written = _written(text, x, y, ink, self.scale is not None and fill is not None)
+        labels = tuple([replace(one, scripts=self.options.style == "textbook") for one in written])
         thick = float(style.get("penwidth", "1"))
         return Shape(node.id, form, x, y, width, height, fill if form != "none" else None, stroke, thick, dash, labels)
+
+    def _style(self, node: GraphNode) -> dict[str, str]:
+        """The look of its kind; in textbooks, also of its operation."""
+        if self.options.style != "textbook":
+            return STYLES[node.kind]
+        if node.kind in ("operation", "output") and node.op in SQUASHES:
+            return TEXTBOOK["squash"]
+        if node.kind in ("operation", "output") and node.op in POINTWISE:
+            return TEXTBOOK["pointwise"]
+        return TEXTBOOK[node.kind]
 
     def _line(self, edge: GraphEdge, way: list[Point], taken: list[Rect]) -> Line:
         source = self.byid[edge.source]
@@ -172,16 +201,30 @@ class Picture:
             kind = "cut"
         style = EDGES[kind]
         color = tone(self.tones[edge.source]) if kind == "parameter" else style.get("color", EDGE)
-        text = mark_of(edge, source, self.byid[edge.target], self.options.view)
+        if self.options.backward:
+            return self._gradient(edge, way, taken)
+        text = mark_of(edge, source, self.byid[edge.target], self.options.style or self.options.view)
         mark = None
         if text:
             x, y = free_place(way, text, taken, self.all_ways)
-            mark = Label(text, x, y, SMALL, RED if edge.steps is not None else "#555555")
+            mark = Label(text, x, y, SMALL, RED if edge.steps is not None else "#555555",
+                         scripts=self.options.style == "textbook")  # fmt: skip
             taken.append(mark.rect())
         dash = (4.0, 3.0) if style.get("style") == "dashed" else ()
         tip = 10.0 * float(style.get("arrowsize", "0.6"))
         return Line(edge.source, edge.target, tuple(way), color, float(style.get("penwidth", "1")), dash, tip, mark,
                     self.dots(edge, way))  # fmt: skip
+
+    def _gradient(self, edge: GraphEdge, way: list[Point], taken: list[Rect]) -> Line:
+        """An edge turned around: the gradient of what it carries, with its norm; grey where none flows."""
+        norm = edge.grad
+        if norm is None:
+            return Line(edge.target, edge.source, tuple(reversed(way)), "#D0D0D0", 1.0, (2.0, 3.0))
+        text = f"{norm:.2g}"
+        mark = Label(text, *free_place(way, text, taken, self.all_ways), SMALL, RED)
+        taken.append(mark.rect())
+        thick = 2.2 if edge.kind == "state" else 1.3
+        return Line(edge.target, edge.source, tuple(reversed(way)), RED, thick, mark=mark)
 
     def _legend(self, x: float, y: float) -> tuple[list[Label], list[tuple[Rect, str]], tuple[float, float]]:
         """The meaning of colours, and the note, below the picture: (labels, swatches, (width, height))."""

@@ -97,6 +97,8 @@ def formula(name: str, operands: tuple[Any, ...]) -> str:
     if sign is None or len(operands) != 2:
         return ""
     numbers = [_number(value) for value in operands]
+    if name == "power" and numbers[1] == "2":
+        return "x²"
     if (numbers[0] is None) == (numbers[1] is None):
         return ""
     return f"{sign} {numbers[1]}" if numbers[0] is None else f"{numbers[0]} {sign}"

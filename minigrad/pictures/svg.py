@@ -9,6 +9,8 @@ from .detours import Point
 from .labels import printable
 from .palette import DARK, FONT
 from .scene import Label, Line, Scene, Shape
+from .scripts import SCRIPT, pieces
+from .themes import themed
 
 PAPER = "#FFFFFF"
 
@@ -72,7 +74,7 @@ class _Writer:
         return f' stroke="{_color(self._themed(color))[0]}"{width}{dashes}'
 
     def _themed(self, color: str) -> str:
-        return DARK.get(color.upper(), color) if self.theme == "dark" else color
+        return themed(color, self.theme)
 
     def shape(self, one: Shape) -> Iterator[str]:
         """A node's or a frame's outline."""
@@ -112,7 +114,21 @@ class _Writer:
         anchor = ' text-anchor="start"' if one.anchor == "start" else ""
         bold = ' font-weight="bold"' if one.bold else ""
         at = f'x="{_n(one.x)}" y="{_n(-one.y + one.size * 0.35)}" font-size="{_n(one.size)}"'
-        return f"<text {at}{anchor}{bold} {self.fill(one.color)}>{escape(printable(one.text), quote=False)}</text>"
+        return f"<text {at}{anchor}{bold} {self.fill(one.color)}>{_scripted(one)}</text>"
+
+
+def _scripted(label: Label) -> str:
+    """The label's text, its subscripts lower and smaller."""
+    if not label.scripts:
+        return escape(printable(label.text), quote=False)
+    out, low = [], False
+    for piece, down in pieces(label.text):
+        text = escape(printable(piece), quote=False)
+        shift = label.size * 0.25 * (down - low)
+        size = f' font-size="{_n(label.size * SCRIPT)}"' if down else ' font-style="italic"' if len(piece) == 1 else ""
+        out.append(f'<tspan dy="{_n(shift)}"{size}>{text}</tspan>' if shift or size else text)
+        low = down
+    return "".join(out)
 
 
 def _shortened(way: Sequence[Point], tip: float) -> list[Point]:

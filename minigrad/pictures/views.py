@@ -5,6 +5,7 @@ Each view is a function from a Graph to a Graph. All but the last put one node i
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -13,6 +14,7 @@ from dataclasses import replace
 from .graph import Graph, GraphEdge, GraphNode, Scope
 from .loops import Place, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
 
+MANY = 6  # steps of a loop that a textbook shows
 FIRST = 3  # steps that an elided view shows, before the last
 ENDS = 20  # nodes at either end of a long graph without steps
 FEW = 3  # names of outputs that a bundle of edges is called by
@@ -40,6 +42,11 @@ def elided(graph: Graph) -> Graph:
                 standing[node.id] = made[place]
                 break
     return _with_view(merged(graph, standing), "elided")
+
+
+def longest(graph: Graph) -> int:
+    """The number of steps of the longest loop."""
+    return max([len(steps) for steps in loops_of(graph).values()], default=0)
 
 
 def rolled(graph: Graph) -> Graph:
@@ -192,12 +199,17 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
         old = edges.get(bundle)
         if old is not None:
             steps = new.steps and old.steps and _hull(old.steps, new.steps)
-            new = replace(old, times=old.times + new.times, steps=steps)
+            new = replace(old, times=old.times + new.times, steps=steps, grad=_together(old.grad, new.grad))
         edges[bundle] = new
         joined.setdefault(bundle, {})[edge.label] = None
     for shared, names in joined.items():
         edges[shared] = replace(edges[shared], label=", ".join(filter(None, names)) if len(names) <= FEW else "")
     return graph.replace(nodes=tuple(nodes.values()), edges=tuple(edges.values()))
+
+
+def _together(a: float | None, b: float | None) -> float | None:
+    """The norm of two gradients side by side."""
+    return a if b is None else b if a is None else math.hypot(a, b)
 
 
 def _hull(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ DOCS = HERE.parent.parent / "docs"
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = (
     "neuron", "rnn-full", "rnn-elided", "rnn-rolled", "lstm-cell", "gru-cell", "bidirectional", "attention",
-    "vanishing",
+    "vanishing", "windows", "textbook", "cell", "backward",
 )  # fmt: skip
 
 
@@ -38,10 +38,10 @@ def script() -> ModuleType:
 def test_each_picture_is_what_the_script_draws(script: ModuleType, name: str, tmp_path: Path) -> None:
     found = script.make(name).render(tmp_path / "g.svg").read_text("utf-8")
     committed = (DOCS / "gallery" / f"{name}.svg").read_text("utf-8")
-    if name == "neuron":  # Graphviz places it, each version in its own way
+    if name in ("neuron", "cell"):  # Graphviz places it, each version in its own way
         found, committed = (re.sub(r"[\d.]+", "", text) for text in (found, committed))
-    if name == "vanishing":  # colours of gradients are numbers, whose last digit differs between machines
-        found, committed = (re.sub(r'fill="#\w+"', "", text) for text in (found, committed))
+    if name in ("vanishing", "backward"):  # colours of gradients are numbers, whose last digit differs between machines
+        found, committed = (re.sub(r'fill="#\w+"|>[\d.]+<', "", text) for text in (found, committed))
     assert found == committed, "run docs/make_gallery.py"
 
 
@@ -60,14 +60,15 @@ def test_the_drawn_file_shows_every_node_edge_and_step(script: ModuleType, name:
     assert groups.count("node") == len(graph.nodes)
     assert groups.count("edge") == len(graph.edges)
     scopes = {node.scope[: k + 1] for node in graph.nodes for k in range(len(node.scope))}
-    assert groups.count("cluster") == len(scopes)
+    assert groups.count("cluster") == (0 if graph.options.style else len(scopes))
     for node in graph.nodes:
-        if node.kind == "parameter":
+        if node.kind == "parameter" and not graph.options.style:
             assert texts.count(node.label) == 1
     red = [
         g for g in root.iter(f"{SVG}g") if g.get("class") == "edge" and "#bb5566" in ElementTree.tostring(g, "unicode")
     ]
-    assert len(red) == sum(edge.steps is not None for edge in graph.edges)
+    if not graph.options.backward:
+        assert len(red) == sum(edge.steps is not None for edge in graph.edges)
 
 
 def test_steps_are_counted(script: ModuleType) -> None:
@@ -105,11 +106,11 @@ def test_building_and_drawing_are_fast() -> None:
     """Bounds with much room: fifty steps of an LSTM in 0.3 s, and elided and drawn in two."""
     layer, x = nn.LSTM(8, 8), mg.randn(50, 4, 8)
     output = layer(x)[0]
-    start = time.perf_counter()
+    start = time.process_time()
     whole = mg.graph(output, params=layer.named_parameters(), view="full")
-    middle = time.perf_counter()
+    middle = time.process_time()
     draw(mg.graph(output, view="elided").dot(), "svg")
-    end = time.perf_counter()
+    end = time.process_time()
     assert len(whole.nodes) > 100
     assert middle - start < 0.3
     assert end - middle < 2

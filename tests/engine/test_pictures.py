@@ -90,7 +90,7 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         mg.graph(x)
     y = (x * 2).sum()
-    with pytest.raises(ValueError, match=r"must be .svg, .png, .pdf or .dot"):
+    with pytest.raises(ValueError, match=r"must be .svg, .png, .pdf, .tex or .dot"):
         mg.graph(y).render("g.gif")
     with pytest.raises(OSError, match="no folder /nowhere/at/all; make it first"):
         mg.graph(y).render("/nowhere/at/all/g.svg")

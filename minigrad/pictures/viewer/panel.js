@@ -50,18 +50,24 @@ class Panel {
           )
         : null,
       element("h3", {}, "Keys"),
-      definitions([
-        ["wheel, + −", "zoom"],
-        ["drag, shift+arrows", "move"],
-        ["0", "whole graph"],
-        ["arrows", "to a neighbour"],
-        ["enter", "open or close"],
-        [", .", "step back, on"],
-        ["space", "play, pause"],
-        ["/", "search"],
-        ["escape", "leave"],
-      ]),
+      this.keys(),
     );
+  }
+
+  keys() {
+    return definitions([
+      ["wheel, + −", "zoom"],
+      ["drag, shift+arrows", "move"],
+      ["0", "whole graph"],
+      ["arrows", "to a neighbour"],
+      ["enter", "open or close"],
+      [", .", "step back, on"],
+      ["space", "play, pause"],
+      ["/", "search"],
+      ["n", "next value that is not finite"],
+      ["?", "these keys"],
+      ["escape", "leave"],
+    ]);
   }
 
   details(node, phase = "") {
@@ -185,6 +191,7 @@ const KIND_NAMES = {
   detached: "cut off from its past",
   elided: "steps left out",
   collapsed: "closed cluster",
+  cell: "a step",
 };
 
 function definitions(pairs) {
@@ -261,7 +268,7 @@ function kindsLegend(kinds) {
         {},
         element(
           "span",
-          { className: `sample ${kind}`, style: { background: style.fill || "none", border, borderRadius: radius } },
+          { className: `sample ${kind}`, style: { background: style.fill ? themed(style.fill) : "none", border, borderRadius: radius } },
           style.border ? "" : "x",
         ),
         name,
