@@ -242,7 +242,7 @@ def _recurrent(bodies: list[list[Entry]], uses: Uses) -> bool:
         for position in uses.cut.get(node, ()):
             if any(step.get(source) == k - 1 for source in uses.origins(position)):
                 reached.add(k)
-    shared = set.intersection(*weights[1:]) if len(weights) > 1 else set()
+    shared = set.intersection(*weights) or (len(weights) > 2 and set.intersection(*weights[1:]))
     return len(reached) == len(bodies) - 1 and bool(shared)
 
 

@@ -139,7 +139,8 @@ class Exports {
     viewer.drawing.paint(viewer.scene(), context, whole, w + 40, h + 40);
     const box = [whole.x, whole.y, w + 40, h + 40].map(short).join(" ");
     const family = FONT.replaceAll('"', "'");
-    const head = `<svg xmlns="http:` + `//www.w3.org/2000/svg" viewBox="${box}" font-family="${family}">`;
+    const name = new DOMParser().parseFromString("<svg></svg>", "text/html").querySelector("svg").namespaceURI;
+    const head = `<svg xmlns="${name}" viewBox="${box}" font-family="${family}">`;
     return `${head}\n${context.parts.join("\n")}\n</svg>\n`;
   }
 

@@ -44,15 +44,20 @@ class Model {
       if (this.into.has(edge.target)) this.into.get(edge.target).push(edge);
       if (this.outOf.has(edge.source)) this.outOf.get(edge.source).push(edge);
     }
+    this.keys = new Map(); // the id of a node -> the keys of the scopes around it, from the outermost in
+    const known = new Map(); // of nodes with the same scope
     for (const node of this.nodes) {
-      for (let depth = 1; depth <= node.scope.length; depth++) {
-        const scope = node.scope.slice(0, depth);
-        const key = scopeKey(scope);
+      const whole = scopeKey(node.scope);
+      if (!known.has(whole)) known.set(whole, node.scope.map((_, k) => scopeKey(node.scope.slice(0, k + 1))));
+      const keys = known.get(whole);
+      this.keys.set(node.id, keys);
+      keys.forEach((key, k) => {
         if (!this.clusters.has(key)) {
-          this.clusters.set(key, { key, scope, label: entryLabel(scope[depth - 1]), members: [] });
+          const scope = node.scope.slice(0, k + 1);
+          this.clusters.set(key, { key, scope, label: entryLabel(scope[k]), members: [] });
         }
         this.clusters.get(key).members.push(node);
-      }
+      });
     }
     const values = this.nodes.filter((node) => notFinite(node, "value"));
     const gradients = this.nodes.filter((node) => notFinite(node, "grad")).reverse();
@@ -99,10 +104,8 @@ class Model {
     const owner = this.inner.get(id);
     const node = this.byId.get(owner === undefined ? id : owner);
     if (!node) return null;
-    for (let depth = 1; depth <= node.scope.length; depth++) {
-      const key = scopeKey(node.scope.slice(0, depth));
-      if (this.collapsed.has(key)) return `cluster:${key}`;
-    }
+    const closed = this.keys.get(node.id).find((key) => this.collapsed.has(key));
+    if (closed !== undefined) return `cluster:${closed}`;
     if (owner !== undefined) return this.expanded.has(owner) ? id : owner;
     return id;
   }
@@ -111,8 +114,7 @@ class Model {
   reveal(id) {
     const owner = this.inner.get(id);
     const node = this.byId.get(owner === undefined ? id : owner);
-    for (let depth = 1; depth <= node.scope.length; depth++)
-      this.collapsed.delete(scopeKey(node.scope.slice(0, depth)));
+    for (const key of this.keys.get(node.id)) this.collapsed.delete(key);
     if (owner !== undefined) this.expanded.add(owner);
   }
 
@@ -152,7 +154,7 @@ class Model {
     const edges = new Map();
     for (const edge of this.visibleEdges()) {
       if (edge.source === edge.target && !edge.loop) continue;
-      const key = JSON.stringify([edge.source, edge.target, edge.kind]);
+      const key = `${edge.source}\n${edge.target}\n${edge.kind}`;
       const same = edges.get(key);
       if (same) {
         same.label = [...new Set([...same.label.split(", "), edge.label].filter(Boolean))].join(", ");

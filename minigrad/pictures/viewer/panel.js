@@ -262,13 +262,14 @@ function kindsLegend(kinds) {
     const border = style.border
       ? `${kind === "fused" ? "3px double" : style.dash ? "1px dashed" : "1px solid"} ${style.border}`
       : "none";
+    const background = style.fill ? themed(style.fill) : "none";
     list.append(
       element(
         "li",
         {},
         element(
           "span",
-          { className: `sample ${kind}`, style: { background: style.fill ? themed(style.fill) : "none", border, borderRadius: radius } },
+          { className: `sample ${kind}`, style: { background, border, borderRadius: radius } },
           style.border ? "" : "x",
         ),
         name,
