@@ -7,6 +7,7 @@ by E. W. Dijkstra's algorithm (A note on two problems in connexion with graphs, 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -24,15 +25,19 @@ SAMPLES = np.linspace(0, 1, 13)
 WEIGHTS = np.stack([(1 - SAMPLES) ** 3, 3 * SAMPLES * (1 - SAMPLES) ** 2, 3 * SAMPLES**2 * (1 - SAMPLES), SAMPLES**3])
 
 
-def around_nodes(ways: dict[E, list[Point]], rects: Mapping[str, Rect]) -> dict[E, list[Point]]:
-    """The same ways, but for those that run through a node which is not at their ends (an edge has `source`, `target`).
-    """  # fmt: skip
+def around_nodes(
+    ways: dict[E, list[Point]], rects: Mapping[str, Rect], round_ends: bool = False
+) -> dict[E, list[Point]]:  # fmt: skip
+    """The same ways, but for those that run through a node (an edge has `source` and `target`).
+
+    round_ends  ways may end inside of a node's rectangle, at the border of its ellipse
+    """
     ids = list(rects)
     frames = np.array([rects[id] for id in ids]).reshape(-1, 4)
     number = {id: k for k, id in enumerate(ids)}
     for edge, way in ways.items():
         ends = (number[edge.source], number[edge.target])  # type: ignore[attr-defined]
-        if not any(k not in ends for k in hits(way, frames)) and not _through_ends(way, frames, ends):
+        if not any(k not in ends for k in hits(way, frames)) and (round_ends or not _through_ends(way, frames, ends)):
             continue
         found = _detour(way, frames, ends)
         if found is not None:
@@ -86,24 +91,32 @@ def _through_ends(way: Sequence[Point], frames: np.ndarray, ends: tuple[int, int
 
 def _detour(way: Sequence[Point], frames: np.ndarray, ends: tuple[int, int]) -> list[Point] | None:
     """A way around all nodes between the same two, along a grid; None if there is none."""
-    out, into = _port(way[0], frames[ends[0]]), _port(way[-1], frames[ends[1]])
-    for reach in (60.0, 300.0, np.inf):
+    own = [(way[0], way[-1])]
+    sides = itertools.product(_sides(frames[ends[0]]), _sides(frames[ends[1]]))  # where an end itself is shut in
+    for (start, end), reach in [*itertools.product(own, (60.0, 300.0, np.inf)), *((pair, 300.0) for pair in sides)]:
         low, high = np.min(way, axis=0) - reach, np.max(way, axis=0) + reach
         near = frames[(frames[:, 0] < high[0]) & (frames[:, 2] > low[0])
                       & (frames[:, 1] < high[1]) & (frames[:, 3] > low[1])]  # fmt: skip
-        found = _shortest(out[1], into[1], near)
+        found = _shortest(_port(start, frames[ends[0]]), _port(end, frames[ends[1]]), near)
         if found is not None:
-            return rounded([way[0], *found, way[-1]])
+            return rounded([start, *found, end])
     return None
 
 
-def _port(end: Point, frame: np.ndarray) -> tuple[Point, Point]:
-    """An end of an edge, and the point beside its node from which to look for a way: on the side where the end is."""
+def _sides(frame: np.ndarray) -> list[Point]:
+    """The middles of a node's sides: right, left, top, bottom."""
+    x0, y0, x1, y1 = map(float, frame)
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    return [(x1, y), (x0, y), (x, y1), (x, y0)]
+
+
+def _port(end: Point, frame: np.ndarray) -> Point:
+    """The point beside a node from which to look for a way: on the side where the edge ends."""
     x, y = end
     x0, y0, x1, y1 = frame
     side = int(np.argmin([abs(x - x0), abs(x - x1), abs(y - y0), abs(y - y1)]))
     beside = ((x0 - BESIDE, y), (x1 + BESIDE, y), (x, y0 - BESIDE), (x, y1 + BESIDE))[side]
-    return end, (float(beside[0]), float(beside[1]))
+    return float(beside[0]), float(beside[1])
 
 
 def _shortest(start: Point, end: Point, frames: np.ndarray) -> list[Point] | None:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from .boxes import Box
-from .detours import Point, Rect
+from .detours import Point, Rect, around_nodes
 from .dot import bare
 from .drawing import draw
 from .graph import Graph, GraphEdge
-from .labels import SIZE, text_width
+from .labels import SIZE, text_of, text_width
 from .layout import Layout
 from .palette import NOTE
 from .routes import routes
@@ -100,7 +100,12 @@ class Drawn(Picture):
         ways: dict[tuple[str, str], list[list[Point]]] = {}
         for one in self.drawn.get("edges", ()):
             ways.setdefault((names[one["tail"]], names[one["head"]]), []).append(_spline(one["pos"]))
-        return {edge: ways[edge.source, edge.target].pop(0) for edge in self.graph.edges}
+        found = {edge: ways[edge.source, edge.target].pop(0) for edge in self.graph.edges}
+        rects = {}
+        for id, (x, y) in self.places().items():
+            width, height = text_of(self.byid[id], self.options).size()
+            rects[id] = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return around_nodes(found, rects, round_ends=True)
 
 
 def _point(text: str) -> Point:

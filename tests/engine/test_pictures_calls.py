@@ -17,10 +17,7 @@ def loop(xs: Any, W: mg.Tensor, marked: bool, joined: bool = False) -> Any:
     s: Any = mg.zeros((2, 3))
     ys = []
     for _, x in mg.steps(xs) if marked else [(t, xs[t]) for t in range(len(xs))]:
-        if joined:
-            s = np.tanh(np.concatenate([x, s], axis=1) @ W)
-        else:
-            s = np.tanh(x @ W + s @ W)
+        s = np.tanh(np.concatenate([x, s], axis=1) @ W if joined else x @ W + s @ W)
         ys.append(s * 2.0)
     return np.stack(ys).sum()
 

@@ -26,7 +26,7 @@ from minigrad.pictures.svg import svg
 from minigrad.tape import node_of
 
 SVG = "{http://www.w3.org/2000/svg}"
-EXAMPLES = int(os.environ.get("MINIGRAD_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("MINIGRAD_EXAMPLES", "20"))
 Rect = tuple[float, float, float, float]
 
 # ---- networks ----------------------------------------------------------------------------------------------------

@@ -17,19 +17,33 @@ function aroundNodes(layout, ways) {
   const widest = Math.max(0, ...rects.map((one) => one.x1 - one.x0));
   const byId = new Map(rects.map((one) => [one.id, one]));
   for (const [edge, way] of ways) {
-    const near = rectsNear(sorted, widest, way, 0);
+    const beside = rectsNear(sorted, widest, way, 0);
     const points = pointsOf(way);
     const ends = [edge.source, edge.target];
-    const hit = near.some((rect) => runsThrough(points, rect, ends.includes(rect.id) ? 1.5 : 0.5, ends, edge));
+    const hit = beside.some((rect) => runsThrough(points, rect, ends.includes(rect.id) ? 1.5 : 0.5, ends, edge));
     if (!hit) continue;
-    const [out, into] = [portOf(way[0], byId.get(edge.source)), portOf(way[way.length - 1], byId.get(edge.target))];
-    for (const reach of [60, 300, Infinity]) {
-      const found = shortestWay(out, into, rectsNear(sorted, widest, way, reach));
+    const [from, to] = [byId.get(edge.source), byId.get(edge.target)];
+    const tries = [60, 300, Infinity].map((reach) => [way[0], way[way.length - 1], reach]);
+    for (const a of sidesOf(from)) for (const b of sidesOf(to)) tries.push([a, b, 300]); // where an end is shut in
+    for (const [start, end, reach] of tries) {
+      const near = rectsNear(sorted, widest, way, reach);
+      const found = shortestWay(portOf(start, from), portOf(end, to), near);
       if (!found) continue;
-      ways.set(edge, rounded([way[0], ...found, way[way.length - 1]]));
+      ways.set(edge, rounded([start, ...found, end]));
       break;
     }
   }
+}
+
+// The middles of a node's sides: right, left, top, bottom.
+function sidesOf({ x0, y0, x1, y1 }) {
+  const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
+  return [
+    [x1, y],
+    [x0, y],
+    [x, y1],
+    [x, y0],
+  ];
 }
 
 function runsThrough(points, rect, inset, ends, edge) {
