@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .boxes import Box
 from .detours import Point, Rect, around_nodes
-from .dot import bare
+from .dot import bare, states_way
 from .drawing import draw
 from .graph import Graph, GraphEdge
 from .labels import SIZE, text_of, text_width
@@ -85,9 +85,19 @@ class Drawn(Picture):
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.drawn = json.loads(draw(bare(graph), "json"))
+        self.turned = False
+        way = states_way(graph) if graph.options.style == "textbook" else []
+        if way:  # a cell's state passes on top
+            found = self.places()
+            heights = [y for _, y in found.values()]
+            self.turned = sum(found[id][1] for id in way) / len(way) < (min(heights) + max(heights)) / 2
 
     def places(self) -> dict[str, Point]:
-        return {o["name"]: _point(o["pos"]) for o in self.drawn["objects"] if "pos" in o}
+        return {o["name"]: self._at(_point(o["pos"])) for o in self.drawn["objects"] if "pos" in o}
+
+    def _at(self, point: Point) -> Point:
+        """A point of Graphviz's, in a picture that may be turned upside down."""
+        return (point[0], -point[1]) if self.turned else point
 
     def frames(self) -> Iterator[tuple[Rect, Label]]:
         for one in () if self.options.style == "textbook" else self.drawn.get("objects", ()):
@@ -99,7 +109,9 @@ class Drawn(Picture):
         names = [one["name"] for one in self.drawn["objects"]]
         ways: dict[tuple[str, str], list[list[Point]]] = {}
         for one in self.drawn.get("edges", ()):
-            ways.setdefault((names[one["tail"]], names[one["head"]]), []).append(_spline(one["pos"]))
+            ways.setdefault((names[one["tail"]], names[one["head"]]), []).append(
+                [self._at(point) for point in _spline(one["pos"])]
+            )
         found = {edge: ways[edge.source, edge.target].pop(0) for edge in self.graph.edges}
         rects = {}
         for id, (x, y) in self.places().items():
