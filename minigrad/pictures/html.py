@@ -23,7 +23,7 @@ from .graph import KINDS, Graph
 # In the order in which they need each other.
 SCRIPTS = (
     "colours", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "model", "drawing",
-    "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "viewer", "main",
+    "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "wiring", "viewer", "main",
 )  # fmt: skip
 
 

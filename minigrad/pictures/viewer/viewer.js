@@ -22,7 +22,7 @@ class Viewer {
     this.timer = null;
     this.links = new Links(this);
     this.relayout();
-    this.start();
+    wire(this);
     this.refresh();
     this.showPanel();
     this.links.follow();
@@ -274,58 +274,6 @@ class Viewer {
     if (dialog.open) return dialog.close();
     dialog.replaceChildren(element("h2", {}, "Keys"), this.panel.keys(), element("p", {}, "Escape closes this."));
     return dialog.showModal();
-  }
-
-  // ---- wiring -------------------------------------------------------------------------------------------------------
-
-  start() {
-    const { canvas, playback } = this;
-    const on = (id, event, action) => byId(id).addEventListener(event, action);
-    byId("slider").max = 2 * playback.count;
-    on("slider", "input", (event) => this.goTo(Number(event.target.value)));
-    on("play", "click", () => this.play());
-    on("back", "click", () => this.stride(-1));
-    on("on", "click", () => this.stride(1));
-    on("leave", "click", () => this.leave());
-    on("stride", "change", (event) => {
-      playback.byStep = event.target.value === "time";
-      if (playback.position !== null) this.goTo(playback.position);
-      if (this.timer !== null) this.pause();
-    });
-    on("query", "input", (event) => this.find(event.target.value));
-    on("query", "keydown", (event) => {
-      if (event.key === "Enter") this.findNext(event.shiftKey ? -1 : 1);
-      if (event.key === "Escape") canvas.focus();
-    });
-    on("previous", "click", () => this.findNext(-1));
-    on("next", "click", () => this.findNext(1));
-    on("steps", "click", () => this.change(() => this.model.collapseAll(true)));
-    on("modules", "click", () => this.change(() => this.model.collapseAll(false)));
-    on("all", "click", () => this.change(() => this.model.expandAll()));
-    on("closer", "click", () => this.view.zoomAt(1.25));
-    on("farther", "click", () => this.view.zoomAt(0.8));
-    on("broken", "click", () => this.toBroken());
-    on("keys", "click", () => this.help());
-    byId("broken").hidden = !this.model.broken.size;
-    byId("broken").textContent = `not finite: ${this.model.broken.size}`;
-    DARK.addEventListener("change", () => this.refresh());
-    this.exports = new Exports(this);
-    on("fit", "click", () => this.view.fit());
-    on("colour", "change", (event) => {
-      this.coloured = event.target.value === "grad";
-      this.showPanel();
-      this.refresh();
-    });
-    byId("colour").value = this.coloured ? "grad" : "kind";
-    byId("colour").disabled = !this.scale.known;
-    byId("readout").textContent = playback.describe();
-    byId("note").textContent = this.model.options.note || "";
-    byId("note").hidden = !this.model.options.note;
-    this.showScale();
-    new Pointer(canvas, this);
-    new Keys(this);
-    this.view.fit(READABLE);
-    new ResizeObserver(() => this.view.resized()).observe(canvas);
   }
 
   leave() {
