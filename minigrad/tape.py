@@ -45,7 +45,7 @@ class Extra:
         self.shared = shared
         self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
         self.retained: dict[int, weakref.ref[Tensor]] = {}
-        self.inputs: dict[int, tuple[str, str, float]] = {}  # operand: ("input" or "detached", label, position)
+        self.inputs: dict[Any, tuple[str, str, float]] = {}  # operand: ("input" or "detached", label, position)
 
 
 class Node:
