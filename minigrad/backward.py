@@ -66,7 +66,7 @@ def walk(
                 for observer in observers:
                     observer.whole(leaf, g)
 
-    MODE.set(outer.replace(grad=create_graph, hoisted=Once()))
+    MODE.set(outer.replace(grad=create_graph, hoisted=Once(), releases=not (retain_graph or create_graph)))
     try:
         with np.errstate(all="ignore"):
             for edge, gradient in roots:

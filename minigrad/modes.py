@@ -46,19 +46,21 @@ class Mode:
     fast       whether gathered, fused and other fast paths may be taken
     recording  what is written down for `mg.compile`, or None
     hoisted    what a loop over steps needs only once: matrices laid out for products; None outside of loops
+    releases   whether a walk releases each node after its rules, which may then write over what they kept
     """
 
-    __slots__ = ("fast", "grad", "hoisted", "observers", "recording", "scope")
+    __slots__ = ("fast", "grad", "hoisted", "observers", "recording", "releases", "scope")
 
     def __init__(
         self, grad: bool = True, scope: Scope | None = None, observers: tuple[Observer, ...] = (), fast: bool = True,
-        hoisted: Once | None = None, recording: Any = None,
+        hoisted: Once | None = None, recording: Any = None, releases: bool = False,
     ) -> None:  # fmt: skip
         self.grad = grad
         self.scope = scope
         self.observers = observers
         self.fast = fast
         self.hoisted = hoisted
+        self.releases = releases
         self.recording = recording
 
     def replace(self, **changes: Any) -> Mode:
@@ -66,7 +68,7 @@ class Mode:
 
     def inside(self, scope: Scope | None) -> Mode:
         """The same in another scope: what modules and steps do all the time."""
-        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.recording)
+        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.recording, self.releases)
 
 
 MODE: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a Mode is never changed)

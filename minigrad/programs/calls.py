@@ -12,7 +12,7 @@ from ..fusion.symbols import Symbol
 from ..hoisting import product
 from ..native import panels, products, threads
 from .job import Job, Place
-from .stages import Elementwise, Product, Stages, base_among, givens_of, results_of
+from .stages import Elementwise, Product, Stages, base_among, givens_of, results_of, untransposed
 from .tracks import Rows
 
 Array = Any
@@ -162,6 +162,40 @@ def replacing(stages: Stages, lasting: set[Symbol], passing: set[Symbol]) -> dic
                     found[result] = host, free[0]
                     taken.add(free[0])
     return found
+
+
+def overwriting(stages: Stages, inside: Inside) -> dict[Symbol, tuple[Symbol, int]]:
+    """The joined results of a step that may be written over a whole that kept values lie in, as the gradients of an
+    LSTM's gates over the gates: the same holds for each part as in `replacing`."""
+    calls = [*stages.ahead, *stages.calls, *stages.behind]
+    read_after = {untransposed(a) for s in stages.terms for a in s.args}
+    found: dict[Symbol, tuple[Symbol, int]] = {}
+    for call in stages.calls:
+        if isinstance(call, Product) or len({_pieces(s) for s in call.results}) != 1:
+            continue
+        for result in [s for s in call.results if s.op == "join"]:
+            for host in dict.fromkeys(h for h, _ in inside.values() if h.shape == result.shape):
+                kept = {start: s for s, (h, start) in inside.items() if h is host}
+                alone = all(
+                    s not in read_after and sum(s in set(givens_of(c)) for c in calls) <= 1 for s in kept.values()
+                )
+                width = _pieces(result)
+                own = [
+                    s in _ancestors(result.args[start // width]) for start, s in kept.items() if s in set(call.givens)
+                ]
+                if alone and all(own) and host not in {h for h, _ in found.values()} and result.dtype == host.dtype:
+                    found[result] = host, 0
+    return found
+
+
+def _pieces(symbol: Symbol) -> int:
+    """The width of the pieces that a value is joined of; 0 if they differ."""
+    widths = {a.shape[-1] for a in symbol.args} if symbol.op == "join" else {symbol.shape[-1]}
+    return widths.pop() if len(widths) == 1 else 0
+
+
+def _ancestors(symbol: Symbol) -> set[Symbol]:
+    return {a for s in [*schedule_of([], [symbol])] for a in (s, *s.args) if isinstance(a, Symbol)}
 
 
 def _parts_read(call: Elementwise, host: Symbol, width: int) -> dict[Symbol, list[int]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
-from .calls import Calls
+from .calls import Calls, overwriting
 from .job import Place
 from .stages import Stages, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
@@ -115,14 +115,17 @@ class Loop:
 
     # ---- backward ------------------------------------------------------------------------------------------------
 
-    def pull(self, saved: Saved, output: Array | None, finals: Sequence[Array | None]) -> list[Array | None]:
+    def pull(
+        self, saved: Saved, output: Array | None, finals: Sequence[Array | None], release: bool = False
+    ) -> list[Array | None]:
         """The gradients of x, the states and the weights from those of the outputs and of the last states.
 
-        finals  (N, ·) each; the rows that take no part hand theirs on to the initial state
+        finals   (N, ·) each; the rows that take no part hand theirs on to the initial state
+        release  whether what was kept may be overwritten
         """
         assert self.backward is not None
         step, rows, arrays = self.step, saved.rows, dict(saved.arrays)
-        calls = self._backward_calls(output is not None, rows.begun == 1)
+        calls = self._backward_calls(output is not None, rows.begun == 1, release)
         if output is None:
             first = arrays[step.new[0]]
             output = np.zeros((rows.begun, first.shape[1]), first.dtype)
@@ -140,10 +143,10 @@ class Loop:
             first[:n] = pair[rows.begun : rows.begun + n]  # `before` of step 0
         return self._results(calls, saved, arrays, firsts)
 
-    def _backward_calls(self, seeded: bool, alone: bool) -> Calls:
+    def _backward_calls(self, seeded: bool, alone: bool, release: bool) -> Calls:
         """Gradients of states arrive with the rows that end, leave with those that begin, and move on with the rest."""
         assert self.backward is not None
-        step, stages, key = self.step, self.backward, ("backward", seeded, alone)
+        step, stages, key = self.step, self.backward, ("backward", seeded, alone, release)
         if key in self._calls:
             return self._calls[key]
         inside = self._forward_calls(True, alone).inside
@@ -160,6 +163,8 @@ class Loop:
                 layout[gradient] = ("pair", k), "before"
             else:
                 elsewhere.append(k)
+        if release:
+            inside = {**inside, **overwriting(stages, inside)}
         calls = Calls(stages, layout, alone, back=True, inside=inside)
         for k in self.carried:
             now = calls.place(step.seeds[k])

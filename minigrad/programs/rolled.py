@@ -18,7 +18,7 @@ from ..backward import key_of, nodes_below, parents_of, walk
 from ..modes import changed_mode, current_mode
 from ..native import machine
 from ..primitives import Primitive, Pull, begin, new_node, record_many
-from ..tape import Edge, Node, Output, caller, node_of, refuse_overwritten
+from ..tape import Edge, Node, Output, caller, describe, node_of, refuse_overwritten
 from ..tensors import Tensor
 from .loop import Loop, Saved
 from .tracks import Rows
@@ -31,12 +31,14 @@ class Run:
     """One run of a loop: what it takes to do it again, step by step.
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
+    spent  whether backward may have written over what was kept
     """
 
     def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
         self.loop, self.saved, self.plain = loop, saved, plain
         self.data = [t.data for t in operands]
         self.names = [(t._name, t._origin) for t in operands]
+        self.spent = False
         self.outputs: list[Callable[[], Output | None]] = []
 
     def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
@@ -127,7 +129,13 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], no
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
     output, *finals = [None if p is None else _dense(p) for p in g]
-    gradients = run.loop.pull(run.saved, output, finals)
+    release = current_mode().releases
+    if run.spent:
+        raise RuntimeError(
+            f"backward: what {describe(node)}\nkept was given up by a backward that failed; compute it again"
+        )
+    run.spent = release
+    gradients = run.loop.pull(run.saved, output, finals, release)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
 
 

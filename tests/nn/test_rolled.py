@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -454,3 +455,38 @@ def test_one_program_serves_all_sizes() -> None:
         layer(mg.randn(T, N, 3))
         layer(mg.randn(T, N, 3), lengths=np.arange(N) % T + 1)
     assert len(rolling._kept) == 1
+
+
+# ---- memory ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+def test_a_training_step_takes_no_more_memory_than_step_by_step(kind: str) -> None:
+    """Gates lie over what they are computed from, and their gradients over them."""
+    layer, x = getattr(nn, kind)(64, 64), mg.randn(40, 16, 64, requires_grad=True)
+
+    def peak() -> int:
+        for _ in range(2):
+            np.sum(np.square(layer(x)[0])).backward()  # what is compiled and kept is there
+        gc.collect()
+        tracemalloc.start()
+        np.sum(np.square(layer(x)[0])).backward()
+        high = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return high
+
+    rolled = peak()
+    with step_by_step():
+        assert rolled < peak()
+
+
+def test_a_graph_that_is_kept_gives_its_gradient_again() -> None:
+    layer, x = nn.LSTM(3, 4), mg.randn(5, 2, 3, requires_grad=True)
+    loss = np.sum(np.square(layer(x)[0]))
+    loss.backward(retain_graph=True)
+    first = x.grad.numpy()
+    x.grad = None
+    loss.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), first)
+    with pytest.raises(RuntimeError, match="released"):
+        loss.backward()
