@@ -16,7 +16,7 @@ from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .calls import Calls
 from .job import Place
-from .stages import Stages, fixed_by, givens_of, untransposed
+from .stages import Stages, base_among, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
 
@@ -146,7 +146,8 @@ class Loop:
         step, stages, key = self.step, self.backward, ("backward", seeded, alone)
         if key in self._calls:
             return self._calls[key]
-        layout = self._layout() | {s: (s, "rows") for s in self.kept}
+        layout = self._layout()
+        layout |= {s: (s, "rows") for s in self.kept if base_among(s, layout) is None}
         layout[step.seed] = step.seed, "rows" if seeded else "first"
         whole = {step.pulled[0], *[untransposed(a) for term in stages.terms for a in term.args]}
         whole |= {s for call in stages.behind for s in givens_of(call)}  # of all steps
