@@ -198,7 +198,7 @@ class ONLSTMCell(Cell):
         H = self.hidden_size
         z_i, z_f, z_g, z_o, masters = np.split(x + self.U(h), [H, 2 * H, 3 * H, 4 * H], axis=-1)
         z_F, z_I = np.split(masters, 2, axis=-1)
-        F, I = self._cumax(z_F), 1 - self._cumax(z_I)  # noqa: E741
+        F, I = self._cumax(z_F), 1 - self._cumax(z_I)
         i, f, g, o = mg.sigmoid(z_i), mg.sigmoid(z_f), np.tanh(z_g), mg.sigmoid(z_o)
         both = F * I
         c = (f * both + F - both) * c + (i * both + I - both) * g
