@@ -26,6 +26,8 @@ class AntisymmetricRNNCell(Cell):
     damping    γ, for a discrete step of an oscillation would grow without it
     """
 
+    eye: Any
+
     def __init__(
         self, input_size: int, hidden_size: int, *, gated: bool = False, step_size: float = 0.1, damping: float = 0.01,
         device: str = "cpu", dtype: Any = None,
@@ -69,6 +71,9 @@ class OrthogonalRNNCell(Cell):
 
     M starts block-diagonal, such that the eigenvalues of (I + A)⁻¹ (I − A) are e^{±iφ} with φ from U(0, π/2).
     """
+
+    eye: Any
+    D: Any
 
     def __init__(
         self, input_size: int, hidden_size: int, *, negative: int | None = None, device: str = "cpu", dtype: Any = None
@@ -120,6 +125,8 @@ class LMUCell(Cell):
     """
 
     states = ("h", "m")
+    A: Any
+    B: Any
 
     def __init__(
         self, input_size: int, hidden_size: int, order: int = 32, theta: float = 100.0, *, device: str = "cpu",

@@ -8,6 +8,7 @@ import numpy as np
 
 import minigrad as mg
 
+from .. import init
 from ..cells.cell import Cell, State, each_row
 from ..layers import Linear
 from ..modules import Module, Parameter
@@ -41,10 +42,9 @@ class JANETCell(Cell):
         self.beta = beta
         self.W = Linear(input_size, 2 * H, **made)
         self.U = Linear(H, 2 * H, bias=False, **made)
-        self.W.bias.data[:] = 0
+        bias = init.zeros_(self.W.bias)  # type: ignore[arg-type]
         if max_steps is not None:
-            steps = 1 + (max_steps - 2) * mg.rand(H, **made)
-            self.W.bias.data[:H] = np.log(steps).data
+            bias.data[:H] = np.log(1 + (max_steps - 2) * mg.rand(H, **made).data)
 
     @each_row
     def inputs(self, xs: Any) -> Any:
@@ -64,6 +64,9 @@ class JANETCell(Cell):
 class _Norm(Module):
     """α (z − μ)/√(σ² + 1e-5), over each row: `nn.LayerNorm` without its shift. The means are products with a column of
     1/H and a row of ones, for which a rolled step has kernels."""
+
+    shares: Any
+    ones: Any
 
     def __init__(self, size: int, device: str, dtype: Any) -> None:
         super().__init__()
@@ -229,6 +232,7 @@ class SLSTMCell(Cell):
 
     states = ("h", "c", "n", "m")
     gates = ("i", "f", "g", "o")
+    blocks: Any
 
     def __init__(
         self, input_size: int, hidden_size: int, heads: int = 1, *, device: str = "cpu", dtype: Any = None

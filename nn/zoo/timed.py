@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 
 from .. import init
-from ..cells.cell import Cell, State, each_row, uniform
+from ..cells.cell import Cell, each_row, uniform
 from ..layers import Linear
 from ..modules import Parameter
 
@@ -36,6 +36,7 @@ class PhasedLSTMCell(Cell):
 
     states = ("h", "c")
     gates = ("k", "i", "f", "o")
+    ones: Any
 
     def __init__(
         self, input_size: int, hidden_size: int, *, periods: tuple[float, float] = (1.0, 20.0), ratio: float = 0.05,
@@ -71,7 +72,7 @@ class PhasedLSTMCell(Cell):
         k = np.where(phase < self.ratio / 2, ramp, np.where(phase < self.ratio, 2 - ramp, leak))
         return np.concatenate([k, self.W(x)], axis=-1)
 
-    def step(self, x: Any, state: State) -> State:
+    def step(self, x: Any, state: Any) -> Any:
         """x (N, 5H), state (h, c) to (h', c', k, i, f, o)."""
         h, c = state
         k, from_x = np.split(x, [self.hidden_size], axis=-1)
@@ -104,6 +105,7 @@ class GRUDCell(Cell):
 
     states = ("h", "last")
     gates = ("r", "z", "n")
+    mean: Any
 
     def __init__(
         self, input_size: int, hidden_size: int, *, mean: Any = None, device: str = "cpu", dtype: Any = None
@@ -133,7 +135,7 @@ class GRUDCell(Cell):
         decay_h = np.exp(-mg.relu(self.decay_h(delta)))
         return np.concatenate([x, m, decay_x, decay_h, self.V(m)], axis=-1)
 
-    def step(self, x: Any, state: State) -> State:
+    def step(self, x: Any, state: Any) -> Any:
         """x (N, 3F + 4H), state (h, last) to (h', last', r, z, n)."""
         h, last = state
         H, F = self.sizes
@@ -187,6 +189,8 @@ class ClockworkRNNCell(Cell):
     """
 
     states = ("h", "t")
+    blocks: Any
+    periods: Any
 
     def __init__(
         self, input_size: int, hidden_size: int, periods: Sequence[int] = (1, 2, 4, 8), *, device: str = "cpu",
@@ -212,7 +216,7 @@ class ClockworkRNNCell(Cell):
         """W x + b, (..., D) to (..., H)."""
         return self.W(xs)
 
-    def step(self, x: Any, state: State) -> State:
+    def step(self, x: Any, state: Any) -> Any:
         """x (N, H), state (h, t) to (h', t')."""
         h, t = state
         n = np.tanh(x + mg.linear(h, self.U * self.blocks))
