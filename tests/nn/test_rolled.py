@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import nn
-from minigrad import programs
 from minigrad.native import machine
 from minigrad.programs import rolling
 
@@ -72,6 +72,31 @@ class Crossed(nn.Module):
         return np.tanh(z * self.row + b), np.maximum(0.5 * a, self.ones * z)
 
 
+class Turned(nn.Module):
+    """Weights that are transposed, also by `np.transpose`, and solved for; a part of the input in a product."""
+
+    states = ("h",)
+
+    def __init__(self, input_size: int, dtype: Any) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.W = nn.Parameter(mg.randn(H, input_size - 1, dtype=dtype))
+        self.row = nn.Parameter(mg.randn(1, H, dtype=dtype))
+        self.M, self.V = (nn.Parameter(mg.randn(H, H, dtype=dtype)) for _ in range(2))
+        self.register_buffer("eye", mg.tensor(np.eye(H), dtype=dtype))
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return (mg.zeros((batch, H), dtype=self.W.dtype),)
+
+    def step(self, x: Any, state: Any) -> Any:
+        (h,) = state
+        first, others = np.split(x, [1], axis=-1)
+        A = self.M - self.M.T
+        Q = np.linalg.solve(self.eye + A, self.eye - A)
+        turned = (first @ self.row) * (h @ np.swapaxes(self.V, 0, 1))
+        return (np.tanh(others @ np.transpose(self.W) + h @ Q + turned),)
+
+
 CELLS: dict[str, Callable[[int, Any], Any]] = {
     "rnn": lambda D, t: nn.RNNCell(D, H, dtype=t),
     "relu": lambda D, t: nn.RNNCell(D, H, nonlinearity="relu", dtype=t),
@@ -88,6 +113,7 @@ CELLS: dict[str, Callable[[int, Any], Any]] = {
     "deep": lambda D, t: nn.DeepTransitionCell(D, H, transition_layers=3, input_layers=2, dtype=t),
     "own": MinimalGatedUnit,
     "crossed": Crossed,
+    "turned": Turned,
 }
 
 
@@ -95,7 +121,7 @@ CELLS: dict[str, Callable[[int, Any], Any]] = {
 def step_by_step() -> Iterator[None]:
     """Nothing is rolled inside."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "rolls", lambda array: "it is compared with a rolled one")
+        patch.setattr(rolling, "rolls", lambda array: "it is compared with a rolled one")
         yield
 
 
@@ -422,6 +448,17 @@ def test_two_dtypes_in_one_product_are_not_rolled() -> None:
     assert layer.rolled == "not rolled: a product of float64 rows and a float32 matrix"
     with step_by_step():
         np.testing.assert_array_equal(output.data, layer(x, h)[0].data)
+
+
+def test_solving_for_what_changes_is_not_rolled() -> None:
+    def step(x: Any, state: Any) -> Any:
+        (h,) = state
+        return (np.tanh(x + np.linalg.solve(h, x)),)
+
+    layer = nn.Recurrent(SimpleNamespace(initial_state=lambda batch: (mg.tensor(np.eye(2)),), step=step))
+    output, _ = layer(mg.randn(3, 2, 2, dtype=np.float64))
+    assert output.shape == (3, 2, 2)
+    assert layer.rolled == "not rolled: it solves equations that change from step to step"
 
 
 def test_arrays_with_a_dtype_of_their_own() -> None:
