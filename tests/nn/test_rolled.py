@@ -6,7 +6,6 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -451,11 +450,15 @@ def test_two_dtypes_in_one_product_are_not_rolled() -> None:
 
 
 def test_solving_for_what_changes_is_not_rolled() -> None:
-    def step(x: Any, state: Any) -> Any:
-        (h,) = state
-        return (np.tanh(x + np.linalg.solve(h, x)),)
+    class Solving:
+        def initial_state(self, batch: int) -> Any:
+            return (mg.tensor(np.eye(2)),)
 
-    layer = nn.Recurrent(SimpleNamespace(initial_state=lambda batch: (mg.tensor(np.eye(2)),), step=step))
+        def step(self, x: Any, state: Any) -> Any:
+            (h,) = state
+            return (np.tanh(x + np.linalg.solve(h, x)),)
+
+    layer = nn.Recurrent(Solving())
     output, _ = layer(mg.randn(3, 2, 2, dtype=np.float64))
     assert output.shape == (3, 2, 2)
     assert layer.rolled == "not rolled: it solves equations that change from step to step"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -285,3 +286,14 @@ def test_starting_values() -> None:
 def test_bad_arguments_are_named(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_every_cell_is_in_the_table_and_on_the_page() -> None:
+    cells = {name for name in nn.zoo.__all__ if name.endswith("Cell")}
+    assert {type(variant.make(D)).__name__ for variant in ZOO.values()} == cells
+    page = (Path(__file__).parents[2] / "docs" / "cells.md").read_text(encoding="utf-8")
+    for name in cells:
+        lines = [line for line in (getattr(nn.zoo, name).__doc__ or "").split("\n") if line.startswith(" " * 8)]
+        assert f"### {name}\n" in page
+        assert lines
+        assert all(line[8:] in page for line in lines)
