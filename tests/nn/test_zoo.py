@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +294,7 @@ def test_every_cell_is_in_the_table_and_on_the_page() -> None:
     assert {type(variant.make(D)).__name__ for variant in ZOO.values()} == cells
     page = (Path(__file__).parents[2] / "docs" / "cells.md").read_text(encoding="utf-8")
     for name in cells:
-        lines = [line for line in (getattr(nn.zoo, name).__doc__ or "").split("\n") if line.startswith(" " * 8)]
+        text = inspect.getdoc(getattr(nn.zoo, name)) or ""
+        equations = text[text.index("\n    ") :].split("\n\n")[0].strip("\n").split("\n")
         assert f"### {name}\n" in page
-        assert lines
-        assert all(line[8:] in page for line in lines)
+        assert all(line[4:] in page for line in equations)
