@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo examples test kernels check trust bench docs clean
+.PHONY: demo examples test coverage kernels check trust bench docs clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
 demo: $(VENV)/demo
@@ -23,17 +23,24 @@ THREADED := tests/engine/test_pool.py tests/engine/test_products.py
 AS_NUMPY := $(addprefix tests/engine/test_,fusion.py gathering.py hoisting.py linear.py replay.py tape.py) \
 	$(addprefix tests/nn/test_,cells.py ctc.py fused_cells.py optimizers.py ragged.py recurrent.py) tests/test_operations.py
 test: $(VENV)/test
-	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) tests --ignore=tests/parity --ignore=tests/browser $(THREADED:%=--ignore=%)
-	$(PYTEST) $(THREADED)
-	OMP_NUM_THREADS=1 MINIGRAD_COMPILE=0 $(PYTEST) $(WORKERS) $(AS_NUMPY)
+	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) $(COVER) tests --ignore=tests/parity --ignore=tests/browser \
+		--ignore=tests/mpi $(THREADED:%=--ignore=%)
+	$(PYTEST) $(COVER) $(THREADED)
+	OMP_NUM_THREADS=1 MINIGRAD_COMPILE=0 $(PYTEST) $(WORKERS) $(COVER) $(AS_NUMPY)
+
+# The lines that the tests run: 95 % at least, of all and of each folder of fast paths.
+coverage: $(VENV)/dev
+	rm -f .coverage .coverage.*
+	$(MAKE) test COVER="--cov --cov-append --cov-report="
+	$(BIN)/python tests/trust/covered.py
 
 # The last bits of a product depend on the kernel that BLAS has for a processor, and on its threads. What the tests
 # assert must hold for all: here under each kernel that this processor can run.
 kernels: $(VENV)/test
 	$(BIN)/python tests/kernels.py
 
-# Lint, types, all that compares with PyTorch, other processors' kernels, and the viewer in a browser (skipped where
-# there is none).
+# Lint, types, all that compares with PyTorch, other processors' kernels, the viewer in a browser (skipped where there is
+# none), and ranks under mpiexec.
 check: $(VENV)/dev kernels
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,10 +48,11 @@ check: $(VENV)/dev kernels
 	$(BIN)/python docs/make_vocabulary.py --check
 	$(PYTEST) $(WORKERS) tests/parity
 	$(PYTEST) tests/browser
+	OMP_NUM_THREADS=1 $(PYTEST) tests/mpi
 
 # What docs/RELIABILITY.md promises, tried out: about ten minutes on two cores; `LONG=1 make trust` takes hours.
-trust: $(VENV)/test
-	@failed=0; for subject in faults kills files extremes streams mutants; do \
+trust: $(VENV)/dev
+	@failed=0; for subject in faults kills ranks files extremes streams mutants; do \
 		$(BIN)/python tests/trust/$$subject.py || failed=1; \
 	done; exit $$failed
 

@@ -3,18 +3,23 @@
 Both sides learn from WikiText-2 with the same settings, seed by seed in turns, and all vectors are judged by the same
 code: WordSim-353 (Spearman's correlation) and Google's analogies (share of right answers, 3CosAdd). Words per second
 are those of the text, counting included. Needs MINIGRAD_DATA, the folder of the data sets.
+
+Under `mpiexec -n N` the sides are one process and N ranks.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import nn
 from nlp import Word2Vec, WordVectors, read_lines
 
 Sentences = Sequence[Sequence[str]]
@@ -26,9 +31,11 @@ SETTINGS = {
 }
 
 
-def ours(sentences: Sentences, mode: Any, loss: Any, seed: int, epochs: int, workers: int) -> WordVectors:
+def ours(
+    sentences: Sentences, mode: Any, loss: Any, seed: int, epochs: int, workers: int, group: Any = None
+) -> WordVectors:  # fmt: skip
     model = Word2Vec(mode, loss, seed=seed, epochs=epochs, workers=workers)
-    return model.fit(sentences, progress=False).vectors
+    return model.fit(sentences, progress=False, group=group).vectors
 
 
 def gensims(sentences: Sentences, mode: Any, loss: Any, seed: int, epochs: int, workers: int) -> WordVectors:
@@ -56,16 +63,22 @@ def main() -> None:
     data = Path(os.environ["MINIGRAD_DATA"])
     sentences = list(read_lines(data / "wikitext-2" / "wiki.train.tokens.txt.gz").map(str.split).filter(len))
     words = options.epochs * sum(map(len, sentences))
-    for side in SIDES.values():  # compile, import
+    group, sides = nn.distributed.group(), SIDES
+    if group.size > 1:
+        sides = {"one process": ours, f"{group.size} ranks": partial(ours, group=group)}
+    if not group.first:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    for side in sides.values():  # compile, import
         side(sentences[:20], "cbow", "negative", 0, 1, 1)
 
     print("| setting | side | words/s | WordSim-353 | analogies |\n| --- | --- | ---: | ---: | ---: |")
     for name, (mode, loss) in SETTINGS.items():
         if options.only and options.only not in name:
             continue
-        results: dict[str, list[tuple[float, float, float]]] = {side: [] for side in SIDES}
+        results: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
         for seed in range(options.seeds):
-            for side, train in SIDES.items():
+            for side, train in sides.items():
+                group.barrier()
                 start = time.perf_counter()
                 vectors = train(sentences, mode, loss, seed, options.epochs, options.workers)
                 seconds = time.perf_counter() - start

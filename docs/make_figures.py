@@ -6,6 +6,9 @@ rest by Matplotlib in the same colours. Nothing in the files depends on the day 
 
 from __future__ import annotations
 
+import contextlib
+import doctest
+import io
 import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -74,15 +77,22 @@ def at_end(ax: Any, x: float, y: float, text: str, color: str) -> None:
 # ---- 1 and 2: the vanilla network --------------------------------------------------------------------------------
 
 
+def picture_of(page: str) -> mg.Graph:
+    """The picture that a page's own code makes: its examples are run up to the one that says `picture = ...`."""
+    names: dict[str, Any] = {}
+    for example in doctest.DocTestParser().get_examples((FOLDER.parent / page).read_text(encoding="utf-8")):
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(example.source, page, "single"), names)
+        if example.source.startswith("picture = "):
+            found: mg.Graph = names["picture"]
+            return found
+    raise ValueError(f"{page} makes no picture")
+
+
 @figure
 def unrolled() -> mg.Graph:
     """Three steps, as the engine recorded them."""
-    W_in, W_s, W_out = [mg.randn(*shape, requires_grad=True, **FLOAT) for shape in ((3, 5), (5, 5), (5, 2))]
-    s, ys = np.zeros((2, 5)), []
-    for _, x in mg.steps(mg.randn(3, 2, 3, **FLOAT)):
-        s = mg.name(np.tanh(x @ W_in + s @ W_s), "s")
-        ys.append(mg.name(s @ W_out, "y"))
-    return mg.graph(ys, params={"W_in": W_in, "W_s": W_s, "W_out": W_out})
+    return picture_of("1-vanilla-rnn.md")
 
 
 @figure
@@ -177,17 +187,7 @@ def jacobian_products() -> Figure:
 @figure
 def lstm_step() -> mg.Graph:
     """One step of an LSTM, written as its equations."""
-    d_in, d_s = 3, 4
-    W = {f"W_{g}": mg.randn(d_in + d_s, d_s, requires_grad=True, **FLOAT) for g in "fioC"}
-    before = {name: mg.randn(2, d_s, requires_grad=True, **FLOAT) for name in ("h before", "C before")}
-    xh = np.concatenate([mg.randn(2, d_in, **FLOAT), before["h before"]], axis=-1)
-    with mg.scope("one step"):
-        f = mg.name(mg.sigmoid(xh @ W["W_f"]), "f")
-        i = mg.name(mg.sigmoid(xh @ W["W_i"]), "i")
-        o = mg.name(mg.sigmoid(xh @ W["W_o"]), "o")
-        C = mg.name(f * before["C before"] + i * mg.name(np.tanh(xh @ W["W_C"]), "C̃"), "C")
-        h = mg.name(o * np.tanh(C), "h")
-    return mg.graph([h, C], params=W | before)
+    return picture_of("4-lstm.md")
 
 
 @figure
@@ -230,17 +230,7 @@ def gradient_flow() -> Figure:
 @figure
 def gru_step() -> mg.Graph:
     """One step of a GRU, written as its equations."""
-    d_in, d_s = 3, 4
-    W = {f"W_{g}": mg.randn(d_in + d_s, d_s, requires_grad=True, **FLOAT) for g in "rz"}
-    W |= {name: mg.randn(n, d_s, requires_grad=True, **FLOAT) for name, n in (("W_xn", d_in), ("W_hn", d_s))}
-    h, x = mg.randn(2, d_s, requires_grad=True, **FLOAT), mg.randn(2, d_in, **FLOAT)
-    with mg.scope("one step"):
-        xh = np.concatenate([x, h], axis=-1)
-        r = mg.name(mg.sigmoid(xh @ W["W_r"]), "r")
-        z = mg.name(mg.sigmoid(xh @ W["W_z"]), "z")
-        candidate = mg.name(np.tanh(x @ W["W_xn"] + r * (h @ W["W_hn"])), "h̃")
-        after = mg.name((1 - z) * candidate + z * h, "h")
-    return mg.graph(after, params=W | {"h before": h})
+    return picture_of("5-gru.md")
 
 
 # ---- 6 and 7: boxes and arrows -----------------------------------------------------------------------------------

@@ -24,12 +24,17 @@ INTRODUCTION = """# A gallery of graphs
 Pictures of what the engine recorded, made by `mg.graph` in `docs/make_gallery.py`. All of them speak one language:
 
 * **The shape says what a thing is.** An ellipse is a parameter, a rounded box an operation, a circle one that has a
-  sign, a box with sharp corners a fused operation, a solid box a scope that was collapsed. What the graph was asked for
-  is gold. Values from outside have no frame; a dashed frame is a state that was detached, a dotted one stands for
-  steps that are left out.
+  sign, a box with sharp corners a fused operation, a box with a second one behind it a scope that was collapsed. What
+  the graph was asked for is gold. Values from outside have no frame: inputs stand below what they enter, a plain number
+  is an initial state or a constant. A dashed frame is a state that was detached, a dotted one stands for steps that are
+  left out.
 * **Columns are time, lanes are layers.** Computation goes up, time to the right. Red is the way of a state from one
-  step to another, and nothing else is red. A parameter stands there once, and a blue line leads to every step that
-  uses it.
+  step to another, dashed red where it was detached, and nothing else is red. A parameter stands there once, and a blue
+  line leads to every step that uses it; a dot is where it branches off.
+* **A bundle is one arrow.** ×196 beside an arrow says for how many it stands.
+* **Each call has its own frame.** A layer that goes on with its state takes windows, each with its own steps. A loop
+  that was written without `mg.steps` has columns, too, where its lines, run again and again, hand a state on with the
+  same weights.
 * **Colour is one quantity**, where one is asked for: the norm of the gradient, on a log scale.
 
 `picture.render("picture.svg")` draws such a picture (.png and .pdf, too), `picture.html("picture.html")` makes a page
@@ -189,6 +194,54 @@ def vanishing() -> mg.Graph:
 
     params = {f"{name}.{p}": w for name, m in (("rnn", rnn), ("lstm", lstm)) for p, w in m.named_parameters()}
     return mg.graph(loss, mg.randn(8, 4, 3), params=params, color="grad")
+
+
+@picture("Windows of a long text")
+def windows() -> mg.Graph:
+    """A layer that is called again with its last state: each call is a window, and time goes on. The state is detached
+    between them, and no gradient flows along the dashed line."""
+    layer = nn.GRU(3, 4, bias=False)
+
+    def loss(xs: Any) -> Any:
+        state, total = None, 0.0
+        for x in np.split(xs, 2):
+            output, state = layer(x, state)
+            total = total + (output**2).sum()
+            state = state.detach()
+        return mg.name(total, "loss")
+
+    return mg.graph(loss, mg.randn(4, 2, 3), params=layer.named_parameters(), plumbing=False)
+
+
+@picture("As textbooks draw it")
+def textbook() -> mg.Graph:
+    """`style="textbook"`: one box a step, inputs below it and outputs above, names with subscripts. `render` makes it
+    fit a slide (`aspect="slide"`) or a dark page (`theme="dark"`), and writes .tex for TikZ."""
+    layer = nn.LSTM(3, 5, bias=False)
+    return mg.graph(lambda x: layer(x)[0], mg.randn(4, 2, 3), params=layer.named_parameters(), style="textbook")
+
+
+@picture("A cell from the inside")
+def cell() -> mg.Graph:
+    """The same style for a cell of your own: what is named goes by its name at step t."""
+    W = {gate: mg.randn(7, 4, requires_grad=True) for gate in "fioC"}
+
+    def lstm(x: Any, h: Any, C: Any) -> Any:
+        hx = np.concatenate([h, x], axis=-1)
+        f, i, o = (mg.name(mg.sigmoid(hx @ W[gate]), gate) for gate in "fio")
+        C = mg.name(f * C + i * mg.name(np.tanh(hx @ W["C"]), "C̃"), "C")
+        return mg.name(o * np.tanh(C), "h"), C
+
+    weights = {f"W_{gate}": w for gate, w in W.items()}
+    return mg.graph(lstm, mg.randn(2, 3), mg.randn(2, 4), mg.randn(2, 4), params=weights, style="textbook")
+
+
+@picture("Gradients along the arrows")
+def backward() -> mg.Graph:
+    """`backward=True` turns the arrows around. Beside each stands the norm of the gradient that flows along it: what
+    one use of a value gives to the gradient of that value."""
+    outputs, params = vanilla(steps=3)
+    return mg.graph(mg.name((outputs[-1] ** 2).sum(), "loss"), params=params, backward=True)
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -87,7 +87,7 @@ def train(args: argparse.Namespace) -> None:
         def joined(batch: list[Any]) -> tuple[Any, nlp.Padded]:
             return np.stack([v for v, _ in batch]), nlp.pad([ids for _, ids in batch])
 
-        return nlp.Batches(examples, batch_size=50, collate=joined, **order)
+        return nlp.Batches(examples, batch_size=50, collate=joined, shard=args.group, **order)
 
     batches = batches_of(images, captions, shuffle=True, seed=args.seed)
     common.fit(args, model, optimizer, batches, batches_of(tests, truth))

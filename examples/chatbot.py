@@ -118,8 +118,8 @@ def train(args: argparse.Namespace) -> None:
         device=args.device,
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
-    batches = nlp.Batches(encoded(known), batch_size=32, shuffle=True, by_length=True, seed=args.seed)
-    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(unseen), batch_size=100))
+    batches = nlp.Batches(encoded(known), batch_size=32, shuffle=True, by_length=True, seed=args.seed, shard=args.group)
+    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(unseen), batch_size=100, shard=args.group))
     model.eval().save(args.out / "chatbot.safetensors", words=words)
 
     found = reply(model, [q for q, _ in unseen])

@@ -1,8 +1,14 @@
-"""What the examples of `nlp` share: their options, and the loop of training with all that a run leaves behind."""
+"""What the examples of `nlp` share: their options, and the loop of training with all that a run leaves behind.
+
+Each of them runs on several processes as well: `mpiexec -n 4 python examples/word_lm.py`. They share every batch, and
+rank 0 does the talking; `args.group` is their group, one of one without `mpiexec`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -46,8 +52,9 @@ def fit(
     checkpoint = args.out / f"{args.name}.ckpt"
     schedule = nn.LinearLR(optimizer, 1.0, 0.05, total_iters=args.epochs * len(batches))
     trainer = nn.Trainer(
-        model, optimizer, step, schedule=schedule, schedule_every="step", checkpoint=checkpoint, **settings
-    )
+        model, optimizer, step, schedule=schedule, schedule_every="step", checkpoint=checkpoint, group=args.group,
+        **settings,
+    )  # fmt: skip
     if args.resume:
         trainer.resume(checkpoint)
         print(f"going on after {trainer.reached.epoch} epochs and {trainer.reached.steps} steps")
@@ -56,7 +63,10 @@ def fit(
     except KeyboardInterrupt:
         raise SystemExit(
             f"\nstopped after {trainer.reached.steps} steps; the same command with --resume goes on from {checkpoint}"
-        ) from None
+            if args.group.first else 1
+        ) from None  # fmt: skip
+    if not args.group.first:
+        raise SystemExit  # what follows is for one
     history.plot(args.out / f"{args.name}-losses.png")
     return history
 
@@ -75,8 +85,8 @@ def fit_text(
         h = tbptt(model.encode, window.inputs, reset=window.reset, batch_axis=1)
         return model.loss_of(h, window.targets)
 
-    batches = nlp.LanguageModelBatches(ids, args.batch, args.window)
-    tests = nlp.LanguageModelBatches(unseen, min(args.batch, len(unseen) // 20), args.window)
+    batches = nlp.LanguageModelBatches(ids, args.batch, args.window, shard=args.group)
+    tests = nlp.LanguageModelBatches(unseen, min(args.batch, len(unseen) // 20), args.window, shard=args.group)
     return fit(args, model, optimizer, batches, tests, step=step, carried=tbptt,
                items=lambda window: int((window.targets >= 0).sum()), **settings)  # fmt: skip
 
@@ -87,6 +97,11 @@ def run(parser: argparse.ArgumentParser, train: Callable[[Any], None], use: Call
     mg.manual_seed(args.seed)
     if args.input and args.load is None:
         parser.error(f"{args.input[0]!r}: an input needs --load FILE, a model to use it with")
+    args.group = nn.distributed.group()
+    if not args.group.first:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end)
+    if args.device == "cuda" and args.group.size > 1:
+        args.device = args.group.device
     try:
         (train if args.load is None else use)(args)
     except (OSError, ValueError, KeyError, FloatingPointError, ImportError) as error:

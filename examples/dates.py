@@ -80,8 +80,9 @@ def train(args: argparse.Namespace) -> None:
         len(v), len(v), args.embedding, args.hidden, bos_id=v.bos_id, eos_id=v.eos_id, device=args.device
     )
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
-    batches = nlp.Batches(encoded(pairs), batch_size=100, shuffle=True, by_length=True, seed=args.seed)
-    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(tests), batch_size=200))
+    mixed: Any = {"shuffle": True, "by_length": True, "seed": args.seed}
+    batches = nlp.Batches(encoded(pairs), batch_size=100, shard=args.group, **mixed)
+    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(tests), batch_size=200, shard=args.group))
     model.eval().save(args.out / "dates.safetensors", tokenizer=tokenizer)
 
     found = write(model, [x for x, _ in tests])

@@ -127,8 +127,8 @@ def train(args: argparse.Namespace) -> None:
         dropout=args.dropout, device=args.device,
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=5.0)
-    batches = nlp.Batches(encoded(known), batch_size=50, shuffle=True, by_length=True, seed=args.seed)
-    tests = nlp.Batches(encoded(unseen), batch_size=200, by_length=True)
+    batches = nlp.Batches(encoded(known), batch_size=50, shuffle=True, by_length=True, seed=args.seed, shard=args.group)
+    tests = nlp.Batches(encoded(unseen), batch_size=200, by_length=True, shard=args.group)
     common.fit(args, model, optimizer, batches, tests, items=lambda batch: len(batch[1]), restore_best=True)
     model.eval().save(args.out / "sentiment.safetensors", words=words)
 

@@ -115,8 +115,8 @@ def train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=5.0)
     batches = nlp.Batches(known, batch_size=32, shuffle=True, by_length=True, seed=args.seed, collate=joined,
-                          key=lambda sentence: len(sentence[0]))  # fmt: skip
-    tests = nlp.Batches(unseen, batch_size=100, collate=joined)
+                          key=lambda sentence: len(sentence[0]), shard=args.group)  # fmt: skip
+    tests = nlp.Batches(unseen, batch_size=100, collate=joined, shard=args.group)
     common.fit(args, model, optimizer, batches, tests, items=lambda batch: len(batch[0].lengths), restore_best=True)
     model.eval().save(args.out / "tagging.safetensors", words=words, characters=characters, tags=tags)
 

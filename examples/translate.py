@@ -116,8 +116,9 @@ def train(args: argparse.Namespace) -> None:
         attention=None if args.attention == "none" else args.attention, dropout=args.dropout, device=args.device,
     )  # fmt: skip
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=1.0)
-    batches = nlp.Batches(encoded(pairs), batch_size=args.batch, shuffle=True, by_length=True, seed=args.seed)
-    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(tests), batch_size=200, by_length=True),
+    shared: Any = {"by_length": True, "shard": args.group}
+    batches = nlp.Batches(encoded(pairs), batch_size=args.batch, shuffle=True, seed=args.seed, **shared)
+    common.fit(args, model, optimizer, batches, nlp.Batches(encoded(tests), batch_size=200, **shared),
                items=lambda batch: int((batch[1].lengths - 1).sum()))  # fmt: skip
     model.eval().save(args.out / "translate.safetensors", source=source, target=target)
 

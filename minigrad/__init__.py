@@ -38,6 +38,7 @@ from .creation import (
 )  # fmt: skip
 from .fusion import FusionError, fuse
 from .gradients import RowSparse
+from .hints import FUNCTIONS, missing
 from .modes import enable_grad, is_grad_enabled, no_grad, plain_path, set_grad_enabled
 from .randomness import get_random_state, manual_seed, set_random_state
 from .replay import RecordingError, compile
@@ -90,7 +91,7 @@ def __getattr__(name: str) -> Any:
         if name == module or name in names:
             found = import_module(f".{module}", __name__)
             return found if name == module else globals().setdefault(name, getattr(found, name))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(missing(f"module {__name__!r}", name, FUNCTIONS), name=name)
 
 
 def __dir__() -> list[str]:

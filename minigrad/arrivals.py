@@ -6,7 +6,6 @@ of its gradient has arrived: no recursion, no sorting beforehand, and memory is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from heapq import heappush
 from typing import Any
 
@@ -72,18 +71,18 @@ class Arrivals:
         old = several[edge.index]
         several[edge.index] = new if old is None else old + new if self.recorded else add(old, new)
 
-    def leaves(self, observers: Any) -> Iterator[tuple[Any, Any]]:
-        """The leaves with their gradients, each an array of the caller's own."""
-        for leaf, g in self.at.items():
-            if isinstance(g, Parts) and not isinstance(g, RowSparse):
-                for observer in observers:
-                    observer.gathering(leaf)
-                g = g.dense()
-                for observer in observers:
-                    observer.gathered(leaf, g)
-            elif isinstance(g, np.generic) or (leaf not in self.owned and not self.recorded):
-                g = copied(g)
-            yield leaf, g
+    def take(self, leaf: Any, observers: Any) -> Any:
+        """A leaf's whole gradient, an array of the caller's own."""
+        g = self.at.pop(leaf)
+        if isinstance(g, Parts) and not isinstance(g, RowSparse):
+            for observer in observers:
+                observer.gathering(leaf)
+            g = g.dense()
+            for observer in observers:
+                observer.gathered(leaf, g)
+        elif isinstance(g, np.generic) or (leaf not in self.owned and not self.recorded):
+            g = copied(g)
+        return g
 
 
 def whole(node: Node, g: Any) -> Any:

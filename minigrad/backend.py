@@ -40,6 +40,8 @@ class Backend(NamedTuple):
     elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
     capture       (function): what it launches, without doing it, as one function that launches all of it; None where
                   there is nothing to gain
+    collectives   (device, size, rank, exchange): what sums and joins such arrays over processes; None where there is
+                  nothing. `exchange` gives rank 0's list of numbers to all
     """
 
     array_type: type
@@ -57,6 +59,7 @@ class Backend(NamedTuple):
     product: Callable[..., None] | None = None
     elementwise: Callable[..., Any] | None = None
     capture: Callable[[Callable[[], None]], Callable[[], None]] | None = None
+    collectives: Callable[..., Any] | None = None
 
 
 class DeviceError(RuntimeError, TypeError, ValueError):
@@ -204,6 +207,12 @@ def device_of(array: Array) -> Device:
     return backend_of(array).device_of(array)
 
 
+def held(array: Array) -> Array:
+    """What an array stands for that a recording has put in another's place; any other array itself."""
+    kind = backend_of(array)
+    return array if kind is None or kind.inside is None else kind.inside(array)
+
+
 def module_of(array: Array) -> Any:
     """The module with NumPy's functions for this array, for creating others beside it."""
     found = backend_of(array)
@@ -221,6 +230,12 @@ def transfer(array: Array, device: Device) -> Array:
     if device in (there := device_of(array), there.partition(":")[0]):
         return array
     return target.from_numpy(backend_of(array).to_numpy(array), device)
+
+
+def use(device: Device) -> None:
+    """Make a GPU CuPy's current one, where it works and where arrays are made that nobody asks to be elsewhere."""
+    if backend_for(device) is not NUMPY and CUPY.module is not None:
+        CUPY.module.cuda.Device(int(device.partition(":")[2] or 0)).use()
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:

@@ -52,6 +52,20 @@ def walk(
     needed = None if wanted is None else _leading_to([edge for edge, _ in roots], wanted)
     arrivals, found = Arrivals(create_graph), dict[Any, Any]()
     at, heap, owned = arrivals.at, arrivals.heap, arrivals.owned
+    ends = _last_uses([edge for edge, _ in roots]) if any(observer.leaves for observer in observers) else {}
+
+    def finish(leaves: Iterable[Any]) -> None:
+        """Hand out the gradients of leaves, now that all of them has arrived."""
+        for leaf in leaves:
+            if leaf in at:
+                g = arrivals.take(leaf, observers)
+                if leaf._hooks and not within:
+                    g = _hooked(leaf._hooks, g)
+                if wanted is None or leaf in wanted:
+                    found[leaf] = g
+                for observer in observers:
+                    observer.whole(leaf, g)
+
     MODE.set(outer.replace(grad=create_graph, hoisted=Once()))
     try:
         with np.errstate(all="ignore"):
@@ -111,13 +125,11 @@ def walk(
                 if not retain_graph:
                     node.edges = None
                 pulled = g = kept = parent = None  # memory is free before the next formula
+                if ends:
+                    finish(ends.get(node, ()))
             for observer in observers:
                 observer.finished()
-            for leaf, g in arrivals.leaves(observers):
-                if leaf._hooks and not within:
-                    g = _hooked(leaf._hooks, g)
-                if wanted is None or leaf in wanted:
-                    found[leaf] = g
+            finish(list(at))
     finally:
         MODE.set(outer)
         if outer.hoisted is not None:  # after a gradient, weights may change, also through `data`
@@ -233,6 +245,19 @@ def nodes_below(roots: Iterable[Edge]) -> list[Node]:
                     seen.add(node)
                     stack.append(node)
     return sorted(seen, key=lambda node: node.position)
+
+
+def _last_uses(roots: Iterable[Edge]) -> dict[Node, list[Tensor]]:
+    """For each node, the leaves that no node recorded before it uses: their gradient is whole after its rules."""
+    first: dict[Tensor, Node] = {}
+    for node in nodes_below(roots):
+        for parent in parents_of(node):
+            if isinstance(parent, Tensor):
+                first.setdefault(parent, node)
+    ends: dict[Node, list[Tensor]] = {}
+    for leaf, node in first.items():
+        ends.setdefault(node, []).append(leaf)
+    return ends
 
 
 def _leading_to(roots: Iterable[Edge], wanted: set[Any]) -> set[Any]:
@@ -361,24 +386,22 @@ def backward(
     elif isinstance(start, Tensor):
         start = start.data
     targets = [inputs] if isinstance(inputs, Tensor) else inputs
-    wanted = None
-    if targets is not None:
-        for target in targets:
-            if not target._requires_grad:
-                raise RuntimeError(f"backward: an input of shape {target.shape} does not require grad")
-        wanted = {key_of(target.edge or target) for target in targets}
+    for target in targets or ():
+        if not target._requires_grad:
+            raise RuntimeError(f"backward: an input of shape {target.shape} does not require grad")
+    keys = [key_of(target.edge or target) for target in targets or ()]  # a walk that unfolds loops changes edges
     found = walk(
         [(tensor.edge or tensor, start)],
         retain_graph=retain_graph or create_graph,
         create_graph=create_graph,
-        wanted=wanted,
+        wanted=None if targets is None else set(keys),
     )
     if targets is None:
         for leaf, g in found.items():
             accumulate(leaf, g)
     else:
-        for target in targets:
-            g = found.get(key_of(target.edge or target))
+        for target, key in zip(targets, keys, strict=True):
+            g = found.get(key)
             if g is not None:
                 accumulate(target, g)
 

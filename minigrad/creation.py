@@ -83,19 +83,28 @@ def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_
 
 
 def _filled(shape: Any, function: str, dtype: Any, device: str | None, requires_grad: bool, *fill: Any) -> Tensor:
-    if isinstance(dtype, int) and not isinstance(shape, tuple | list):
-        raise TypeError(f"{function}: the shape is one argument, as in NumPy: mg.{function}(({shape}, {dtype}), ...)")
     array = getattr(np, function)(shape, *fill, dtype=_default if dtype is None else dtype)
     return _made(array, device, requires_grad)
 
 
-def zeros(shape: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of a shape, in the default dtype."""
+def _sizes(function: str, shape: Any, more: tuple[Any, ...], dtype: Any) -> tuple[Any, Any]:
+    """Shape and dtype of `zeros(2, 3)`, `zeros((2, 3))` and `zeros((2, 3), np.float64)`, which is NumPy's."""
+    if more and dtype is None and not isinstance(more[-1], Integral | tuple | list):
+        more, dtype = more[:-1], more[-1]
+    if more and not all(isinstance(size, Integral) for size in (shape, *more)):
+        raise TypeError(f"{function}: a shape is one tuple, or integers side by side, not {(shape, *more)}")
+    return (shape, *more) if more else shape, dtype
+
+
+def zeros(shape: Any, *more: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of a shape, in the default dtype: `zeros((2, 3), dtype)` as in NumPy, or `zeros(2, 3)`."""
+    shape, dtype = _sizes("zeros", shape, more, dtype)
     return _filled(shape, "zeros", dtype, device, requires_grad)
 
 
-def ones(shape: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Ones of a shape, in the default dtype."""
+def ones(shape: Any, *more: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones of a shape, in the default dtype: `ones((2, 3), dtype)` as in NumPy, or `ones(2, 3)`."""
+    shape, dtype = _sizes("ones", shape, more, dtype)
     return _filled(shape, "ones", dtype, device, requires_grad)
 
 

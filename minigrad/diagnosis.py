@@ -20,7 +20,11 @@ EXTRAS = {
     "matplotlib": ("viz", "plots"),
     "pygraphviz": ("viz", "pictures of graphs, without a system Graphviz"),
     "sacrebleu": ("nlp", "BLEU"),
+    "mpi4py": ("mpi", "training by several processes"),
     "sklearn": ("tsne", "maps by t-SNE"),
+    "onnx": ("onnx", "models as ONNX files"),
+    "tensorboardX": ("log", "logs for TensorBoard"),
+    "treescope": ("notebook", "tensors and modules that fold in notebooks"),
 }
 
 

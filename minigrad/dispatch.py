@@ -34,6 +34,7 @@ QUERIES: set[Any] = {
     np.format_float_positional, np.format_float_scientific, np.save, np.savez, np.savez_compressed, np.savetxt,
     np.bitwise_count, np.packbits, np.unpackbits,
 }  # fmt: skip
+VALUED: set[Any] = {np.full_like}  # of these, all but the first argument has a gradient
 PLAIN_UFUNCS: set[Any] = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
     np.logical_and, np.logical_or, np.logical_xor, np.logical_not,
@@ -89,11 +90,14 @@ def plainly(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function of NumPy on the arrays of Tensors; its errors name it, and devices that differ."""
     args, kwargs = unwrapped(args), unwrapped(kwargs)
     try:
-        return call(*args, **kwargs)
+        answer = call(*args, **kwargs)
     except Exception as error:
         from .primitives import explained
 
         raise explained(error, name, args) from error
+    for observer in current_mode().observers:
+        observer.asked(name, (*args, kwargs) if kwargs else tuple(args), answer)
+    return answer
 
 
 def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any, function: Any = None) -> Any:
@@ -213,7 +217,7 @@ def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
     if kwargs.get("out") is not None:
         _refuse_out(name, kwargs["out"], args)
         return function(*unwrapped(args), **unwrapped(kwargs))
-    if function in QUERIES:
+    if function in QUERIES and not (function in VALUED and _requires_grad((args[1:], kwargs))):
         return plainly(name, function, args, kwargs)
     if function in FUNCTIONS:
         return _called(name, function, args, kwargs)

@@ -212,7 +212,7 @@ def _on_numpy(array: Array) -> bool:
 def _into(function: Any, operands: tuple[Array, ...], target: Array, *more: Array) -> None:
     """Call a function that writes into a target, which follows its operands; in a recording, as one operation."""
     if type(target) is np.ndarray:
-        function(*operands, target, *more)
+        function(*[o if type(o) is np.ndarray else backend.held(o) for o in operands], target, *more)
     else:
         kind: Any = backend.backend_of(target)
         kind.call(function, (*operands, target, *more), (target,))

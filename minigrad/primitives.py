@@ -264,11 +264,20 @@ def new_node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: in
 def remember_inputs(node: Node, operands: Sequence[Any]) -> None:
     """Let a node know the names of operands that are not on the tape, for pictures; never the operands themselves."""
     for index, operand in enumerate(operands):
-        if isinstance(operand, Tensor) and not operand._requires_grad:
-            if operand._origin is not None:
-                node.extras().inputs[index] = ("detached", *operand._origin)
-            elif operand._name is not None:
-                node.extras().inputs[index] = ("input", operand._name, 0)
+        if isinstance(operand, Tensor):
+            if not operand._requires_grad and (operand._origin or operand._name) is not None:
+                node.extras().inputs[index] = name_of(operand)
+        elif type(operand) is tuple:  # what is joined
+            for k, one in enumerate(operand):
+                if isinstance(one, Tensor) and not one._requires_grad and (one._origin or one._name) is not None:
+                    node.extras().inputs[index, k] = name_of(one)
+
+
+def name_of(operand: Tensor) -> tuple[str, str, float]:
+    """("input" or "detached", the label, the position of the node it was detached from) of a named operand."""
+    if operand._origin is not None:
+        return ("detached", *operand._origin)
+    return "input", operand._name or "", 0
 
 
 def refuse_others(name: str, value: Any) -> None:

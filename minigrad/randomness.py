@@ -44,11 +44,11 @@ def generator(device: str = "cpu") -> Any:
     if device != "cpu" and ":" not in device:
         device += ":0"
     if device not in _generators:
-        if device == "cpu":
-            seed: Any = _seed
-        else:
-            seed = [_seed, int(device.partition(":")[2]), _streams.setdefault(device, 0)]
+        stream = _streams.get(device, 0)
+        seed: Any = _seed if device == "cpu" else [_seed, int(device.partition(":")[2]), stream]
         _generators[device] = backend.backend_for(device).default_rng(seed, device)
+        if device != "cpu":
+            _streams[device] = stream
     return _generators[device]
 
 

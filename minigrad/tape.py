@@ -45,7 +45,7 @@ class Extra:
         self.shared = shared
         self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
         self.retained: dict[int, weakref.ref[Tensor]] = {}
-        self.inputs: dict[int, tuple[str, str, float]] = {}  # operand: ("input" or "detached", label, position)
+        self.inputs: dict[Any, tuple[str, str, float]] = {}  # operand: ("input" or "detached", label, position)
 
 
 class Node:
@@ -108,10 +108,12 @@ class Observer:
 
     inside   whether it wants to see each step of a loop; then loops are not rolled, and rolled ones are unfolded
     changes  whether `named` may answer with another value; then nothing may be computed a second time
+    leaves   whether it wants to be told of a leaf's gradient as soon as it is whole, while the walk goes on
     """
 
     inside = True
     changes = False
+    leaves = False
 
     def named(self, label: str, value: Tensor, *, by: str = "name") -> Tensor:
         """A value has got a label in the current scope; what is returned takes its place.
@@ -125,6 +127,9 @@ class Observer:
 
     def recorded(self, primitive: Primitive, operands: tuple[Any, ...], outputs: tuple[Array, ...], edge: Any) -> None:
         """An operation was done on `operands` (Tensors and others); `edge` is its Node, or None if not recorded."""
+
+    def asked(self, name: str, operands: tuple[Any, ...], answer: Any) -> None:
+        """A question without a gradient was answered: a comparison, or a function such as argmax."""
 
     def arrived(self, node: Node, gradient: Any) -> None:
         """The whole gradient of a node's output has arrived (a list with None for unused ones, if several)."""
@@ -143,6 +148,10 @@ class Observer:
 
     def gathered(self, leaf: Any, gradient: Array) -> None:
         """They are one."""
+
+    def whole(self, leaf: Any, gradient: Any) -> None:
+        """A leaf's gradient is complete, and is what the walk returns for it. (With `leaves`, these three come as soon
+        as that is so, also before `finished`.)"""
 
 
 # ---- the user's line ---------------------------------------------------------------------------------------------

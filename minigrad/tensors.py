@@ -16,6 +16,7 @@ import numpy as np
 
 from . import backend
 from .conversions import index_as_mapping, refuse_unless_asked
+from .hints import METHODS, missing
 from .modes import current_mode
 from .tape import WRITES, Edge, node_of
 
@@ -141,6 +142,16 @@ class Tensor:
             details += ", requires_grad=True"
         return f"tensor({values}{details})"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from . import notebook
+
+        return notebook.mimebundle(self, lambda: notebook.text(self))
+
+    def __treescope_repr__(self, path: str | None, renderer: Any) -> Any:
+        from . import notebook
+
+        return notebook.rendered(type(self), notebook.parts_of(self), path, renderer)
+
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 and spec else str(self)
 
@@ -200,6 +211,14 @@ class Tensor:
         twin.grad = copy.deepcopy(self.grad, memo)
         twin._requires_grad, twin._name = self._requires_grad, self._name
         return twin
+
+    if not TYPE_CHECKING:  # a type checker shall find missing names
+
+        def __getattr__(self, name: str) -> Any:
+            """Say how NumPy does what a name of PyTorch's does."""
+            if name.startswith("__"):  # NumPy asks for some that are not there, in np.asarray for one
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(missing(f"{type(self).__name__!r} object", name, METHODS), name=name, obj=self)
 
     # ---- ways out ------------------------------------------------------------------------------------------------
 

@@ -30,10 +30,17 @@ class Resumable(ABC):
     `load_state_dict` it begins at the place that was loaded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shard: Any = None) -> None:
         self.epoch = 0
         self.position = 0
         self._loaded = False
+        self.rank: int = 0 if shard is None else shard.rank
+        self.ranks: int = 1 if shard is None else shard.size
+
+    @property
+    def part(self) -> slice:
+        """The examples of each batch that are this rank's: r, r + N, r + 2 N, ..."""
+        return slice(self.rank, None, self.ranks)
 
     @abstractmethod
     def _batches(self, start: int) -> Iterator[Any]:
@@ -73,7 +80,7 @@ class StreamBatches(Resumable):
     """Batches of examples that are read as they are needed, once an epoch; memory holds few buffers of them.
 
     examples    what can be iterated over again and again, such as an `nlp.Stream`. An example is an array or list of
-                ids, a number, or a tuple of these: (ids, label), (source, target), (words, tags)
+                ids, a number, or a tuple or dict of these: (ids, label), (source, target), {"words": ids, "tags": ids}
     batch_size  the most examples N in a batch
     max_tokens  the most values in a batch, padding included: N times the longest sequence. One of the two is needed
     shuffle     mix the examples of a buffer
@@ -81,9 +88,14 @@ class StreamBatches(Resumable):
                 again, if `shuffle`: then little is padding
     buffer      examples that are mixed or sorted with each other
     seed        of the mixing
-    padding     the value after a sequence's end; a tuple of one for each field, if they differ
+    padding     the value after a sequence's end; a tuple or dict of one for each field, if they differ
     key         the length of an example; by default that of its longest sequence
     collate     makes a batch of a list of examples; by default `nlp.collate` with `padding`
+    shard       the group that shares each batch (`nn.distributed.group()`): of N ranks, rank r gets the examples r,
+                r + N, r + 2 N, ... of it. So `batch_size` is that of all ranks together, and training goes as with one
+                process, whatever N is; so do places that are saved. A rank without an example in a batch, which can be
+                the last one, gets None, and takes part in that step with nothing. All ranks read all examples, but
+                only collate their own
 
     No example is left out: what does not fill a batch goes on into the next buffer, and the last batch may be smaller.
 
@@ -98,9 +110,9 @@ class StreamBatches(Resumable):
     def __init__(
         self, examples: Iterable[Any], *, batch_size: int | None = None, max_tokens: int | None = None,
         shuffle: bool = False, by_length: bool = False, buffer: int = 1000, seed: int = 0, padding: Any = 0,
-        key: Callable[[Any], int] = length_of, collate: Callable[[list[Any]], Any] | None = None,
+        key: Callable[[Any], int] = length_of, collate: Callable[[list[Any]], Any] | None = None, shard: Any = None,
     ) -> None:  # fmt: skip
-        super().__init__()
+        super().__init__(shard)
         self._check(examples)
         for name, number in (("batch_size", batch_size), ("max_tokens", max_tokens), ("buffer", buffer)):
             whole = isinstance(number, int) and not isinstance(number, bool)
@@ -108,6 +120,11 @@ class StreamBatches(Resumable):
                 raise ValueError(f"{self._name}: {name} must be an integer of at least 1, not {number!r}")
         if batch_size is None and max_tokens is None:
             raise ValueError(f"{self._name}: give batch_size, max_tokens, or both")
+        if batch_size is not None and batch_size < self.ranks:
+            raise ValueError(
+                f"{self._name}: {self.ranks} ranks cannot share a batch of {batch_size}; batch_size is that of "
+                f"all ranks together: give at least {self.ranks}, or start fewer ranks"
+            )
         self.examples = examples
         self.batch_size, self.max_tokens = batch_size, max_tokens
         self.shuffle, self.by_length, self.buffer, self.seed = shuffle, by_length, buffer, seed
@@ -135,7 +152,10 @@ class StreamBatches(Resumable):
         rng = np.random.default_rng([self.seed, self.epoch])
         measured = ((example, self._length(n, example)) for n, example in enumerate(self.examples))
         for batch in islice(self._cut(self._mixed(measured, rng), rng), start, None):
-            yield self.collate(batch)
+            yield self._collated(batch[self.part])
+
+    def _collated(self, examples: list[Any]) -> Any:
+        return self.collate(examples) if examples else None
 
     def _length(self, number: int, example: Any) -> int:
         """The length of an example, where it matters."""
@@ -182,9 +202,12 @@ class StreamBatches(Resumable):
 
 
 class Batches(StreamBatches):
-    """Batches of examples that are all there: a list, or anything with a length and items by number.
+    """Batches of examples that are all there: a list, or anything with a length and items by number, such as a memory
+    map or a data set of Hugging Face's `datasets`.
 
-    The arguments are those of `StreamBatches`, but `shuffle` mixes all examples, not those of a buffer.
+    The arguments are those of `StreamBatches`, but `shuffle` mixes all examples, not those of a buffer. Nothing is
+    copied: each batch asks for its examples, all at once where there is a method `__getitems__(numbers)`, as PyTorch's
+    loader does. Only where lengths matter (`by_length`, `max_tokens`) is every example looked at beforehand, once.
 
     >>> sentences = [np.arange(n) for n in (5, 2, 9, 2, 5, 8)]
     >>> batches = Batches(sentences, max_tokens=18, shuffle=True, by_length=True)
@@ -202,18 +225,33 @@ class Batches(StreamBatches):
             )
         if len(examples) == 0:
             raise ValueError(f"{self._name}: there are no examples")
+        if len(examples) < self.ranks:
+            raise ValueError(f"{self._name}: {len(examples)} examples are too few for {self.ranks} ranks; start fewer")
 
     def _measure(self) -> None:
-        self._lengths = [self._length(n, self.examples[n]) for n in range(len(self.examples))]
+        numbers = range(len(self.examples))
+        if self.max_tokens is None and not self.by_length:
+            self._lengths = [0] * len(numbers)
+            return
+        parts = [numbers[k : k + self.buffer] for k in range(0, len(numbers), self.buffer)]
+        self._lengths = [
+            self._length(n, example) for part in parts for n, example in zip(part, self._items(part), strict=True)
+        ]
+
+    def _items(self, numbers: Sequence[int]) -> list[Any]:
+        """The examples of these numbers."""
+        several = getattr(self.examples, "__getitems__", None)
+        return [self.examples[n] for n in numbers] if several is None else list(several(list(numbers)))
 
     def _settings(self) -> dict[str, Any]:
         return {"examples": len(self.examples), **super()._settings()}
 
     def plan(self) -> list[list[int]]:
-        """The numbers of the examples in each batch of the present epoch: what brings results back into order."""
+        """The numbers of the examples in each batch of the present epoch (this rank's part of it, with `shard`): what
+        brings results back into order."""
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.examples)).tolist() if self.shuffle else range(len(self.examples))
-        return list(self._cut(((n, self._lengths[n]) for n in order), rng))
+        return [numbers[self.part] for numbers in self._cut(((n, self._lengths[n]) for n in order), rng)]
 
     def __len__(self) -> int:
         """The number of batches of the present epoch."""
@@ -223,7 +261,7 @@ class Batches(StreamBatches):
 
     def _batches(self, start: int) -> Iterator[Any]:
         for numbers in self.plan()[start:]:
-            yield self.collate([self.examples[n] for n in numbers])
+            yield self._collated(self._items(numbers))
 
 
 def _collate(examples: list[Any], padding: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,24 +82,31 @@ def sequence_mask(lengths: Any, T: int | None = None) -> Array:
 
 
 def collate(examples: Sequence[Any], padding: Any = 0) -> Any:
-    """One batch of examples that are alike: arrays and lists become `Padded`, numbers an array (N,), and tuples a
-    tuple of what becomes of each of their fields.
+    """One batch of examples that are alike: arrays and lists become `Padded`, numbers an array (N,), and tuples and
+    dicts what becomes of each of their fields. Texts in a dict stay a list.
 
-    padding  the value for all sequences, or, for tuples, a tuple of one for each field
+    padding  the value for all sequences, or, for tuples and dicts, one for each field in the same form
 
     >>> (words, lengths), labels = collate([([4, 5], 1), ([6], 0)])
     >>> words.tolist(), lengths.tolist(), labels.tolist()
     ([[4, 6], [5, 0]], [2, 1], [1, 0])
     """
     first = examples[0]
+    if isinstance(first, Mapping):
+        if any(not isinstance(e, Mapping) or e.keys() != first.keys() for e in examples):
+            raise ValueError(
+                f"collate: all examples must be dicts of {', '.join(map(str, first))}, as the first one is"
+            )
+        of = padding if isinstance(padding, Mapping) else dict.fromkeys(first, padding)
+        fields = {name: [e[name] for e in examples] for name in first}
+        return {k: f if isinstance(f[0], str) else collate(f, of.get(k, 0)) for k, f in fields.items()}
     if isinstance(first, tuple):
         if any(not isinstance(e, tuple) or len(e) != len(first) for e in examples):
             raise ValueError(f"collate: all examples must be tuples of {len(first)} fields, as the first one is")
         values = padding if isinstance(padding, tuple) else (padding,) * len(first)
         if len(values) != len(first):
             raise ValueError(f"collate: {len(values)} padding values for {len(first)} fields")
-        fields = zip(*examples, strict=True)
-        return tuple(collate(field, value) for field, value in zip(fields, values, strict=True))
+        return tuple(collate(field, value) for field, value in zip(zip(*examples, strict=True), values, strict=True))
     if _is_number(first):
         return np.array(examples)
     return pad(examples, padding)
@@ -107,8 +114,9 @@ def collate(examples: Sequence[Any], padding: Any = 0) -> Any:
 
 def length_of(example: Any) -> int:
     """The length of an example's longest sequence."""
-    if isinstance(example, tuple):
-        return max((length_of(field) for field in example), default=0)
+    if isinstance(example, tuple | Mapping):
+        fields = example.values() if isinstance(example, Mapping) else example
+        return max((length_of(field) for field in fields if not isinstance(field, str)), default=0)
     return 0 if _is_number(example) else len(example)
 
 

@@ -34,17 +34,19 @@ class Stream(Generic[T]):
     """Items that are made while they are gone through, from the start each time.
 
     begin  gives a new iterator over all items
+    shard  a group, whose rank r of N gets the items r, r + N, r + 2 N, ... only
 
     >>> squares = Stream(lambda: iter(range(4))).map(lambda x: x * x)
     >>> list(squares), sum(squares)
     ([0, 1, 4, 9], 14)
     """
 
-    def __init__(self, begin: Callable[[], Iterator[T]]) -> None:
-        self._begin = begin
+    def __init__(self, begin: Callable[[], Iterator[T]], *, shard: Any = None) -> None:
+        self._begin, self._shard = begin, shard
 
     def __iter__(self) -> Iterator[T]:
-        return self._begin()
+        items = self._begin()
+        return items if self._shard is None else islice(items, self._shard.rank, None, self._shard.size)
 
     def map(self, function: Callable[[T], S]) -> Stream[S]:
         """The stream of what a function makes of each item: `read_lines(path).map(str.split)`."""
@@ -53,6 +55,11 @@ class Stream(Generic[T]):
     def filter(self, condition: Callable[[T], Any]) -> Stream[T]:
         """The stream of the items that meet a condition: `lines.filter(str.strip)` leaves out empty lines."""
         return Stream(lambda: filter(condition, self))
+
+    def shard(self, group: Any) -> Stream[T]:
+        """The part of a rank of a group (`nn.distributed.group()`): of N ranks, rank r gets the items r, r + N,
+        r + 2 N, ... The parts' lengths may differ by one: for steps in common there is `StreamBatches(shard=group)`."""
+        return Stream(lambda: iter(self), shard=group)
 
 
 # ---- lines -------------------------------------------------------------------------------------------------------

@@ -34,6 +34,9 @@ class LanguageModelBatches(Resumable):
     batch_size    streams N
     steps         steps T of a window; the last one may be shorter
     ignore_index  the target where there is none, as in `nn.CrossEntropyLoss`
+    shard         the group that shares the streams (`nn.distributed.group()`): of R ranks, rank r reads the streams r,
+                  r + R, r + 2 R, ..., the columns [:, r::R]. `batch_size` is that of all ranks together, and training
+                  goes as one process would, whatever R is; so do places that are saved
 
     >>> for inputs, targets, reset in LanguageModelBatches(np.arange(8), batch_size=2, steps=2):
     ...     print(inputs.tolist(), targets.tolist(), reset.tolist())
@@ -45,8 +48,10 @@ class LanguageModelBatches(Resumable):
     L − 1, the last streams are one step shorter. Memory holds a window.
     """
 
-    def __init__(self, ids: Any, batch_size: int, steps: int, *, ignore_index: int = -100) -> None:
-        super().__init__()
+    def __init__(
+        self, ids: Any, batch_size: int, steps: int, *, ignore_index: int = -100, shard: Any = None
+    ) -> None:  # fmt: skip
+        super().__init__(shard)
         ids = ids if isinstance(ids, np.ndarray) else np.asarray(ids)
         for name, number in (("batch_size", batch_size), ("steps", steps)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -57,6 +62,11 @@ class LanguageModelBatches(Resumable):
             raise ValueError(
                 f"LanguageModelBatches: {len(ids)} ids are too few for {batch_size} streams; each needs an input and a "
                 "target"
+            )
+        if batch_size < self.ranks:
+            raise ValueError(
+                f"LanguageModelBatches: {self.ranks} ranks cannot share {batch_size} streams; batch_size is of all "
+                f"ranks together: give at least {self.ranks}, or start fewer ranks"
             )
         self.ids, self.batch_size, self.steps, self.ignore_index = ids, batch_size, steps, ignore_index
         shortest, longer = divmod(len(ids) - 1, batch_size)
@@ -72,13 +82,14 @@ class LanguageModelBatches(Resumable):
 
     def _batches(self, start: int) -> Iterator[Window]:
         longest = int(self.lengths[0])
+        starts, lengths = self.starts[self.part], self.lengths[self.part]  # (N,) of this rank's streams
         for begin in range(start * self.steps, longest, self.steps):
             t = np.arange(begin, min(begin + self.steps, longest))[:, None]  # (T, 1)
-            places = self.starts + t  # (T, N)
+            places = starts + t  # (T, N)
             inputs = np.asarray(self.ids[places], np.int64)
             following = np.asarray(self.ids[np.minimum(places + 1, len(self.ids) - 1)], np.int64)
-            targets = np.where(t < self.lengths, following, self.ignore_index)
-            yield Window(inputs, targets, np.full(self.batch_size, begin == 0))
+            targets = np.where(t < lengths, following, self.ignore_index)
+            yield Window(inputs, targets, np.full(len(starts), begin == 0))
 
 
 def save_ids(path: StrPath, arrays: Iterable[Any], dtype: Any = np.int32) -> int:

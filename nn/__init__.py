@@ -4,31 +4,38 @@ A cell is a step; a layer is a Python loop over any cell; stacks, directions, le
 them.
 """
 
-from . import diagnose, init, zoo
-from .attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
+from . import diagnose, distributed, init, zoo
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell, each_row
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .containers import ModuleDict, ModuleList, Sequential
 from .crf import CRF
-from .dropout import Dropout, VariationalDropout, WeightDrop
-from .layers import (
+from .layers.activations import (
     ELU,
     GELU,
-    Embedding,
+    GLU,
     Hardsigmoid,
     Hardtanh,
     Identity,
-    LayerNorm,
     LeakyReLU,
-    Linear,
+    LogSigmoid,
     LogSoftmax,
+    Mish,
+    PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
     Tanh,
 )
+from .layers.attention import AdditiveAttention, Attention, ConcatAttention, DotAttention, GeneralAttention
+from .layers.convolution import Conv1d, MaxPool1d
+from .layers.dropout import Dropout, VariationalDropout, WeightDrop
+from .layers.embedding import Embedding, EmbeddingBag
+from .layers.linear import Linear
+from .layers.multihead import MultiheadAttention
+from .layers.normalization import BatchNorm1d, LayerNorm, RMSNorm
 from .losses.classes import CrossEntropyLoss, NLLLoss
 from .losses.ctc import CTCLoss
 from .losses.distributions import GaussianNLLLoss, PoissonNLLLoss
@@ -44,6 +51,7 @@ from .losses.elementwise import (
 from .losses.pairs import CosineEmbeddingLoss, MarginRankingLoss
 from .losses.sampled import HierarchicalSoftmaxLoss, NegativeSamplingLoss
 from .modules import Module, Parameter
+from .onnx.export import export_onnx
 from .optimizers import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
 from .schedules import (
     ChainedScheduler,
@@ -76,6 +84,7 @@ __all__ = [
     "CRF",
     "ELU",
     "GELU",
+    "GLU",
     "GRU",
     "LBFGS",
     "LSTM",
@@ -90,11 +99,13 @@ __all__ = [
     "Attention",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "Bidirectional",
     "CTCLoss",
     "Cell",
     "ChainedScheduler",
     "ConcatAttention",
+    "Conv1d",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
     "CosineEmbeddingLoss",
@@ -105,6 +116,7 @@ __all__ = [
     "Dropout",
     "ElmanCell",
     "Embedding",
+    "EmbeddingBag",
     "ExponentialLR",
     "GRUCell",
     "GaussianNLLLoss",
@@ -125,26 +137,33 @@ __all__ = [
     "Linear",
     "LinearLR",
     "Lion",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
     "MarginRankingLoss",
+    "MaxPool1d",
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
     "MultiStepLR",
+    "MultiheadAttention",
     "NAdam",
     "NLLLoss",
     "NegativeSamplingLoss",
     "OneCycleLR",
     "Optimizer",
     "OverTime",
+    "PReLU",
     "Parameter",
     "PoissonNLLLoss",
     "PolynomialLR",
     "RAdam",
+    "RMSNorm",
     "RMSprop",
     "RNNCell",
     "ReLU",
+    "ReLU6",
     "Recurrent",
     "ReduceLROnPlateau",
     "Sequential",
@@ -165,8 +184,10 @@ __all__ = [
     "clip_grad_value_",
     "detach",
     "diagnose",
+    "distributed",
     "each_row",
     "encode_decode",
+    "export_onnx",
     "init",
     "load",
     "load_checkpoint",

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, replay, tape
+from minigrad import backend, notebook, replay, tape
 from minigrad.modes import current_mode
 from minigrad.scopes import offered
 
@@ -330,6 +331,22 @@ class Module:
     def extra_repr(self) -> str:
         """What stands between the brackets when the module is printed."""
         return ""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return notebook.mimebundle(self, self._html)
+
+    def _html(self) -> str:
+        """The module as nested lists that fold: its class and options, the shapes of its weights, its modules."""
+        weights = {name: value for name, value in vars(self).items() if isinstance(value, mg.Tensor)}
+        lines = [f"<li>{escape(name)} {value.shape}</li>" for name, value in weights.items()]
+        lines += [f"<li>{escape(name)}: {child._html()}</li>" for name, child in self.named_children()]
+        title = escape(f"{type(self).__name__}({self.extra_repr()})")
+        return f"<details open><summary>{title}</summary><ul>{''.join(lines)}</ul></details>" if lines else title
+
+    def __treescope_repr__(self, path: str | None, renderer: Any) -> Any:
+        hidden = {"training", "_label", "_buffers", "_hooks"}
+        parts = {name: value for name, value in vars(self).items() if name not in hidden and not name.startswith("_")}
+        return notebook.rendered(type(self), parts if self.training else {**parts, "training": False}, path, renderer)
 
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]

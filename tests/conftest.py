@@ -9,10 +9,12 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from places import PLACES, Place
 
 import minigrad as mg
@@ -21,6 +23,10 @@ from minigrad import dispatch
 from minigrad.modes import current_mode
 
 # ---- what is collected -------------------------------------------------------------------------------------------
+
+
+settings.register_profile("unhurried", settings.default, deadline=None)  # other programs may be running
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,12 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Any, config: pytest.Config) -> bool | None:
-    """Comparisons with PyTorch are left out where it is not installed, unless they are asked for by path: then
-    their import fails, and says so."""
-    if "parity" not in collection_path.parts or importlib.util.find_spec("torch") is not None:
-        return None
-    asked_for = [a for a in map(str, config.invocation_params.args) if "parity" in a and not a.startswith("-")]
-    return None if asked_for else True
+    """Comparisons with PyTorch, and ranks under mpiexec, are left out where PyTorch or mpi4py is not installed, unless
+    they are asked for by path: then their import fails, and says so."""
+    for folder, needed in (("parity", "torch"), ("mpi", "mpi4py")):
+        if folder in collection_path.parts and importlib.util.find_spec(needed) is None:
+            arguments = [Path(a).parts for a in map(str, config.invocation_params.args) if not a.startswith("-")]
+            return None if any(folder in parts for parts in arguments) else True
+    return None
 
 
 # ---- where to run ------------------------------------------------------------------------------------------------

@@ -270,6 +270,17 @@ def test_dlpack_from_a_device_that_is_not_known() -> None:
         mg.from_dlpack(Elsewhere())
 
 
-def test_a_shape_given_as_two_arguments_is_explained() -> None:
-    with pytest.raises(TypeError, match=r"zeros: the shape is one argument, as in NumPy: mg.zeros\(\(2, 4\), ...\)"):
-        mg.zeros(2, 4)
+@pytest.mark.parametrize("function", [mg.zeros, mg.ones])
+def test_shapes_of_zeros_and_ones_are_numpys_or_side_by_side(function: Any) -> None:
+    for args, options in [((2, 3), {}), (((2, 3),), {}), (([2, 3], None), {}), ((), {"shape": (2, 3)}),
+                          ((np.int64(2), 3), {})]:  # fmt: skip
+        assert function(*args, **options).shape == (2, 3)
+        assert function(*args, **options).dtype == np.float32
+    for args, options in [((2, 3, np.int64), {}), (((2, 3), "i8"), {}), ((2, 3), {"dtype": int})]:
+        assert function(*args, **options).shape == (2, 3)
+        assert function(*args, **options).dtype == np.int64
+    assert function(3, np.float64).shape == (3,)
+    assert function(()).shape == ()
+    for args in ((2, (3,)), ((2, 3), 4)):
+        with pytest.raises(TypeError, match=f"{function.__name__}: a shape is one tuple, or integers side"):
+            function(*args)

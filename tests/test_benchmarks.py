@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import scaling
 from benchmarks.cases import layers
 from benchmarks.compare import Case, DisagreementError, check_agreement, set_up
 
@@ -67,3 +68,18 @@ def test_a_stream_of_steps_is_the_same_on_all_sides() -> None:
     for call in calls.values():
         for found, exact in zip(call(), (h, c), strict=True):
             np.testing.assert_allclose(np.asarray(found), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_the_plan_of_many_ranks() -> None:
+    """A bucket goes over the link when it is whole and the one before it is gone; what backward hides costs nothing."""
+    one = scaling.Timeline(forward=1.0, update=0.5, ready=[(0.5, 10), (2.0, 20)], backward=2.0)
+    assert scaling.simulated(one, 1, 10, 0) == one.step == 3.5
+    assert scaling.simulated(one, 8, 1e12, 0) == pytest.approx(3.5)
+    ring = 2 * 7 / 8  # of the bytes
+    assert scaling.simulated(one, 8, 20.0, 0) - 2 * scaling.transfer(8, 8, 20.0, 0) == pytest.approx(3.5 + ring)
+    slow = 3.5 - 1.5 + ring * 30 / 5  # the first is not gone when the second is whole
+    assert scaling.simulated(one, 8, 5.0, 0) - 2 * scaling.transfer(8, 8, 5.0, 0) == pytest.approx(slow)
+    assert scaling.transfer(8, 1024, 1e9, 1e-6) == pytest.approx(20 * (1e-6 + 8e-9))  # a tree
+    mega = 1 << 20
+    assert scaling.buckets([(1, mega), (2, 9 * mega), (3, 2 * mega), (4, 1 * mega), (5, 3)]) == [
+        (2, 9 * mega), (4, 4 * mega), (5, 3)]  # fmt: skip

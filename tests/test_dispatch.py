@@ -25,6 +25,7 @@ def x() -> mg.Tensor:
 WITHOUT_RULE: list[tuple[str, Callable[[Any], Any]]] = [
     ("np.spacing", np.spacing), ("np.add with casting=", lambda x: np.add(x, 1, where=True, casting="unsafe")),
     ("np.copy with order=", lambda x: np.copy(x, "F")),
+    ("np.full_like", lambda x: np.full_like(x, x[1:2])), ("np.full_like", lambda x: np.full_like(x, fill_value=x[0])),
 ]  # fmt: skip
 
 

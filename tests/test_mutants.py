@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from places import PLACES
 
 import minigrad as mg
 import nn
@@ -82,3 +85,37 @@ def test_a_cosine_falls_and_rises_again() -> None:
         assert schedule.get_last_lr()[0] == pytest.approx(0.1 + 0.8 * (1 + np.cos(np.pi * t / 5)) / 2)
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 2}], ids=["one", "both", "two"])
+def test_states_of_a_sequence_alone_are_those_of_a_batch_of_one(kind: Any, options: dict[str, int]) -> None:
+    layer = kind(3, 4, **options)
+    xs = mg.randn(5, 3)
+    _, last, alone = layer(xs, return_states=True)
+    _, lasts, batch = layer(xs[:, None], return_states=True)
+    assert isinstance(alone, list) == isinstance(batch, list) == bool(options)
+    for a, b in zip(*[each if isinstance(each, list) else [each] for each in (alone, batch)], strict=True):
+        for name in a._fields:
+            np.testing.assert_array_equal(getattr(a, name).data, getattr(b, name).data[:, 0])
+    for s, t in zip(*[each if isinstance(each, tuple) else (each,) for each in (last, lasts)], strict=True):
+        np.testing.assert_array_equal(s.data, t.data[:, 0])
+
+
+def test_norms_of_infinite_and_of_tiny_gradients() -> None:
+    for values, expected in (([1.0, np.inf], np.inf), ([3e-22, 4e-22], 5e-22), ([3e25, -4e25], 5e25)):
+        for dtype in (np.float32, np.float64):
+            weight = nn.Parameter(np.zeros(2, dtype))
+            weight.grad = mg.Tensor(np.array(values, dtype))
+            np.testing.assert_allclose(float(nn.clip_grad_norm_([weight], 1e30)), expected, rtol=1e-6)
+
+
+def test_a_state_comes_to_the_device_of_its_layer() -> None:
+    place = PLACES[1]
+    layer = nn.GRU(3, 4).to(place.device)
+    state = mg.randn(1, 2, 4, requires_grad=True)
+    output, _ = layer(place.tensor(np.ones((5, 2, 3)), np.float32), state)
+    np.sum(output).backward()
+    assert output.device == place.device
+    assert state.grad is not None
+    assert state.grad.device == "cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, Backend, Device
+from .collectives import Nccl
 from .graphs import captured
 from .products import Cublas, product
 from .rows import Rows
@@ -44,4 +45,5 @@ def backend(cupy: Any) -> Backend:
         product=multiply,
         elementwise=cupy.ElementwiseKernel,
         capture=lambda work: captured(cupy, blas, work),
+        collectives=lambda device, size, rank, exchange: Nccl(cupy, device, size, rank, exchange),
     )

@@ -301,12 +301,17 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ones_like: _filled(1.0),
     np.shape: lambda trace, a: a.shape,
     np.ndim: lambda trace, a: a.ndim,
-    np.reshape: lambda trace, a, shape: a.reshape(shape),
+    np.reshape: lambda trace, a, shape: a.reshape((shape,) if isinstance(shape, int) else shape),
 }
 _DERIVING = {np.sum, np.concatenate, np.reshape}
+
+
+def _no_random_numbers(seed: Any, device: str) -> Any:
+    raise refuse("random numbers are drawn; draw them before, and pass them as an argument")
+
 
 backend.register(
     "symbol",
     backend.NUMPY._replace(array_type=Symbol, device_of=lambda symbol: "symbol", to_numpy=Symbol._value,
-                           synchronous=False),
+                           default_rng=_no_random_numbers, synchronous=False),
 )  # fmt: skip

@@ -1,10 +1,11 @@
 """Pictures of graphs: what was computed from what, through the layers and through time.
 
-making      `mg.graph`                 builder, running, numbers       from the tape to plain data
-graph       the data                   views, loops                    to less of it
-dot         Graphviz's text            palette, labels                 what everything looks like
-drawing     files                      layout, boxes, items, columns, bands, routes
-html        a page to step through                                     where everything stands
+making      `mg.graph`                 builder, calls, sources, origins, inner, running, numbers   from the tape to data
+graph       the data                   views, loops, plumbing, textbook                            to less of it
+scene       shapes, lines and texts    places, marks, palette, labels, scripts, themes             with their places
+layout      through time               boxes, items, columns, bands, routes, detours               where all stands
+drawing     files                      svg, tikz, plots (PNG and PDF), dot (Graphviz's text)
+html        a page to step through     viewer/, which lays out as `layout` does
 """
 
 from .drawing import draw

@@ -172,6 +172,13 @@ class Box(Item):
                 item.x -= middle
         self.left = self.right = width / 2
 
+    def stretch(self, below: float, above: float) -> None:
+        """Make the frame higher, around what is in it."""
+        for item in [*self.items, *self.passing.values()]:
+            item.y += below
+        self.bottoms, self.tops = [b + below for b in self.bottoms], [t + below for t in self.tops]
+        self.height += below + above
+
     def way_out(self, leaf: Leaf) -> float:
         item = self.leaving.get(leaf)
         if item is None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from ..fusion.fused import Fused, Kernel
-from ..scopes import Scope as TapeScope
+from ..backward import key_of
+from ..fusion.fused import Fused
 from ..tape import Node, Output, kept_arrays, line_of, node_of, owner
 from ..tensors import Tensor
-from .graph import Graph, GraphEdge, GraphNode, GraphOutput, Inner, Scope
-from .numbers import Record, numbers
+from .calls import places, repeated
+from .graph import Graph, GraphEdge, GraphNode, GraphOutput, Scope
+from .inner import inner, several_of
+from .loops import crossed
+from .numbers import Record, Source, numbers
+from .origins import Origins
 
 
 def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, str], record: Record) -> Graph:
@@ -21,38 +26,74 @@ def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, st
     names   of leaves
     record  what is known of values, gradients and unrecorded operands
     """
-    builder = _Builder(names, record)
     below = list(below)
-    builder.note_uses(below, roots)
+    builder = _Builder(below, names, record)
+    builder.note_uses(roots)
     for node in below:
         builder.operation(node)
-    return Graph(tuple(builder.nodes), tuple(builder.edges.values()))
+    found = Graph(tuple(builder.nodes), tuple(builder.edges.values()))
+    times = 0 if any(node.steps for node in found.nodes) else repeated(below, builder.scopes)
+    if times:
+        note = f"a line ran {times} times outside of any step: `for t, x in mg.steps(xs):` draws a column for each"
+        found = found.replace(options=found.options.replace(note=note))
+    return found
 
 
 class _Builder:
-    def __init__(self, names: Mapping[Tensor, str], record: Record) -> None:
+    def __init__(self, below: list[Node], names: Mapping[Tensor, str], record: Record) -> None:
+        self.below = below
         self.names = names
         self.record = record
+        self.origins = Origins(below, record.values)
+        cut = {n: [key[2] for kind, _, key, _ in self._unrecorded(n) if kind == "detached"] for n in below}
+        self.scopes = places(below, cut, self.origins)
         self.nodes: list[GraphNode] = []
         self.edges: dict[Any, GraphEdge] = {}
         self.ids: dict[Any, str] = {}
-        self.scopes: dict[TapeScope | None, Scope] = {None: ()}
         self.lines: dict[Any, str] = {}
         self.used: dict[Node, set[int]] = {}  # which outputs
         self.roots: set[Node] = set()
         self.counted: set[int] = set()  # owners of memory, by id: the tape keeps them alive meanwhile
+        self.spots: dict[Any, Scope] = {}  # of what enters from outside, by (key, time): around all its uses
         self.unnamed = 0
 
-    def note_uses(self, below: list[Node], roots: Iterable[Any]) -> None:
-        """Which outputs of each node are used, and which memory is a parameter's own."""
-        parents = [p for node in below for one, _, _ in node.edges or () for p in _each(one)]
-        for edge in (*parents, *roots):
-            if isinstance(edge, Tensor):
-                self.counted.add(id(owner(edge.data)))
-            else:
-                node, index = node_of(edge)
-                self.used.setdefault(node, set()).add(index)
+    def note_uses(self, roots: Iterable[Any]) -> None:
+        """Which outputs of each node are used, which memory is a parameter's own, and where inputs stand."""
+        for node in self.below:
+            scope = self.scopes[node]
+            for one, _, _ in node.edges or ():
+                for edge in several_of(one):
+                    self._note(edge)
+                    if isinstance(edge, Tensor) and self._given(edge):
+                        self._spot(edge, _time_of(scope))
+            for _, _, key, source in self._unrecorded(node):
+                self._spot_source(key, source, scope)
+        for edge in (roots := list(roots)):
+            self._note(edge)
         self.roots = {node_of(edge)[0] for edge in roots if not isinstance(edge, Tensor)}
+
+    def _note(self, edge: Any) -> None:
+        if isinstance(edge, Tensor):
+            self.counted.add(id(owner(edge.data)))
+        else:
+            node, index = node_of(edge)
+            self.used.setdefault(node, set()).add(index)
+
+    def _spot_source(self, key: Any, source: Source | None, scope: Scope) -> None:
+        """A named value stands outside of the modules that it enters, a constant inside."""
+        named = source is None or not (source.constant or source.op)
+        self._spot(key, _time_of(scope) if named else scope)
+        for part in source.parts if source is not None else ():
+            self._spot_source(_entering(part)[2], part, scope)
+
+    def _spot(self, key: Any, scope: Scope) -> None:
+        """An input stands inside of all scopes that its uses share; in each time step that uses it."""
+        key = (key, _time_of(scope))
+        old = self.spots.get(key, scope)
+        shared = 0
+        while shared < min(len(old), len(scope)) and old[shared] == scope[shared]:
+            shared += 1
+        self.spots[key] = scope[:shared]
 
     def add(self, key: Any, **fields: Any) -> str:
         """A node of the picture."""
@@ -60,34 +101,37 @@ class _Builder:
         self.nodes.append(GraphNode(name, order=len(self.nodes), **fields))
         return name
 
-    def connect(self, source: str, target: str, kind: str, steps: Any, output: int, label: str) -> None:
+    def connect(
+        self, source: str, target: str, kind: str, steps: Any, output: int, label: str, grad: float | None = None
+    ) -> None:
         """An edge; one that is there already is not drawn twice."""
         key = (source, target, kind, output)
         if key not in self.edges:
-            self.edges[key] = GraphEdge(source, target, kind, steps, 1, output, label)
+            self.edges[key] = GraphEdge(source, target, kind, steps, 1, output, label, grad)
 
     def operation(self, node: Node) -> None:
         """A recorded operation, after everything that it uses."""
-        operands = [p for one, _, _ in node.edges or () for p in _each(one)]
-        sources = [self._source(p) for p in operands]
-        outside = [(kind, self._outside(node, kind, label, key, array))
-                   for kind, label, key, array in self._unrecorded(node)]  # fmt: skip
-        fused = node.primitive if isinstance(node.primitive, Fused) else None
+        scope = self.scopes[node]
+        operands = [p for one, _, _ in node.edges or () for p in several_of(one)]
+        sources = [self._source(p, scope) for p in operands]
+        outside = [(kind, self._outside(node, *entering)) for kind, *entering in self._unrecorded(node)]
+        fused = isinstance(node.primitive, Fused)
         several = type(node.dtype) is tuple
         labels = node.extra.labels if node.extra is not None else {}
         used = self.used.get(node, set())
         values = self.record.values.get(node, ())
         grads = self.record.grads.get(node, ())
-        scope = self.scope(node.scope)
+        ends = [(source, output) for source, output, _, _ in sources]
         name = self.add(
             node,
             kind="output" if node in self.roots else "fused" if fused else "operation",
             label=", ".join([labels[k] for k in sorted(used) if k in labels]),
             op=node.primitive.name,
             shape=node.shape,
-            dtype=str(node.dtype[0] if several else node.dtype),
+            dtype=_name_of(node.dtype[0] if several else node.dtype),
             scope=scope,
-            line=self._line(node),
+            line=self._line(node.code, node.instruction),
+            formula=self.record.formulas.get(node, ""),
             bytes=self._bytes(node),
             value=values[0] if values and not several else None,
             grad=grads[0] if grads and not several else None,
@@ -95,72 +139,90 @@ class _Builder:
                 GraphOutput(labels.get(k, ""), values[k] if values else None, grads[k] if grads else None)
                 for k in range(len(node.shape))
             ]) if several else (),
-            inner=self._inner(node, sources, f"n{len(self.ids)}") if fused and node.edges else None,
+            inner=inner(node, ends, f"n{len(self.ids)}", values) if fused and node.edges else None,
         )  # fmt: skip
-        for source, output, label, before in sources:
+        for operand, (source, output, label, before) in zip(operands, sources, strict=True):
             steps = crossed(before, scope)
-            self.connect(source, name, "state" if steps else "", steps, output, label)
+            flow = self.record.flows.get((node, key_of(operand))) if self.record.flows else None
+            self.connect(source, name, "state" if steps else "", steps, output, label, flow)
         for kind, source in outside:
             self.connect(source, name, "detached" if kind == "detached" else "", None, 0, "")
 
-    def scope(self, scope: TapeScope | None) -> Scope:
-        """The path of a scope."""
-        found = self.scopes.get(scope)
-        if found is None:
-            assert scope is not None
-            found = self.scopes[scope] = tuple([(s.label, s.step) for s in scope.path()])
-        return found
-
-    def _source(self, edge: Any) -> tuple[str, int, str, Scope]:
-        """What an operand is in the picture: its node, which output, that output's label, and where it was made."""
+    def _source(self, edge: Any, scope: Scope) -> tuple[str, int, str, Scope]:
+        """An operand in the picture: its node, which output, that output's label, and where it was made."""
         if isinstance(edge, Tensor):
-            return self._leaf(edge), 0, "", ()
+            return self._leaf(edge, scope), 0, "", ()
         node, index = node_of(edge)
         label = node.extra.labels.get(index, "") if type(edge) is Output and node.extra is not None else ""
-        return self.ids[node], index, label, self.scope(node.scope)
+        return self.ids[node], index, label, self.scopes[node]
 
-    def _leaf(self, leaf: Tensor) -> str:
-        found = self.ids.get(leaf)
+    # ---- what enters from outside --------------------------------------------------------------------------------
+
+    def _given(self, leaf: Tensor) -> bool:
+        """True for a leaf that is an input, no weight."""
+        return leaf in self.record.given and leaf not in self.names
+
+    def _leaf(self, leaf: Tensor, scope: Scope) -> str:
+        given = self._given(leaf)
+        key = (leaf, _time_of(scope)) if given else leaf
+        found = self.ids.get(key)
         if found is None:
-            label = self.names.get(leaf) or leaf.name
+            label = self.names.get(leaf) or leaf.name or self.record.labels.get(leaf)
             if not label:
                 label = f"leaf {self.unnamed}"
                 self.unnamed += 1
             grads = self.record.grads.get(leaf)
-            found = self.add(leaf, kind="parameter", label=label, shape=leaf.shape, dtype=str(leaf.dtype),
+            found = self.add(key, kind="input" if given else "parameter", label=label,
+                             scope=self.spots[key] if given else (), shape=leaf.shape, dtype=str(leaf.dtype),
                              value=numbers(leaf.data) if self.record.run else None,
                              grad=grads[0] if grads else None)  # fmt: skip
         return found
 
-    def _unrecorded(self, node: Node) -> list[tuple[str, str, Any, Any]]:
-        """(kind, label, which, array or None) of operands that are not on the tape."""
-        found: dict[int, tuple[str, str, Any, Any]] = {
-            position: ("input", label, id(array), array) for position, label, array in self.record.inputs.get(node, ())
-        }
-        for position, (kind, label, which) in (node.extra.inputs if node.extra is not None else {}).items():
-            array = found[position][3] if position in found else None
-            found[position] = (kind, label, which, array)
-        return [found[position] for position in sorted(found)]
+    def _unrecorded(self, node: Node) -> list[tuple[str, str, Any, Source | None]]:
+        """(kind, label, key, source or None) of operands that are not on the tape."""
+        if node not in self.record.inputs and (node.extra is None or not node.extra.inputs):
+            return []
+        found: dict[Any, tuple[str, str, Any, Source | None]]
+        found = {place: _entering(source) for place, source in self.record.inputs.get(node, {}).items()}
+        for place, (kind, label, position) in (node.extra.inputs if node.extra is not None else {}).items():
+            if place not in found:
+                found[place] = (kind, label, (kind, label, position), None)
+        return list(found.values())
 
-    def _outside(self, node: Node, kind: str, label: str, which: Any, array: Any) -> str:
-        """A value that is not on the tape: an input, or a detached state. It stands in the step that uses it."""
-        scope = self.scope(node.scope)
-        key = (kind, label, which, scope)
-        found = self.ids.get(key)
-        if found is None:
-            known = {} if array is None else {
-                "shape": tuple(array.shape), "dtype": str(array.dtype), "value": numbers(array)
-            }  # fmt: skip
-            found = self.add(key, kind=kind, label=label, scope=scope, **known)
+    def _outside(self, node: Node, label: str, key: Any, source: Source | None) -> str:
+        """A value that is not on the tape: an input, a detached state, or what was joined of such."""
+        place = (key, _time_of(self.scopes[node]))
+        found = self.ids.get(place)
+        if found is not None:
+            return found
+        scope = self.spots[place]
+        known: dict[str, Any] = {}
+        if source is not None:
+            array = source.array
+            known = {"shape": tuple(array.shape), "dtype": str(array.dtype), "value": numbers(array)}
+        if source is not None and source.op:
+            parts = [self._outside(node, *_entering(part)[1:]) for part in source.parts]
+            line = self._line(*source.line)
+            found = self.add(place, kind="operation", label=label, op=source.op, scope=scope, line=line, **known)
+            for part in dict.fromkeys(parts):
+                self.connect(part, found, "", None, 0, "")
+            return found
+        cut = type(key) is tuple and key[0] == "detached"
+        found = self.add(place, kind="detached" if cut else "input", label=label, scope=scope, **known)
+        for before in self.origins(key[2]) if cut else ():
+            if before in self.ids:
+                self.connect(self.ids[before], found, "detached", crossed(self.scopes[before], scope), 0, "")
         return found
 
-    def _line(self, node: Node) -> str:
+    # ---- details -------------------------------------------------------------------------------------------------
+
+    def _line(self, code: Any, instruction: int) -> str:
         """file.py:12, in function: the line's text; without the folder, so that a picture is the same elsewhere."""
-        key = (node.code, node.instruction)
+        key = (code, instruction)
         found = self.lines.get(key)
         if found is None:
-            folder = os.path.dirname(node.code.co_filename)
-            found = line_of(node.code, node.instruction)
+            folder = os.path.dirname(code.co_filename)
+            found = line_of(code, instruction)
             found = self.lines[key] = found[len(folder) :].lstrip("/\\") if folder else found
         return found
 
@@ -174,55 +236,20 @@ class _Builder:
                 total += int(memory.nbytes)
         return total
 
-    def _inner(self, node: Node, sources: list[tuple[str, int, str, Scope]], outer: str) -> Inner | None:
-        """The graph inside a fused node, from the trace of its call. Ids are n7_0, n7_1, ..."""
-        parents, _, kept = node.edges[0]
-        kernel: Kernel = kept[0]
-        ids = {each: f"{outer}_{k}" for k, each in enumerate(kernel.nodes)}
-        live = iter(sources)
-        entering = {v: next(live) for v, p in zip(kernel.variables, parents, strict=True) if p is not None}
-        values = self.record.values.get(node, ())
-        given: dict[Node, int] = {}
-        for k, output in enumerate(kernel.outputs):
-            if type(output.edge) is Node:
-                given.setdefault(output.edge, k)
-        nodes: list[GraphNode] = []
-        edges: dict[Any, GraphEdge] = {}
-        inputs: dict[tuple[str, int, str], None] = {}
-        for k, each in enumerate(kernel.nodes):
-            several = type(each.dtype) is tuple
-            labels = dict.fromkeys(each.extra.labels.values()) if each.extra is not None else {}
-            nodes.append(GraphNode(
-                ids[each], "operation", ", ".join(labels), each.primitive.name, each.shape,
-                str(each.dtype[0] if several else each.dtype), order=k,
-                value=values[given[each]] if values and each in given else None,
-            ))  # fmt: skip
-            for one, _, _ in each.edges:
-                for parent in _each(one):
-                    if isinstance(parent, Tensor):
-                        if parent in entering:
-                            source, which, *_ = entering[parent]
-                            inputs[source, which, ids[each]] = None
-                    else:
-                        of, index = node_of(parent)
-                        edges[of, each, index] = GraphEdge(ids[of], ids[each], output=index)
-        outputs = []
-        for output in kernel.outputs:
-            if output.edge is None:
-                outputs.append((ids[kernel.nodes[-1]], 0))
-            else:
-                of, index = node_of(output.edge)
-                outputs.append((ids[of], index))
-        return Inner(tuple(nodes), tuple(edges.values()), tuple(inputs), tuple(outputs))
+
+@cache
+def _name_of(dtype: Any) -> str:
+    """float32; NumPy makes the name anew each time it is asked."""
+    return str(dtype)
 
 
-def _each(parent: Any) -> list[Any]:
-    return [p for p in parent if p is not None] if type(parent) is tuple else [parent]
+def _entering(source: Source) -> tuple[str, str, Any, Source]:
+    """(kind, label, key, source) of a value that is not on the tape."""
+    kind = "input" if source.origin is None else "detached"
+    return kind, source.label, id(source) if source.origin is None else (kind, source.label, source.origin), source
 
 
-def crossed(source: Scope, target: Scope) -> tuple[int, int] | None:
-    """From which step to which an edge goes, if both ends lie in different steps of one loop: the way of a state."""
-    for (label, step), (other, later) in zip(source, target, strict=False):
-        if (label, step) != (other, later):
-            return (step, later) if label == other and step is not None and later is not None else None
-    return None
+def _time_of(scope: Scope) -> Scope:
+    """The innermost time step that a scope lies in."""
+    last = max([k for k, (_, step) in enumerate(scope) if step is not None], default=-1)
+    return scope[: last + 1]

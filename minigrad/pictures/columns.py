@@ -60,10 +60,14 @@ class Row(Box):
                 lifts = Counter([round(known[key] - height, 1) for key, height in inside.items() if key in known])
                 item.y = lifts.most_common(1)[0][0] if lifts else 0.0
                 known = {key: item.y + height for key, height in inside.items()} | known
-        lowest = min([item.y for item in ordered if not isinstance(item, Leaf)], default=0.0)
-        highest = max([item.y + item.height for item in ordered if not isinstance(item, Leaf)], default=0.0)
+        boxes = [item for item in ordered if isinstance(item, Box)]
+        lowest = min([item.y for item in boxes], default=0.0)
+        highest = max([item.y + item.height for item in boxes], default=0.0)
+        tall = max([highest - lowest, *[item.height for item in ordered if isinstance(item, Leaf)]])
+        for item in boxes:  # frames of one height, so that their titles stand on one line
+            item.stretch(item.y - lowest, highest - item.y - item.height)
         for item in ordered:
-            item.y = (highest - lowest - item.height) / 2 if isinstance(item, Leaf) else item.y - lowest
+            item.y = (tall - item.height) / 2
 
     def steps(self) -> tuple[int, ...]:
         return tuple(sorted(self.columns))

@@ -9,30 +9,36 @@ from collections.abc import Iterable
 from typing import Any
 
 from .boxes import Box
+from .detours import Point
 from .graph import Graph, GraphEdge, GraphNode
-from .labels import SIZE, escaped, label_of, quoted, text_of, text_width
-from .layout import Layout
-from .loops import through_time, title
+from .labels import SIZE, escaped, label_of, mark_of, quoted, text_of, text_width
+from .layout import Layout, layout_of
+from .loops import title
 from .palette import EDGES, FONT, INK, RED, STYLES, Scale, ink_on, norm_of
-from .routes import TIP, Point, routes
+from .routes import TIP, routes
 
 LEGENDS = {"grad": "norm of the gradient", "change": "change of the value"}
 
 
 def dot(graph: Graph) -> str:
     """See `Graph.dot`."""
-    direction = graph.options.direction
-    layout = Layout(graph) if direction == "time" or (direction is None and through_time(graph)) else None
-    return _Writer(graph, layout).text()
+    return _Writer(graph, layout_of(graph)).text()
+
+
+def bare(graph: Graph) -> str:
+    """The same without what is written in nodes, for Graphviz to find places only; a textbook's state goes straight."""
+    return _Writer(graph, None, bare=True).text()
 
 
 class _Writer:
-    def __init__(self, graph: Graph, layout: Layout | None) -> None:
+    def __init__(self, graph: Graph, layout: Layout | None, bare: bool = False) -> None:
+        self.bare = bare
+        self.straight = set(states_way(graph)) if bare and graph.options.style == "textbook" else set()
         self.graph = graph
         self.options = graph.options
         self.layout = layout
         self.ways = routes(layout) if layout is not None else {}
-        self.kinds = {node.id: node.kind for node in graph.nodes}
+        self.byid = {node.id: node for node in graph.nodes}
         self.scale: Scale | None = None
         if self.options.color is not None:
             self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
@@ -104,23 +110,29 @@ class _Writer:
         if self.layout is not None:
             leaf = self.layout.leaves[node.id]
             style["pos"] = _places([(leaf.x, leaf.middle)])
-        if self.layout is not None or "fixedsize" in style:
-            width, height = text.size()
-            style |= {"width": f"{width / 72:.3f}", "height": f"{height / 72:.3f}"}
-        return f"{node.id} [label={label_of(text, style.get('fontcolor', '#666666'))} {_attributes(style)}];"
+        width, height = text.size()
+        style |= {"width": f"{width / 72:.3f}", "height": f"{height / 72:.3f}", "fixedsize": "true"}
+        label = '""' if self.bare else label_of(text, style.get("fontcolor", "#666666"))
+        if node.id in self.straight:
+            style["group"] = "state"
+        return f"{node.id} [label={label} {_attributes(style)}];"
 
     # ---- edges ---------------------------------------------------------------------------------------------------
 
     def _edge(self, edge: GraphEdge) -> str:
-        kind = edge.kind
-        if not kind and self.kinds[edge.source] == "parameter":
+        kind = edge.kind if edge.kind != "detached" or edge.steps is None else "cut"
+        source = self.byid[edge.source]
+        if not kind and source.kind == "parameter":
             kind = "parameter"
         style: dict[str, str] = dict(EDGES[kind])
         way = self.ways.get(edge)
         if way is not None:
             style["pos"] = _spline(way)
-        if self.graph.options.view == "rolled" and edge.kind == "state" and edge.steps is not None:
-            style["label"] = f"×{abs(edge.steps[1] - edge.steps[0]) + 1}"
+        if edge.source in self.straight and edge.target in self.straight:
+            style["weight"] = "100"
+        mark = mark_of(edge, source, self.byid[edge.target], self.options.view)
+        if mark:
+            style["label"] = mark
             if way is not None:
                 style["lp"] = _places([(max(way)[0] + 12, (way[0][1] + way[-1][1]) / 2)])
         return f"  {edge.source} -> {edge.target}" + (f" [{_attributes(style)}];" if style else ";")
@@ -148,6 +160,29 @@ class _Writer:
         rows = "".join(f'<tr><td align="left">{part}</td></tr>' for part in parts)
         label = f'<table border="0" cellborder="0" cellspacing="0">{rows}</table>'
         return [f"  label=<{label}>; labelloc=b; labeljust=l;"]
+
+
+def states_way(graph: Graph) -> list[str]:
+    """The nodes on the way of a cell's state from where it enters to where it leaves, through the fewest operations."""
+    after: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        after.setdefault(edge.source, []).append(edge.target)
+    ways: list[list[str]] = []
+    for start in [node for node in graph.nodes if node.kind == "input" and "t−1" in node.label]:
+        end = start.label.replace("t−1", "t").lower()
+        rest = [[start.id]]
+        ends = {node.id for node in graph.nodes if node.kind == "output" and node.label.lower() == end}
+        seen = {start.id}
+        while rest:
+            way = rest.pop(0)
+            if way[-1] in ends:
+                ways.append(way)
+                break
+            for one in after.get(way[-1], ()):
+                if one not in seen:
+                    seen.add(one)
+                    rest.append([*way, one])
+    return min(ways, key=len, default=[])
 
 
 def _corners(box: Box) -> str:

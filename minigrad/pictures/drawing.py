@@ -5,29 +5,67 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .graph import Graph
 
-ENDINGS = ("svg", "png", "pdf", "dot")
+if TYPE_CHECKING:
+    from .scene import Scene
+
+ENDINGS = ("svg", "png", "pdf", "tex", "dot")
+DOT_ENDINGS = ("svg", "png", "pdf", "dot")
 MOST = 3000  # nodes: beyond that, Graphviz takes minutes
 
 
-def render(graph: Graph, path: str | os.PathLike[str]) -> Path:
+def render(
+    graph: Graph, path: str | os.PathLike[str], theme: str = "auto", aspect: str | float | None = None
+) -> Path:  # fmt: skip
     """See `Graph.render`."""
-    if len(graph.nodes) > MOST and Path(path).suffix.lower() != ".dot":
+    from .scene import scene
+    from .themes import THEMES, shaped
+
+    path = Path(path)
+    ending = path.suffix.lstrip(".").lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"render: cannot draw {path.name!r}; the ending must be .svg, .png, .pdf, .tex or .dot")
+    if theme not in THEMES:
+        raise ValueError(f"render: theme must be one of {', '.join(THEMES)}, got {theme!r}")
+    if ending == "dot":
+        return write(path, graph.dot().encode())
+    if len(graph.nodes) > MOST:
         raise ValueError(
             f"render: {len(graph.nodes):,} nodes are more than can be laid out in reason; draw less of the graph, with "
             "view='auto' or 'elided', depth= or collapse=, or look at it with .html()"
         )
-    return render_dot(graph.dot(), path)
+    return write(path, drawn(shaped(scene(graph), aspect), ending, theme))
+
+
+def drawn(scene: Scene, ending: str, theme: str) -> bytes:
+    """The content of a file of this ending."""
+    from .svg import svg
+    from .tikz import tikz
+
+    if ending == "svg":
+        return svg(scene, theme).encode()
+    if ending == "tex":
+        return tikz(scene, theme).encode()
+    try:
+        from .plots import plotted
+
+        return plotted(scene, ending, theme)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"to draw .{ending}, install matplotlib (pip install 'minigrad[viz]'); .svg needs nothing"
+        ) from error
 
 
 def render_dot(dot: str, path: str | os.PathLike[str]) -> Path:
     """Write a text in Graphviz's language, or the picture of it, as the path's ending says."""
     path = Path(path)
     ending = path.suffix.lstrip(".").lower()
-    if ending not in ENDINGS:
+    if ending not in DOT_ENDINGS:
         raise ValueError(f"render: cannot draw {path.name!r}; the ending must be .svg, .png, .pdf or .dot")
     return write(path, dot.encode() if ending == "dot" else draw(dot, ending))
 
@@ -77,7 +115,22 @@ def draw(dot: str, ending: str) -> bytes:
 
 def mimebundle(graph: Graph) -> dict[str, str]:
     """What notebooks display."""
-    return svg_bundle(graph.dot()) if len(graph.nodes) <= MOST else {"text/plain": graph.dot()}
+    from .html import page
+    from .scene import scene
+    from .svg import svg
+
+    bundle = {"text/plain": graph.dot()}
+    if len(graph.nodes) <= MOST:
+        with contextlib.suppress(ImportError):  # without a renderer, the text is still there
+            bundle["image/svg+xml"] = svg(scene(graph))
+        bundle["text/html"] = framed(page(graph.data()))
+    return bundle
+
+
+def framed(page: str) -> str:
+    """A page inside another: with its own script, style and origin, so that it can touch nothing around it."""
+    look = "width: 100%; height: 560px; border: 1px solid #d0d0d0; border-radius: 6px"
+    return f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts allow-downloads" style="{look}"></iframe>'
 
 
 def svg_bundle(dot: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 Shape = tuple[int, ...]
 Scope = tuple[tuple[str, int | None], ...]  # (label, time step or None), from the outermost in
 
-KINDS = ("operation", "fused", "output", "parameter", "input", "detached", "elided", "collapsed")
+KINDS = ("operation", "fused", "output", "parameter", "input", "detached", "elided", "collapsed", "cell")
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,15 @@ class GraphNode:
 
     kind     operation, fused (several operations in one), output (what the graph was asked for), parameter (a leaf
              that requires grad), input (a value outside the graph), detached (a state cut off from its past), elided
-             (what stands for steps left out) or collapsed (what stands for a scope)
+             (what stands for steps left out), collapsed (what stands for a scope) or cell (a step, as a box)
     label    the name it was given, or ""
     op       the operation, or ""
     shape    of its value; for several outputs, a tuple of them
     scope    where: (label, time step or None), from the outermost in
     order    its place in the forward order, from 0
     line     the user's line that made it
+    formula  the operation with a plain number, such as "× 0.5", where that is known
+    span     the steps that an elided or collapsed node stands for: (label, first, last)
     bytes    of the arrays it keeps alive for backward, each counted once in a graph
     count    how many nodes it stands for
     value, grad   its numbers, where they are known
@@ -74,6 +76,8 @@ class GraphNode:
     scope: Scope = ()
     order: int = 0
     line: str = ""
+    formula: str = ""
+    span: tuple[str, int, int] | None = None
     bytes: int = 0
     count: int = 1
     value: Numbers | None = None
@@ -91,10 +95,12 @@ class GraphNode:
 class GraphEdge:
     """An edge from what is used to what uses it.
 
-    kind    "" for an ordinary edge, "state" from one time step to another, "detached" from a state cut off
-    steps   of a state edge: from which step to which; in a view, the first and the last of those it stands for
+    kind    "" for an ordinary edge, "state" from one time step to another, "detached" from or to a state cut off
+    steps   of an edge from one time step to another: from which to which; in a view, the first and the last
     times   how many edges it stands for
-    output  which of the source's outputs it carries, and what that is called
+    output  which of the source's outputs it carries (the first, where several)
+    label   what that is called
+    grad    the norm of the gradient that flows back along it, where that was asked for
     """
 
     source: str
@@ -104,6 +110,7 @@ class GraphEdge:
     times: int = 1
     output: int = 0
     label: str = ""
+    grad: float | None = None
 
 
 @dataclass(frozen=True)
@@ -133,15 +140,21 @@ class Options:
     color: str | None = None
     view: str = "full"
     direction: str | None = None
+    style: str | None = None  # see `mg.graph`
+    backward: bool = False
     note: str = ""
+
+    def replace(self, **changes: Any) -> Options:
+        """The same with other values."""
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
 class Graph:
     """Nodes in the order of the computation, and edges: plain data.
 
-    `render("g.svg")`, also .png, .pdf and .dot, draws it; `html("g.html")` makes a page to step through; `dot()` is its
-    text in Graphviz's language, `data()` all of it as JSON has it. Notebooks display it.
+    `render("g.svg")`, also .png, .pdf, .tex and .dot, draws it; `html("g.html")` makes a page to step through; `dot()`
+    is its text in Graphviz's language, `data()` all of it as JSON has it. Notebooks display it.
     """
 
     nodes: tuple[GraphNode, ...]
@@ -166,15 +179,21 @@ class Graph:
 
         return dot(self)
 
-    def render(self, path: str | os.PathLike[str]) -> Path:
-        """Draw to a file, whose ending (.svg, .png, .pdf or .dot) says how; the path. All of it is written, or nothing.
+    def render(
+        self, path: str | os.PathLike[str], *, theme: str = "auto", aspect: str | float | None = None
+    ) -> Path:  # fmt: skip
+        """Draw to a file, whose ending (.svg, .png, .pdf, .tex for TikZ, .dot) says how; the path. All of it is
+        written, or nothing.
+
+        theme   "light", "dark", or "auto": light, and in SVG dark where the reader's page is
+        aspect  of the page: "slide" (16:9), "column" (3:4), "square", or its width by its height
 
         Raises ValueError for another ending, OSError where the file cannot be written, ImportError if nothing is
         installed that can draw.
         """
         from .drawing import render
 
-        return render(self, path)
+        return render(self, path, theme, aspect)
 
     def html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained page to look at in a browser: zoom, collapse, search, step through time."""
@@ -205,6 +224,7 @@ def _node_data(node: GraphNode) -> dict[str, Any]:
     plain: dict[str, Any] = {f.name: getattr(node, f.name) for f in fields(node)}
     several = bool(node.shape) and isinstance(node.shape[0], tuple)
     plain["shape"] = None if node.shape is None else [list(s) for s in node.shape] if several else list(node.shape)
+    plain["span"] = None if node.span is None else list(node.span)
     plain["scope"] = [[label, step] for label, step in node.scope]
     plain["value"], plain["grad"] = _numbers_data(node.value), _numbers_data(node.grad)
     plain["outputs"] = [
@@ -224,6 +244,7 @@ def _node_data(node: GraphNode) -> dict[str, Any]:
 def _edge_data(edge: GraphEdge) -> dict[str, Any]:
     plain = {f.name: getattr(edge, f.name) for f in fields(edge)}
     plain["steps"] = None if edge.steps is None else list(edge.steps)
+    plain["grad"] = None if edge.grad is None else _finite(edge.grad)
     return plain
 
 

@@ -22,8 +22,8 @@ from .graph import KINDS, Graph
 
 # In the order in which they need each other.
 SCRIPTS = (
-    "colours", "model", "layers", "blocks", "groups", "lanes", "strips", "rows", "clusters", "layout", "routes",
-    "sizes", "drawing", "callouts", "playback", "search", "panel", "input", "camera", "viewer", "main",
+    "colours", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "model", "drawing",
+    "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "wiring", "viewer", "main",
 )  # fmt: skip
 
 
@@ -82,10 +82,13 @@ def _palette() -> dict[str, Any]:
     return {
         "kinds": kinds,
         "signs": palette.SIGNS,
+        "tones": palette.TONES,
+        "dark": palette.DARK | {"#225577": "#8CC4F0", "#AA3377": "#F08CC8"},
         "scale": palette.SCALE,
         "decades": palette.DECADES,
         "nothing": palette.NOTHING,
         "notFinite": palette.NOT_FINITE,
+        "broken": palette.BROKEN,
         "ink": palette.INK,
         "grey": palette.GREY,
         "red": palette.RED,

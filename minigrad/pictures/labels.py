@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import GraphNode, Numbers, Options
-from .palette import SIGNS
+from .graph import GraphEdge, GraphNode, Numbers, Options
+from .palette import POINTWISE, SIGNS, SQUASHES
+from .scripts import plain
 
 SIZE, SMALL = 11.0, 9.0  # of letters, in points
 CIRCLE = 20.0
 LONGEST_LINE = 60
+TEXTBOOK = "textbook"
 FEW = 3  # numbers: no more are written out
 
 
@@ -48,15 +50,54 @@ class Text(NamedTuple):
 def text_of(node: GraphNode, options: Options) -> Text:
     """What is written in a node."""
     details = tuple(_details(node, options))
+    if options.style == "textbook":
+        return _in_textbooks(node, details)
     if node.kind == "elided":
         return Text("⋯", (node.label, *details))
     if node.kind == "collapsed":
         return Text(node.label, (*([f"{node.count} nodes"] if node.count > 1 else []), *details), bold=True)
+    op = node.formula or node.op
     if node.label:
-        rest = (*([node.op] if node.op else []), *details)
+        rest = (*([op] if op else []), *details)
         return Text(node.label, rest, bold=bool(rest), oval=node.kind == "parameter")
+    if node.formula:
+        return Text(node.formula, details)
     sign = SIGNS.get(node.op) if node.kind == "operation" else None
     return Text(sign or node.op, details, sign=sign is not None and len(sign) == 1 and not details)
+
+
+def _in_textbooks(node: GraphNode, details: tuple[str, ...]) -> Text:
+    """Signs for operations; a value that has a name goes by it, with the sign that made it."""
+    sign = POINTWISE.get(node.op) or {"sigmoid": "σ", "matmul": "·", "concatenate": "[ , ]"}.get(node.op)
+    if node.kind == "elided":
+        return Text("⋯", details)
+    if node.kind in ("input", "output", "parameter", "detached", "cell") or not node.op:
+        return Text(node.label or node.formula or sign or node.op, details, oval=node.kind in ("input", "output"))
+    if node.label and node.op in SQUASHES:
+        return Text(sign or node.op, (node.label, *details))
+    if node.label and not sign:
+        return Text(node.label, details)
+    head = node.formula or sign or node.op
+    rest = ((node.label,) if node.label else ()) + details
+    return Text(head, rest, sign=len(head) == 1 and not rest)
+
+
+def mark_of(edge: GraphEdge, source: GraphNode, target: GraphNode, view: str) -> str:
+    """The mark beside an edge that stands for several: their names, where they have such, else their number."""
+    if view == TEXTBOOK:
+        return edge.label if edge.steps is not None else ""
+    if edge.times == 1 or (source.kind == "parameter" and not edge.kind):
+        return ""
+    if edge.label and edge.times == edge.label.count(", ") + 1:
+        return edge.label
+    if (
+        edge.steps is None
+        and view == "rolled"
+        and edge.times in (source.count, target.count)
+        and (source.count == target.count)
+    ):  # the same at each step of a loop
+        return ""
+    return f"×{edge.times}"
 
 
 def _details(node: GraphNode, options: Options) -> Iterable[str]:
@@ -103,7 +144,7 @@ def size_in_words(count: int) -> str:
 def text_width(text: str, size: float) -> float:
     """About how wide a line is in Helvetica, in points; rather too wide than too narrow."""
     # fsum, here and wherever places are computed: `sum` adds in another way since Python 3.12, and pictures should not
-    return size * fsum(map(_advance, text))
+    return size * fsum(map(_advance, plain(text) if "_{" in text else text))
 
 
 def _advance(letter: str) -> float:

@@ -14,7 +14,13 @@ from .columns import Row, alike
 from .graph import Graph, GraphEdge, GraphNode
 from .items import Item, Leaf
 from .labels import text_of
-from .loops import elided_steps, rolled_steps, title
+from .loops import rolled_steps, through_time, title
+
+
+def layout_of(graph: Graph) -> Layout | None:
+    """A graph's layout through time; None where Graphviz is to lay it out."""
+    direction = graph.options.direction
+    return Layout(graph) if direction == "time" or (direction is None and through_time(graph)) else None
 
 
 class Layout:
@@ -31,6 +37,7 @@ class Layout:
         self.states: list[GraphEdge] = []
         self.supplies: list[GraphEdge] = []
         self.others: list[GraphEdge] = []
+        self.dots: dict[GraphEdge, tuple[tuple[float, float], ...]] = {}  # where parameters' edges branch off
         self.asides: list[tuple[Leaf, Row, int]] = []  # ends of states' edges, and the side to which they point
         texts = {node.id: text_of(node, graph.options) for node in graph.nodes}
         for node in graph.nodes:
@@ -55,9 +62,8 @@ class Layout:
 
     def _put(self, node: GraphNode) -> None:
         leaf = self.leaves[node.id]
-        of = elided_steps(node)
-        if of is not None:
-            self._row(node.scope, of[0][1]).put(of[1], leaf)
+        if node.span is not None:
+            self._row(node.scope, node.span[0]).put(node.span[1], leaf)
         else:
             self._box(node.scope).add(leaf)
 
@@ -120,7 +126,7 @@ class Layout:
         common = next(box for box in out if box in into)
         a = out[out.index(common) - 1] if out[0] is not common else source
         b = into[into.index(common) - 1] if into[0] is not common else target
-        loops = [box for box in out if isinstance(box, Row)]  # none where collapsed scopes hold the steps
+        loops = [box for box in out if isinstance(box, Row) and box in into]  # none where collapsed scopes hold them
         if isinstance(common, Row) or (edge.kind == "state" and loops):
             self.states.append(edge)
             row = common if isinstance(common, Row) else loops[0]

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from .graph import Graph, GraphNode, Scope
 
+WINDOW = "window"  # the steps of a loop whose bodies have steps themselves
 Place = tuple[Scope, str]  # a loop: the scope around it, and what its steps are called
 
 
 def title(label: str, step: int | None) -> str:
-    """What a scope is called in pictures."""
-    return label if step is None else f"{label} = {step}"
+    """The name of a scope in pictures: encoder, t = 3, window 1."""
+    return label if step is None else f"{label} {step}" if label == WINDOW else f"{label} = {step}"
 
 
 def loops_of(graph: Graph) -> dict[Place, list[int]]:
@@ -37,26 +38,31 @@ def without_steps(scope: Scope) -> Scope:
 
 def span_of(label: str, first: int, last: int) -> str:
     """The title of several steps together."""
-    return f"{label} = {first} … {last}" if first != last else f"{label} = {first}"
+    if first == last:
+        return title(label, first)
+    return f"{label}s {first} … {last}" if label == WINDOW else f"{label} = {first} … {last}"
 
 
 def rolled_steps(label: str) -> str | None:
     """What the steps of a loop are called, if the label is that of a scope which stands for several of them."""
-    name, equals, span = label.rpartition(" = ")
-    return name if equals and " … " in span else None
-
-
-def elided_steps(node: GraphNode) -> tuple[Place, int] | None:
-    """The loop whose steps an elided node stands for, and the first of them."""
-    label, equals, span = node.label.rpartition(" = ")
-    if node.kind != "elided" or not equals:
+    if " … " not in label:
         return None
-    return (node.scope, label), int(span.split(" … ")[0])
+    name, equals, _ = label.rpartition(" = ")
+    return name if equals else WINDOW if label.startswith(f"{WINDOW}s ") else None
 
 
 def likeness(node: GraphNode) -> tuple[bool, str, str]:
-    """What nodes of different steps have in common. Of several outputs, steps may use different ones."""
-    return node.kind in ("input", "detached"), node.op, node.label if not node.outputs else ""
+    """What nodes of different steps have in common: the operation and its line; of inputs, the name."""
+    outside = node.kind in ("input", "detached")
+    return outside, node.op, node.label if outside else node.line
+
+
+def crossed(source: Scope, target: Scope) -> tuple[int, int] | None:
+    """From which step to which an edge goes, if both ends lie in different steps of one loop: the way of a state."""
+    for (label, step), (other, later) in zip(source, target, strict=False):
+        if (label, step) != (other, later):
+            return (step, later) if label == other and step is not None and later is not None else None
+    return None
 
 
 def through_time(graph: Graph) -> bool:
@@ -72,7 +78,7 @@ def through_time(graph: Graph) -> bool:
         return False
     incoming: dict[str, list[str]] = {}
     for edge in graph.edges:
-        if edge.kind != "state":
+        if edge.kind != "state" and (edge.kind != "detached" or edge.steps is None):
             incoming.setdefault(edge.target, []).append(edge.source)
     below: dict[str, frozenset[Place]] = {}  # the loops that a node uses something of
     for node in graph.nodes:
@@ -89,9 +95,8 @@ def through_time(graph: Graph) -> bool:
 
 def loops_around(node: GraphNode) -> Iterable[tuple[Place, int]]:
     """The loops that a node lies in, rolled ones as well, and the steps."""
-    of = elided_steps(node)
-    if of is not None:
-        yield of
+    if node.span is not None:
+        yield (node.scope, node.span[0]), node.span[1]
     for depth, (label, step) in enumerate(node.scope):
         name = label if step is not None else rolled_steps(label)
         if name is not None:

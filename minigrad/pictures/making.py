@@ -14,8 +14,11 @@ from . import views
 from .builder import build
 from .graph import Graph, Options
 from .numbers import Record
+from .plumbing import spread, without_plumbing
 from .running import follow_gradients, run
+from .textbook import textbook
 
+STYLES = (None, "textbook")
 VIEWS = ("auto", "full", "elided", "rolled")
 DIRECTIONS = (None, "time", "right", "down")
 
@@ -36,6 +39,9 @@ def graph(
     lines: bool = False,
     color: str | None = None,
     direction: str | None = None,
+    style: str | None = None,
+    plumbing: bool | None = None,
+    backward: bool = False,
 ) -> Graph:
     """The graph below a tensor (or several), as far as it has not been released; or that of a function, which is run.
 
@@ -53,6 +59,10 @@ def graph(
     color       "grad": by the norm of the gradient, on a log scale, with a legend
     direction   "right" or "down": where the computation goes. "time": up, while time goes to the right, one column a
                 step. None: "time" where there are steps whose columns can be drawn so, else "right"
+    style       "textbook": one box a step with its inputs below and its outputs above, names with subscripts; a cell
+                without steps from the inside, its state's way on top
+    plumbing    show operations that only move numbers (`split`, `getitem`, `stack`, ...). None: but for textbooks
+    backward    arrows as the gradients flow, from the result back, each with the norm of the gradient it carries
 
     Nobody's `.grad` is touched. Raises ValueError if there is no graph: nothing was computed from a tensor that
     requires grad, or backward released it.
@@ -60,7 +70,7 @@ def graph(
     options = _options(locals())
     collapse = (collapse,) if isinstance(collapse, str) else tuple(collapse)
     names = {leaf: name for name, leaf in dict(params.items() if isinstance(params, Mapping) else params or ()).items()}
-    needs_gradients = grads or color is not None
+    needs_gradients = grads or backward or color is not None
     if callable(what) and not isinstance(what, Tensor):
         if not names and hasattr(what, "named_parameters"):
             names = {leaf: name for name, leaf in what.named_parameters()}
@@ -77,18 +87,24 @@ def graph(
             )
     below = _below(roots)
     if needs_gradients:
-        follow_gradients(roots, record)
+        follow_gradients(roots, record, backward)
     found = build(below, [t.edge for t in roots if t.edge is not None], names, record)
-    found = found.replace(options=options)
+    found = found.replace(options=options.replace(note=found.options.note))
     if expand:
         chosen = None if expand is True else (expand,) if isinstance(expand, str) else tuple(expand)
         found = views.expanded(found, lambda node: chosen is None or node.op in chosen)
-    if view == "elided":
+    if style == "textbook":
+        found = spread(found)
+    if not (style is None if plumbing is None else plumbing):
+        found = without_plumbing(found)
+    if view == "elided" or (style == "textbook" and view == "auto" and views.longest(found) > views.MANY):
         found = views.elided(found)
     elif view == "rolled":
         found = views.rolled(found)
     if depth is not None or collapse:
         found = views.collapsed(found, depth, collapse)
+    if style == "textbook":
+        found = textbook(found)
     return views.fitting(found) if view == "auto" else found
 
 
@@ -100,6 +116,8 @@ def _options(given: dict[str, Any]) -> Options:
         raise ValueError(f"graph: color must be 'grad' or None, got {given['color']!r}")
     if given["direction"] not in DIRECTIONS:
         raise ValueError(f"graph: direction must be 'right', 'down', 'time' or None, got {given['direction']!r}")
+    if given["style"] not in STYLES:
+        raise ValueError(f"graph: style must be 'textbook' or None, got {given['style']!r}")
     return Options(**{f.name: given[f.name] for f in fields(Options) if f.name in given and f.name != "view"})
 
 

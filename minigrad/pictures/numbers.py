@@ -22,14 +22,41 @@ class Record:
     """What was seen of a computation.
 
     values, grads  by node (a list with one for each output) or leaf
-    inputs         by node: (operand, label, array) of what came in from outside of the graph
-    run            whether the function was run for the picture, so that values are known
+    flows          by node and the edge to its parent: the norm of the gradient along it, where asked for
+    inputs         by node and operand: what came in from outside of the graph (see `sources`)
+    formulas       by node: an operation with a number, such as "× 0.5"
+    given, labels  leaves that are arguments of the function, no weights; and the names of those that have none
+    run            True if the function was run for the picture, so that values are known
     """
 
     values: dict[Node, list[Numbers | None]] = field(default_factory=dict)
     grads: dict[Node | Tensor, list[Numbers | None]] = field(default_factory=dict)
-    inputs: dict[Node, list[tuple[int, str, Any]]] = field(default_factory=dict)
+    flows: dict[tuple[Node, Any], float] = field(default_factory=dict)
+    inputs: dict[Node, dict[Any, Source]] = field(default_factory=dict)
+    formulas: dict[Node, str] = field(default_factory=dict)
+    given: set[Tensor] = field(default_factory=set)
+    labels: dict[Tensor, str] = field(default_factory=dict)
     run: bool = False
+
+
+@dataclass(eq=False)
+class Source:
+    """A value that is not on the tape.
+
+    label, array  its name and its numbers
+    origin        of a detached value, the position of the node that it was detached from
+    op, parts, line
+                  of a value that joins others (`concatenate`, `stack`): the operation, the others, the user's line
+    constant      True if it has no name, and goes by its numbers
+    """
+
+    label: str
+    array: Any
+    origin: float | None = None
+    op: str = ""
+    parts: tuple[Source, ...] = ()
+    line: Any = None
+    constant: bool = False
 
 
 def numbers(value: Any) -> Numbers | None:

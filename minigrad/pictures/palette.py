@@ -13,6 +13,7 @@ from .graph import GraphNode
 
 INK, GREY, PALE = "#333333", "#8C8C8C", "#F5F5F5"
 RED, BLUE, GOLD = "#BB5566", "#4477AA", "#997700"
+NOTE = "#555555"
 FONT = "Helvetica,Arial,sans-serif"
 
 # The attributes of each kind of node in Graphviz. Its shape alone says what it is, so that colour is free.
@@ -33,12 +34,35 @@ STYLES = {
     "elided": {"shape": "box", "style": "rounded,dotted", "color": GREY, "fontcolor": "#666666"},
     "collapsed": {"shape": "box3d", "style": "filled", "fillcolor": PALE, "color": GREY},
 }
+STYLES["cell"] = {"shape": "box", "style": "rounded,filled", "fillcolor": "#DCEBDD", "color": "#228833"}
+# In textbooks: what is given and what comes out in circles, squashing in boxes, and what is done to each number apart.
+TEXTBOOK = STYLES | {
+    "input": {"shape": "ellipse", "style": "filled", "fillcolor": "#E8F1FA", "color": BLUE},
+    "output": {"shape": "ellipse", "style": "filled", "fillcolor": "#EECC66", "color": GOLD, "penwidth": "1.4"},
+    "parameter": STYLES["parameter"] | {"shape": "plaintext", "fontcolor": BLUE},
+    "elided": {"shape": "plaintext", "fontcolor": "#666666"},
+    "squash": {"shape": "box", "style": "filled", "fillcolor": "#FBEBC0", "color": GOLD},
+    "pointwise": {"shape": "ellipse", "style": "filled", "fillcolor": "#F7DDE1", "color": RED},
+}
+SQUASHES = ("sigmoid", "tanh", "relu", "softmax")
+POINTWISE = {"multiply": "⊙", "add": "+", "subtract": "−", "divide": "÷"}
 EDGES = {
     "": {},
     "parameter": {"color": "#A9C1DA", "penwidth": "0.8", "arrowsize": "0.45"},
     "state": {"color": RED, "penwidth": "2.2"},
     "detached": {"style": "dashed"},
+    "cut": {"color": RED, "style": "dashed", "penwidth": "1.6"},  # a detached one from one time step to another
 }
+TONES = ("#A9C1DA", "#7FA3C7", "#8FB8B4", "#B3A9D4")  # of the lines of parameters that run side by side
+
+# On a dark page. Colours that are not here (a gradient's scale, and what is written on it) are the same.
+DARK = {
+    "#FFFFFF": "#16191D", "#F5F5F5": "#2A2F36", "#333333": "#E4E6E8", "#666666": "#A9B0B7", "#555555": "#B4BBC2",
+    "#777777": "#9AA2AA", "#8C8C8C": "#7D868F", "#D0D0D0": "#454C54", "#00000007": "#FFFFFF0B", "#BB5566": "#E5788A",
+    "#D5E3F0": "#24405C", "#4477AA": "#7FB2E5", "#A9C1DA": "#4F7296", "#7FA3C7": "#6E9BC8", "#8FB8B4": "#5D8F8A",
+    "#B3A9D4": "#8379AE", "#DCEBDD": "#1F3D2A", "#228833": "#66C27A", "#E8F1FA": "#1E3348", "#FBEBC0": "#4A3D12",
+    "#F7DDE1": "#4A2129", "#EECC66": "#6B5512", "#997700": "#E3B93C",
+}  # fmt: skip
 
 # Operations that have a sign are drawn as the sign, in a circle.
 SIGNS = {
@@ -50,7 +74,7 @@ SIGNS = {
 
 # From little to much: P. Tol's "YlOrBr", which stays in order in print and for colour-blind readers.
 SCALE = ("#FFFFE5", "#FFF7BC", "#FEE391", "#FEC44F", "#FB9A29", "#EC7014", "#CC4C02", "#993404")
-NOTHING, NOT_FINITE = "#FFFFFF", "#DDDDDD"
+NOTHING, NOT_FINITE, BROKEN = "#FFFFFF", "#DDDDDD", "#FFB3D9"
 DECADES = 12  # below the largest; what is smaller has the palest colour
 
 
@@ -90,7 +114,12 @@ def mixed(at: float) -> str:
 def ink_on(color: str) -> str:
     """Dark or light text, whichever can be read on a fill."""
     red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
-    return "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 120 else INK
+    return "#FEFEFE" if 0.299 * red + 0.587 * green + 0.114 * blue < 120 else "#222222"
+
+
+def tone(number: int) -> str:
+    """The colour of a parameter's lines: those of neighbours differ."""
+    return TONES[number % len(TONES)]
 
 
 def norm_of(node: GraphNode) -> float | None:

@@ -12,12 +12,12 @@ from itertools import pairwise
 
 from .boxes import Box, leaves_of
 from .columns import Row
+from .detours import Point, Rect, around_nodes, rounded
 from .graph import GraphEdge
 from .items import GAP, LANE, Item, Leaf
 from .layout import Layout
 
-Point = tuple[float, float]
-CORNER = 7.0  # radius
+STRAIGHT = 6.0  # by how much the ends of a straight line may be off
 TIP = 6.0  # length of an arrow's head
 
 
@@ -28,40 +28,76 @@ def routes(layout: Layout) -> dict[GraphEdge, list[Point]]:
         ends.setdefault(edge.target, []).append((_rising(layout, edge), edge))
     found: dict[GraphEdge, list[Point]] = {}
     for target, ways in ends.items():  # side by side where they arrive
-        ways.sort(key=lambda way: (way[0][-2][0], way[0][0][0]))
+        ways.sort(key=lambda way: (_last_turn(way[0]), way[0][0][0]))
         room = min(9.0, 0.7 * layout.leaves[target].width / len(ways))
         for k, (points, edge) in enumerate(ways):
-            x, y = points[-1]
-            found[edge] = _curve([*points[:-1], (x + (k - (len(ways) - 1) / 2) * room, y)])
+            x = points[-1][0]
+            shift = (k - (len(ways) - 1) / 2) * room
+            last = len(points) - 1
+            while last > 1 and abs(points[last - 1][0] - x) < 0.01 and points[last - 1][1] < points[last][1]:
+                last -= 1
+            found[edge] = _curve([*points[:last], *[(px + shift, py) for px, py in points[last:]]])
     found |= _states(layout)
     found |= _supplies(layout)
-    return found
+    return around_nodes(found, {id: frame(leaf) for id, leaf in layout.leaves.items()})
+
+
+def frame(leaf: Leaf) -> Rect:
+    """The room that a node takes: x0, y0, x1, y1."""
+    half, tall = leaf.width / 2, leaf.tall / 2
+    return leaf.x - half, leaf.middle - tall, leaf.x + half, leaf.middle + tall
+
+
+def _last_turn(points: list[Point]) -> float:
+    """The x from which an edge comes to where it ends."""
+    return next((x for x, _ in reversed(points[:-1]) if abs(x - points[-1][0]) > 0.01), points[-1][0])
 
 
 # ---- ordinary edges ----------------------------------------------------------------------------------------------
 
 
 def _rising(layout: Layout, edge: GraphEdge) -> list[Point]:
-    """The places that an edge passes, from the top of its source to the bottom of its target."""
+    """The places that an edge passes, from the top of its source to the bottom of its target: upright through each
+    band, so that it turns between bands only, where no node stands."""
     source, target = layout.leaves[edge.source], layout.leaves[edge.target]
     start, end = (source.x, source.middle + source.tall / 2), (target.x, target.middle - target.tall / 2)
     if end[1] <= start[1]:  # back to what was computed before: around it
         return [(source.x, source.middle - source.tall / 2), (target.x, target.middle + target.tall / 2)]
-    points = [start]
     out, into = list(source.around()), list(target.around())
     common = next(box for box in out if box in into)
-    for box in out[: out.index(common)]:
-        points += _places(box, source, box.level.get(box.child_with(source), 0) + 1, len(box.tops))
-        if box.step:
+    points = [start]
+    inside: Item = source
+    for box in out[: out.index(common) + 1]:
+        band = box.level.get(inside)
+        top = box.tops[band] if band is not None and box.tops else inside.y + inside.height
+        points.append((points[-1][0], top))
+        if box is not common:
+            points += _places(box, source, (band or 0) + 1, len(box.tops))
             points.append((points[-1][0], box.y + box.height))
+        inside = box
     a, b = common.level[common.child_with(source)], common.level[common.child_with(target)]
     points += _places(common, source, a + 1, b)
-    for box in reversed(into[: into.index(common)]):
-        passed = _places(box, ("in", source), 0, box.level.get(box.child_with(target), 0))
-        if box.step:
-            points.append((passed[0][0] if passed else _entrance(box, source, target), box.y))
-        points += passed
-    return [*points, end]
+    for box in reversed(into[: into.index(common) + 1]):
+        below = box.level.get(box.child_with(target), 0)
+        if box is not common:
+            passed = _places(box, ("in", source), 0, below)
+            x = passed[0][0] if passed else _entrance(box, source, target)
+            points += [(x, box.y), *passed]
+        child = box.child_with(target)
+        x = end[0] if child is target else _entrance(child, source, target) if isinstance(child, Box) else child.x
+        points.append((x, box.bottoms[below] if box.bottoms else child.y))
+    return _without_twins([*points, end])
+
+
+def _without_twins(points: Sequence[Point]) -> list[Point]:
+    """Only points that rise."""
+    kept = [points[0]]
+    for x, y in points[1:-1]:
+        if y > kept[-1][1] + 0.5:
+            kept.append((x, y))
+    while len(kept) > 1 and kept[-1][1] > points[-1][1] - 0.5:
+        kept.pop()
+    return [*kept, points[-1]]
 
 
 def _entrance(box: Box, source: Leaf, target: Leaf) -> float:
@@ -85,13 +121,19 @@ def _places(box: Box, key: object, first: int, end: int) -> list[Point]:
 
 def _curve(points: Sequence[Point]) -> list[Point]:
     """A smooth spline through the points, upright at each; straight pieces stay straight."""
-    spline = [points[0]]
-    for (x, y), (to_x, to_y) in pairwise(points):
-        bend = (to_y - y) / 2 if len(points) > 2 or abs(to_x - x) > 60 else (to_y - y) / 3
-        if len(points) == 2 and abs(to_x - x) <= 60:  # short: nearly straight
-            spline += [(x + (to_x - x) * 0.2, y + bend), (to_x - (to_x - x) * 0.2, to_y - bend), (to_x, to_y)]
+    clean = [points[0]]
+    for point in points[1:]:  # no stop on a straight way
+        if len(clean) > 1 and clean[-1][0] == clean[-2][0] == point[0]:
+            clean[-1] = point
         else:
-            spline += [(x, y + bend), (to_x, to_y - bend), (to_x, to_y)]
+            clean.append(point)
+    spline = [clean[0]]
+    for (x, y), (to_x, to_y) in pairwise(clean):
+        bend, aside = (to_y - y) / 2, (to_x - x) * 0.2
+        if len(clean) == 2 and abs(to_x - x) <= 60:  # short: nearly straight
+            spline += [(x + aside, y + bend * 0.66), (to_x - aside, to_y - bend * 0.66), (to_x, to_y)]
+            continue
+        spline += [(x, y + bend), (to_x, to_y - bend), (to_x, to_y)]
     return spline
 
 
@@ -103,7 +145,7 @@ def _states(layout: Layout) -> dict[GraphEdge, list[Point]]:
     found: dict[GraphEdge, list[Point]] = {}
     lane: dict[tuple[int, Item], int] = {}
     ports = _ports(layout)
-    for edge in layout.states:
+    for edge in sorted(layout.states, key=lambda edge: edge.source != edge.target):
         source, target = layout.leaves[edge.source], layout.leaves[edge.target]
         row, a, b = _crossed(source, target)
         ordered = [row.columns[step] for step in sorted(row.columns)]
@@ -117,10 +159,14 @@ def _states(layout: Layout) -> dict[GraphEdge, list[Point]]:
         if near is None:  # back into the same step: a loop at its right
             k = lane[id(row), a] = lane.get((id(row), a), -1) + 1
             bend = border + GAP * 0.7 + LANE * k
-            found[edge] = _rounded([*start, (bend, start[-1][1]), (bend, end[-1][1]), *reversed(end)])
+            found[edge] = rounded([*start, (bend, start[-1][1]), (bend, end[-1][1]), *reversed(end)])
             continue
         facing = near.x - near.left if forth else near.x + near.right
-        level = abs(start[-1][1] - end[-1][1]) < 1 and near is b
+        drop = abs(start[-1][1] - end[-1][1])
+        if near is b and len(start) == len(end) == 2 and len({y for _, y in (*start, *end)}) == 2 and drop < STRAIGHT:
+            end = [(x, start[0][1]) for x, _ in end]  # nearly level: straight
+            drop = 0.0
+        level = drop < 1 and near is b
         k = 0
         if not level:
             k = lane[id(row), a] = lane.get((id(row), a), -1) + 1
@@ -133,7 +179,7 @@ def _states(layout: Layout) -> dict[GraphEdge, list[Point]]:
             last = sum(ends) / 2
             over = row.y + row.height + 6 + LANE * k
             middle = [(bend, start[-1][1]), (bend, over), (last, over), (last, end[-1][1])]
-        found[edge] = _rounded([*start, *middle, *reversed(end)])
+        found[edge] = rounded([*start, *middle, *reversed(end)])
     return found
 
 
@@ -157,9 +203,12 @@ def _ports(layout: Layout) -> dict[tuple[GraphEdge, str], float]:
         ranked = sorted(range(len(edges)), key=lambda k: (other[k].middle, k))
         for place, k in enumerate(ranked):
             ports[edges[k], which] = (place - (len(edges) - 1) / 2) * min(LANE, 14 / len(edges))
-    for edge in layout.states:
-        if edge.source == edge.target:
-            ports[edge, "out"], ports[edge, "in"] = 5.0, -5.0
+    for loop in [edge for edge in layout.states if edge.source == edge.target]:  # on top, others below it
+        tall = layout.leaves[loop.source].tall
+        for edge in layout.states:
+            if edge.source == loop.source and edge is not loop:
+                ports[edge, "out"] -= tall * 0.2
+        ports[loop, "out"], ports[loop, "in"] = tall * 0.34, tall * 0.1
     return ports
 
 
@@ -177,47 +226,16 @@ def _side(leaf: Leaf, column: Item, side: int, port: float) -> list[Point]:
     return [(x, leaf.middle - leaf.tall / 2), (x, low), (border, low)]
 
 
-def _rounded(points: Sequence[Point]) -> list[Point]:
-    """Straight lines with round corners."""
-    clean = [points[0]]
-    for p in points[1:]:
-        if abs(p[0] - clean[-1][0]) + abs(p[1] - clean[-1][1]) > 0.5:
-            clean.append(p)
-    if len(clean) < 2:
-        clean.append((clean[0][0] + 1, clean[0][1]))
-    spline = [clean[0]]
-
-    def line(end: Point) -> None:
-        start = spline[-1]
-        spline.extend([_between(start, end, 1 / 3), _between(start, end, 2 / 3), end])
-
-    for before, corner, after in zip(clean, clean[1:], clean[2:], strict=False):
-        into = min(CORNER, _distance(before, corner) / 2)
-        out = min(CORNER, _distance(corner, after) / 2)
-        enter = _between(corner, before, into / _distance(corner, before))
-        leave = _between(corner, after, out / _distance(corner, after))
-        line(enter)
-        spline.extend([_between(enter, corner, 0.55), _between(leave, corner, 0.55), leave])
-    line(clean[-1])
-    return spline
-
-
-def _between(a: Point, b: Point, at: float) -> Point:
-    return a[0] + (b[0] - a[0]) * at, a[1] + (b[1] - a[1]) * at
-
-
-def _distance(a: Point, b: Point) -> float:
-    return abs(a[0] - b[0]) + abs(a[1] - b[1])  # along one axis
-
-
 # ---- parameters --------------------------------------------------------------------------------------------------
 
 
 def _supplies(layout: Layout) -> dict[GraphEdge, list[Point]]:
-    """From a parameter straight to its one node, or along a line below the nodes of a loop that use it."""
+    """From a parameter straight to its one node, or along a line below the nodes of a loop that use it. A dot tells
+    where it leaves a line that goes on."""
     found: dict[GraphEdge, list[Point]] = {}
     of_loop = {one: row for row in layout.rows() for one in row.satellites}
     heights = _lines(layout, of_loop)
+    branches: dict[tuple[Leaf, float], list[tuple[float, GraphEdge]]] = {}
     for edge in layout.supplies:
         source, target = layout.leaves[edge.source], layout.leaves[edge.target]
         start = (source.x + source.width / 2, source.middle)
@@ -233,7 +251,12 @@ def _supplies(layout: Layout) -> dict[GraphEdge, list[Point]]:
         x = target.x - min(5.0, target.width / 4) + 2.5 * (place % 3)
         top, left = target.middle + target.tall / 2, target.x - target.width / 2
         last = [(x, y), (x, bottom)] if y < bottom else [(x, y), (x, top)] if y > top else [(left, y)]
-        found[edge] = _rounded([start, (trunk, start[1]), (trunk, y), *last])
+        found[edge] = rounded([start, (trunk, start[1]), (trunk, y), *last])
+        if len(last) > 1:
+            branches.setdefault((source, y), []).append((x, edge))
+    for (_, y), ends in branches.items():
+        for x, edge in sorted(ends, key=lambda end: end[0])[:-1]:
+            layout.dots[edge] = ((x, y),)
     return found
 
 

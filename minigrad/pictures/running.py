@@ -9,50 +9,56 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backward import nodes_below, walk
+from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
 from ..tape import Node, Observer
 from ..tensors import Tensor
 from ..trees import flatten
 from .numbers import Record, numbers
+from .sources import Sources, formula
 
 
 class _Values(Observer):
-    """Keeps the numbers of every recorded result, and the names of what comes in from outside.
+    """Keeps the numbers of every recorded result, and what comes in from outside (see `sources`)."""
 
-    What is computed from an input without being recorded (a slice for each step) is called by the input's name.
-    """
-
-    def __init__(self, record: Record, known: dict[int, tuple[str, Any]]) -> None:
+    def __init__(self, record: Record, sources: Sources) -> None:
         self.record = record
-        self.known = known  # by the id of an array, which is held here so that it lives: (name, array)
+        self.sources = sources
 
     def recorded(self, primitive: Any, operands: tuple[Any, ...], outputs: tuple[Any, ...], edge: Any) -> None:
-        found = []
+        if not isinstance(edge, Node):
+            self.sources.made(primitive.name, operands, outputs)
+            return
+        self.record.values[edge] = [numbers(array) for array in outputs]
+        found: dict[Any, Any] = {}
         for index, operand in enumerate(operands):
-            for value in operand if isinstance(operand, tuple | list) else (operand,):
-                if isinstance(value, Tensor) and value.requires_grad:
-                    continue
-                array = value.data if isinstance(value, Tensor) else value
-                name = value.name if isinstance(value, Tensor) else None
-                if name is None and id(array) in self.known:
-                    name = self.known[id(array)][0]
-                if name is not None:
-                    found.append((index, name, array))
-        if isinstance(edge, Node):
-            self.record.values[edge] = [numbers(array) for array in outputs]
-            if found:
-                self.record.inputs[edge] = found
-        elif found:
-            for array in outputs:
-                self.known[id(array)] = (found[0][1], array)
+            if isinstance(operand, tuple | list):
+                found |= {(index, k): self.sources.entering(value) for k, value in enumerate(operand)}
+            else:
+                found[index] = self.sources.entering(operand)
+        found = {place: source for place, source in found.items() if source is not None}
+        if found:
+            self.record.inputs[edge] = found
+        if text := formula(primitive.name, operands):
+            self.record.formulas[edge] = text
 
 
 class _Gradients(Observer):
     """Keeps the gradient of every result that a walk reaches."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, flows: bool) -> None:
         self.record = record
+        self.flows = flows
+        self.parts: dict[Any, Any] = {}
+
+    def pulled(self, node: Node, parent: Any, gradient: Any) -> None:
+        if not self.flows:
+            return
+        dense = gradient.dense() if hasattr(gradient, "dense") else gradient
+        key = (node, key_of(parent))
+        self.parts[key] = self.parts[key] + dense if key in self.parts else dense  # x * x has two
+        found = numbers(self.parts[key])
+        self.record.flows[key] = found.norm if found is not None else 0.0
 
     def arrived(self, node: Node, gradient: Any) -> None:
         several = gradient if isinstance(gradient, list) else [gradient]
@@ -60,29 +66,46 @@ class _Gradients(Observer):
 
 
 def run(f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool) -> tuple[list[Any], Record]:
-    """f(*args) under observation: what it returned as a flat list, and the record.
+    """f(*args) under observation: what it returned, flat, and the record. Computed arguments are inputs, too.
 
-    names  of leaves; arguments that are leaves are added, under the names of f's parameters
+    names  of leaves; arguments that are none of them are inputs, under the names of f's parameters
     plain  run without fused and gathered operations, so that all inner values are known
     """
     record = Record(run=True)
-    known: dict[int, tuple[str, Any]] = {}
+    sources = Sources()
+    args = _cut(args)
     for name, value in _called(f, args):
         if isinstance(value, Tensor):
             if value.requires_grad and value.edge is None:
-                names.setdefault(value, name)
-            known[id(value.data)] = (value.name or name, value.data)
+                record.given.add(value)
+                if value.name is None and value not in names:
+                    record.labels[value] = name
+            sources.name(value.name or name, value.data)
         elif backend.is_array(value):
-            known[id(value)] = (name, value)
+            sources.name(name, value)
     mode = current_mode()
-    observer = _Values(record, known)
+    observer = _Values(record, sources)
     with changed_mode(grad=True, observers=(*mode.observers, observer), fast=mode.fast and not plain):
         returned, _ = flatten(f(*args))
     return returned, record
 
 
+def _cut(args: Sequence[Any]) -> Sequence[Any]:
+    """The arguments without their past: what they were computed from is no part of the function."""
+    leaves, rebuild = flatten(list(args))
+    found = []
+    for leaf in leaves:
+        new = leaf
+        if isinstance(leaf, Tensor) and (leaf.edge is not None or leaf._origin is not None):
+            new = Tensor(leaf.data, requires_grad=leaf.requires_grad)
+            new.name = leaf.name
+        found.append(new)
+    cut: Sequence[Any] = rebuild(found)
+    return cut
+
+
 def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """The arguments, flat, under the names of f's parameters."""
+    """The arguments, flat, under the names of f's parameters; the parts of a cell's state under their own."""
     try:
         bound = inspect.signature(getattr(f, "forward", f)).bind(*args).arguments
     except (TypeError, ValueError):
@@ -90,12 +113,18 @@ def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]
     found = []
     for name, value in bound.items():
         leaves, _ = flatten(value)
-        found += [(name if len(leaves) == 1 else f"{name}[{k}]", leaf) for k, leaf in enumerate(leaves)]
+        states = getattr(f, "states", ()) if name == "state" else ()
+        if len(states) == len(leaves) and all(isinstance(one, str) for one in states):
+            found += list(zip(states, leaves, strict=True))
+        else:
+            found += [(name if len(leaves) == 1 else f"{name}[{k}]", leaf) for k, leaf in enumerate(leaves)]
     return found
 
 
-def follow_gradients(roots: Sequence[Tensor], record: Record) -> None:
+def follow_gradients(roots: Sequence[Tensor], record: Record, flows: bool = False) -> None:
     """Write into the record the gradients of the sum of all that the roots hold.
+
+    flows  also the norms along each edge
 
     The graph is kept, and nobody's `.grad` is touched; hooks are run, since the gradient is what they make of it.
     """
@@ -105,7 +134,7 @@ def follow_gradients(roots: Sequence[Tensor], record: Record) -> None:
     for extra in retained:
         extra.retained = {}
     try:
-        found = walk(seeds, retain_graph=True, observers=(_Gradients(record),))
+        found = walk(seeds, retain_graph=True, observers=(_Gradients(record, flows),))
     finally:
         for extra, old in zip(retained, before, strict=True):
             extra.retained = old

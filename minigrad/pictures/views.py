@@ -5,14 +5,19 @@ Each view is a function from a Graph to a Graph. All but the last put one node i
 
 from __future__ import annotations
 
+import math
+import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from .graph import Graph, GraphEdge, GraphNode, Scope
-from .loops import Place, likeness, loops_of, span_of, steps_in, title, without_steps
+from .loops import Place, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
 
+MANY = 6  # steps of a loop that a textbook shows
 FIRST = 3  # steps that an elided view shows, before the last
 ENDS = 20  # nodes at either end of a long graph without steps
+FEW = 3  # names of outputs that a bundle of edges is called by
 LIMIT = 400  # nodes that can be laid out in a second or two, and looked at
 
 
@@ -32,16 +37,23 @@ def elided(graph: Graph) -> Graph:
                 steps = left_out[place]
                 if place not in made:
                     label = span_of(place[1], steps[0], steps[-1])
-                    made[place] = GraphNode(node.id, "elided", label, scope=place[0], order=node.order)
+                    span = (place[1], steps[0], steps[-1])
+                    made[place] = GraphNode(node.id, "elided", label, scope=place[0], order=node.order, span=span)
                 standing[node.id] = made[place]
                 break
     return _with_view(merged(graph, standing), "elided")
 
 
+def longest(graph: Graph) -> int:
+    """The number of steps of the longest loop."""
+    return max([len(steps) for steps in loops_of(graph).values()], default=0)
+
+
 def rolled(graph: Graph) -> Graph:
     """One step in the place of all those of a loop; what a step hands on to the next is an edge back into it.
 
-    Nodes of different steps are the same if they have the same operation, name and place among their like.
+    Nodes of different steps are the same if they have the same operation, line and place among their like; they go by
+    the name that most of them have.
     """
     spans: dict[Place, tuple[int, int]] = {}
     loops: dict[str, tuple[Place, ...]] = {}
@@ -56,6 +68,7 @@ def rolled(graph: Graph) -> Graph:
     seen: dict[tuple[Scope, object], int] = {}
     keys: dict[str, object] = {}
     first: dict[object, GraphNode] = {}
+    labels: dict[object, Counter[str]] = {}
     for node in graph.nodes:
         if not loops[node.id]:
             continue
@@ -63,19 +76,21 @@ def rolled(graph: Graph) -> Graph:
         nth = seen[node.scope, kind] = seen.get((node.scope, kind), -1) + 1
         key = keys[node.id] = (without_steps(node.scope), kind, nth)
         stand = first.get(key)
+        labels.setdefault(key, Counter())[node.label] += 1
         if stand is None:
-            places = iter(loops[node.id])
+            around = iter(loops[node.id])
             scope = tuple([
-                (span_of(label, *spans[next(places)]), None) if step is not None else (label, None)
+                (span_of(label, *spans[next(around)]), None) if step is not None else (label, None)
                 for label, step in node.scope
             ])  # fmt: skip
             first[key] = replace(node, scope=scope, value=None, grad=None, outputs=())
-        else:  # what any of them is, the one is
-            first[key] = replace(
-                stand,
-                kind="output" if node.kind == "output" else stand.kind,
-                label=max(stand.label, node.label, key=len),
-            )
+        elif node.kind == "output":
+            first[key] = replace(stand, kind="output")
+    for like, stand in first.items():
+        label = labels[like].most_common(1)[0][0]
+        if stand.kind == "output" and not label:  # a name that only the last step's has
+            label = max(labels[like], key=len)
+        first[like] = replace(stand, label=label)
     standing = {id: first[key] for id, key in keys.items()}
     return _with_view(merged(graph, standing, loops=True), "rolled")
 
@@ -84,11 +99,12 @@ def rolled(graph: Graph) -> Graph:
 
 
 def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = ()) -> Graph:
-    """Scopes deeper than `depth`, and those called by one of the labels, as one node each.
+    """Scopes deeper than `depth`, and those called by one of the labels, as one node each; steps keep their columns.
 
-    labels  "encoder", or "t" for every step of that loop, or "t = 3"
+    labels  "encoder", or "t" for every step of that loop, or "t = 3"; of a module that was called more than once,
+            "encoder" is every call, "encoder (2)" the second
     """
-    known = {name for node in graph.nodes for label, step in node.scope for name in (label, title(label, step))}
+    known = {name for node in graph.nodes for label, step in node.scope for name in names_of(label, step)}
     unknown = [label for label in labels if label not in known]
     if unknown:
         scopes = ", ".join(sorted({label for node in graph.nodes for label, _ in node.scope})) or "none"
@@ -100,15 +116,25 @@ def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = 
     made: dict[Scope, GraphNode] = {}
     for node in graph.nodes:
         for level, (label, step) in enumerate(node.scope):
-            if (depth is not None and level >= depth) or label in chosen or title(label, step) in chosen:
+            if (depth is not None and level >= depth) or chosen & names_of(label, step):
                 inside = node.scope[: level + 1]
                 if inside not in made:
-                    made[inside] = GraphNode(
-                        node.id, "collapsed", title(label, step), scope=node.scope[:level], order=node.order
-                    )
+                    made[inside] = GraphNode(node.id, "collapsed", title(label, step), scope=node.scope[:level],
+                                             order=node.order, span=steps_of(label, step))  # fmt: skip
                 standing[node.id] = made[inside]
                 break
     return merged(graph, standing)
+
+
+def names_of(label: str, step: int | None) -> set[str]:
+    """The names that a scope goes by: t and t = 3; encoder (2) and encoder."""
+    return {label, title(label, step), re.sub(r" \(\d+\)$", "", label)}
+
+
+def steps_of(label: str, step: int | None) -> tuple[str, int, int] | None:
+    """The span of a scope that is one step, or stands for several."""
+    rolled = rolled_steps(label) if step is None else None
+    return (label, step, step) if step is not None else (rolled, 0, 0) if rolled is not None else None
 
 
 def fitting(graph: Graph) -> Graph:
@@ -159,26 +185,31 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
         elif stand.id not in nodes:
             count, kept = counts[stand.id]
             nodes[stand.id] = replace(stand, count=count, bytes=kept)
-    edges: dict[tuple[str, str, str, int], GraphEdge] = {}
+    edges: dict[tuple[str, str, str, object], GraphEdge] = {}
+    joined: dict[tuple[str, str, str, object], dict[str, None]] = {}
     for edge in graph.edges:
         source, target = standing.get(edge.source), standing.get(edge.target)
-        plain = source is not None and source.kind in ("elided", "collapsed")
-        new = replace(
-            edge,
-            source=source.id if source else edge.source,
-            target=target.id if target else edge.target,
-            output=0 if plain else edge.output,
-            label="" if plain else edge.label,
-        )
-        if new.source == new.target and (plain or not (loops and edge.kind == "state")):
+        group = any(end is not None and end.kind in ("elided", "collapsed") for end in (source, target))
+        new = replace(edge, source=source.id if source else edge.source, target=target.id if target else edge.target)
+        if new.source == new.target and (group or not (loops and edge.kind in ("state", "detached"))):
             continue
-        key = (new.source, new.target, new.kind, new.output)
-        old = edges.get(key)
+        # in all steps of a rolled loop an output is the same one; what else leads to several nodes is one bundle
+        same = (source is None and target is None) or (source is not None and not group)
+        bundle = (new.source, new.target, new.kind, new.output if same else None)
+        old = edges.get(bundle)
         if old is not None:
             steps = new.steps and old.steps and _hull(old.steps, new.steps)
-            new = replace(old, times=old.times + new.times, steps=steps)
-        edges[key] = new
+            new = replace(old, times=old.times + new.times, steps=steps, grad=_together(old.grad, new.grad))
+        edges[bundle] = new
+        joined.setdefault(bundle, {})[edge.label] = None
+    for shared, names in joined.items():
+        edges[shared] = replace(edges[shared], label=", ".join(filter(None, names)) if len(names) <= FEW else "")
     return graph.replace(nodes=tuple(nodes.values()), edges=tuple(edges.values()))
+
+
+def _together(a: float | None, b: float | None) -> float | None:
+    """The norm of two gradients side by side."""
+    return a if b is None else b if a is None else math.hypot(a, b)
 
 
 def _hull(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:

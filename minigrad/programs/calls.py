@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ..fusion.structure import bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..hoisting import product
 from ..native import panels, products, threads
 from .job import Job, Place
-from .stages import Elementwise, Product, Stages, base_among, results_of
+from .stages import Elementwise, Product, Stages, base_among, givens_of, results_of
 from .tracks import Rows
 
 Array = Any
+Inside = Mapping[Symbol, tuple[Symbol, int]]
 Layout = Mapping[Symbol, tuple[Any, str]]  # of a value: the name of its array, and which rows there are a step's
 
 
@@ -26,12 +28,19 @@ class Calls:
     back     from the last step to the first
     lasting  the values for all steps that are wanted afterwards
     buffers  those that no later step reads: all steps share one array for each
+    inside   values that take the place of others that are not needed any more: of which one, and from which column on
     """
 
-    def __init__(self, stages: Stages, layout: Layout, alone: bool, back: bool = False) -> None:
+    def __init__(
+        self, stages: Stages, layout: Layout, alone: bool, back: bool = False, inside: Inside | None = None
+    ) -> None:
         self.stages = stages
-        self.lasting = [s for s in stages.stored if s not in layout and base_among(s, layout) is None]
+        lasting = [s for s in stages.stored if s not in layout and base_among(s, layout) is None]
         passing = [s for s in stages.passing if s not in layout]
+        self.inside = replacing(stages, set(lasting), set(passing)) if inside is None else inside
+        hosts = list(dict.fromkeys(host for host, _ in self.inside.values() if host in set(passing)))
+        self.lasting = [*hosts, *[s for s in lasting if s not in self.inside]]
+        passing = [s for s in passing if s not in set(hosts)]
         self.layout = {**layout, **{s: (s, "rows") for s in (*self.lasting, *passing)}}
         outside = {s for c in (*stages.ahead, *stages.behind) for s in results_of(c)}
         self.stacks = [s for s in (*self.lasting, *passing) if s not in outside]
@@ -51,8 +60,14 @@ class Calls:
         if symbol in self.stages.fixed:
             return Place(symbol, None, (width * size, size)[-symbol.ndim :])
         offset = 0
+        if symbol in self.inside:
+            symbol, offset = self.inside[symbol]
+            width = symbol.shape[1]
         if symbol not in self.layout and (part := base_among(symbol, self.layout)) is not None:
-            symbol, offset, _ = part
+            symbol, start, _ = part
+            if symbol in self.inside:
+                symbol, offset = self.inside[symbol]
+            offset += start
             width = symbol.shape[1]
         if symbol not in self.layout:
             self.buffers.append(symbol)
@@ -123,6 +138,58 @@ class Calls:
             sizes = np.array([rows.count, *call.sizes[1:]], np.int64)
             if call.kernel(sizes, *map(given, call.givens), *[arrays[s] for s in call.results]):
                 raise RuntimeError("a kernel of a loop refused its arrays")
+
+
+def replacing(stages: Stages, lasting: set[Symbol], passing: set[Symbol]) -> dict[Symbol, tuple[Symbol, int]]:
+    """The lasting values of a step that may be written over parts of a passing one, as an LSTM's gates over W_ih x + b.
+
+    A kernel reads and writes number by number, so a result may take the place of what it is computed from, if nobody
+    else reads that, and if all lie in parts of one width, which are gone through together.
+    """
+    found: dict[Symbol, tuple[Symbol, int]] = {}
+    calls = [*stages.ahead, *stages.calls, *stages.behind]
+    for call in stages.calls:
+        if isinstance(call, Product):
+            continue
+        widths = {s.shape[-1] for s in call.results}
+        hosts = [s for s in call.givens if s in passing and sum(s in set(givens_of(c)) for c in calls) == 1]
+        for host in hosts if len(widths) == 1 else []:
+            (width,) = widths
+            taken: set[int] = set()
+            for result, starts in _parts_read(call, host, width).items():
+                free = [start for start in starts if start not in taken]
+                if result in lasting and result not in found and free and result.dtype == host.dtype:
+                    found[result] = host, free[0]
+                    taken.add(free[0])
+    return found
+
+
+def _parts_read(call: Elementwise, host: Symbol, width: int) -> dict[Symbol, list[int]]:
+    """For each result, the parts of a given value that it is computed from, by their first columns.
+
+    Nothing if anything but parts of this width is read, of the value or of what is computed from it number by number.
+    """
+    along = {host}  # their columns depend on the same columns of the host
+    read: dict[Symbol, set[int]] = {}
+    for symbol in schedule_of(call.givens, call.results):
+        args = [a for a in symbol.args if isinstance(a, Symbol)]
+        found = set().union(*[read.get(a, set()) for a in args])
+        if along.intersection(args):
+            if symbol.op == "part":
+                start, stop = bounds_of(symbol)
+                if stop - start != width or start % width:
+                    return {}
+                found.add(start)
+            elif symbol.shape == host.shape and (isinstance(symbol.op, np.ufunc) or symbol.op in ("where", "cast")):
+                along.add(symbol)
+                if host.shape[-1] == width:
+                    found.add(0)
+            else:
+                return {}
+        read[symbol] = found
+    if along.intersection(call.results) and host.shape[-1] != width:
+        return {}
+    return {s: sorted(read[s]) for s in sorted(call.results, key=lambda s: len(read[s]))}
 
 
 def _packed(matrix: Array, alone: bool) -> Array:

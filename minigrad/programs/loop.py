@@ -146,8 +146,11 @@ class Loop:
         step, stages, key = self.step, self.backward, ("backward", seeded, alone)
         if key in self._calls:
             return self._calls[key]
+        inside = self._forward_calls(True, alone).inside
+        hosts = {host for host, _ in inside.values()}
         layout = self._layout()
-        layout |= {s: (s, "rows") for s in self.kept if base_among(s, layout) is None}
+        parts = {s for s in self.kept if base_among(s, layout) is not None}  # forward stores none of them
+        layout |= {s: (s, "rows") for s in {*self.kept, *hosts} - {*inside, *parts}}
         layout[step.seed] = step.seed, "rows" if seeded else "first"
         whole = {step.pulled[0], *[untransposed(a) for term in stages.terms for a in term.args]}
         whole |= {s for call in stages.behind for s in givens_of(call)}  # of all steps
@@ -159,7 +162,7 @@ class Loop:
                 layout[gradient] = ("pair", k), "before"
             else:
                 elsewhere.append(k)
-        calls = Calls(stages, layout, alone, back=True)
+        calls = Calls(stages, layout, alone, back=True, inside=inside)
         for k in self.carried:
             now = calls.place(step.seeds[k])
             width = now.strides[0]

@@ -36,6 +36,7 @@ class Run:
     def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
         self.loop, self.saved, self.plain = loop, saved, plain
         self.data = [t.data for t in operands]
+        self.names = [(t._name, t._origin) for t in operands]
         self.outputs: list[Callable[[], Output | None]] = []
 
     def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
@@ -44,6 +45,9 @@ class Run:
             Tensor(array) if edge is None else edge if isinstance(edge, Tensor) else Tensor._of(array, edge)
             for array, edge in zip(self.data, parents, strict=True)
         ]
+        for tensor, edge, names in zip(given, parents, self.names, strict=True):
+            if edge is None:
+                tensor._name, tensor._origin = names
         states = 1 + len(self.loop.step.states)
         with changed_mode(grad=True, fast=True, scope=scope, observers=(), recording=None):
             return self.plain(given[0], given[1:states], given[states:])
@@ -106,6 +110,8 @@ def _nobody() -> None:
 
 def _dense(array: Array) -> Array:
     """An array as kernels take it."""
+    if type(array) is not np.ndarray:  # a weight that another thread's recording has lent for now
+        array = backend.held(array)
     dtype = backend.native(array.dtype)
     if array.dtype is not dtype:
         array = array.astype(dtype)

@@ -111,6 +111,8 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list
 
 def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool) -> _Kept:
     reads = None
+    if any(getattr(value, "_hooks", ()) for _, value in _attributes(cell) if _is_part(value)):
+        return _Kept("a hook of a module looks at its steps", None, None)
     if not ("rolled" in vars(type(cell)) and cell.rolled is True):
         effect, reads = reads_of(getattr(cell, "source", cell.step), getattr(cell, "inputs", None))
         if effect is not None:

@@ -1,8 +1,8 @@
 """Recording what a function does with arrays, and doing it again without Python: `mg.compile`."""
 
 from .compiled import Compiled, compile
-from .live import Live, assigned, attributes, borrow, decided, done, live, only_outside
-from .recording import RecordingError
+from .errors import RecordingError
+from .live import Live, assigned, attributes, borrow, decided, decides, done, live, only_outside
 from .traced import Traced
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "borrow",
     "compile",
     "decided",
+    "decides",
     "done",
     "live",
     "only_outside",

@@ -16,11 +16,12 @@ import numpy as np
 from .. import backend
 from ..creation import get_default_dtype
 from ..modes import changed_mode, current_mode
+from ..randomness import get_random_state, set_random_state
 from ..tensors import Tensor
 from ..trees import flatten, outline
+from .errors import DataError, RecordingError
 from .quick import MISS, quick
 from .reads import Reads
-from .recording import RecordingError
 from .session import FLOATS, TURN, Newcomers, Replay, Session, without_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +45,7 @@ class Compiled:
         self.why: list[str] = []
         self._reads = Reads(function)
         self._warned = False
+        self._as_it_is: set[Any] = set()  # for arguments of which structure the function is not recorded
         self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
         self._floats: dict[int, Any] = {}  # the arguments that are floats
@@ -63,6 +65,7 @@ class Compiled:
         self._replays.clear()
         self._known.clear()
         self._quick.clear()
+        self._as_it_is.clear()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = current_mode()
@@ -82,6 +85,8 @@ class Compiled:
         leaves: list[Any] = []
         structure: list[Any] = [modes]
         outline((args, kwargs) if kwargs else args, leaves, structure)
+        if self._as_it_is and tuple(structure[1:]) in self._as_it_is:
+            return self._run_as_it_is(args, kwargs)
         if any(type(leaf) is np.ndarray and not leaf.dtype.isnative for leaf in leaves):
             leaves, rebuild = flatten((args, kwargs))
             return self._looked_up(modes, *rebuild([_native(leaf) for leaf in leaves]))
@@ -105,7 +110,19 @@ class Compiled:
         leaves, rebuild = flatten((args, kwargs))
         if key not in self._known:
             return self._watched(key, args, kwargs)
-        return self._recorded(key, leaves, rebuild, reason)
+        drawn = get_random_state()
+        try:
+            return self._recorded(key, leaves, rebuild, reason)
+        except DataError as error:
+            set_random_state(drawn)
+            self._as_it_is.add(tuple(structure[1:]))
+            self.why = [*self.why[-REASONS + 1 :], f"not recorded, and runs as it is: {str(error).splitlines()[0]}"]
+            return self._run_as_it_is(args, kwargs)
+
+    def _run_as_it_is(self, args: Any, kwargs: Any) -> Any:
+        """The function's results, as a program would give them."""
+        outputs, build = flatten(self.plain(*args, **kwargs))
+        return build([without_graph(self.name, output) for output in outputs])
 
     def _kind(self, leaf: Any, k: int) -> Any:
         """What has to be the same for a program to run with another argument."""
@@ -134,11 +151,11 @@ class Compiled:
         """Run the function as it is, and see which tensors it uses."""
         newcomers = Newcomers()
         with changed_mode(observers=(newcomers,)):
-            outputs, build = flatten(self.plain(*args, **kwargs))
+            returned = self._run_as_it_is(args, kwargs)
         self._known[key] = newcomers
         if len(self._known) > WATCHED:
             del self._known[next(iter(self._known))]
-        return build([without_graph(self.name, output) for output in outputs])
+        return returned
 
     def _recorded(self, key: Any, leaves: list[Any], rebuild: Callable[[list[Any]], Any], reason: str) -> Any:
         """Run the function as it is, and write down what it does. If a tensor is used that the call before did not use,
@@ -232,6 +249,9 @@ def compile(function: F) -> F:
       why). Learning rates, the count of steps, random numbers and dropout's masks go on.
     * What Python does besides, printing or appending to a list, is not done again, and other numbers from outside are
       constants. A tensor that is carried from call to call is an argument and a result.
+    * Lengths and masks given as arrays, and arrays that index a plain array of NumPy's, decide what is computed: a
+      function that is given such is not recorded, and runs as it is (`step.why` says so). The loops of its layers are
+      programs anyway (docs/programs.md).
     * Results are new arrays; their graph is not recorded, so backward is called inside.
 
     Raises RecordingError, a TypeError that names the line, where the function looks at a value (`item`, `bool`,

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import backend
 from ..modes import changed_mode, current_mode
+from .errors import DataError
 
 
 class Live:
@@ -228,6 +229,13 @@ def only_outside(what: str) -> None:
     now = current_mode().recording
     if now is not None:
         raise now.refused(what)
+
+
+def decides(what: str) -> None:
+    """Say that what is computed depends on data: a function that does so is not recorded, and runs as it is."""
+    now = current_mode().recording
+    if now is not None:
+        raise now.refused(what, DataError)
 
 
 def borrow(tensor: Any) -> None:

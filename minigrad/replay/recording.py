@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from types import CodeType
@@ -20,15 +21,10 @@ from .. import backend
 from ..modes import current_mode
 from ..tape import caller, line_of
 from ..tensors import Tensor
+from .errors import RecordingError
 from .live import Live
 
 Array = Any
-
-
-class RecordingError(TypeError):
-    """What cannot be recorded; the message names the line and the way out."""
-
-    complete = True  # the message needs nothing added
 
 
 class Value:
@@ -142,9 +138,13 @@ def filled(number: Any) -> Any:
 
 
 class Recording:
-    """What is written down while a function runs."""
+    """What is written down while a function runs.
+
+    thread  the one in which it runs. Others that meet a weight which is lent compute with the numbers it stands for
+    """
 
     def __init__(self) -> None:
+        self.thread = threading.get_ident()
         self.operations: list[Operation] = []
         self.effects: list[Callable[[], Any]] = []  # done after the calls of each run: a counter that goes up
         self.changed: list[Any] = []  # the objects that they change
@@ -252,6 +252,8 @@ class Recording:
     ) -> Any:  # fmt: skip
         """Do it, and write it down. `writes` are the traced arrays that it writes into; what only looks at its
         arguments is done `always`."""
+        if threading.get_ident() != self.thread:
+            return function(*replaced(args, self.plain), **replaced(kwargs, self.plain))
         out = kwargs.get("out")
         if out is not None:
             writes = (*writes, *(out if isinstance(out, tuple) else (out,)))
@@ -331,9 +333,9 @@ class Recording:
 
     # ---- refusals ------------------------------------------------------------------------------------------------
 
-    def refused(self, what: str) -> RecordingError:
+    def refused(self, what: str, kind: type[RecordingError] = RecordingError) -> RecordingError:
         """The error for something that a recorded function may not do, with the user's line."""
-        return RecordingError(
+        return kind(
             f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
             "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."
         )

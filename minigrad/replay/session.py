@@ -22,9 +22,10 @@ from ..modes import changed_mode
 from ..tape import Observer, line_of, node_of
 from ..tensors import Tensor
 from ..trees import flatten
+from .errors import RecordingError
 from .live import Live, same
 from .program import Program
-from .recording import Recording, RecordingError, Value
+from .recording import Recording, Value
 
 Array = Any
 FLOATS = (float, np.floating)  # arguments of these kinds are given anew at each call

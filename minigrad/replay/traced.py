@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import backend
 from ..tensors import Tensor
+from .errors import DataError, RecordingError
 from .recording import Recording, Value, replaced
 
 Array = Any
@@ -116,13 +118,28 @@ class Traced(NDArrayOperatorsMixin):
 
     # ---- what would not be done again ----------------------------------------------------------------------------
 
-    def _value(self, *_: Any, **__: Any) -> Any:
-        raise self.recording.refused("it asks for a value, which differs from run to run")
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != self.recording.thread:
+            return self.array.__array__(*args, **kwargs)
+        raise self.recording.refused("a plain array is indexed, or made, with values that change", DataError)
 
-    item = tolist = __float__ = __int__ = __index__ = __array__ = __contains__ = _value  # type: ignore[assignment]
 
-    def __bool__(self) -> bool:
-        raise self.recording.refused("it branches on a value, which differs from run to run (np.where does not branch)")
+def _asking(name: str, what: str, kind: type[RecordingError] = RecordingError) -> Any:
+    """A method that gives a value, which only other threads may ask for."""
+
+    def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != self.recording.thread:
+            return getattr(self.array, name)(*args, **kwargs)
+        raise self.recording.refused(what, kind)
+
+    return method
+
+
+_BRANCHES = "it branches on a value, which differs from run to run (np.where does not branch)"
+for _name in ("item", "tolist", "__float__", "__int__", "__contains__"):
+    setattr(Traced, _name, _asking(_name, "it asks for a value, which differs from run to run"))
+Traced.__index__ = _asking("__index__", "something is indexed with a value that changes", DataError)  # type: ignore[attr-defined]
+Traced.__bool__ = _asking("__bool__", _BRANCHES)  # type: ignore[attr-defined]
 
 
 def getitem(array: Array, index: Any) -> Array:

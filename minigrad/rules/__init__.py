@@ -6,6 +6,7 @@ import operator
 from typing import Any
 
 from ..conversions import index_as_mapping
+from ..modes import current_mode
 from ..primitives import explained
 from ..tensors import Tensor
 from . import (
@@ -52,9 +53,12 @@ def _comparison(name: str, compare: Any) -> Any:
     def method(self: Tensor, other: Any) -> Any:
         other = other.data if isinstance(other, Tensor) else other
         try:
-            return compare(self.data, other)
+            answer = compare(self.data, other)
         except Exception as error:
             raise explained(error, name, (self.data, other)) from error
+        for observer in current_mode().observers:
+            observer.asked(name, (self.data, other), answer)
+        return answer
 
     return method
 

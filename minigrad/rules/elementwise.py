@@ -147,6 +147,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     """Limit to [a_min, a_max]. The gradient passes at the limits themselves, as in PyTorch's clamp."""
     low = a_min if min is None else min
     high = a_max if max is None else max
+    low, high = [np.asarray(v) if isinstance(v, list | tuple) else v for v in (low, high)]
     bounds = [v for v in (low, high) if v is not None]
     floats = not hasattr(a, "dtype") or a.dtype.kind == "f"
     if floats and all(isinstance(v, Real) for v in bounds):

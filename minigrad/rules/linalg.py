@@ -31,6 +31,13 @@ def without_one(s: Array, n: int, xp: Any) -> Array:
     return np.prod(np.where(itself, 1.0, np.expand_dims(s, -2)), axis=-1)
 
 
+def svd(a: Any) -> tuple[Array, Array, Array]:
+    """U, S and V of the matrices that are finite; of the others NaN: LAPACK may never end there."""
+    finite = np.all(np.isfinite(a), axis=(-2, -1), keepdims=True)
+    u, s, v = np.linalg.svd(np.where(finite, a, 0.0).astype(a.dtype))
+    return u, np.where(finite[..., 0], s, np.nan).astype(a.dtype), v
+
+
 def cofactors_rule(g: Any, a: Any) -> Any:
     """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but two.
 
@@ -40,7 +47,7 @@ def cofactors_rule(g: Any, a: Any) -> Any:
         inverse = columns(np.linalg.inv(a))
         inner = np.sum(g * inverse, axis=(-2, -1), keepdims=True)
         return np.expand_dims(np.linalg.det(a), (-2, -1)) * (inner * inverse - inverse @ columns(g) @ inverse)
-    u, s, v = np.linalg.svd(a)
+    u, s, v = svd(a)
     n, xp = s.shape[-1], backend.module_of(a)
     itself = xp.eye(n) == 1
     others = np.where(itself, 1.0, np.expand_dims(s, -2))  # (..., i, k): 1 for k = i
@@ -55,7 +62,7 @@ def cofactors_rule(g: Any, a: Any) -> Any:
 @operation(a=cofactors_rule)
 def cofactors(a: Array) -> Array:
     """∂ det(a) / ∂a, also where a is singular: from a = U S V, the products of all singular values but one."""
-    u, s, v = np.linalg.svd(a)
+    u, s, v = svd(a)
     others = without_one(s, s.shape[-1], backend.module_of(a))  # (..., n)
     sign = np.linalg.det(u) * np.linalg.det(v)
     return (sign[..., None, None] * (u * np.expand_dims(others, -2)) @ v).astype(a.dtype)

@@ -9,8 +9,8 @@ import numpy as np
 
 import minigrad as mg
 import nn
-from nn.attention import Prepared
 from nn.cells.cell import inputs_of
+from nn.layers.attention import Prepared
 
 from ..decoding.protocol import Step
 from .layers import Cell, Claim, Layers, make_cell, tie

@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from minigrad import backend
-from nn.dropout import undropped
+from nn.layers.dropout import undropped
 from nn.losses.elementwise import array_beside
 
 from ..decoding.protocol import Start, Step

@@ -11,7 +11,7 @@ import numpy as np
 import minigrad as mg
 import nn
 from minigrad import trees
-from nn.dropout import undropped
+from nn.layers.dropout import undropped
 
 Cell = str | Callable[[int, int], Any]
 LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}

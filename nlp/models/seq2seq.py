@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 import nn
-from nn.dropout import undropped
+from nn.layers.dropout import undropped
 
 from ..decoding.protocol import Start, Step
 from .decoder import Bridge, Decoder, Memory, Writing, first_ids, state_sizes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,16 +54,14 @@ class Finder:
 
     def __init__(self, added: Sequence[Added], normalizer: Normalizer | None = None) -> None:
         self.tokens = {normalizer(one.content) if normalizer else one.content: one for one in added}
-        found = sorted((re.escape(content) for content in self.tokens if content), key=len, reverse=True)
-        self.pattern = re.compile("|".join(found) if found else "(?!)")
+        plain = [content for content, one in self.tokens.items() if not one.special]
+        self.patterns = {True: _any_of(self.tokens), False: _any_of(plain)}  # with special tokens, and without
 
     def cut(self, text: str, allow_special: bool) -> Iterator[tuple[Added | None, int, int]]:
         """The parts of a text, each with the token that it is, or None."""
         end = 0
-        for match in self.pattern.finditer(text):
+        for match in self.patterns[allow_special].finditer(text):
             one, (start, stop) = self.tokens[match.group()], match.span()
-            if one.special and not allow_special:
-                continue
             if one.single_word and (_is_word(text[start - 1 : start]) or _is_word(text[stop : stop + 1])):
                 continue
             if one.lstrip and start > end:
@@ -76,6 +74,11 @@ class Finder:
             end = stop
         if end < len(text):
             yield None, end, len(text)
+
+
+def _any_of(contents: Iterable[str]) -> re.Pattern[str]:
+    found = sorted((re.escape(content) for content in contents if content), key=len, reverse=True)
+    return re.compile("|".join(found) if found else "(?!)")
 
 
 def _is_word(character: str) -> bool:

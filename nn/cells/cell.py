@@ -26,8 +26,8 @@ from minigrad import backend
 from minigrad.scopes import here
 
 from .. import init
-from ..dropout import check_probability, dropout_mask
-from ..layers import check_features
+from ..layers.dropout import check_probability, dropout_mask
+from ..layers.linear import check_features
 from ..modules import Module, Parameter, beside
 from ..sequences.packing import Packing
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import minigrad as mg
 
-from ..layers import LayerNorm
+from ..layers.normalization import LayerNorm
 from .cell import Cell, State, each_row, recurrent_parameters, uniform
 
 

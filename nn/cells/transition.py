@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad.primitives import Primitive
 
 from ..containers import ModuleList
-from ..layers import Linear
+from ..layers.linear import Linear
 from .cell import Cell, State, each_row
 from .elman import NONLINEARITIES, activated_sum
 

@@ -11,7 +11,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 
-from ..dropout import undropped
+from ..layers.dropout import undropped
 from ..sequences.packing import checked_lengths
 from ..sequences.recurrent import OverTime, Recurrent
 from ..training.files import StrPath

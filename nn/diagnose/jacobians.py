@@ -11,7 +11,7 @@ import minigrad as mg
 from minigrad import backend
 
 from ..cells.cell import complete, inputs_of
-from ..dropout import undropped
+from ..layers.dropout import undropped
 from ..modules import beside
 from ..sequences.packing import Packing
 from ..sequences.recurrent import OverTime, Recurrent

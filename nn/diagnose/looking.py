@@ -14,7 +14,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.backward import key_of
 
-from ..dropout import undropped
+from ..layers.dropout import undropped
 from ..sequences.recurrent import Recurrent
 from .causes import CAUSES, Cause, Section
 from .charts import bars, curves, sparkline

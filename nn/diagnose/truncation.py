@@ -12,7 +12,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.backward import key_of, seed
 
-from ..dropout import undropped
+from ..layers.dropout import undropped
 from ..modules import Module, beside
 from ..sequences.packing import checked_lengths
 from ..sequences.truncation import detach

@@ -14,7 +14,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.scopes import here
 
-from ..layers import check_features
+from ..layers.linear import check_features
 from ..modules import beside
 from .cross_entropy import cross_entropy, linear_cross_entropy, of_targets
 from .elementwise import Loss, array_beside, as_tensor, check_mask, float_target, register_weight, weight_beside

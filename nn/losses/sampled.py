@@ -17,7 +17,7 @@ from minigrad import backend
 from minigrad.randomness import generator
 from minigrad.scopes import here
 
-from ..layers import check_features
+from ..layers.linear import check_features
 from ..modules import Parameter, beside
 from .elementwise import Loss, array_beside, check_mask
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import minigrad as mg
 
-from ..dropout import undropped
+from ..layers.dropout import undropped
 
 Function = Callable[[Any], Any]
 

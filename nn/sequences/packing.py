@@ -132,10 +132,10 @@ def packing_of(
 
 
 def looked_at(title: str, what: str, values: Any, instead: str) -> np.ndarray[Any, Any]:
-    """Values that decide what is computed, as NumPy's array; a compiled function takes them as constants."""
+    """Values that decide what is computed, as NumPy's array; a function that is given such is not compiled."""
     array = values.data if isinstance(values, mg.Tensor) else values
     if backend.is_recorded(array):
-        replay.only_outside(f"{title}: what is computed depends on {what}, so give {instead}, which are constants")
+        replay.decides(f"{title}: what is computed depends on {what} ({instead} would be constants)")
     return backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
 
 

@@ -25,7 +25,7 @@ from minigrad.modes import current_mode
 from minigrad.scopes import here, offered
 
 from ..cells.cell import complete, inputs_of, looks_around, mapped
-from ..layers import check_features
+from ..layers.linear import check_features
 from ..modules import Module, Parameter, beside
 from . import rolling
 from .packing import Packing, from_rows, packing_of, to_rows

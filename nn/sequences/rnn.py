@@ -14,8 +14,8 @@ from minigrad.scopes import here
 
 from ..cells import GRUCell, LSTMCell, RNNCell
 from ..cells.cell import NUMBERS
-from ..dropout import check_probability
-from ..layers import check_features
+from ..layers.dropout import check_probability
+from ..layers.linear import check_features
 from ..modules import Parameter, beside
 from .packing import Packing
 from .recurrent import OverTime, Recurrent, Shown

@@ -10,6 +10,13 @@ from minigrad import programs
 from .packing import Packing
 
 
+def _alone(cell: Any) -> bool:
+    """True if nobody but the loop has what the cell's `inputs` made. Those of a user's cell may end in a function whose
+    rule reads its result, or be looked at by somebody else; those of `nn` are a product."""
+    module: str = getattr(getattr(type(cell), "inputs", None), "__module__", "")
+    return module.startswith("nn.cells.")
+
+
 def run(
     found: programs.Rolling, every: list[mg.Tensor], xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
     plain: Any,

@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.scopes import here
 
-from ..dropout import Dropout
+from ..layers.dropout import Dropout
 from ..modules import Module
 from .packing import Packing, to_rows
 from .recurrent import OverTime, Recurrent, Shown

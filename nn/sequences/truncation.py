@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from minigrad import backend, trees
 from minigrad.scopes import here
 
 from .. import checks
-from ..dropout import undropped
+from ..layers.dropout import undropped
 from ..modules import Module, beside
 from .stacking import Bidirectional
 
@@ -48,6 +48,7 @@ class TBPTT:
             raise ValueError(f"TBPTT: k1 must be positive and k2 a multiple of it, got k1={k1!r} and k2={k2!r}")
         self.k1, self.k2 = k1, k2
         self.state: Any = None  # after the latest window
+        self._axes = (0, 0)  # where the rows of the batch are, in the state and in the inputs
         self._past: deque[tuple[Any, Any, Any]] = deque(maxlen=k2 // k1 - 1)  # (state before it, inputs, reset)
 
     def __call__(
@@ -69,6 +70,7 @@ class TBPTT:
                 f"TBPTT: the window {xs.shape} has {xs.shape[time]} steps (axis {time}), but k1 is {self.k1}{here()}"
             )
         axis = getattr(inner, "batch_axis", 0) if batch_axis is None else batch_axis
+        self._axes = (axis, 1 - time)
         state = self._past[0][0] if self._past else self.state
         for _, earlier, begun in self._past:
             _, state = layer(earlier, _renewed(inner, state, begun, axis))
@@ -84,13 +86,13 @@ class TBPTT:
         self._past.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs: the carried state and the kept windows."""
-        return {"state": self.state, "past": list(self._past)}
+        """What a checkpoint needs: the carried state, the kept windows, and the axes of the batch's rows in them."""
+        return {"state": self.state, "past": list(self._past), "axes": self._axes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave. Raises ValueError or TypeError, and changes nothing, for another state."""
         title = "TBPTT.load_state_dict"
-        checks.entries(title, state, ("state", "past"))
+        checks.entries(title, state, ("state", "past", "axes"), optional=("axes",))
         past = state["past"]
         if not isinstance(past, list | tuple) or not all(isinstance(w, list | tuple) and len(w) == 3 for w in past):
             raise ValueError(f"{title}: past must be a list of windows, (state, input, reset) each, not {past!r:.80}")
@@ -98,9 +100,57 @@ class TBPTT:
             raise ValueError(
                 f"{title}: past has {len(past)} windows, and k1={self.k1}, k2={self.k2} keep {self._past.maxlen}"
             )
-        self.state = state["state"]
+        axes = tuple(state.get("axes", (0, 0)))
+        if len(axes) != 2 or not all(isinstance(axis, int) for axis in axes):
+            raise ValueError(f"{title}: axes must be two integers, not {axes!r:.80}")
+        self.state, self._axes = state["state"], axes
         self._past.clear()
         self._past.extend(tuple(window) for window in past)  # type: ignore[misc]
+
+    @staticmethod
+    def split(state: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
+        """The rows r, r + R, r + 2 R, ... of a `state_dict` of TBPTT: what rank r of R carries."""
+        return _by_rows(lambda axis, part: _rows(part, axis, rank, ranks), [state])
+
+    @staticmethod
+    def merge(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The `state_dict` of all rows, of what each rank carries. Raises ValueError where rows are missing."""
+        return _by_rows(_interleaved, states)
+
+
+def _by_rows(function: Callable[..., Any], states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A state whose tensors with rows are `function(axis, *tensors)` of those of some states."""
+    on, of = states[0].get("axes", (0, 0))
+    windows = [
+        tuple(
+            [_leaves(function, axis, parts) for axis, parts in zip((on, of, 0), zip(*window, strict=True), strict=True)]
+        )
+        for window in zip(*[state["past"] for state in states], strict=True)
+    ]
+    return {"state": _leaves(function, on, [state["state"] for state in states]), "past": windows, "axes": (on, of)}
+
+
+def _leaves(function: Callable[..., Any], axis: int, values: Sequence[Any]) -> Any:
+    flat, rebuild = zip(*map(trees.flatten, values), strict=True)
+    return rebuild[0]([None if parts[0] is None else function(axis, *parts) for parts in zip(*flat, strict=True)])
+
+
+def _rows(part: Any, axis: int, rank: int, ranks: int) -> Any:
+    return part[(*[slice(None)] * axis, slice(rank, None, ranks))]
+
+
+def _interleaved(axis: int, *parts: Any) -> Any:
+    """Rows r, r + R, ... from part r."""
+    arrays = [p.data if isinstance(p, mg.Tensor) else np.asarray(p) for p in parts]
+    shape = list(arrays[0].shape)
+    shape[axis] = sum(a.shape[axis] for a in arrays)
+    whole = np.empty_like(arrays[0], shape=tuple(shape))
+    for rank, array in enumerate(arrays):
+        rows = _rows(whole, axis, rank, len(arrays))
+        if rows.shape != array.shape:
+            raise ValueError(f"merge: rank {rank} has a part of shape {array.shape}, expected {rows.shape}")
+        rows[...] = backend.transfer(array, backend.device_of(whole))
+    return mg.Tensor(whole) if isinstance(parts[0], mg.Tensor) else whole
 
 
 def _refuse_backward(layer: Any) -> None:

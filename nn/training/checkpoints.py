@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load as from_bytes
+from safetensors.numpy import save as to_bytes
 
 import minigrad as mg
 from minigrad import backend
@@ -45,14 +47,7 @@ def save_checkpoint(path: StrPath, /, **parts: Any) -> None:
     >>> found["position"]
     (3, 1700)
     """
-    arrays: dict[str, Any] = {TREE: None}
-    try:
-        tree = {name: _encoded(part, name, arrays) for name, part in parts.items()}
-    except RecursionError:
-        raise ValueError("save_checkpoint: a part contains itself, or is nested too deeply") from None
-    text = json.dumps(tree, allow_nan=False, separators=(",", ":"))
-    arrays[TREE] = np.frombuffer(text.encode("ascii"), np.uint8)
-    write_arrays(path, arrays, {FORMAT: VERSION})
+    write_arrays(path, _laid_out(parts), {FORMAT: VERSION})
 
 
 def load_checkpoint(path: StrPath, /, *, device: str = "cpu", **into: Any) -> dict[str, Any]:
@@ -88,6 +83,18 @@ def load_checkpoint(path: StrPath, /, *, device: str = "cpu", **into: Any) -> di
     return parts
 
 
+def packed(**parts: Any) -> bytes:
+    """The bytes that `save_checkpoint` would write, for another process."""
+    return to_bytes(_laid_out(parts))
+
+
+def unpacked(content: bytes, device: str = "cpu") -> dict[str, Any]:
+    """The parts that `packed` was given; Tensors come to a device."""
+    arrays = from_bytes(content)
+    tree = json.loads(arrays.pop(TREE).tobytes().decode("ascii"))
+    return {name: _decoded(part, arrays, device) for name, part in tree.items()}
+
+
 def has_state(value: Any) -> bool:
     """Whether it can be a part of a checkpoint, and be loaded from it."""
     return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
@@ -115,6 +122,18 @@ def _read(path: StrPath, device: str) -> dict[str, Any]:
 
 # ---- from values to JSON and back --------------------------------------------------------------------------------
 # What JSON has no word for is an object with one key that begins with "$": {"$tuple": [...]}, {"$float": "nan"}.
+
+
+def _laid_out(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays by name, the text of the tree among them."""
+    arrays: dict[str, Any] = {TREE: None}
+    try:
+        tree = {name: _encoded(part, name, arrays) for name, part in parts.items()}
+    except RecursionError:
+        raise ValueError("save_checkpoint: a part contains itself, or is nested too deeply") from None
+    text = json.dumps(tree, allow_nan=False, separators=(",", ":"))
+    arrays[TREE] = np.frombuffer(text.encode("ascii"), np.uint8)
+    return arrays
 
 
 def _encoded(value: Any, place: str, arrays: dict[str, Any]) -> Any:

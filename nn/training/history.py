@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from html import escape
 from typing import Any
 
 from .files import StrPath
@@ -18,6 +20,23 @@ class History(list[dict[str, Any]]):
         """The steps at which something was measured, and its values."""
         found = [(record["step"], record[name]) for record in self if name in record]
         return [step for step, _ in found], [value for _, value in found]
+
+    def _repr_html_(self) -> str:
+        """A table of the epochs, or of the last steps where none is complete; and the picture, with matplotlib."""
+        epochs = [record for record in self if "mean_loss" in record]
+        shown = epochs or self[-10:]
+        names = list(dict.fromkeys(name for record in shown for name in record))
+        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        rows = "".join("<tr>" + "".join(f"<td>{_number(record.get(name))}</td>" for name in names) + "</tr>"
+                       for record in shown)  # fmt: skip
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        try:
+            figure = self.plot()
+        except ImportError:
+            return table
+        picture = io.StringIO()
+        figure.savefig(picture, format="svg")
+        return table + picture.getvalue()[picture.getvalue().index("<svg") :]
 
     def plot(self, path: StrPath | None = None) -> Any:
         """Losses and, below, the learning rate and the norm of the gradient, over steps.
@@ -53,3 +72,7 @@ class History(list[dict[str, Any]]):
         if path is not None:
             figure.savefig(path)
         return figure
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else escape(str(value))

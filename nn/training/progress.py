@@ -43,11 +43,13 @@ class Progress:
     epoch_random: Any = field(default=None, repr=False)  # the same, before the current epoch's batches were ordered
     data: Any = field(default=None, repr=False)  # state_dict of the batches, if they have one
     carried: Any = field(default=None, repr=False)  # state_dict of what is carried from step to step
+    # in a group's checkpoint `random` and `epoch_random` of ranks 1, 2, ...; () in a rank's own share
+    others: Any = field(default=None, repr=False)
 
     @classmethod
     def of(cls, state: Any) -> Progress:
         """The progress that was saved as `vars(progress)`; ValueError or TypeError that names the entry for another."""
-        saved = entries("reached", state, [field.name for field in fields(cls)])
+        saved = entries("reached", state, [field.name for field in fields(cls)], optional=("others",))
         found = cls(**saved)
         for name in ("epoch", "batch", "steps", "waited"):
             setattr(found, name, count(f"reached: {name}", saved[name]))
@@ -62,6 +64,12 @@ class Progress:
         for name in ("random", "epoch_random"):
             if saved[name] is not None:
                 _check_random(f"reached: {name}", saved[name])
+        for rank, pair in enumerate(found.others or (), 1):
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise ValueError(f"reached: others must be pairs of random states, not {pair!r:.80}")
+            for random in pair:
+                if random is not None:
+                    _check_random(f"reached: others: rank {rank}", random)
         return found
 
     def mark(self, batches: Any, carrier: Any) -> None:

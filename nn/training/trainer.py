@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NoReturn
 
@@ -16,11 +16,17 @@ import minigrad as mg
 from minigrad import backend
 
 from ..checks import count, entries
+from ..distributed import Group
+from ..distributed.data_parallel import DataParallel
+from ..distributed.dividing import divided, gathered
+from ..distributed.failure import everywhere
+from ..distributed.stopping import kept_signals
 from ..modules import Module
 from .average import WeightAverage
 from .checkpoints import has_state, load_checkpoint, save_checkpoint
 from .files import StrPath
 from .history import History
+from .logs import logs_of, tell
 from .progress import Progress, uninterrupted
 
 
@@ -61,6 +67,11 @@ class Trainer:
                     gradients; what it raises is explained in the same way
     log_every       after so many steps the loss is read, shown and put into `history`; in between nothing waits for
                     the device
+    log             where the records of `history` go as they are made: the path of a .csv file, a folder for
+                    TensorBoard (extra `log`), a function of a record, or a list of these; see `nn.training.logs`
+    group           the ranks that train together (`nn.distributed.group()`), each with its part of every batch
+                    (`shard=` of `nlp`'s batches). Losses are means over all ranks; rank 0 shows the bar and writes the
+                    checkpoint; Ctrl-C and SIGTERM stop all after the same step. A batch that is None adds nothing
     progress        show a bar with the loss, learning rate, norm of the gradient (if the optimizer clips it), items/s
 
     history         a `History`: what was measured
@@ -85,6 +96,7 @@ class Trainer:
         patience: int | None = None, min_delta: float = 0.0, restore_best: bool = False,
         checkpoint: StrPath | None = None, save_steps: int | None = None, save_epochs: int | None = 1,
         nonfinite: Literal["pass", "skip", "raise"] = "raise", log_every: int = 10, progress: bool = True,
+        log: Any = None, group: Group | None = None,
     ) -> None:  # fmt: skip
         numbers = {
             "patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every,
@@ -98,17 +110,24 @@ class Trainer:
             raise ValueError(f'Trainer: schedule_every must be "step" or "epoch", not {schedule_every!r}')
         if nonfinite not in ("pass", "skip", "raise"):
             raise ValueError(f'Trainer: nonfinite must be "pass", "skip" or "raise", not {nonfinite!r}')
+        if isinstance(optimizer, DataParallel):
+            optimizer, group = optimizer.optimizer, group or optimizer.group
         self.model, self.optimizer, self.step, self.items = model, optimizer, step, items
         self.carried = carried
         self._fresh = None if carried is None else carried.state_dict()
         self.schedule, self.schedule_every = schedule, schedule_every
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self.checkpoint, self.save_steps, self.save_epochs = checkpoint, save_steps, save_epochs
-        self.nonfinite, self.log_every, self.progress = nonfinite, log_every, progress
+        self.nonfinite, self.log_every = nonfinite, log_every
+        self.group = Group() if group is None else group
+        self.progress = progress and self.group.first
+        self._parallel = DataParallel(optimizer, self.group, model)
+        self._asked: list[Any] | None = None if group is None else []  # signals to stop
         self.accumulate = accumulate
         self.average = None if average is None else WeightAverage(model, average)
         self.history = History()
-        self.reached = Progress()
+        self.logs = logs_of(log)
+        self.reached = Progress(others=() if self.group.size > 1 else None)
         self._displaced = False  # whether random numbers and data are elsewhere than `reached` says
         self._clock = (0.0, 0)  # time and items when last logged
 
@@ -134,9 +153,11 @@ class Trainer:
         else:
             reached.mark(batches, self.carried)
         self._displaced = True  # until all went well
+        tell(self.logs, "begin", reached.steps)
         try:
-            while reached.epoch < epochs and not reached.stopped:
-                self._epoch(batches, validation, f"epoch {reached.epoch + 1}/{epochs}")
+            with nullcontext() if self._asked is None else kept_signals() as self._asked:
+                while reached.epoch < epochs and not reached.stopped:
+                    self._epoch(batches, validation, f"epoch {reached.epoch + 1}/{epochs}")
         except KeyboardInterrupt:
             if self.checkpoint is None:
                 raise
@@ -145,6 +166,8 @@ class Trainer:
                 f"stopped after step {reached.steps}. To go on exactly from there, now or in a new process: "
                 f"trainer.resume({os.fspath(self.checkpoint)!r}), then trainer.fit with the same data"
             ) from None
+        finally:
+            tell(self.logs, "end")
         self._displaced = False
         if self.restore_best and reached.best_weights is not None:
             self.model.load_state_dict(reached.best_weights)
@@ -156,9 +179,12 @@ class Trainer:
         total = len(batches) if hasattr(batches, "__len__") else None
         self._clock = (time.perf_counter(), reached.items)
         with tqdm(desc=title, total=total, initial=reached.batch, leave=False, disable=not self.progress) as bar:
-            for group, data in self._groups(batches):
-                self._train(group, data, bar)
+            for parts, data in self._groups(batches):
+                stop = self._train(parts, data, bar)
                 self._save_every(self.save_steps, reached.steps)
+                if stop and self._asked is not None:
+                    self._asked.clear()
+                    raise KeyboardInterrupt
         if not reached.batch:
             raise ValueError("Trainer.fit: there are no batches")
         value = None if validation is None else self.evaluate(validation)
@@ -170,35 +196,37 @@ class Trainer:
     def _groups(self, batches: Any) -> Iterator[tuple[list[Any], Any]]:
         """The batches of each step that is left of the epoch, and the state of the data after the last of them, which
         is not asked for another one before: it might find that the epoch is over."""
-        group: list[Any] = []
+        found: list[Any] = []
         data = None
         for batch in self.reached.remaining(batches):
-            group.append(batch)
+            found.append(batch)
             data = batches.state_dict() if has_state(batches) else None
-            if len(group) == self.accumulate:
-                yield group, data
-                group = []
-        if group:
-            yield group, data
+            if len(found) == self.accumulate:
+                yield found, data
+                found = []
+        if found:
+            yield found, data
 
-    def _train(self, group: list[Any], data: Any, bar: Any) -> None:
-        """One step with a group of batches; without an update, if the loss is not finite and such steps are skipped."""
+    def _train(self, batches: list[Any], data: Any, bar: Any) -> bool:
+        """One step with some batches; without an update, if the loss is not finite and such steps are skipped. Returns
+        whether a rank was asked to stop."""
         reached = self.reached
         random = mg.get_random_state()
         logged = (reached.steps + 1) % self.log_every == 0
-        sizes = [self.items(batch) for batch in group]
-        self.optimizer.zero_grad()
+        sizes = [0 if batch is None else self.items(batch) for batch in batches]
+        total = self._parallel.total(sum(sizes))  # of all ranks
+        self._parallel.zero_grad()
         loss: Any = None
-        finite = True
-        for batch, weight in zip(group, _weights(sizes), strict=True):
-            part = self._loss(batch)
-            part = part if weight == 1 else part * weight
+        finite, asked = True, False
+        for left, (batch, size) in enumerate(zip(batches, sizes, strict=True), 1 - len(batches)):
+            own = None if batch is None else self._loss(batch)
+            part, asked = self._parallel.share(own, size, total, bool(self._asked))  # of the step's mean loss
             looked = self.nonfinite == "skip" or logged or backend.backend_of(part.data).synchronous
             finite = finite and (self.nonfinite == "pass" or not looked or math.isfinite(part.item()))
             if finite:
-                part.backward()
+                self._parallel.backward(own, size, total, hold=left < 0)
             elif self.nonfinite == "raise":
-                self._explain(group, random, f"the loss is {part.item()}")
+                self._explain(batches, random, f"the loss is {part.item()}")
             loss = part.detach() if loss is None else loss + part.detach()
         try:
             with uninterrupted():
@@ -206,11 +234,11 @@ class Trainer:
                     self.optimizer.step()
                     if self.average is not None:
                         self.average.move()
-                    reached.loss = reached.loss + loss.astype(np.float64) * sum(sizes)
-                    reached.items += sum(sizes)
+                    reached.loss = reached.loss + loss.astype(np.float64) * total
+                    reached.items += total
                 elif self.carried is not None:  # a skipped step has spoilt it, too
                     self.carried.load_state_dict(reached.carried)
-                reached.batch += len(group)
+                reached.batch += len(batches)
                 reached.steps += 1
                 if logged:
                     self._log(loss, bar)
@@ -221,15 +249,16 @@ class Trainer:
         except FloatingPointError as error:  # of the optimizer, about gradients
             if self.nonfinite != "raise":
                 raise
-            self._explain(group, random, str(error))
-        bar.update(len(group))
+            self._explain(batches, random, str(error))
+        bar.update(len(batches))
+        return bool(asked)
 
     def _end_epoch(self, value: float | None) -> None:
         """Record, schedule and early stopping; `value` is the validation loss."""
         reached = self.reached
         mean = float(reached.loss) / reached.items if reached.items else math.nan
         record = {"epoch": reached.epoch + 1, "step": reached.steps, "mean_loss": mean, "lr": self._lr}
-        self.history.append(record if value is None else record | {"validation": value})
+        self._record(record if value is None else record | {"validation": value})
         self._schedule_after("epoch", value)
         if value is not None and value < reached.best - self.min_delta:
             reached.best, reached.waited = value, 0
@@ -256,17 +285,20 @@ class Trainer:
         try:
             with self.averaged(), mg.no_grad():
                 for batch in batches:
-                    size = self.items(batch)
-                    total = total + self._loss(batch).astype(np.float64) * size
-                    items += size
+                    if batch is None:
+                        continue
+                    size, loss = self.items(batch), self._loss(batch)
+                    if size:
+                        total, items = total + loss.astype(np.float64) * size, items + size
         finally:
             for module, mode in modes:
                 module.training = mode
             if self.carried is not None:
                 self.carried.load_state_dict(carried)
+        total, items = self.group.sum([float(total), items])
         if not items:
             raise ValueError("Trainer.evaluate: there are no batches")
-        return float(total) / items
+        return float(total / items)
 
     def averaged(self) -> AbstractContextManager[None]:
         """`with trainer.averaged():` the model has the average of its weights, if one is kept; afterwards its own."""
@@ -293,7 +325,11 @@ class Trainer:
         """Write a checkpoint of all that the run is after its last complete step, atomically."""
         if self.reached.random is None:
             self.reached.mark(None, self.carried)
-        save_checkpoint(path, **self._parts())
+        device = next((weight.device for weight in self.model.parameters()), "cpu")
+        reached = gathered(self.reached, self.group, self.carried, device)
+        if self.group.first:
+            save_checkpoint(path, **self._parts() | {"trainer": self.state_dict() | {"reached": vars(reached)}})
+        self.group.barrier()  # nobody is further than a checkpoint that may fail
 
     def resume(self, path: StrPath) -> Trainer:
         """Go on from a checkpoint: the next `fit` with the same data gives, bit for bit, what the run would have given
@@ -301,6 +337,7 @@ class Trainer:
         """
         device = next((weight.device for weight in self.model.parameters()), "cpu")
         load_checkpoint(path, device=device, **self._parts())
+        self.group.agree(f"Trainer.resume({os.fspath(path)!r})", {"the number of steps": str(self.reached.steps)})
         return self
 
     def _parts(self) -> dict[str, Any]:
@@ -340,9 +377,10 @@ class Trainer:
         weights = {name: w.shape for name, w in self.model.state_dict().items()}
         if reached.best_weights is not None and weights != {n: np.shape(w) for n, w in reached.best_weights.items()}:
             raise ValueError("Trainer.load_state_dict: reached: best_weights are not those of this model")
+        mine = divided(reached, self.group, self.carried)
         if self.average is not None:
             self.average.averages = self.average.checked(state.get("averages"))
-        self.reached, self.history = reached, History(history)
+        self.reached, self.history = mine, History(history)
         self._displaced = self.reached.random is not None
 
     # ---- looking at it -------------------------------------------------------------------------------------------
@@ -357,16 +395,22 @@ class Trainer:
         measured = {"loss": loss.item(), "lr": self._lr}
         if self.optimizer.grad_norm is not None:
             measured["grad_norm"] = self.optimizer.grad_norm.item()
-        self.history.append({"epoch": reached.epoch + 1, "step": reached.steps, **measured})
+        self._record({"epoch": reached.epoch + 1, "step": reached.steps, **measured})
         (then, items), now = self._clock, time.perf_counter()
         self._clock = (now, reached.items)
         measured["items/s"] = (reached.items - items) / max(now - then, 1e-9)
         bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
 
-    def _explain(self, group: list[Any], random: Any, what: str) -> NoReturn:
+    def _record(self, record: dict[str, Any]) -> None:
+        """Put a record into the history and the logs."""
+        self.history.append(record)
+        for log in self.logs:
+            log(record)
+
+    def _explain(self, batches: list[Any], random: Any, what: str) -> NoReturn:
         """Run a step again, and raise an error that says where its first NaN or Inf arose."""
         reached = self.reached
-        first, last = reached.batch + 1, reached.batch + len(group)
+        first, last = reached.batch + 1, reached.batch + len(batches)
         which = f"batch {first}" if first == last else f"batches {first} to {last}"
         text = f"in step {reached.steps + 1} (epoch {reached.epoch + 1}, {which}) {what}"
         weights = self.model.named_parameters()
@@ -376,15 +420,21 @@ class Trainer:
         if self.carried is not None:
             self.carried.load_state_dict(reached.carried)
         self.optimizer.zero_grad()
+        cause = None
         try:
             with mg.detect_anomaly():
-                for batch in group:
-                    self._loss(batch).backward()
+                for batch in batches:
+                    if batch is not None:
+                        self._loss(batch).backward()
         except mg.AnomalyError as error:
-            raise FloatingPointError(f"{text}. It began here: {error}") from error
+            cause = error
         finally:
             self.optimizer.zero_grad()
-        raise FloatingPointError(f"{text}. Run again on the same batch{'es' * (first < last)}, the step was finite.")
+        places = [f"{f'(rank {rank}) ' if self.group.size > 1 else ''}{found}"
+                  for rank, found in enumerate(self.group.texts(str(cause or ""))) if found]  # fmt: skip
+        again = f"Run again on the same {which.split()[0]}, the step was finite."
+        text += f". It began here: {'; '.join(places)}" if places else f". {again}"
+        raise everywhere(FloatingPointError(text)) from cause
 
     def _check(self, batches: Any, validation: Any, epochs: int) -> None:
         """Raise ValueError for data that cannot serve so many epochs."""
@@ -397,9 +447,3 @@ class Trainer:
         plateau = getattr(self.schedule, "wants_metric", False)
         if validation is None and (self.patience is not None or self.restore_best or plateau):
             raise ValueError("Trainer.fit: patience, restore_best and ReduceLROnPlateau need validation batches")
-
-
-def _weights(sizes: Sequence[int]) -> list[float]:
-    """The share of each batch in the mean over the items of all."""
-    total = sum(sizes)
-    return [size / total if total else 1 / len(sizes) for size in sizes]

@@ -11,7 +11,7 @@ import minigrad as mg
 
 from .. import init
 from ..cells.cell import Cell, State, each_row, uniform
-from ..layers import Linear
+from ..layers.linear import Linear
 from ..modules import Parameter
 
 

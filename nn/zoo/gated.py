@@ -10,7 +10,7 @@ import minigrad as mg
 
 from ..cells.cell import Cell, State, each_row
 from ..containers import ModuleList
-from ..layers import Linear
+from ..layers.linear import Linear
 
 
 class MGUCell(Cell):

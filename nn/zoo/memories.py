@@ -10,7 +10,7 @@ import minigrad as mg
 
 from .. import init
 from ..cells.cell import Cell, State, each_row
-from ..layers import Linear
+from ..layers.linear import Linear
 from ..modules import Module, Parameter
 
 

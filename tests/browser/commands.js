@@ -44,14 +44,24 @@ async function runTest(viewer, commands) {
     // a click on the label of a cluster
     close: (text) => {
       const called = ({ label, scope }) => [label, scopeText(scope)].includes(text);
-      const { x, y } = viewer.layout.clusters.find(called);
-      clickAt(x + 12, y + 9);
+      const { x, y, h } = viewer.layout.clusters.find(called).header;
+      clickAt(x + 12, y + h / 2);
     },
     select: (text) => viewer.select(nodeCalled(text)),
     wheel: (delta) =>
       viewer.canvas.dispatchEvent(
         new WheelEvent("wheel", { deltaY: Number(delta), clientX: 200, clientY: 200, cancelable: true }),
       ),
+    hash: async (text) => {
+      location.hash = text;
+      await new Promise((go) => setTimeout(go, 50));
+    },
+    svg: () => (viewer.savedSvg = viewer.exports.svgText()),
+    save: (kind) => {
+      viewer.saved = [];
+      viewer.exports.save = (blob, ending) => viewer.saved.push([`test.${ending}`, blob.type]);
+      choose("export", kind);
+    },
     drag: (dx) => {
       pointer("pointerdown", 5, 5);
       pointer("pointermove", 5 + Number(dx), 5);
@@ -84,6 +94,11 @@ function testState(viewer) {
     boxes: Object.fromEntries(boxes),
     routes: viewer.routes.length,
     edges: layout.edges.length,
+    ways: viewer.routes.map(({ edge, points }) => ({
+      source: edge.source,
+      target: edge.target,
+      points: pointsOf(points),
+    })),
     clusters: layout.clusters.map((cluster) => ({
       label: cluster.label,
       x: cluster.x,
@@ -110,8 +125,15 @@ function testState(viewer) {
     panel: byId("panel").innerText,
     documentTitle: document.title,
     note: byId("note").innerText,
+    hash: location.hash,
+    svg: viewer.savedSvg || "",
+    saved: viewer.saved || [],
+    broken: byId("broken").hidden ? "" : byId("broken").innerText,
+    brokenCount: model.broken.size,
+    help: byId("help").open ? byId("help").innerText : "",
     readout: byId("readout").textContent,
     legend: !byId("legend").hidden,
+    openTime: viewer.openTime,
     layoutTime: viewer.layoutTime,
     drawTime: viewer.drawTime,
   };

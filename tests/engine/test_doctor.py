@@ -41,7 +41,7 @@ def test_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_missing_comes_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "_version", lambda module: None)
     report = diagnosis.report()
-    assert "pip install 'minigrad[fast,viz,nlp,tsne]'" in report
+    assert "pip install 'minigrad[fast,viz,nlp,mpi,tsne,onnx,log,notebook]'" in report
 
 
 def test_an_installed_cupy_without_a_gpu_keeps_the_original_error(monkeypatch: pytest.MonkeyPatch) -> None:

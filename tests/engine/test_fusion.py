@@ -394,6 +394,11 @@ def branches(x: mg.Tensor) -> mg.Tensor:
         (lambda x: (x, mg.ones(3)), r"its result\[1\] is a Tensor from outside"),
         (lambda x: np.fft.fft(x), "np.fft"),
         (lambda x: np.interp(x, [0, 1], [2, 3]), "np.searchsorted is not element-wise"),
+        (lambda x: x * mg.rand(1, device=x.device), "random numbers are drawn; draw them before"),
+        (lambda x: mg.Tensor(x.data.T), "a transpose is not element-wise"),
+        (lambda x: mg.Tensor(x.data.reshape((1, 1))), "reshape is not element-wise"),
+        (lambda x: mg.Tensor(np.tanh(x.data, out=np.ones(1, np.float32))), "np.tanh writes into an existing array"),
+        (lambda x: x * x.data.strides[0], "a matrix product is not element-wise"),
     ],
 )
 def test_what_cannot_be_fused_says_where_and_what_to_do(f: Function, message: str) -> None:
@@ -415,6 +420,38 @@ def test_errors_of_operations_say_where(f: Function, error: type[Exception], mes
     (note,) = raised.value.__notes__
     assert f"{__file__}:{f.__code__.co_firstlineno}, in <lambda>" in note
     assert "A fused function is made of element-wise operations" in note
+
+
+def test_arguments_that_no_trace_can_be_kept_for() -> None:
+    double = mg.fuse(lambda x, options: x * 2)
+    with pytest.raises(mg.FusionError, match="an argument of <lambda> is not a tensor, an array or a plain constant"):
+        double(mg.ones(2), {1, 2})
+    with pytest.raises(TypeError, match="none of the arguments is a Tensor"):
+        double.kernel(1.0, 2.0)
+
+
+def test_the_latest_traces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigrad.fusion.fused.CACHE", 2)
+    power = mg.fuse(lambda x, n: x**n)
+    for n in range(5):
+        np.testing.assert_allclose(power(mg.tensor([3.0]), n).data, 3.0**n)
+    assert len(power._kernels) == 2
+
+
+def test_a_value_of_another_trace_is_refused() -> None:
+    inside: list[Any] = []
+    mg.fuse(lambda x: inside.append(x) or x * 2)(mg.ones(3))
+    with pytest.raises(mg.FusionError, match="a value of another fused call is used"):
+        mg.fuse(lambda x: x * inside[0])(mg.ones(3))
+
+
+def test_what_a_kernel_looks_like_in_text() -> None:
+    fused = mg.fuse(lambda x: np.sqrt(x) * 2)
+    seen: list[str] = []
+    mg.fuse(lambda x: seen.append(repr(x.data)) or x * x.data.nbytes)(mg.ones(3))
+    assert seen == ["<symbol input float32 (3,)>"]
+    text = str(fused.kernel(mg.ones(3)).forward)
+    assert "@llvm.sqrt" in text or text.startswith("def run(arrays, ")
 
 
 def test_errors_of_the_function_itself_are_left_alone() -> None:

@@ -90,7 +90,7 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         mg.graph(x)
     y = (x * 2).sum()
-    with pytest.raises(ValueError, match=r"must be .svg, .png, .pdf or .dot"):
+    with pytest.raises(ValueError, match=r"must be .svg, .png, .pdf, .tex or .dot"):
         mg.graph(y).render("g.gif")
     with pytest.raises(OSError, match="no folder /nowhere/at/all; make it first"):
         mg.graph(y).render("/nowhere/at/all/g.svg")
@@ -125,12 +125,15 @@ def test_without_a_renderer_the_text_is_still_there(tmp_path: Path, monkeypatch:
 
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     monkeypatch.setattr(graphviz.Source, "pipe", missing)
-    graph = mg.graph(rnn(2))
+    graph = mg.graph(rnn(2), direction="right")
     with pytest.raises(ImportError, match=r"pip install 'minigrad\[viz\]'"):
         graph.render(tmp_path / "g.svg")
     assert list(tmp_path.iterdir()) == []
-    assert list(graph._repr_mimebundle_()) == ["text/plain"]
+    assert "image/svg+xml" not in graph._repr_mimebundle_()
     assert graph.render(tmp_path / "g.dot").read_text("utf-8") == graph.dot()
+    x = mg.ones(2, requires_grad=True)
+    for own in (mg.graph(rnn(2)), mg.graph(np.tanh(x * 2))):  # our own layout needs nothing
+        assert own.render(tmp_path / "g.svg").read_text("utf-8").startswith("<?xml")
 
 
 def test_a_renderer_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +147,7 @@ def test_a_renderer_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delitem(sys.modules, "pygraphviz", raising=False)
     monkeypatch.setattr(graphviz.Source, "pipe", missing)
     with pytest.raises(ImportError, match=r"apt install graphviz.*not usable \(libxyz\.so\.6: cannot open"):
-        mg.graph(rnn(2)).render(tmp_path / "g.svg")
+        mg.graph(rnn(2), direction="right").render(tmp_path / "g.svg")
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import nn
-from minigrad import programs
+from minigrad.programs import rolling
 from minigrad.replay import RecordingError
 from minigrad.replay.quick import MISS
 from minigrad.trees import flatten
@@ -81,7 +81,7 @@ def test_a_hundred_steps_are_the_same_bit_for_bit(
     kind: str, optimizer: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the loop step by step, which is what is recorded: a rolled one adds up in another order."""
-    monkeypatch.setattr(programs, "rolls", lambda array: "it is compared with a recording")
+    monkeypatch.setattr(rolling, "rolls", lambda array: "it is compared with a recording")
     losses, weights, _ = trained(False, kind, optimizer, **options)
     same_losses, same_weights, run = trained(True, kind, optimizer, **options)
     assert losses == same_losses
@@ -138,7 +138,7 @@ def test_a_users_cell_without_gradients_and_in_evaluation() -> None:
         def step(self, x: Any, state: Any) -> Any:
             return (0.5 * state[0] + np.tanh(x @ self.w),)
 
-    layer = nn.Recurrent(Leaky())
+    layer = nn.Recurrent(Leaky(), rolled=False)  # a recording's loops are step by step
     run = mg.compile(lambda x: layer(x)[0].detach())
     for _ in range(4):
         x = mg.randn(5, 2, 3)

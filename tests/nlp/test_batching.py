@@ -249,3 +249,84 @@ def test_a_trainer_goes_on_exactly(tmp_path: Path, kind: Any, rng: Any) -> None:
             trained(stop, False)
         for name, weight in trained(None, True).items():
             np.testing.assert_array_equal(weight, whole[name])
+
+
+# ---- data sets that are not lists --------------------------------------------------------------------------------
+
+
+class Counting:
+    """Examples by number, which count how often they are asked for."""
+
+    def __init__(self, examples: list[Any]) -> None:
+        self.examples = examples
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, n: int) -> Any:
+        assert type(n) is int
+        self.asked.append(n)
+        return self.examples[n]
+
+
+class Together(Counting):
+    """The same, several at once, as Hugging Face's data sets give them."""
+
+    calls = 0
+
+    def __getitems__(self, numbers: list[int]) -> list[Any]:
+        self.calls += 1
+        return [self[n] for n in numbers]
+
+
+@pytest.mark.parametrize("kind", [Counting, Together])
+def test_examples_are_asked_for_when_their_batch_is_made(kind: Any) -> None:
+    examples = kind(examples_of([3, 1, 2, 5, 4]))
+    batches = Batches(examples, batch_size=2, shuffle=True)
+    assert batches.examples is examples
+    assert not examples.asked
+    assert len(batches) == 3
+    numbers = [n for batch in batches.plan() for n in batch]
+    assert not examples.asked
+    for k, _ in enumerate(batches):
+        assert examples.asked == numbers[: 2 * k + 2]
+    assert getattr(examples, "calls", 3) == 3
+
+
+@pytest.mark.parametrize("kind", [Counting, Together])
+def test_lengths_are_looked_at_once(kind: Any) -> None:
+    examples = kind(examples_of([3, 1, 2, 5, 4]))
+    batches = Batches(examples, max_tokens=6, by_length=True, buffer=2)
+    assert examples.asked == [0, 1, 2, 3, 4]
+    for _ in range(3):
+        assert sorted(n for batch in batches.plan() for n in batch) == [0, 1, 2, 3, 4]
+    assert examples.asked == [0, 1, 2, 3, 4]
+    assert sorted(label for batch in seen(batches) for label in batch) == [0, 1, 2, 3, 4]
+    assert getattr(examples, "calls", 3 + 4) == 3 + 4  # buffers, batches
+
+
+def test_a_memory_map_is_not_read_beforehand(tmp_path: Path) -> None:
+    table = np.lib.format.open_memmap(tmp_path / "table.npy", "w+", np.int32, (6, 4))
+    table[...] = np.arange(24).reshape(6, 4)
+    table.flush()
+    mapped = np.load(tmp_path / "table.npy", mmap_mode="r")
+    batches = Batches(mapped, batch_size=4)
+    assert batches.examples is mapped
+    (first, lengths), (second, _) = list(batches)
+    np.testing.assert_array_equal(first, table[:4].T)
+    np.testing.assert_array_equal(second, table[4:].T)
+    assert lengths.tolist() == [4, 4, 4, 4]
+
+
+def test_rows_of_a_table_are_dicts() -> None:
+    rows = [{"ids": [4, 5, 6], "label": 1, "text": "a b c"}, {"ids": [7], "label": 0, "text": "d"}]
+    (batch,) = Batches(rows, batch_size=2, padding={"ids": 9}, by_length=True)
+    assert batch["ids"].values.tolist() == [[7, 4], [9, 5], [9, 6]]
+    assert batch["ids"].lengths.tolist() == [1, 3]
+    assert batch["label"].tolist() == [0, 1]
+    assert batch["text"] == ["d", "a b c"]
+    with pytest.raises(
+        ValueError, match="collate: all examples must be dicts of ids, label, text, as the first one is"
+    ):
+        list(Batches([*rows, {"ids": [1]}], batch_size=3))

@@ -387,6 +387,14 @@ def test_added_tokens_are_found_in_plain_text(tmp_path: Path) -> None:
             assert t.encode(text).tolist() == expected
 
 
+def test_special_tokens_are_plain_text_unless_they_are_allowed(tmp_path: Path) -> None:
+    """Also where another added token lies within the text of one, as "new" in "anewb"."""
+    t = loaded(tmp_path, added_tokens=[EOS, NEW, {"id": 14, "content": "anewb", "special": True}])
+    assert t.encode("aanewb").tolist() == [1, 1, 13, 2]
+    assert t.encode("aanewb", allow_special=True).tolist() == [1, 14]
+    assert t.decode(t.encode("aanewb")) == t.decode(t.encode("aanewb", allow_special=True)) == "aanewb"
+
+
 def test_a_pattern_of_the_file(tmp_path: Path) -> None:
     def ids(text: str, **split: Any) -> list[int]:
         return loaded(tmp_path, pre_tokenizer=cut(SPLIT | split, BARE)).encode(text).tolist()  # type: ignore[no-any-return]

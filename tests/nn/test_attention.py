@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from nn.attention import AdditiveAttention, ConcatAttention, DotAttention, GeneralAttention
+from nn.layers.attention import AdditiveAttention, ConcatAttention, DotAttention, GeneralAttention
 
 N, L, S, Q, K, V, H = 3, 4, 5, 2, 3, 6, 7
 Rng = np.random.Generator

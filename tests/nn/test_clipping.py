@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from places import Place
 
 import minigrad as mg
+from nn import Linear
 from nn.clipping import clip_grad_norm_, clip_grad_value_
-from nn.layers import Linear
 from nn.modules import Parameter
 
 NORMS: list[Any] = [0.5, 1, 2.0, 3, math.inf, "inf"]

@@ -106,6 +106,13 @@ def test_activations_are_the_functions_of_their_names(rng: Rng) -> None:
         nn.Softplus(2.0): np.log1p(np.exp(2 * x)) / 2,
         nn.Hardtanh(-0.5, 1.5): np.clip(x, -0.5, 1.5),
         nn.Hardsigmoid(): np.clip(x + 3, 0, 6) / 6,
+        nn.Softplus(2.0, threshold=1.0): np.where(2 * x > 1, x, np.log1p(np.exp(2 * x)) / 2),
+        nn.LogSigmoid(): -np.log1p(np.exp(-x)),
+        nn.ReLU6(): np.clip(x, 0, 6),
+        nn.PReLU(dtype=np.float64): np.where(x > 0, x, 0.25 * x),
+        nn.PReLU(4, 0.1, dtype=np.float64): np.where(x > 0, x, 0.1 * x),
+        nn.Mish(): x * np.tanh(np.log1p(np.exp(x))),
+        nn.GLU(): x[:, :2] / (1 + np.exp(-x[:, 2:])),
         nn.Softmax(0): e / e.sum(0),
         nn.LogSoftmax(dim=0): np.log(e / e.sum(0)),
     }
@@ -114,10 +121,69 @@ def test_activations_are_the_functions_of_their_names(rng: Rng) -> None:
         assert mg.gradcheck(module, tensors(x))
 
 
+def test_slopes_of_channels_are_learned(rng: Rng) -> None:
+    layer = nn.PReLU(3, dtype=np.float64)
+    layer.weight.data[...] = [0.5, -1.0, 2.0]
+    x, g = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 4))
+    y = layer(mg.tensor(x))
+    near(y, np.where(x > 0, x, x * np.array([0.5, -1.0, 2.0])[:, None]))
+    (y * g).sum().backward()
+    near(layer.weight.grad, (np.minimum(x, 0) * g).sum((0, 2)))
+
+
+def test_activations_of_lists_and_numbers_and_their_settings() -> None:
+    for module in (nn.Softplus(2.0), nn.Mish(), nn.LogSigmoid(), nn.Tanh(), nn.PReLU(), nn.ELU(0.5)):
+        assert module(mg.tensor(0.5)).shape == ()
+        y = module([0.5, -1.0])
+        assert y.dtype == np.float32
+        near(y, module(mg.tensor([0.5, -1.0])).numpy(), 0)
+    assert nn.GLU()([1.0, 0.0]).shape == (1,)
+    layer = nn.Softplus(2.0, 10.0)
+    assert (layer.beta, layer.threshold, repr(layer)) == (2.0, 10.0, "Softplus(beta=2.0, threshold=10.0)")
+    assert repr(nn.Softmax(1)) == "Softmax(dim=1)"
+
+
+@pytest.mark.parametrize(
+    "make", [nn.Tanh, nn.LeakyReLU, nn.Softplus, nn.Mish, nn.PReLU, nn.ELU, lambda: nn.GELU("tanh")]
+)
+def test_a_cell_of_modules_is_rolled(make: Any, rng: Rng) -> None:
+    class Cell(nn.Module):
+        rolled = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.map, self.f = nn.Linear(8, 5, dtype=np.float64), make()
+            self.f.to(np.float64)
+
+        def initial_state(self, batch: int) -> Any:
+            return (mg.zeros((batch, 5), dtype=np.float64),)
+
+        def step(self, x: Any, state: Any) -> Any:
+            return (self.f(self.map(np.concatenate([x, state[0]], axis=-1))),)
+
+    cell, xs = Cell(), rng.standard_normal((6, 3, 3))
+    layer = nn.Recurrent(cell)
+    y = layer(xs, lengths=[6, 2, 4])[0]
+    assert layer.rolled is True
+    near(y, nn.Recurrent(cell, rolled=False)(xs, lengths=[6, 2, 4])[0].numpy())
+
+
+def test_activations_at_the_extremes() -> None:
+    x = mg.tensor([-1e4, -200.0, 0.0, 200.0, 1e4], requires_grad=True)
+    for module, expected in ((nn.LogSigmoid(), [-1e4, -200, -math.log(2), 0, 0]), (nn.Mish(), [0, 0, 0, 200, 1e4]),
+                             (nn.Softplus(3.0), [0, 0, math.log(2) / 3, 200, 1e4])):  # fmt: skip
+        x.grad = None
+        y = module(x)
+        near(y, np.array(expected, np.float32), 4e-7)
+        y.sum().backward()
+        assert np.isfinite(x.grad.numpy()).all()
+
+
 @every_dtype
 def test_layers_keep_the_dtype(dtype: Any) -> None:
     x = mg.ones((2, 4), dtype=dtype)
-    for layer in (nn.Linear(4, 2), nn.LayerNorm(4), nn.GELU(), nn.Softplus(), nn.Dropout(0.3), nn.Hardsigmoid()):
+    for layer in (nn.Linear(4, 2), nn.LayerNorm(4), nn.GELU(), nn.Softplus(), nn.Dropout(0.3), nn.Hardsigmoid(),
+                  nn.RMSNorm(4), nn.BatchNorm1d(4), nn.Mish(), nn.PReLU(), nn.GLU(), nn.LogSigmoid()):  # fmt: skip
         assert layer.to(dtype)(x).dtype == dtype, layer
 
 
@@ -154,6 +220,14 @@ def test_layers_on_every_backend(backend: Any, rng: Rng) -> None:
             ValueError,
             r"LayerNorm: the last axes of \(4, 3\) are not normalized_shape \(2, 3\)",
         ),
+        (
+            lambda: nn.RMSNorm(3)(mg.ones((4, 2))),
+            ValueError,
+            r"RMSNorm: the last axes of \(4, 2\) are not norm",
+        ),
+        (lambda: nn.GLU()(mg.ones((2, 3))), ValueError, r"GLU: axis -1 of \(2, 3\) does not divide into two halves"),
+        (lambda: nn.GLU(2)(mg.ones((2, 4))), ValueError, r"GLU: axis 2 of \(2, 4\) does not divide"),
+        (lambda: nn.PReLU(3)(mg.ones((2, 4))), ValueError, r"PReLU: 3 slopes for 4 channels, axis 1 of \(2, 4\)"),
         (lambda: nn.Embedding(3, 2)(np.array([3])), IndexError, "3"),
         (lambda: nn.Embedding(3, 2)(mg.ones(2)), TypeError, "integer"),
         (lambda: nn.Embedding(3, 2, padding_idx=3), ValueError, "Embedding: padding_idx 3 is not one of 3 ids"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from places import Place
 
 import minigrad as mg
-from nn.layers import Embedding, Linear
+from nn import Embedding, Linear
 from nn.modules import Module, Parameter
 from nn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
 from nn.optimizers import optimizer as base
@@ -85,17 +85,20 @@ def adamw(w: float, gradients: list[float]) -> float:
 
 
 def adagrad(w: float, gradients: list[float]) -> float:
-    for t in range(1, len(gradients) + 1):
-        v = 0.5 + sum(g**2 for g in gradients[:t])
-        w -= 0.1 / (1 + (t - 1) * 0.2) * gradients[t - 1] / (math.sqrt(v) + 1e-10)
+    v = 0.5
+    for t, g in enumerate(gradients):
+        d = g + 0.02 * w
+        v += d**2
+        w -= 0.1 / (1 + t * 0.2) * d / (math.sqrt(v) + 1e-10)
     return w
 
 
 def rmsprop(w: float, gradients: list[float]) -> float:
     v = a = b = 0.0
     for g in gradients:
-        v, a = 0.9 * v + 0.1 * g**2, 0.9 * a + 0.1 * g
-        b = 0.5 * b + g / (math.sqrt(v - a**2) + 1e-8)
+        d = g + 0.02 * w
+        v, a = 0.9 * v + 0.1 * d**2, 0.9 * a + 0.1 * d
+        b = 0.5 * b + d / (math.sqrt(v - a**2) + 1e-8)
         w -= 0.1 * b
     return w
 
@@ -103,8 +106,9 @@ def rmsprop(w: float, gradients: list[float]) -> float:
 def adadelta(w: float, gradients: list[float]) -> float:
     v = u = 0.0
     for g in gradients:
-        v = 0.9 * v + 0.1 * g**2
-        d = math.sqrt(u + 1e-6) / math.sqrt(v + 1e-6) * g
+        d = g + 0.02 * w
+        v = 0.9 * v + 0.1 * d**2
+        d *= math.sqrt(u + 1e-6) / math.sqrt(v + 1e-6)
         u = 0.9 * u + 0.1 * d**2
         w -= 0.1 * d
     return w
@@ -151,9 +155,9 @@ EQUATIONS: list[tuple[Callable[[float, list[float]], float], type[Any], dict[str
     (adam, Adam, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3}),
     (amsgrad, Adam, {"lr": 0.1, "betas": (0.8, 0.5), "eps": 1e-3, "amsgrad": True}),
     (adamw, AdamW, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
-    (adagrad, Adagrad, {"lr": 0.1, "lr_decay": 0.2, "initial_accumulator_value": 0.5}),
-    (rmsprop, RMSprop, {"lr": 0.1, "alpha": 0.9, "momentum": 0.5, "centered": True}),
-    (adadelta, Adadelta, {"lr": 0.1}),
+    (adagrad, Adagrad, {"lr": 0.1, "lr_decay": 0.2, "initial_accumulator_value": 0.5, "weight_decay": 0.02}),
+    (rmsprop, RMSprop, {"lr": 0.1, "alpha": 0.9, "momentum": 0.5, "centered": True, "weight_decay": 0.02}),
+    (adadelta, Adadelta, {"lr": 0.1, "weight_decay": 0.02}),
     (nadam, NAdam, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.02, "momentum_decay": 0.3}),
     (radam, RAdam, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3, "decoupled_weight_decay": True}),
     (lion, Lion, {"lr": 0.1, "betas": (0.8, 0.95), "weight_decay": 0.3}),

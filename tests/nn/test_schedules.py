@@ -141,6 +141,13 @@ def test_a_cycle_of_one_phase() -> None:
     assert o.param_groups[0]["momentum"] == 0.9
 
 
+def test_the_steps_of_a_cycle_may_be_told_by_epochs() -> None:
+    cycle = OneCycleLR(optimizer(), 1.0, epochs=5, steps_per_epoch=4)
+    assert [cycle.lr(t) for t in range(20)] == [OneCycleLR(optimizer(), 1.0, 20).lr(t) for t in range(20)]
+    with pytest.raises(ValueError, match="OneCycleLR: there is no step 21 in a cycle of 20"):
+        cycle.lr(21)
+
+
 def test_a_cycle_moves_the_momentum() -> None:
     adam = Adam([Parameter(np.ones(1))], betas=(0.5, 0.7))
     schedule = OneCycleLR(adam, 1.0, 10, base_momentum=0.2, max_momentum=0.8, anneal_strategy="linear")
@@ -227,6 +234,18 @@ def test_a_plateau_waits_reduces_and_cools_down() -> None:
     assert seen == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.2, 0.2]
 
 
+@pytest.mark.parametrize(("mode", "better"), [("min", 2.4), ("max", 3.6)])
+def test_a_plateau_by_an_absolute_threshold(mode: str, better: float) -> None:
+    schedule = ReduceLROnPlateau(
+        optimizer(1.0), mode=mode, patience=0, factor=0.5, threshold=0.5, threshold_mode="abs"
+    )  # fmt: skip
+    seen = []
+    for metric in (3.0, 3.0 + (better - 3.0) * 0.5, better, better):  # the second is better, but not by 0.5
+        schedule.step(metric)
+        seen += schedule.get_last_lr()
+    assert seen == [1.0, 0.5, 0.5, 0.25]
+
+
 def test_a_plateau_of_nan_is_one() -> None:
     schedule = ReduceLROnPlateau(optimizer(1.0), patience=0, factor=0.5)
     for _ in range(3):
@@ -302,6 +321,27 @@ def test_an_entry_that_makes_no_sense_is_named(name: str, value: Any) -> None:
         assert schedule.state_dict() == before
     with pytest.raises(TypeError, match="must be a mapping"):
         StepLR(optimizer(), 2).load_state_dict([1, 2])  # type: ignore[arg-type]
+
+
+class Moody(LRScheduler):
+    """A schedule of one's own that remembers a word."""
+
+    MEMORY = ("last_epoch", "mood")
+
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer)
+        self.last_epoch, self.mood = 0, "calm"
+
+
+def test_what_a_schedule_of_ones_own_remembers_has_its_kind() -> None:
+    schedule, other = Moody(optimizer()), Moody(optimizer())
+    schedule.mood = "wild"
+    other.load_state_dict(schedule.state_dict())
+    assert other.mood == "wild"
+    with pytest.raises(ValueError, match=r"Moody.load_state_dict: mood must be a str, not 3"):
+        other.load_state_dict(schedule.state_dict() | {"mood": 3})
+    with pytest.raises(TypeError, match=r"WarmupLR.load_state_dict: expected a mapping, not a list"):
+        WarmupLR(optimizer(), 3).load_state_dict([])  # type: ignore[arg-type]
 
 
 def test_a_cycle_does_not_go_on_beyond_its_end() -> None:

@@ -180,7 +180,9 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 
     for k2 in (5, 10):
         peak(3, k2)
-        assert peak(240, k2) < 1.05 * peak(60, k2)  # by then, NumPy's caches of small pieces of memory are full
+        # By then, NumPy's caches of small pieces of memory are full. Threads of the test's runner allocate, too; 180
+        # windows would be more than 1 MB.
+        assert peak(240, k2) < peak(60, k2) + (32 << 10)
 
 
 def test_going_on_from_a_saved_state(rng: Rng) -> None:

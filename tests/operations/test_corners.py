@@ -155,6 +155,12 @@ def test_a_nan_among_limits_is_kept_as_by_numpy(name: str, how: str) -> None:
             assert not x.grad.numpy()[np.isnan(expected) & ~np.isnan(NANS)].any()
 
 
+def test_a_nan_in_a_list_of_limits_is_kept_as_by_numpy() -> None:
+    for low, high in ((LIMITS.tolist(), None), (None, tuple(LIMITS)), (LIMITS.tolist(), [2.0])):
+        x = mg.tensor(NANS, requires_grad=True)
+        np.testing.assert_array_equal(np.clip(x, low, high).numpy(), np.clip(NANS, low, high))
+
+
 # ---- joins with a dtype ------------------------------------------------------------------------------------------
 
 

@@ -172,3 +172,21 @@ def test_slogdet_of_a_singular_matrix_has_the_gradient_nan_and_others_in_the_sta
     found = mg.grad(lambda a: np.linalg.slogdet(a)[1].sum())(mg.tensor(stack)).numpy()
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1], np.linalg.inv(stack[1]).T, rtol=1e-12)
+
+
+def test_a_matrix_that_is_not_finite_leaves_the_others_of_a_stack_alone(rng: Any) -> None:
+    """LAPACK's decomposition of some matrices with infinities, such as these, never ends."""
+    stack = rng.standard_normal((6, 3, 3))
+    for k in range(4):
+        stack[k].ravel()[rng.choice(9, 1 + k, replace=False)] = np.inf if k % 2 else -np.inf
+    stack[4, 1, 1] = np.nan
+    for order in (1, 2):
+        x = mg.tensor(stack, requires_grad=True)
+        with np.errstate(all="ignore"):
+            y = np.linalg.det(x)
+            np.sum(y**2 if order == 1 else y).backward(create_graph=order == 2)
+            if order == 2:
+                first, x.grad = x.grad, None
+                np.sum(first**2).backward()
+        assert not np.isfinite(x.grad.data[:5]).any()
+        assert np.isfinite(x.grad.data[5]).all()

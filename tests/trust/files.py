@@ -61,6 +61,10 @@ def use(tokenizer: Any) -> Any:
     return tokenizer.decode(range(len(tokenizer)))
 
 
+def first(vectors: nlp.WordVectors) -> Any:
+    return vectors[vectors.words[0]] if len(vectors) else None  # a damaged file may hold other words, or none
+
+
 READERS: dict[str, tuple[str, Read]] = {  # the end of the name, and what reads it
     "nn.load": (".safetensors", nn.load),
     "nn.load_metadata": (".safetensors", nn.load_metadata),
@@ -75,7 +79,7 @@ READERS: dict[str, tuple[str, Read]] = {  # the end of the name, and what reads 
     "WordVectors binary": (".bin", nlp.WordVectors.load),
     "WordVectors binary .xz": (".bin.xz", nlp.WordVectors.load),
     "WordVectors safetensors": (".safetensors", nlp.WordVectors.load),
-    "WordVectors mapped": (".safetensors", lambda path: nlp.WordVectors.load(path, mmap=True)["go"]),
+    "WordVectors mapped": (".safetensors", lambda path: first(nlp.WordVectors.load(path, mmap=True))),
     "read_text": (".txt", nlp.read_text),
     "read_lines .gz": (".gz", lambda path: sum(1 for _ in nlp.read_lines(path))),
     "read_lines .xz": (".xz", lambda path: sum(1 for _ in nlp.read_lines(path))),

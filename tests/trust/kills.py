@@ -44,8 +44,8 @@ class Net(nn.Module):
         self.out = nn.Linear(8, 12)
 
 
-def made(folder: Path) -> tuple[nn.Trainer, Any]:
-    """The trainer and its batches, as they are before the first step."""
+def made(folder: Path, group: Any = None) -> tuple[nn.Trainer, Any]:
+    """The trainer and its batches, as they are before the first step; of one process, or shared by a group."""
     mg.manual_seed(1)
     rng = np.random.default_rng(1)
     examples = [rng.integers(0, 12, length) for length in rng.integers(2, 9, 32)]
@@ -60,9 +60,10 @@ def made(folder: Path) -> tuple[nn.Trainer, Any]:
 
     optimizer = nn.Adam(model.named_parameters(), lr=1e-2, clip_norm=1.0)
     schedule = nn.WarmupLR(optimizer, steps=5, after=nn.CosineAnnealingLR(optimizer, T_max=60))
-    batches = nlp.Batches(examples, batch_size=4, shuffle=True, by_length=True, buffer=16)  # 8 of 4 an epoch
+    batches = nlp.Batches(examples, batch_size=4, shuffle=True, by_length=True, buffer=16, shard=group)  # 8 an epoch
     trainer = nn.Trainer(model, optimizer, step, carried=carried, schedule=schedule, schedule_every="step",
-                         checkpoint=folder / CHECKPOINT, save_steps=1, log_every=3, progress=False)  # fmt: skip
+                         checkpoint=folder / CHECKPOINT, save_steps=1, log_every=3, progress=False,
+                         group=group)  # fmt: skip
     return trainer, batches
 
 
@@ -74,11 +75,13 @@ def child(folder: Path) -> None:
     trainer.fit(batches, epochs=EPOCHS)
     state = [trainer.model.state_dict(), trainer.optimizer.state_dict(), trainer.schedule.state_dict(),
              trainer.state_dict(), mg.get_random_state()]  # fmt: skip
-    said = hashlib.sha256()
-    for leaf in flatten(state)[0]:
-        value = leaf.data if isinstance(leaf, mg.Tensor) else leaf
-        said.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
-    (folder / DIGEST).write_text(said.hexdigest())
+    (folder / DIGEST).write_text(hashlib.sha256(content(state)).hexdigest())
+
+
+def content(state: Any) -> bytes:
+    """All of a nested state as bytes."""
+    leaves = [leaf.data if isinstance(leaf, mg.Tensor) else leaf for leaf in flatten(state)[0]]
+    return b"".join(v.tobytes() if isinstance(v, np.ndarray) else repr(v).encode() for v in leaves)
 
 
 def live(folder: Path, chance: random.Random | None) -> bool:

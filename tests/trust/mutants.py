@@ -1,4 +1,4 @@
-"""Mutants: the tests catch at least 95 % of small wrong changes in rules, cells, optimizers, decoding and metrics.
+"""Mutants: the tests catch at least 95 % of small wrong changes in rules, cells, loops, optimizers, decoding, metrics.
 
 A seeded sample of the changes in `mutations.py`, as many of each group as of any other, is applied one at a time to a
 copy of the project. The tests that `make test` runs, those of the changed part first, must then fail.
@@ -25,7 +25,7 @@ from tests.trust.common import ROOT, arguments, conclude, environment
 from tests.trust.mutations import Mutant, mutants
 
 BOUND = 0.95
-SECONDS = 900  # for all tests of a mutant; one that runs for longer is caught, as `make test` would catch it
+SECONDS = 900  # for the tests concerned; a mutant whose tests run for longer is caught, as `make test` would catch it
 OPERATIONS = ["tests/operations", "tests/test_operations.py", "tests/test_stability.py"]
 WALK = ["tests/engine/test_tape.py", "tests/engine/test_gathering.py", "tests/engine/test_transforms.py",
         "tests/engine/test_writing.py", "tests/test_properties.py"]  # fmt: skip
@@ -39,13 +39,20 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
                  [*WALK, "tests/engine/test_checkpoint.py", "tests/engine/test_anomaly.py",
                   "tests/engine/test_errors.py", "tests/nn/test_optimizers.py"]),
     "cells": (["nn/cells/*.py"], LAYERS),
-    "recurrent": (["nn/sequences/recurrent.py", "nn/sequences/packing.py"],
+    "sequences": ([f"nn/sequences/{name}.py" for name in ("packing", "recurrent", "rnn", "stacking", "truncation")],
                   ["tests/nn/test_ragged.py", "tests/nn/test_recurrent.py", "tests/nn/test_cells.py",
                    "tests/nn/test_truncation.py"]),
+    "layers": (["nn/layers/*.py"],
+               ["tests/nn/test_layers.py", "tests/nn/test_windows.py", "tests/nn/test_normalization.py",
+                "tests/nn/test_embeddings.py", "tests/nn/test_multihead.py", "tests/nn/test_attention.py"]),
+    "programs": (["minigrad/programs/[lrst]*.py", "nn/sequences/rolling.py"],
+                 ["tests/nn/test_rolled.py", "tests/nn/test_rolled_cells.py", *LAYERS]),
     "crf": (["nn/crf.py"], ["tests/nn/test_crf.py", "tests/nlp/test_tagger.py"]),
-    "losses": (["nn/losses/elementwise.py"], ["tests/nn/test_losses.py", "tests/nn/test_corners.py"]),
+    "losses": (["nn/losses/*.py"], ["tests/nn/test_losses.py", "tests/nn/test_corners.py", "tests/nn/test_sampled.py"]),
     "optimizers": (["nn/optimizers/*.py"], ["tests/nn/test_optimizers.py", "tests/nn/test_checkpoints.py",
                                             "tests/nn/test_trainer.py"]),
+    "training": (["nn/training/trainer.py", "nn/training/progress.py"],
+                 ["tests/nn/test_trainer.py", "tests/nn/test_checkpoints.py"]),
     "clipping": (["nn/clipping.py"], ["tests/nn/test_clipping.py", "tests/nn/test_optimizers.py"]),
     "schedules": (["nn/schedules/*.py"], ["tests/nn/test_schedules.py", "tests/nn/test_checkpoints.py"]),
     "decoding": (["nlp/decoding/beam.py", "nlp/decoding/[clpr]*o*.py", "nlp/decoding/ranking.py",
@@ -70,12 +77,12 @@ def sample(count: int, seed: int) -> list[tuple[str, Mutant]]:
     return [one for turn in zip_longest(*shuffled) for one in turn if one is not None][:count]
 
 
-def run(tree: Path, tests: list[str]) -> str:
+def run(tree: Path, tests: list[str], seconds: float | None = SECONDS) -> str:
     """The first test that fails in a copy of the project; nothing if all pass."""
     command = [sys.executable, "-m", "pytest", *tests, "-x", "-q", "-p", "no:cacheprovider", "--timeout=100"]
     try:
         done = subprocess.run(command, cwd=tree, env=environment(PYTHONPATH=str(tree)), capture_output=True,
-                              timeout=SECONDS, check=False, text=True)  # fmt: skip
+                              timeout=seconds, check=False, text=True)  # fmt: skip
     except subprocess.TimeoutExpired:
         return "all, by their time"
     if done.returncode == 0:
@@ -96,7 +103,7 @@ class Copies(threading.local):
 
 
 def main() -> None:
-    options = arguments(__doc__, mutants=(30, 165), jobs=(2, 2), sound=(0, 1), rest=(0, 1))
+    options = arguments(__doc__, mutants=(30, 182), jobs=(2, 2), sound=(0, 1), rest=(0, 1))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored, and tests send it
     chosen = sample(options.mutants, options.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +117,7 @@ def main() -> None:
             try:
                 found = run(copies.tree, [*GROUPS[name][1], *PASSED_OVER])
                 if not found and options.rest:
-                    found = run(copies.tree, REST)
+                    found = run(copies.tree, REST, None)
             finally:
                 target.write_bytes(source)
             print(f"  {'caught  ' if found else 'SURVIVED'} {name:10} {mutant}  {found}", flush=True)

@@ -2,7 +2,7 @@
 
 Left out is what changes no number:
 * text: strings and f-strings, `raise` and `assert` statements and the conditions before them, statements that make a
-  sentence, annotations, decorators, imports, `__repr__`;
+  sentence, annotations, decorators, imports, `__repr__`; `strict=` of zip, which is such a condition;
 * what only decides how fast or in how much memory a result is made: lines that name one of `SPEED`, and functions that
   are listed there.
 """
@@ -19,6 +19,8 @@ SPEED = {
     "owned", "_aliases", "_repeats", "fresh", "others",  # which arrays backward may write into
     "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
     "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
+    "rolls", "even", "over_x", "_replaces_x", "MOST",  # loops as programs: which are, and whose memory they use
+    "tqdm", "then",  # what a progress bar shows
 }  # fmt: skip
 # Changes that were looked at, and change no result: part of a line, and the text that would stand in it.
 SAME = {
@@ -26,8 +28,15 @@ SAME = {
     ("np.sum(g.values, keepdims=True).reshape(-1)", "2"): "any negative number stands for the rest",
     ("likeliest(log_p, B + 1,", "2"): "one candidate more is asked for than needed",
     ('start, before, kind = 0, "O", ""', "1"): "it is written again before it is read",
-    ('zip(optimizer.param_groups, state["param_groups"], strict=True)', "False"): "their number was compared before",
     ("p is not None and _any_needed(p, needed)", "(p is not None or _any_needed(p, needed))"): "more nodes are visited",
+    ("h, targets = np.where(np.expand_dims(mask, -1), h, 0.0)", "1.0"): "what does not count may be any finite number",
+    ("return np.expand_dims(v, -1)", "(1)"): "it has one axis",
+    ("y = _total(a, b) * np.sum(g * s, axis=-1)", "(1)"): "there are two axes",
+    ("value = np.where(total > 0, np.take_along_axis(x, drawn", "(total >= 0)"): "where the total is 0, all are −∞",
+    ("return np.where(counts, target, -1)", "2"): "any negative number stands for none",
+    ('return {"momentum_buffer": 0.0} if options["momentum"]', "1.0"): "it is written before it is read",
+    ("for k, end in enumerate(self.ends) if t <= end", "(t < end)"): "where two phases meet, they have one value",
+    ("x = np.take_along_axis(x, places, axis=-1)", "(1)"): "there are two axes",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
 IN_ANY_ORDER = {"isinstance", "hasattr", "getattr", "zip", "add", "maximum", "minimum", "multiply", "logaddexp"}
@@ -93,6 +102,8 @@ def _counted(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr | ast.Raise | ast.Assert | ast.Import):
+                continue
+            if isinstance(child, ast.keyword) and child.arg == "strict":
                 continue
             if isinstance(child, ast.FunctionDef) and (child.name in SPEED or child.name in ("__repr__", "_check")):
                 continue

@@ -6,8 +6,12 @@ const INK = PALETTE.ink;
 const RED = PALETTE.red;
 const BLUE = PALETTE.blue;
 const GREY = PALETTE.grey;
+const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const FORWARD = "#225577"; // what is being computed
 const FOUND = "#AA3377"; // what was searched for
+
+// A colour as the page is, light or dark.
+const themed = (colour) => (DARK.matches && PALETTE.dark[colour.toUpperCase()]) || colour;
 
 const parts = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
 const mixed = (a, b, share) => {

@@ -8,7 +8,8 @@ class Drawing {
 
   // scene: {layout, routes, view, colour(node), state(node), focus, found, hover, selected, lit(edge)}
   draw(scene) {
-    const { canvas, context: c } = this;
+    const { canvas } = this;
+    const c = (this.context = canvas.getContext("2d"));
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
@@ -17,12 +18,19 @@ class Drawing {
     }
     const { x, y, zoom } = scene.view;
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.fillStyle = "#FFFFFF";
+    c.fillStyle = themed("#FFFFFF");
     c.fillRect(0, 0, width, height);
     c.setTransform(ratio * zoom, 0, 0, ratio * zoom, -x * zoom * ratio, -y * zoom * ratio);
-    this.zoom = zoom;
-    this.window = { x, y, w: width / zoom, h: height / zoom };
-    this.scene = scene;
+    this.paint(scene, c, scene.view, width, height);
+  }
+
+  // The same on any context that is ready, as on one that writes a file (see export.js).
+  paint(scene, context, { x, y, zoom }, width, height) {
+    Object.assign(this, { context, zoom, scene, window: { x, y, w: width / zoom, h: height / zoom } });
+    if (context instanceof SvgContext) {
+      context.fillStyle = themed("#FFFFFF");
+      context.fillRect(x, y, width, height);
+    }
     for (const cluster of scene.layout.clusters) if (this.inSight(cluster)) this.cluster(cluster);
     const top = [];
     for (const route of scene.routes) {
@@ -46,22 +54,23 @@ class Drawing {
     return box.x <= x + w + 20 && box.x + box.w >= x - 20 && box.y <= y + h + 20 && box.y + box.h >= y - 20;
   }
 
-  cluster({ key, label, x, y, w, h, fused }) {
+  cluster({ key, label, x, y, w, h, fused, header }) {
     const c = this.context;
     roundRect(c, x, y, w, h, 7);
-    c.fillStyle = fused ? "#FFFFFF" : "rgba(60, 90, 120, 0.045)";
+    c.fillStyle = fused ? themed("#FFFFFF") : themed("#00000007");
     c.fill();
     c.lineWidth = 1;
-    c.strokeStyle = this.scene.hover === `cluster:${key}` ? BLUE : "#C4CBD2";
+    c.strokeStyle = themed(this.scene.hover === `cluster:${key}` ? BLUE : "#D0D0D0");
     c.stroke();
     if (this.zoom < 0.3) return;
     c.font = SMALL;
     c.textAlign = "left";
     c.textBaseline = "middle";
-    c.fillStyle = this.scene.hover === `cluster:${key}` ? BLUE : "#59626B";
-    this.marker(x + 12, y + 10, false);
+    c.fillStyle = themed(this.scene.hover === `cluster:${key}` ? BLUE : "#555555");
+    const middle = header.y + header.h / 2;
+    this.marker(x + 12, middle, false);
     const left = Math.max(x, Math.min(this.window.x, x + w - 120)); // stays in sight
-    c.fillText(shortened(label, SMALL, Math.max(w - 26, 20)), left > x ? left + 6 : x + 22, y + 10.5);
+    c.fillText(shortened(label, SMALL, Math.max(w - 26, 20)), left > x ? left + 6 : x + 22, middle + 0.5);
   }
 
   // The sign that something opens (+) or closes (−).
@@ -82,72 +91,67 @@ class Drawing {
     c.restore();
   }
 
-  route({ edge, points, style }, lit) {
+  route({ edge, points, dots }, lit) {
     const c = this.context;
     const dimmed = this.scene.dimmed(edge);
     const parameter = this.scene.layout.byId.get(edge.source).kind === "parameter";
-    c.strokeStyle = lit || (edge.kind === "state" ? RED : parameter ? "#A9C1DA" : "#7F8790");
+    const carried = edge.kind === "state" || (edge.kind === "detached" && edge.steps);
+    const plain = parameter ? PALETTE.tones[this.scene.tone(edge.source) % PALETTE.tones.length] : "#777777";
+    c.strokeStyle = themed(lit || (carried ? RED : plain));
     c.lineWidth = (edge.kind === "state" ? 2.2 : parameter ? 1 : 1.2) + (lit ? 1.2 : 0);
     c.globalAlpha = dimmed && !lit ? 0.22 : 1;
     c.setLineDash(edge.kind === "detached" ? [5, 4] : []);
     c.beginPath();
     c.moveTo(...points[0]);
-    if (style === "rail") {
-      for (let i = 1; i < points.length - 1; i++) c.arcTo(...points[i], ...points[i + 1], 6);
-      c.lineTo(...points[points.length - 1]);
-    } else {
-      for (let i = 1; i < points.length; i++) curve(c, points[i - 1], points[i], style);
-    }
+    for (let k = 1; k + 2 < points.length; k += 3) c.bezierCurveTo(...points[k], ...points[k + 1], ...points[k + 2]);
     c.stroke();
     c.setLineDash([]);
-    const ways = lit && this.scene.phase === "backward" ? [...points].reverse() : points; // gradients flow back
-    if (this.zoom > 0.25) this.arrow(ways, style, parameter ? 4 : 6);
-    if (edge.kind === "state" && this.zoom > 0.5) this.edgeLabel(edge, points);
+    const backward = lit && this.scene.phase === "backward"; // gradients flow back
+    if (this.zoom > 0.25) this.arrow(backward ? [...points].reverse() : points, parameter ? 4.5 : 7);
+    c.fillStyle = c.strokeStyle;
+    if (this.zoom > 0.5) for (const [x, y] of dots) this.dot(x, y);
+    if (edge.times > 1 || carried) if (this.zoom > 0.5 && !parameter) this.mark(edge, points, carried);
     c.globalAlpha = 1;
   }
 
-  arrow(points, style, size) {
+  dot(x, y) {
+    this.context.beginPath();
+    this.context.arc(x, y, 1.7, 0, 2 * Math.PI);
+    this.context.fill();
+  }
+
+  arrow(points, size) {
     const c = this.context;
     const [[px, py], [x, y]] = points.slice(-2);
-    const angle =
-      style === "h"
-        ? x >= px
-          ? 0
-          : Math.PI
-        : style === "v"
-          ? y >= py
-            ? Math.PI / 2
-            : -Math.PI / 2
-          : Math.atan2(y - py, x - px);
     c.save();
     c.translate(x, y);
-    c.rotate(angle);
+    c.rotate(Math.atan2(y - py, x - px));
     c.fillStyle = c.strokeStyle;
     c.beginPath();
     c.moveTo(0, 0);
-    c.lineTo(-size, -size / 2);
-    c.lineTo(-size, size / 2);
+    c.lineTo(-size, -size * 0.4);
+    c.lineTo(-size, size * 0.4);
     c.fill();
     c.restore();
   }
 
-  // Which state it is, and for how many steps it stands, in the gap before the next step.
-  edgeLabel(edge, points) {
-    const text = (edge.label || "") + (edge.times > 1 ? ` ×${edge.times}` : "");
+  // The state that an edge carries, and for how many it stands, beside its longest piece.
+  mark(edge, points, carried) {
+    const named = edge.label && edge.times === edge.label.split(", ").length;
+    const text = named ? edge.label : edge.times > 1 ? `×${edge.times}` : "";
     if (!text) return;
     const c = this.context;
     let [best, at] = [0, 0];
-    for (let i = 1; i < points.length; i++) {
-      const span = Math.abs(points[i][0] - points[i - 1][0]);
-      if (span > best) [best, at] = [span, i];
+    for (let k = 3; k < points.length; k += 3) {
+      const length = span(points[k], points[k - 3]);
+      if (length > best) [best, at] = [length, k];
     }
-    const [[ax, ay], [bx, by]] = [points[at - 1], points[at]];
+    const [[ax, ay], [bx, by]] = [points[at - 3], points[at]];
     c.font = `italic ${SMALL}`;
     const width = c.measureText(text).width;
-    const [x, y] = [(ax + bx) / 2, (ay + by) / 2 - 8];
-    c.fillStyle = "rgba(255, 255, 255, 0.85)";
-    c.fillRect(x - width / 2 - 2, y - 6, width + 4, 12);
-    c.fillStyle = RED;
+    const upright = Math.abs(by - ay) > Math.abs(bx - ax);
+    const [x, y] = upright ? [(ax + bx) / 2 + width / 2 + 5, (ay + by) / 2] : [(ax + bx) / 2, (ay + by) / 2 - 8];
+    c.fillStyle = themed(carried ? RED : "#555555");
     c.textAlign = "center";
     c.textBaseline = "middle";
     c.fillText(text, x, y);
@@ -158,16 +162,17 @@ class Drawing {
     const { scene } = this;
     const state = scene.state(node); // "", "todo", "done", "now"
     const style = PALETTE.kinds[node.kind] || PALETTE.kinds.operation;
-    const fill = scene.colour(node) || style.fill;
+    const broken = this.scene.broken(node);
+    const fill = broken ? PALETTE.broken : scene.colour(node) || style.fill;
     c.globalAlpha = state === "todo" ? 0.32 : 1;
     if (state === "now" || scene.selected === node.id || scene.found.has(node.id)) this.glow(node, box, state);
     this.shape(node, box);
     if (fill) {
-      c.fillStyle = fill;
+      c.fillStyle = themed(fill);
       c.fill();
     }
     if (style.border) {
-      c.strokeStyle = scene.hover === node.id ? BLUE : style.border;
+      c.strokeStyle = themed(scene.hover === node.id ? BLUE : broken ? "#CC0066" : style.border);
       c.lineWidth = style.width || 1;
       c.setLineDash(style.dash || []);
       c.stroke();
@@ -179,7 +184,7 @@ class Drawing {
       c.stroke();
     }
     if (scene.arrived(node) !== null) this.progress(box, scene.arrived(node));
-    if (this.zoom * 13 > 3.5) this.text(node, box, fill ? inkOn(fill) : INK);
+    if (this.zoom * 13 > 3.5) this.text(node, box, fill ? inkOn(themed(fill)) : themed(INK));
     c.globalAlpha = 1;
   }
 
@@ -193,16 +198,16 @@ class Drawing {
     else if (node.kind === "fused") roundRect(c, x, y, w, h, 3);
     else {
       if (node.kind === "collapsed") this.pages(box);
-      roundRect(c, x, y, w, h, box.bar ? 5 : 8);
+      roundRect(c, x, y, w, h, 8);
     }
   }
 
   pages({ x, y, w, h }) {
     const c = this.context;
     roundRect(c, x + 4, y - 4, w, h, 8);
-    c.fillStyle = "#FFFFFF";
+    c.fillStyle = themed("#FFFFFF");
     c.fill();
-    c.strokeStyle = GREY;
+    c.strokeStyle = themed(GREY);
     c.lineWidth = 1;
     c.stroke();
   }
@@ -221,9 +226,9 @@ class Drawing {
     const around = { ...box, x: box.x - grow, y: box.y - grow, w: box.w + 2 * grow, h: box.h + 2 * grow };
     if (box.circle) this.shape(node, around);
     else roundRect(c, around.x, around.y, around.w, around.h, node.kind === "parameter" ? around.h / 2 : 10);
-    c.fillStyle = "#FFFFFF";
+    c.fillStyle = themed("#FFFFFF");
     c.fill();
-    c.strokeStyle = colour;
+    c.strokeStyle = themed(colour);
     c.lineWidth = Math.max(2.4, 1.6 / this.zoom);
     c.setLineDash(state !== "now" && this.scene.selected !== node.id ? [4, 2] : []);
     c.stroke();
@@ -247,18 +252,16 @@ class Drawing {
     c.fillStyle = ink;
     c.textAlign = "center";
     c.textBaseline = "middle";
-    const left = box.bar ? Math.max(box.x, this.window.x) : box.x;
-    const right = box.bar ? Math.min(box.x + box.w, this.window.x + this.window.w) : box.x + box.w;
     const opens = node.inner || node.kind === "collapsed";
-    const x = (left + right) / 2 - (opens && !box.bar ? 9 : 0);
+    const x = box.x + box.w / 2 - (opens ? 9 : 0);
     const y = box.y + box.h / 2;
     if (sign) {
       c.font = `15px ${FONT}`;
       c.fillText(sign, x, y + 0.5);
       return;
     }
-    const inline = box.bar || node.kind === "parameter";
-    const room = box.bar ? right - left : box.w - (node.kind === "input" ? 2 : 14) - (opens ? 22 : 0);
+    const inline = node.kind === "parameter";
+    const room = box.w - (node.kind === "input" ? 2 : 14) - (opens ? 22 : 0);
     const title = shortened(nodeTitle(node), TITLE, room);
     const small = this.zoom * 10.5 > 4.5 ? shortened(nodeSubtitle(node), SMALL, room) : "";
     c.font = node.kind === "output" ? `bold ${TITLE}` : TITLE;
@@ -277,16 +280,6 @@ class Drawing {
       if (small) c.fillText(small, x, y + 9);
     }
     if (opens) this.marker(box.x + box.w - 13, y, true);
-  }
-}
-
-function curve(c, [ax, ay], [bx, by], style) {
-  if (style === "h") {
-    const pull = (bx - ax) / 2;
-    c.bezierCurveTo(ax + pull, ay, bx - pull, by, bx, by);
-  } else {
-    const pull = (by - ay) / 2;
-    c.bezierCurveTo(ax, ay + pull, bx, by - pull, bx, by);
   }
 }
 

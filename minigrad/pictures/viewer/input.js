@@ -105,6 +105,8 @@ class Keys {
       0: () => viewer.view.fit(),
       ",": () => viewer.stride(-1),
       ".": () => viewer.stride(1),
+      "?": () => viewer.help(),
+      n: () => viewer.toBroken(),
       "/": () => byId("query").focus(),
       Escape: () => (viewer.selected !== null ? viewer.select(null) : viewer.leave()),
       ArrowLeft: () => this.arrow(event, -1, 0),
@@ -131,8 +133,7 @@ class Keys {
     for (const node of nodes) {
       if (node.id === viewer.selected || !boxes.has(node.id)) continue;
       const box = boxes.get(node.id);
-      const bx = box.bar && dy ? between(box.x, x, box.x + box.w) : centre(box)[0]; // straight down to a bar
-      const [ax, ay] = [bx - x, centre(box)[1] - y];
+      const [ax, ay] = [centre(box)[0] - x, centre(box)[1] - y];
       const along = ax * dx + ay * dy;
       const across = Math.abs(ax * dy) + Math.abs(ay * dx);
       if (along > 4 && along + 3 * across < nearest) [best, nearest] = [node.id, along + 3 * across];

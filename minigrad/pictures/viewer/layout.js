@@ -1,100 +1,241 @@
-// Where everything stands. Columns are time steps, rows ("bands") are modules; what is computed for all steps at once
-// is a bar across them, or stands in a strip between two rows. Loops that follow each other in time (an encoder, a
-// decoder) are groups of columns of their own, side by side. Parameters stand once, in a lane at the left, with a rail
-// along their row. A graph without steps is one layered block with its modules as boxes.
-
-const PAD = 9; // inside a cluster's border
-const HEADER = 18; // of a cluster, for its label
-const COLUMN_GAP = 30;
-const BAND_GAP = 22;
-const BAR_HEIGHT = 26;
-const TRACK = 29; // from one parameter's rail to the next
-const GROUP_GAP = 70;
+// Where everything stands, as in the static picture (layout.py): computation goes up, time to the right. Every step of
+// a loop is a column, every loop over the same steps a lane; scopes are boxes around what is in them.
 
 class Layout {
   // visible: {nodes, edges}; size: a node -> {w, h, circle}
   constructor(visible, size) {
     this.nodes = visible.nodes;
-    this.size = size;
     this.byId = new Map(this.nodes.map((node) => [node.id, node]));
     this.edges = visible.edges.filter((edge) => this.byId.has(edge.source) && this.byId.has(edge.target));
-    this.into = new Map(this.nodes.map((node) => [node.id, []]));
-    this.outOf = new Map(this.nodes.map((node) => [node.id, []]));
+    this.root = new Box("");
+    this.scopes = new Map([["[]", this.root]]); // key of a scope -> Box
+    this.rows = new Map(); // key of a loop -> Row
+    this.leaves = new Map(this.nodes.map((node) => [node.id, new Leaf(node, size(node))]));
+    [this.states, this.supplies, this.others] = [[], [], []];
+    this.asides = []; // ends of states' edges: [leaf, row, side]
+    const sorted = [...this.nodes].sort((a, b) => a.order - b.order);
+    for (const node of sorted) if (node.kind !== "parameter") this.put(node);
+    this.putParameters(sorted);
+    for (const edge of this.edges) this.connect(edge);
+    this.drawAside();
+    this.levelStacks();
+    this.root.arrange();
+    if (this.widen()) this.root.arrange();
+    this.root.fix(0, 0);
+    for (const row of this.rows.values()) this.stack(row);
+    this.finish();
+  }
+
+  put(node) {
+    const leaf = this.leaves.get(node.id);
+    if (node.span) this.rowOf(node.scope, node.span[0]).put(node.span[1], leaf);
+    else this.boxOf(node.scope).add(leaf);
+  }
+
+  boxOf(scope) {
+    const key = scopeKey(scope);
+    if (!this.scopes.has(key)) {
+      const last = scope[scope.length - 1];
+      const rolled = isStep(last) ? null : rolledSteps(last[0]);
+      const box = new Box(last[2] ? last[0] : entryLabel(last), isStep(last) || rolled !== null);
+      Object.assign(box, { scope, key, fused: last[2] || false });
+      this.scopes.set(key, box);
+      if (box.step) this.rowOf(scope.slice(0, -1), rolled ?? last[0]).put(isStep(last) ? last[1] : 0, box);
+      else this.boxOf(scope.slice(0, -1)).add(box);
+    }
+    return this.scopes.get(key);
+  }
+
+  rowOf(scope, label) {
+    const key = `${scopeKey(scope)} ${label}`;
+    if (!this.rows.has(key)) {
+      const row = new Row();
+      this.rows.set(key, row);
+      this.boxOf(scope).add(row);
+    }
+    return this.rows.get(key);
+  }
+
+  // Each beside the only node, or the only loop, that uses it; else where a node would stand.
+  putParameters(sorted) {
+    const users = new Map();
     for (const edge of this.edges) {
-      this.outOf.get(edge.source).push(edge);
-      this.into.get(edge.target).push(edge);
+      if (!users.has(edge.source)) users.set(edge.source, new Set());
+      users.get(edge.source).add(this.leaves.get(edge.target));
     }
-    this.spots = new Map(this.nodes.map((node) => [node.id, spotOf(node)]));
-    this.blocks = new Blocks(this);
-    this.boxes = this.blocks.boxes; // id -> {x, y, w, h, bar, circle, mirrored}
-    this.rails = new Map(); // source id -> [{x, y, users}] for each band: where its rail runs
-    this.frames = []; // {key, x, y, w, h}: what a cluster spans beyond its nodes
-    this.homes = new Map(); // id of a parameter -> the scope that it was put into
-    this.groups = [];
-    this.place();
-    this.clusters = clustersOf(this); // [{key, label, depth, x, y, w, h}], the outer before the inner
-    this.bounds = boundsOf([...this.boxes.values(), ...this.clusters]);
-  }
-
-  place() {
-    this.placeElided();
-    makeGroups(this);
-    assignOutside(this);
-    let x = 0;
-    for (const group of this.groups) {
-      x = (group.columns.length ? new Rows(this, group).place(x) : this.placeBlock(group, x)) + GROUP_GAP;
-    }
-  }
-
-  // What stands for left out steps belongs between them: into a column of its own.
-  placeElided() {
-    for (const node of this.nodes) {
-      const [, label, first, last] = /^(.*) = (\d+)(?: … (\d+))?$/.exec(node.label || "") || [];
-      if (node.kind !== "elided" || label === undefined) continue;
-      const step = (Number(first) + Number(last ?? first)) / 2;
-      const scope = [...node.scope, [label, step]];
-      this.spots.set(node.id, { ...spotOf({ ...node, scope }), depth: node.scope.length, elided: true });
+    for (const node of sorted) {
+      if (node.kind !== "parameter") continue;
+      const leaf = this.leaves.get(node.id);
+      const using = [...(users.get(node.id) || [])];
+      const around = using.filter((one) => one.box).map((one) => one.around());
+      if (!around.length) {
+        this.root.add(leaf);
+        continue;
+      }
+      const others = around.map((boxes) => new Set(boxes));
+      const shared = around[0].filter((box) => others.every((boxes) => boxes.has(box)));
+      let row = null;
+      for (const box of shared) {
+        if (!(box instanceof Row)) continue;
+        if (box !== shared[0] && box.columns.size > 1) break; // it belongs to one step of several
+        row = box;
+      }
+      if (row) row.satellites.push(leaf);
+      else if (using.length === 1) using[0].satellites.push(leaf);
+      else shared[0].add(leaf);
     }
   }
 
-  placeBlock(group, x) {
-    const nodes = group.outside.map((node) => {
-      if (node.kind !== "parameter" || node.scope.length) return node;
-      this.homes.set(node.id, this.commonScope(node)); // with those who use it
-      return { ...node, scope: this.homes.get(node.id) };
+  connect(edge) {
+    const [source, target] = [this.leaves.get(edge.source), this.leaves.get(edge.target)];
+    if (!source.box) return this.supplies.push(edge);
+    const [out, into] = [source.around(), target.around()];
+    const common = out.find((box) => into.includes(box));
+    const a = out[out.indexOf(common) - 1] || source;
+    const b = into[into.indexOf(common) - 1] || target;
+    const loops = out.filter((box) => box instanceof Row && into.includes(box));
+    if (common instanceof Row || (edge.kind === "state" && loops.length)) {
+      const row = common instanceof Row ? common : loops[0];
+      const step = (item) => [...row.columns].find(([, one]) => one === item)?.[0];
+      const side = step(a) !== undefined && step(b) !== undefined && step(b) < step(a) ? -1 : 1;
+      this.asides.push([source, row, side], [target, row, a !== b && common === row ? -side : side]);
+      return this.states.push(edge);
+    }
+    common.links.push([a, b, source]);
+    let item = source;
+    for (const box of out.slice(0, out.indexOf(common))) {
+      box.leaving.set(source, item);
+      item = box;
+    }
+    item = target;
+    for (const box of into.slice(0, into.indexOf(common))) {
+      if (!box.entering.has(source)) box.entering.set(source, []);
+      if (!box.entering.get(source).includes(item)) box.entering.get(source).push(item);
+      item = box;
+    }
+    return this.others.push(edge);
+  }
+
+  // Let the ends of states' edges stand at that side of their bands, in every box up to the column; and in all columns
+  // what does so in one, so that they look alike.
+  drawAside() {
+    const keys = new Map();
+    for (const row of this.rows.values()) {
+      for (const column of row.items) for (const [key, leaf] of alike(column)) keys.set(leaf, [row, key]);
+    }
+    const sides = new Map(); // row -> key -> sides
+    const at = (row, key) => {
+      if (!sides.has(row)) sides.set(row, new Map());
+      if (!sides.get(row).has(key)) sides.get(row).set(key, new Set());
+      return sides.get(row).get(key);
+    };
+    for (const [leaf, row, side] of this.asides) at(...(keys.get(leaf) || [row, leaf])).add(side);
+    const asked = new Map();
+    for (const [leaf, [row, key]] of keys) {
+      for (let item = leaf; item && item !== row; item = item.box) {
+        if (!asked.has(item)) asked.set(item, new Set());
+        for (const side of at(row, key)) asked.get(item).add(side);
+      }
+    }
+    for (const [item, found] of asked) item.pull = found.size === 1 ? [...found][0] : 0;
+  }
+
+  // Room for edges between columns; and loops over the same steps get the same room for their parameters.
+  levelStacks() {
+    const counts = new Map([...this.rows.values()].map((row) => [row, new Map()]));
+    this.asides.forEach(([leaf, row], k) => {
+      if (k % 2) return;
+      const column = row.childWith(leaf);
+      counts.get(row).set(column, (counts.get(row).get(column) || 0) + 1);
     });
-    const block = this.blocks.block(nodes, 0);
-    this.blocks.put(block, x, 0);
-    return x + block.w;
+    for (const row of this.rows.values()) {
+      row.between = Math.max(0, ...counts.get(row).values());
+      for (const column of row.items) column.lines = 3 * Math.min(row.satellites.length, 6);
+    }
+    for (const rows of this.lanes()) {
+      const stack = Math.max(...rows.map((row) => row.roomForSatellites()));
+      const between = Math.max(...rows.map((row) => row.between));
+      for (const row of rows) Object.assign(row, { stack, between });
+    }
   }
 
-  commonScope(node) {
-    const scopes = this.outOf.get(node.id).map((edge) => this.byId.get(edge.target).scope);
-    let depth = 0;
-    while (scopes.length && scopes.every((s) => s.length > depth && String(s[depth]) === String(scopes[0][depth])))
-      depth++;
-    return scopes.length ? scopes[0].slice(0, depth) : [];
+  lanes() {
+    const same = new Map();
+    for (const row of this.rows.values()) {
+      if (row.columns.size < 2) continue;
+      const key = row.steps().join();
+      same.set(key, [...(same.get(key) || []), row]);
+    }
+    return [...same.values()].filter((rows) => rows.length > 1);
   }
 
-  // Whether an edge leads from a strip to one below, past rows of cells.
-  runsAround(source, target) {
-    const [from, to] = [this.spots.get(source), this.spots.get(target)];
-    return from.group === to.group && from.strip !== undefined && to.strip !== undefined && to.strip > from.strip;
+  // The columns of loops over the same steps are equally wide, so that time runs alike in all of them.
+  widen() {
+    const lanes = this.lanes();
+    for (const rows of lanes) {
+      const room = Math.max(...rows.flatMap((row) => row.items.flatMap((item) => [item.left, item.right])));
+      for (const row of rows) row.room = room;
+    }
+    return lanes.length > 0;
+  }
+
+  // The parameters of a loop, each about as high as where it is used, in that order.
+  stack(row) {
+    if (!row.satellites.length) return;
+    const use = new Map();
+    for (const edge of this.supplies) {
+      const [source, target] = [this.leaves.get(edge.source), this.leaves.get(edge.target)];
+      if (target.node.kind !== "elided") use.set(source, Math.min(use.get(source) ?? Infinity, target.y));
+    }
+    const at = (one) => use.get(one) ?? row.y;
+    row.satellites.sort((a, b) => at(a) - at(b) || a.order - b.order);
+    const x = row.x - row.left + Math.max(...row.satellites.map((one) => one.width)) / 2;
+    let floor = row.y;
+    for (const one of row.satellites) {
+      [one.x, one.y] = [x, Math.max(floor, at(one) - 7 - one.tall / 2)];
+      floor = one.y + one.tall + 5;
+    }
+    let ceiling = row.y + row.height;
+    for (const one of [...row.satellites].reverse()) {
+      one.y = Math.min(one.y, ceiling - one.tall);
+      ceiling = one.y - 5;
+    }
+  }
+
+  // What is drawn: y goes down on a page. boxes: id -> {x, y, w, h, circle}; clusters: the outer before the inner.
+  finish() {
+    this.boxes = new Map();
+    for (const [id, leaf] of this.leaves) {
+      const { width: w, tall: h, circle } = leaf;
+      this.boxes.set(id, { x: leaf.x - w / 2, y: -leaf.high, w, h, circle });
+    }
+    this.clusters = [...this.scopes.values()]
+      .filter((box) => box !== this.root)
+      .map(({ x, y, left, right, height, name, scope, key, fused, step }) => {
+        const frame = { x: x - left, y: -y - height, w: left + right, h: height };
+        const header = { x: frame.x, y: step ? -y - HEADER - 3 : frame.y, w: frame.w, h: HEADER + 3 };
+        return { key, scope, label: name, fused, step, depth: scope.length, ...frame, header };
+      })
+      .sort((a, b) => a.depth - b.depth);
+    this.bounds = boundsOf([...this.boxes.values(), ...this.clusters]);
   }
 }
 
-// Where a node belongs: its loop and column (null outside of steps), its row of cells, how deep its cell's scope is.
-function spotOf(node) {
-  let last = -1;
-  node.scope.forEach((entry, i) => {
-    if (isStep(entry)) last = i;
-  });
-  if (last < 0) return { column: null };
-  const column = node.scope.filter(isStep).map((entry) => entry[1]);
-  const loop = JSON.stringify(node.scope.slice(0, last + 1).map((entry) => entry[0]));
-  const next = node.scope[last + 1];
-  const inner = next && !next[2] ? [next[0]] : [];
-  const outer = moduleLabels(node.scope.slice(0, last));
-  const depth = last + 1 + inner.length;
-  return { column, columnKey: column.join(), loop, lane: [...outer, ...inner], outer: outer.length, depth };
+// The name of a loop's steps, if the label is that of a scope which stands for several of them.
+function rolledSteps(label) {
+  if (!label.includes(" … ")) return null;
+  if (label.startsWith("windows ")) return "window";
+  return label.includes(" = ") ? label.slice(0, label.lastIndexOf(" = ")) : null;
+}
+
+function boundsOf(boxes) {
+  if (!boxes.length) return { x: 0, y: 0, w: 0, h: 0 };
+  let [x, y, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const box of boxes) {
+    x = Math.min(x, box.x);
+    y = Math.min(y, box.y);
+    right = Math.max(right, box.x + box.w);
+    bottom = Math.max(bottom, box.y + box.h);
+  }
+  return { x, y, w: right - x, h: bottom - y };
 }

@@ -5,9 +5,11 @@
 // expanded fused node.
 
 const scopeKey = (scope) => JSON.stringify(scope.map(([label, step]) => [label, step]));
+const MOST_SHOWN = 4000; // nodes to begin with
+const notFinite = (node, which) => [node, ...(node.outputs || [])].some((one) => one[which]?.nonfinite);
 const isStep = (entry) => entry[1] !== null && entry[1] !== undefined;
-const entryLabel = (entry) => (isStep(entry) ? `${entry[0]} = ${entry[1]}` : entry[0]);
-const moduleLabels = (scope) => scope.filter((entry) => !isStep(entry) && !entry[2]).map((entry) => entry[0]);
+const entryLabel = ([label, step]) =>
+  !isStep([label, step]) ? label : label === "window" ? `window ${step}` : `${label} = ${step}`;
 
 // As errors write it: encoder.lstm[1] t=3
 function scopeText(scope) {
@@ -31,6 +33,8 @@ class Model {
     this.nodes = data.nodes;
     this.edges = data.edges;
     this.byId = new Map(this.nodes.map((node) => [node.id, node]));
+    this.tones = new Map(); // of parameters' lines
+    for (const node of this.nodes) if (node.kind === "parameter") this.tones.set(node.id, this.tones.size);
     this.clusters = new Map(); // key -> {key, scope, label, members}
     this.collapsed = new Set(); // keys of clusters
     this.expanded = new Set(); // ids of fused nodes
@@ -40,20 +44,45 @@ class Model {
       if (this.into.has(edge.target)) this.into.get(edge.target).push(edge);
       if (this.outOf.has(edge.source)) this.outOf.get(edge.source).push(edge);
     }
+    this.keys = new Map(); // the id of a node -> the keys of the scopes around it, from the outermost in
+    const known = new Map(); // of nodes with the same scope
     for (const node of this.nodes) {
-      for (let depth = 1; depth <= node.scope.length; depth++) {
-        const scope = node.scope.slice(0, depth);
-        const key = scopeKey(scope);
+      const whole = scopeKey(node.scope);
+      if (!known.has(whole)) known.set(whole, node.scope.map((_, k) => scopeKey(node.scope.slice(0, k + 1))));
+      const keys = known.get(whole);
+      this.keys.set(node.id, keys);
+      keys.forEach((key, k) => {
         if (!this.clusters.has(key)) {
-          this.clusters.set(key, { key, scope, label: entryLabel(scope[depth - 1]), members: [] });
+          const scope = node.scope.slice(0, k + 1);
+          this.clusters.set(key, { key, scope, label: entryLabel(scope[k]), members: [] });
         }
         this.clusters.get(key).members.push(node);
-      }
+      });
     }
+    const values = this.nodes.filter((node) => notFinite(node, "value"));
+    const gradients = this.nodes.filter((node) => notFinite(node, "grad")).reverse();
+    this.broken = new Set([...values, ...gradients].map((node) => node.id)); // in the order in which they came up
+    this.closeLarge();
     this.inner = new Map(); // the id of an inner node -> that of its fused node
     for (const node of this.nodes) {
       if (node.inner) for (const part of node.inner.nodes) this.inner.set(part.id, node.id);
     }
+  }
+
+  // Of a graph with too many nodes to look at, the groups that leave so many as can be, from the outermost in.
+  closeLarge() {
+    if (this.nodes.length <= MOST_SHOWN) return;
+    const deepest = Math.max(...this.nodes.map((node) => node.scope.length));
+    const shown = (depth) => {
+      let count = 0;
+      for (const node of this.nodes) if (node.scope.length <= depth) count++;
+      for (const { scope } of this.clusters.values()) if (scope.length === depth + 1) count++;
+      return count;
+    };
+    let depth = 0;
+    while (depth < deepest && shown(depth + 1) <= MOST_SHOWN) depth++;
+    for (const { key, scope } of this.clusters.values()) if (scope.length > depth) this.collapsed.add(key);
+    this.options.note ||= "groups are closed; a click on + opens one";
   }
 
   // Every node, inner ones too, for the search.
@@ -75,10 +104,8 @@ class Model {
     const owner = this.inner.get(id);
     const node = this.byId.get(owner === undefined ? id : owner);
     if (!node) return null;
-    for (let depth = 1; depth <= node.scope.length; depth++) {
-      const key = scopeKey(node.scope.slice(0, depth));
-      if (this.collapsed.has(key)) return `cluster:${key}`;
-    }
+    const closed = this.keys.get(node.id).find((key) => this.collapsed.has(key));
+    if (closed !== undefined) return `cluster:${closed}`;
     if (owner !== undefined) return this.expanded.has(owner) ? id : owner;
     return id;
   }
@@ -87,8 +114,7 @@ class Model {
   reveal(id) {
     const owner = this.inner.get(id);
     const node = this.byId.get(owner === undefined ? id : owner);
-    for (let depth = 1; depth <= node.scope.length; depth++)
-      this.collapsed.delete(scopeKey(node.scope.slice(0, depth)));
+    for (const key of this.keys.get(node.id)) this.collapsed.delete(key);
     if (owner !== undefined) this.expanded.add(owner);
   }
 
@@ -128,10 +154,12 @@ class Model {
     const edges = new Map();
     for (const edge of this.visibleEdges()) {
       if (edge.source === edge.target && !edge.loop) continue;
-      const key = JSON.stringify([edge.source, edge.target, edge.kind]);
+      const key = `${edge.source}\n${edge.target}\n${edge.kind}`;
       const same = edges.get(key);
-      if (same) same.label = [...new Set([same.label, edge.label].filter(Boolean))].join(" ");
-      else edges.set(key, edge);
+      if (same) {
+        same.label = [...new Set([...same.label.split(", "), edge.label].filter(Boolean))].join(", ");
+        same.times += edge.times;
+      } else edges.set(key, { ...edge, label: edge.label || "" });
     }
     return { nodes, edges: [...edges.values()] };
   }
@@ -184,8 +212,9 @@ class Model {
       outputs: [],
       inner: null,
       value: null,
-      scope: scope.some(isStep) ? scope : scope.slice(0, -1), // a collapsed step keeps its column
-      order: Math.max(...members.map((node) => node.order)),
+      scope: scope.slice(0, -1),
+      span: spanOf(scope[scope.length - 1]), // a closed step keeps its column
+      order: Math.min(...members.map((node) => node.order)),
       bytes: members.reduce((sum, node) => sum + (node.bytes || 0), 0),
       count: members.reduce((sum, node) => sum + (node.count || 1), 0),
       grad: norms.length
@@ -196,12 +225,18 @@ class Model {
   }
 }
 
+// The steps that a closed scope stands for: [label, first, last], or null.
+function spanOf([label, step]) {
+  const rolled = isStep([label, step]) ? null : rolledSteps(label);
+  return isStep([label, step]) ? [label, step, step] : rolled === null ? null : [rolled, 0, 0];
+}
+
 // ---- what a node is called ----------------------------------------------------------------------------------------
 
 const nodeTitle = (node) => {
   const label = (node.label || "").split("\n").filter(Boolean);
   if (node.kind === "fused" && node.op) return node.op;
-  return label.join(" ") || node.op || node.kind;
+  return label.join(" ") || node.formula || node.op || node.kind;
 };
 
 function shapeText(shape) {
@@ -219,7 +254,8 @@ function nodeSubtitle(node) {
     .join(" ");
   const parts = [];
   if (node.kind === "fused" && gates) parts.push(gates);
-  else if (node.label && node.op && node.label !== node.op && node.kind !== "fused") parts.push(node.op);
+  else if (node.label && node.op && node.label !== node.op && node.kind !== "fused")
+    parts.push(node.formula || node.op);
   if (node.shape) parts.push(shapeText(node.shape));
   return parts.join(" · ");
 }

@@ -50,18 +50,24 @@ class Panel {
           )
         : null,
       element("h3", {}, "Keys"),
-      definitions([
-        ["wheel, + −", "zoom"],
-        ["drag, shift+arrows", "move"],
-        ["0", "whole graph"],
-        ["arrows", "to a neighbour"],
-        ["enter", "open or close"],
-        [", .", "step back, on"],
-        ["space", "play, pause"],
-        ["/", "search"],
-        ["escape", "leave"],
-      ]),
+      this.keys(),
     );
+  }
+
+  keys() {
+    return definitions([
+      ["wheel, + −", "zoom"],
+      ["drag, shift+arrows", "move"],
+      ["0", "whole graph"],
+      ["arrows", "to a neighbour"],
+      ["enter", "open or close"],
+      [", .", "step back, on"],
+      ["space", "play, pause"],
+      ["/", "search"],
+      ["n", "next value that is not finite"],
+      ["?", "these keys"],
+      ["escape", "leave"],
+    ]);
   }
 
   details(node, phase = "") {
@@ -185,6 +191,7 @@ const KIND_NAMES = {
   detached: "cut off from its past",
   elided: "steps left out",
   collapsed: "closed cluster",
+  cell: "a step",
 };
 
 function definitions(pairs) {
@@ -255,13 +262,14 @@ function kindsLegend(kinds) {
     const border = style.border
       ? `${kind === "fused" ? "3px double" : style.dash ? "1px dashed" : "1px solid"} ${style.border}`
       : "none";
+    const background = style.fill ? themed(style.fill) : "none";
     list.append(
       element(
         "li",
         {},
         element(
           "span",
-          { className: `sample ${kind}`, style: { background: style.fill || "none", border, borderRadius: radius } },
+          { className: `sample ${kind}`, style: { background, border, borderRadius: radius } },
           style.border ? "" : "x",
         ),
         name,

@@ -1,4 +1,5 @@
-// Search by label, operation, scope, line and gate; all words must occur.
+// Search by name, operation, scope and gate; all words must occur. Source lines are not searched: every operation of a
+// line would be found.
 
 class Search {
   constructor(model) {
@@ -35,5 +36,5 @@ class Search {
 function searchText(node) {
   const gates = (node.outputs || []).map((output) => output.label);
   const spelled = node.scope.map(entryLabel).join(" ");
-  return [node.label, node.op, node.kind, scopeText(node.scope), spelled, node.line, ...gates].join(" ").toLowerCase();
+  return [node.label, node.op, scopeText(node.scope), spelled, ...gates].join(" ").toLowerCase();
 }

@@ -33,7 +33,7 @@ function fitted(text, font, width) {
 }
 
 // A bare operation that has a sign is a circle with it.
-const signOf = (node) => (node.kind === "operation" && !node.label && PALETTE.signs[node.op]) || "";
+const signOf = (node) => (node.kind === "operation" && !node.label && !node.formula && PALETTE.signs[node.op]) || "";
 
 // How large a node is: {w, h, circle}.
 function sizeOf(node) {

@@ -20,10 +20,13 @@ class Viewer {
     this.hover = null;
     this.coloured = this.model.options.color === "grad" && this.scale.known;
     this.timer = null;
+    this.links = new Links(this);
     this.relayout();
-    this.start();
+    wire(this);
     this.refresh();
     this.showPanel();
+    this.links.follow();
+    this.openTime = performance.now(); // milliseconds since the page was asked for
   }
 
   // ---- layout and drawing -------------------------------------------------------------------------------------------
@@ -70,12 +73,18 @@ class Viewer {
 
   draw() {
     const began = performance.now();
+    this.drawing.draw(this.scene());
+    this.drawTime = performance.now() - began;
+  }
+
+  // All that a drawing needs to know.
+  scene() {
     const { playback, model } = this;
     const phase = playback.phase;
     const current = playback.current();
     const now = new Set(current.map((node) => model.representative(node.id)));
     const found = new Set(this.search.matches.map((id) => model.representative(id)));
-    this.drawing.draw({
+    return {
       layout: this.layout,
       routes: this.routes,
       view: this.view,
@@ -85,6 +94,7 @@ class Viewer {
       hover: this.hover,
       state: (node) => playback.state(node),
       colour: (node) => this.colourOf(node),
+      tone: (id) => this.model.tones.get(id) || 0,
       arrived: (node) => (phase === "backward" && node.kind === "parameter" ? playback.arrived(node.id) : null),
       dimmed: (edge) => playback.position !== null && phase !== "backward" && !this.reached(edge, now),
       lit: (edge) => {
@@ -94,8 +104,8 @@ class Viewer {
         return centre && (edge.source === centre || edge.target === centre) ? (edge.kind === "state" ? RED : BLUE) : "";
       },
       callouts: phase && current.length === 1 && now.has(current[0].id) ? current : [],
-    });
-    this.drawTime = performance.now() - began;
+      broken: (node) => (node.members || [node]).some((one) => model.broken.has(one.id)),
+    };
   }
 
   reached(edge, now) {
@@ -118,14 +128,14 @@ class Viewer {
   // What lies at a point of the canvas: {id, marker} of a node, or of a cluster's label.
   at(px, py) {
     const [x, y] = [px / this.view.zoom + this.view.x, py / this.view.zoom + this.view.y];
-    const inside = (box, h = box.h) => x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + h;
+    const inside = (box) => x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h;
     for (const node of [...this.layout.nodes].reverse()) {
       const box = this.layout.boxes.get(node.id);
       if (box && inside(box))
         return { id: node.id, node, marker: x > box.x + box.w - 24 && !!(node.inner || node.members) };
     }
     for (const cluster of [...this.layout.clusters].reverse()) {
-      if (inside(cluster, HEADER)) return { id: this.idOf(cluster), marker: true };
+      if (inside(cluster.header)) return { id: this.idOf(cluster), marker: true };
     }
     return null;
   }
@@ -220,6 +230,7 @@ class Viewer {
     byId("readout").textContent = text;
     document.querySelector("footer").dataset.phase = playback.phase;
     byId("leave").disabled = playback.position === null;
+    this.links.write();
     const now = playback.current().map((node) => this.model.representative(node.id));
     if (now.length) this.view.show(now[0]);
     this.showPanel();
@@ -232,6 +243,7 @@ class Viewer {
     const button = byId("play");
     button.textContent = "❚❚";
     button.setAttribute("aria-label", "Pause");
+    button.setAttribute("aria-pressed", "true");
     const pause = this.playback.byStep ? 900 : between(80, 16000 / this.playback.count, 600);
     this.timer = setInterval(() => {
       this.stride(1);
@@ -245,52 +257,23 @@ class Viewer {
     this.timer = null;
     byId("play").textContent = "▶";
     byId("play").setAttribute("aria-label", "Play");
+    byId("play").setAttribute("aria-pressed", "false");
+    this.whenPaused?.();
+    this.whenPaused = null;
   }
 
-  // ---- wiring -------------------------------------------------------------------------------------------------------
+  // To the first value or gradient that is not finite, and around.
+  toBroken() {
+    const all = [...this.model.broken];
+    const at = all.indexOf(this.selected);
+    if (all.length) this.select(all[(at + 1) % all.length], true);
+  }
 
-  start() {
-    const { canvas, playback } = this;
-    const on = (id, event, action) => byId(id).addEventListener(event, action);
-    byId("slider").max = 2 * playback.count;
-    on("slider", "input", (event) => this.goTo(Number(event.target.value)));
-    on("play", "click", () => this.play());
-    on("back", "click", () => this.stride(-1));
-    on("on", "click", () => this.stride(1));
-    on("leave", "click", () => this.leave());
-    on("stride", "change", (event) => {
-      playback.byStep = event.target.value === "time";
-      if (playback.position !== null) this.goTo(playback.position);
-      if (this.timer !== null) this.pause();
-    });
-    on("query", "input", (event) => this.find(event.target.value));
-    on("query", "keydown", (event) => {
-      if (event.key === "Enter") this.findNext(event.shiftKey ? -1 : 1);
-      if (event.key === "Escape") canvas.focus();
-    });
-    on("previous", "click", () => this.findNext(-1));
-    on("next", "click", () => this.findNext(1));
-    on("steps", "click", () => this.change(() => this.model.collapseAll(true)));
-    on("modules", "click", () => this.change(() => this.model.collapseAll(false)));
-    on("all", "click", () => this.change(() => this.model.expandAll()));
-    on("closer", "click", () => this.view.zoomAt(1.25));
-    on("farther", "click", () => this.view.zoomAt(0.8));
-    on("fit", "click", () => this.view.fit());
-    on("colour", "change", (event) => {
-      this.coloured = event.target.value === "grad";
-      this.showPanel();
-      this.refresh();
-    });
-    byId("colour").value = this.coloured ? "grad" : "kind";
-    byId("colour").disabled = !this.scale.known;
-    byId("readout").textContent = playback.describe();
-    byId("note").textContent = this.model.options.note || "";
-    byId("note").hidden = !this.model.options.note;
-    this.showScale();
-    new Pointer(canvas, this);
-    new Keys(this);
-    this.view.fit(READABLE);
-    new ResizeObserver(() => this.view.resized()).observe(canvas);
+  help() {
+    const dialog = byId("help");
+    if (dialog.open) return dialog.close();
+    dialog.replaceChildren(element("h2", {}, "Keys"), this.panel.keys(), element("p", {}, "Escape closes this."));
+    return dialog.showModal();
   }
 
   leave() {

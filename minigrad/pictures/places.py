@@ -1,0 +1,134 @@
+"""The two ways to place a picture's things: our own layout through time, and Graphviz."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+
+from .boxes import Box
+from .detours import Point, Rect, around_nodes
+from .dot import bare, states_way
+from .drawing import draw
+from .graph import Graph, GraphEdge
+from .labels import SIZE, text_of, text_width
+from .layout import Layout
+from .palette import NOTE
+from .routes import routes
+from .scene import Label, Picture
+
+# ---- through time ------------------------------------------------------------------------------------------------
+
+
+class Placed(Picture):
+    """A graph that our own layout has placed."""
+
+    def __init__(self, graph: Graph, layout: Layout) -> None:
+        super().__init__(graph)
+        self.layout = layout
+        self.found = routes(layout)
+
+    def places(self) -> dict[str, Point]:
+        return {id: (leaf.x, leaf.middle) for id, leaf in self.layout.leaves.items()}
+
+    def frames(self) -> Iterator[tuple[Rect, Label]]:
+        if self.options.style == "textbook":
+            return
+        bars = list(uprights(self.found.values()))
+        scopes = sorted(
+            dict.fromkeys([n.scope[: k + 1] for n in self.graph.nodes for k in range(len(n.scope))]), key=len
+        )
+        for scope in scopes:
+            box = self.layout.boxes[scope]
+            yield frame_of(box), title_of(box, bars)
+
+    def ways(self) -> Mapping[GraphEdge, list[Point]]:
+        return self.found
+
+    def dots(self, edge: GraphEdge, way: list[Point]) -> tuple[Point, ...]:
+        return self.layout.dots.get(edge, ())
+
+
+def frame_of(box: Box) -> Rect:
+    """The frame of a scope."""
+    return box.x - box.left, box.y, box.x + box.right, box.y + box.height
+
+
+def uprights(ways: Iterable[list[Point]]) -> Iterator[tuple[float, float, float, float]]:
+    """Pieces of edges, as rectangles around them."""
+    for way in ways:
+        for k in range(0, len(way) - 1, 3):
+            xs, ys = [p[0] for p in way[k : k + 4]], [p[1] for p in way[k : k + 4]]
+            yield min(xs), min(ys), max(xs), max(ys)
+
+
+def title_of(box: Box, bars: Iterable[Rect]) -> Label:
+    """A scope's title in its frame, below a step and on top of another scope, where no edge runs through it."""
+    left, bottom, right, top = frame_of(box)
+    y = bottom + 9 if box.step else top - 9
+    width = text_width(box.name, SIZE)
+    blocked = sorted((a - 2, c + 2) for a, b, c, d in bars if b < y + 5 and d > y - 5 and c > left and a < right)
+    x = left + 7
+    for a, c in blocked:
+        if a < x + width and c > x:
+            x = c
+    if x + width > right - 4:
+        x = left + 7
+    return Label(box.name, x, y, SIZE, NOTE, anchor="start")
+
+
+# ---- by Graphviz -------------------------------------------------------------------------------------------------
+
+
+class Drawn(Picture):
+    """A graph that Graphviz has placed."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self.drawn = json.loads(draw(bare(graph), "json"))
+        self.turned = False
+        way = states_way(graph) if graph.options.style == "textbook" else []
+        if way:  # a cell's state passes on top
+            found = self.places()
+            heights = [y for _, y in found.values()]
+            self.turned = sum(found[id][1] for id in way) / len(way) < (min(heights) + max(heights)) / 2
+
+    def places(self) -> dict[str, Point]:
+        return {o["name"]: self._at(_point(o["pos"])) for o in self.drawn["objects"] if "pos" in o}
+
+    def _at(self, point: Point) -> Point:
+        """A point of Graphviz's, in a picture that may be turned upside down."""
+        return (point[0], -point[1]) if self.turned else point
+
+    def frames(self) -> Iterator[tuple[Rect, Label]]:
+        for one in () if self.options.style == "textbook" else self.drawn.get("objects", ()):
+            if "bb" in one:
+                a, b, c, d = map(float, one["bb"].split(","))
+                yield (a, b, c, d), Label(one["label"], a + 7, d - 9, SIZE, NOTE, anchor="start")
+
+    def ways(self) -> Mapping[GraphEdge, list[Point]]:
+        names = [one["name"] for one in self.drawn["objects"]]
+        ways: dict[tuple[str, str], list[list[Point]]] = {}
+        for one in self.drawn.get("edges", ()):
+            ways.setdefault((names[one["tail"]], names[one["head"]]), []).append(
+                [self._at(point) for point in _spline(one["pos"])]
+            )
+        found = {edge: ways[edge.source, edge.target].pop(0) for edge in self.graph.edges}
+        rects = {}
+        for id, (x, y) in self.places().items():
+            width, height = text_of(self.byid[id], self.options).size()
+            rects[id] = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return around_nodes(found, rects, round_ends=True)
+
+
+def _point(text: str) -> Point:
+    x, y = text.split(",")
+    return float(x), float(y)
+
+
+def _spline(text: str) -> list[Point]:
+    """Graphviz's points, with the arrow's tip as the last: "e,x,y x,y …"."""
+    tip, *rest = text.split()
+    if not tip.startswith("e,"):
+        return [_point(one) for one in (tip, *rest)]
+    way = [_point(one) for one in rest]
+    return [*way[:-1], _point(tip[2:])]

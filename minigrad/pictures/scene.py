@@ -1,0 +1,271 @@
+"""A picture as shapes, lines and texts with their places, ready for whoever writes it: `svg`, `tikz`, `plots`.
+
+Points are in units of 1/72 inch; y goes up. Colours are those of a light page; `palette.DARK` has the dark ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from .detours import Point, Rect
+from .graph import Graph, GraphEdge, GraphNode
+from .labels import SIZE, SMALL, Text, mark_of, text_of, text_width
+from .layout import Layout, layout_of
+from .marks import free_place
+from .palette import (
+    EDGES,
+    INK,
+    NOTE,
+    POINTWISE,
+    RED,
+    SQUASHES,
+    STYLES,
+    TEXTBOOK,
+    Scale,
+    ink_on,
+    norm_of,
+    tone,
+)  # fmt: skip
+
+LINE, LITTLE = 13.0, 11.0  # the heights of a node's lines
+PAD = 9.0  # around the picture
+
+
+@dataclass(frozen=True)
+class Label:
+    """A line of text around (x, y), its middle. `anchor` is "middle", or "start" where x is its beginning."""
+
+    text: str
+    x: float
+    y: float
+    size: float = SIZE
+    color: str = INK
+    bold: bool = False
+    anchor: str = "middle"
+    scripts: bool = False  # h_t has a subscript
+
+    def rect(self) -> Rect:
+        """The room that it takes."""
+        width = text_width(self.text, self.size) * (1.08 if self.bold else 1)
+        left = self.x - width / 2 if self.anchor == "middle" else self.x
+        return left, self.y - self.size * 0.5, left + width, self.y + self.size * 0.5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A node, or the frame of a scope. `form` is "box", "round", "ellipse", "circle", "pages" or "none"."""
+
+    id: str
+    form: str
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: str | None
+    stroke: str | None
+    thick: float = 1.0
+    dash: tuple[float, ...] = ()
+    labels: tuple[Label, ...] = ()
+
+    def rect(self) -> Rect:
+        """The room that it takes."""
+        return (self.x - self.width / 2, self.y - self.height / 2, self.x + self.width / 2, self.y + self.height / 2)
+
+
+@dataclass(frozen=True)
+class Line:
+    """An edge: a spline of cubic pieces, the last point being the arrow's tip, and perhaps a mark beside it."""
+
+    source: str
+    target: str
+    way: tuple[Point, ...]
+    color: str
+    thick: float = 1.0
+    dash: tuple[float, ...] = ()
+    tip: float = 6.0  # the length of the arrow's head
+    mark: Label | None = None
+    dots: tuple[Point, ...] = ()  # where it leaves a line that it shares
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All of a picture, from back to front: frames, lines, nodes, and what is below them."""
+
+    bounds: Rect
+    frames: tuple[Shape, ...]
+    lines: tuple[Line, ...]
+    nodes: tuple[Shape, ...]
+    labels: tuple[Label, ...] = ()
+    swatches: tuple[tuple[Rect, str], ...] = field(default=())
+
+
+def scene(graph: Graph) -> Scene:
+    """A graph, laid out through time or by Graphviz, as its options say; without Graphviz as if through time."""
+    from .places import Drawn, Placed
+
+    layout = layout_of(graph)
+    if layout is None:
+        try:
+            return Drawn(graph).scene()
+        except ImportError:
+            if graph.options.direction is not None:
+                raise
+    return Placed(graph, layout or Layout(graph)).scene()
+
+
+class Picture:
+    """A graph whose things have places; `places` has the two ways to find them."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.options = graph.options
+        self.byid = {node.id: node for node in graph.nodes}
+        self.scale: Scale | None = None
+        if self.options.color == "grad":
+            self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
+        self.all_ways: list[list[Point]] = []
+        self.tones = {n.id: k for k, n in enumerate(n for n in graph.nodes if n.kind == "parameter")}
+
+    def places(self) -> dict[str, Point]:
+        """The middle of each node."""
+        raise NotImplementedError
+
+    def frames(self) -> Iterator[tuple[Rect, Label]]:
+        """The frame of each scope, the outer ones first, and its title."""
+        raise NotImplementedError
+
+    def ways(self) -> Mapping[GraphEdge, list[Point]]:
+        """The way of each edge."""
+        raise NotImplementedError
+
+    def dots(self, edge: GraphEdge, way: list[Point]) -> tuple[Point, ...]:
+        """Where an edge leaves a line that it shares with others."""
+        return ()
+
+    def scene(self) -> Scene:
+        """All of it."""
+        places = self.places()
+        nodes = tuple([self._node(node, *places[node.id]) for node in self.graph.nodes])
+        frames = tuple([
+            Shape(f"frame {k}", "frame", (a + c) / 2, (b + d) / 2, c - a, d - b, SHADE, "#d0d0d0", labels=(label,))
+            for k, ((a, b, c, d), label) in enumerate(self.frames())
+        ])  # fmt: skip
+        taken = [shape.rect() for shape in nodes] + [frame.labels[0].rect() for frame in frames]
+        ways = self.ways()
+        self.all_ways = list(ways.values())
+        lines = [self._line(edge, ways[edge], taken) for edge in self.graph.edges]
+        rects = [s.rect() for s in (*nodes, *frames)] + [r for one in lines for r in _extent(one)]
+        low, bottom = min(r[0] for r in rects), min(r[1] for r in rects)
+        high, top = max(r[2] for r in rects), max(r[3] for r in rects)
+        labels, swatches, (wide, tall) = self._legend(low, bottom - PAD)
+        bounds = (low - PAD, bottom - PAD - tall, max(high, low + wide) + PAD, top + PAD)
+        return Scene(bounds, frames, tuple(lines), nodes, tuple(labels), tuple(swatches))
+
+    def _node(self, node: GraphNode, x: float, y: float) -> Shape:
+        style, text = self._style(node), text_of(node, self.options)
+        width, height = text.size()
+        fill, ink = style.get("fillcolor"), style.get("fontcolor", INK)
+        if self.scale is not None and fill is not None:
+            norm = norm_of(node)
+            fill = "#FFFFFF" if norm is None else self.scale.color(norm)
+            ink = ink_on(fill) if norm is not None else INK
+        lines = style.get("style", "")
+        form = (
+            "circle"
+            if text.sign and node.kind in ("operation", "output")
+            else FORMS[style["shape"], "rounded" in lines]
+        )
+        dash = (3.5, 2.5) if "dashed" in lines else (1.0, 2.5) if "dotted" in lines else ()
+        stroke = style.get("color") if form != "none" else None
+        written = _written(text, x, y, ink, self.scale is not None and fill is not None)
+        labels = tuple([replace(one, scripts=self.options.style == "textbook") for one in written])
+        thick = float(style.get("penwidth", "1"))
+        return Shape(node.id, form, x, y, width, height, fill if form != "none" else None, stroke, thick, dash, labels)
+
+    def _style(self, node: GraphNode) -> dict[str, str]:
+        """The look of its kind; in textbooks, also of its operation."""
+        if self.options.style != "textbook":
+            return STYLES[node.kind]
+        if node.kind in ("operation", "output") and node.op in SQUASHES:
+            return TEXTBOOK["squash"]
+        if node.kind in ("operation", "output") and node.op in POINTWISE:
+            return TEXTBOOK["pointwise"]
+        return TEXTBOOK[node.kind]
+
+    def _line(self, edge: GraphEdge, way: list[Point], taken: list[Rect]) -> Line:
+        source = self.byid[edge.source]
+        kind = "parameter" if source.kind == "parameter" and not edge.kind else edge.kind
+        if kind == "detached" and edge.steps is not None:
+            kind = "cut"
+        style = EDGES[kind]
+        color = tone(self.tones[edge.source]) if kind == "parameter" else style.get("color", EDGE)
+        if self.options.backward:
+            return self._gradient(edge, way, taken)
+        text = mark_of(edge, source, self.byid[edge.target], self.options.style or self.options.view)
+        mark = None
+        if text:
+            x, y = free_place(way, text, taken, self.all_ways)
+            mark = Label(text, x, y, SMALL, RED if edge.steps is not None else "#555555",
+                         scripts=self.options.style == "textbook")  # fmt: skip
+            taken.append(mark.rect())
+        dash = (4.0, 3.0) if style.get("style") == "dashed" else ()
+        tip = 10.0 * float(style.get("arrowsize", "0.6"))
+        return Line(edge.source, edge.target, tuple(way), color, float(style.get("penwidth", "1")), dash, tip, mark,
+                    self.dots(edge, way))  # fmt: skip
+
+    def _gradient(self, edge: GraphEdge, way: list[Point], taken: list[Rect]) -> Line:
+        """An edge turned around: the gradient of what it carries, with its norm; grey where none flows."""
+        norm = edge.grad
+        if norm is None:
+            return Line(edge.target, edge.source, tuple(reversed(way)), "#D0D0D0", 1.0, (2.0, 3.0))
+        text = f"{norm:.2g}"
+        mark = Label(text, *free_place(way, text, taken, self.all_ways), SMALL, RED)
+        taken.append(mark.rect())
+        thick = 2.2 if edge.kind == "state" else 1.3
+        return Line(edge.target, edge.source, tuple(reversed(way)), RED, thick, mark=mark)
+
+    def _legend(self, x: float, y: float) -> tuple[list[Label], list[tuple[Rect, str]], tuple[float, float]]:
+        """The meaning of colours, and the note, below the picture: (labels, swatches, (width, height))."""
+        labels: list[Label] = []
+        swatches: list[tuple[Rect, str]] = []
+        wide, tall = 0.0, 0.0
+        if self.scale is not None:
+            labels.append(Label("norm of the gradient", x, y - 8, SMALL, NOTE, anchor="start"))
+            at = x + text_width("norm of the gradient", SMALL) + 8
+            for text, color in self.scale.legend():
+                swatches.append(((at, y - 16, at + 42, y), color))
+                labels.append(Label(text, at + 21, y - 8, SMALL, ink_on(color)))
+                at += 42
+            wide, tall = at - x, 24.0
+        if self.options.note:
+            labels.append(Label(self.options.note, x, y - tall - 7, SMALL, NOTE, anchor="start"))
+            wide, tall = max(wide, text_width(self.options.note, SMALL)), tall + 16.0
+        return labels, swatches, (wide, tall)
+
+
+EDGE, FAINT, SHADE = "#777777", "#666666", "#00000007"
+FORMS = {
+    ("box", False): "box", ("box", True): "round", ("ellipse", False): "ellipse", ("plaintext", False): "none",
+    ("box3d", False): "pages",
+}  # fmt: skip
+
+
+def _written(text: Text, x: float, y: float, ink: str, scaled: bool) -> Iterator[Label]:
+    """A node's lines, one below the other around its middle."""
+    heads = text.head.split("\n")
+    height = LINE * len(heads) + LITTLE * len(text.rest)
+    at = y + height / 2
+    for head in heads:
+        yield Label(head, x, at - LINE / 2, SIZE + (1.0 if text.sign else 0.0), ink, text.bold)
+        at -= LINE
+    for line in text.rest:
+        yield Label(line, x, at - LITTLE / 2, SMALL, ink if scaled else FAINT)
+        at -= LITTLE
+
+
+def _extent(line: Line) -> Iterator[Rect]:
+    xs, ys = [p[0] for p in line.way], [p[1] for p in line.way]
+    yield min(xs), min(ys), max(xs), max(ys)
+    if line.mark is not None:
+        yield line.mark.rect()

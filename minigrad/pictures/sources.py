@@ -1,0 +1,109 @@
+"""What enters a graph from outside: inputs, initial states, constants, and what was joined of them unrecorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..tape import caller
+from ..tensors import Tensor
+from .numbers import Source
+
+JOINS = ("concatenate", "stack")
+# What only moves numbers: the result goes by the name of what they were taken from.
+MOVES = frozenset([
+    "unstack", "getitem", "split", "rows", "batch", "reshape", "transpose", "expand_dims", "squeeze", "moveaxis",
+    "swapaxes", "broadcast_to", "ravel", "copy", "flip", "astype", "to_device", "take", "roll",
+])  # fmt: skip
+SIGNED = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "maximum": "max", "minimum": "min"}
+LONGEST = 28  # letters of a label that is made here
+
+
+class Sources:
+    """Knows values that are not on the tape, by their arrays."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Source] = {}  # by the id of an array, which the source holds
+
+    def name(self, label: str, array: Any) -> None:
+        """Let an array go by a name."""
+        self.known[id(array)] = Source(label, array)
+
+    def of(self, value: Any) -> Source | None:
+        """The source of an operand that is not on the tape, if it has a name, or came from one that has."""
+        tensor = isinstance(value, Tensor)
+        if tensor and value.requires_grad:
+            return None
+        array = value.data if tensor else value
+        found = self.known.get(id(array))
+        if tensor and value._origin is not None:
+            label, position = value._origin
+            if found is None or found.origin != position:
+                found = self.known[id(array)] = Source(value.name or label, array, position)
+        elif tensor and value.name is not None and (found is None or (found.label != value.name and not found.op)):
+            found = self.known[id(array)] = Source(value.name, array, found.origin if found is not None else None)
+        return found
+
+    def entering(self, value: Any) -> Source | None:
+        """The same, or a constant: what is to be drawn beside the operation that uses it."""
+        found = self.of(value)
+        if found is not None or (isinstance(value, Tensor) and value.requires_grad):
+            return found
+        array = value.data if isinstance(value, Tensor) else value
+        if not backend.is_array(array) or (array.ndim == 0 and not isinstance(value, Tensor)):
+            return None
+        if array.dtype.kind not in "fb":  # indices
+            return None
+        label = constant(array)
+        self.known[id(array)] = found = Source(label, array, constant=True)
+        return found
+
+    def made(self, name: str, operands: Iterable[Any], outputs: Iterable[Any]) -> None:
+        """An operation was done without being recorded."""
+        flat = [v for operand in operands for v in (operand if isinstance(operand, tuple | list) else (operand,))]
+        found = [s for s in map(self.of, flat) if s is not None]
+        if not found or any(isinstance(v, Tensor) and v.requires_grad for v in flat):
+            return
+        first = found[0]
+        if name in JOINS:
+            parts = tuple([s for s in map(self.entering, flat) if s is not None])
+            for array in outputs:
+                self.known[id(array)] = Source("", array, None, name, parts, caller())
+            return
+        label, position = first.label, first.origin
+        if name not in MOVES or first.op:
+            labels = ", ".join(dict.fromkeys([s.label or s.op for s in found]))
+            label, position = (f"{name}({labels})" if len(name + labels) <= LONGEST else f"{name}(…)"), None
+        for array in outputs:
+            self.known[id(array)] = Source(label, array, position)
+
+
+def constant(array: Any) -> str:
+    """The label of an array that has no name."""
+    if array.dtype.kind == "b":
+        return "mask"
+    values = np.asarray(backend.to_numpy(array)) if backend.is_array(array) else np.asarray(array)
+    if values.size and np.all(values == values.flat[0]):
+        return f"{float(values.flat[0]):.4g}"
+    return "constant"
+
+
+def formula(name: str, operands: tuple[Any, ...]) -> str:
+    """An operation of a tensor and a plain number, such as "× 0.5"; "" for others."""
+    sign = SIGNED.get(name)
+    if sign is None or len(operands) != 2:
+        return ""
+    numbers = [_number(value) for value in operands]
+    if name == "power" and numbers[1] == "2":
+        return "x²"
+    if (numbers[0] is None) == (numbers[1] is None):
+        return ""
+    return f"{sign} {numbers[1]}" if numbers[0] is None else f"{numbers[0]} {sign}"
+
+
+def _number(value: Any) -> str | None:
+    plain = isinstance(value, int | float | np.number) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return f"{float(value):.4g}" if plain else None

@@ -1,0 +1,153 @@
+"""A scene as SVG: nothing has to be installed, and nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from .detours import Point
+from .labels import printable
+from .palette import DARK, FONT
+from .scene import Label, Line, Scene, Shape
+from .scripts import SCRIPT, pieces
+from .themes import themed
+
+PAPER = "#FFFFFF"
+
+
+def svg(scene: Scene, theme: str = "auto") -> str:
+    """The picture's text. theme: "light", "dark", or "auto", as the reader's page is."""
+    x0, y0, x1, y1 = scene.bounds
+    writer = _Writer(theme)
+    width, height = x1 - x0, y1 - y0
+    box = f"{_n(x0)} {_n(-y1)} {_n(width)} {_n(height)}"
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="minigrad" width="{_n(width)}pt" height="{_n(height)}pt" '
+        f'viewBox="{box}" font-family="{FONT}" stroke-linejoin="round" text-anchor="middle">',
+        *writer.style(),
+        f'<rect x="{_n(x0)}" y="{_n(-y1)}" width="{_n(width)}" height="{_n(height)}" {writer.fill(PAPER)}/>',
+    ]
+    for frame in scene.frames:
+        lines += ['<g class="cluster">', *writer.shape(frame), *map(writer.label, frame.labels), "</g>"]
+    for line in scene.lines:
+        lines += ['<g class="edge">', f"<title>{line.source} -&gt; {line.target}</title>", *writer.line(line), "</g>"]
+    for node in scene.nodes:
+        lines += [f'<g class="node" id="{node.id}">', *writer.shape(node), *map(writer.label, node.labels), "</g>"]
+    for (a, b, c, d), color in scene.swatches:
+        lines.append(f'<rect x="{_n(a)}" y="{_n(-d)}" width="{_n(c - a)}" height="{_n(d - b)}" {writer.fill(color)}/>')
+    lines += map(writer.label, scene.labels)
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+class _Writer:
+    def __init__(self, theme: str) -> None:
+        self.theme = theme
+
+    def style(self) -> Iterator[str]:
+        """The dark colours, for readers whose page is dark."""
+        if self.theme != "auto":
+            return
+        yield "<style>@media (prefers-color-scheme: dark) {"
+        for light, dark in DARK.items():
+            color, opacity = _color(light)
+            to, more = _color(dark)
+            which = f'="{color}"]' + (f'[fill-opacity="{opacity}"]' if opacity else "")
+            yield f".minigrad [fill{which} {{ fill: {to}{f'; fill-opacity: {more}' if more else ''} }}"
+            if not opacity:
+                yield f".minigrad [stroke{which} {{ stroke: {to} }}"
+        yield "}</style>"
+
+    def fill(self, color: str | None) -> str:
+        """The attributes of an area."""
+        if color is None:
+            return 'fill="none"'
+        value, opacity = _color(self._themed(color))
+        return f'fill="{value}"' + (f' fill-opacity="{opacity}"' if opacity else "")
+
+    def stroke(self, color: str | None, thick: float = 1.0, dash: Sequence[float] = ()) -> str:
+        """The attributes of a line."""
+        if color is None:
+            return ""
+        dashes = f' stroke-dasharray="{" ".join(map(_n, dash))}"' if dash else ""
+        width = f' stroke-width="{_n(thick)}"' if thick != 1 else ""
+        return f' stroke="{_color(self._themed(color))[0]}"{width}{dashes}'
+
+    def _themed(self, color: str) -> str:
+        return themed(color, self.theme)
+
+    def shape(self, one: Shape) -> Iterator[str]:
+        """A node's or a frame's outline."""
+        x0, _, _, y1 = one.rect()
+        look = self.fill(one.fill) + self.stroke(one.stroke, one.thick, one.dash)
+        if one.form == "none":
+            return
+        if one.form in ("ellipse", "circle"):
+            at = f'cx="{_n(one.x)}" cy="{_n(-one.y)}" rx="{_n(one.width / 2)}" ry="{_n(one.height / 2)}"'
+            yield f"<ellipse {at} {look}/>"
+            return
+        size = f'width="{_n(one.width)}" height="{_n(one.height)}"'
+        radius = {"round": 5.0, "frame": 6.0}.get(one.form, 0.0)
+        corners = f' rx="{_n(radius)}"' if radius else ""
+        if one.form == "pages":  # something lies behind it
+            yield f'<rect x="{_n(x0 + 3)}" y="{_n(-y1 - 3)}" {size} rx="3" {look}/>'
+            corners = ' rx="3"'
+        yield f'<rect x="{_n(x0)}" y="{_n(-y1)}" {size}{corners} {look}/>'
+
+    def line(self, line: Line) -> Iterator[str]:
+        """An edge with its head, its mark, and the dots where it leaves others."""
+        *way, end, tip = _shortened(line.way, line.tip)
+        path = f"M{_p(way[0])}C" + " ".join(map(_p, [*way[1:], end]))
+        yield f'<path d="{path}" fill="none"{self.stroke(line.color, line.thick, line.dash)}/>'
+        (x, y), (tx, ty) = end, tip
+        length = max(((tx - x) ** 2 + (ty - y) ** 2) ** 0.5, 1e-6)
+        nx, ny = (ty - y) / length * line.tip * 0.38, -(tx - x) / length * line.tip * 0.38
+        head = [(x + nx, y + ny), tip, (x - nx, y - ny)]
+        yield f'<path d="M{" L".join(map(_p, head))}Z" {self.fill(line.color)}/>'
+        for x, y in line.dots:
+            yield f'<circle cx="{_n(x)}" cy="{_n(-y)}" r="1.6" {self.fill(line.color)}/>'
+        if line.mark is not None:
+            yield self.label(line.mark)
+
+    def label(self, one: Label) -> str:
+        """A line of text. Its baseline is a third of a letter below its middle."""
+        anchor = ' text-anchor="start"' if one.anchor == "start" else ""
+        bold = ' font-weight="bold"' if one.bold else ""
+        at = f'x="{_n(one.x)}" y="{_n(-one.y + one.size * 0.35)}" font-size="{_n(one.size)}"'
+        return f"<text {at}{anchor}{bold} {self.fill(one.color)}>{_scripted(one)}</text>"
+
+
+def _scripted(label: Label) -> str:
+    """The label's text, its subscripts lower and smaller."""
+    if not label.scripts:
+        return escape(printable(label.text), quote=False)
+    out, low = [], False
+    for piece, down in pieces(label.text):
+        text = escape(printable(piece), quote=False)
+        shift = label.size * 0.25 * (down - low)
+        size = f' font-size="{_n(label.size * SCRIPT)}"' if down else ' font-style="italic"' if len(piece) == 1 else ""
+        out.append(f'<tspan dy="{_n(shift)}"{size}>{text}</tspan>' if shift or size else text)
+        low = down
+    return "".join(out)
+
+
+def _shortened(way: Sequence[Point], tip: float) -> list[Point]:
+    """The spline up to where the arrow's head begins, and the tip."""
+    (x, y), (tx, ty) = way[-2], way[-1]
+    length = max(((tx - x) ** 2 + (ty - y) ** 2) ** 0.5, 1e-6)
+    return [*way[:-1], (tx - (tx - x) / length * tip, ty - (ty - y) / length * tip), way[-1]]
+
+
+def _color(color: str) -> tuple[str, str]:
+    """(#rrggbb, opacity or "")."""
+    return color[:7].lower(), f"{int(color[7:], 16) / 255:.3g}" if len(color) > 7 else ""
+
+
+def _n(number: float) -> str:
+    """A number with at most two digits behind the point."""
+    text = f"{number:.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _p(point: Point) -> str:
+    return f"{_n(point[0])},{_n(-point[1])}"

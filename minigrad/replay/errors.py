@@ -1,0 +1,13 @@
+"""What a recording refuses."""
+
+from __future__ import annotations
+
+
+class RecordingError(TypeError):
+    """What cannot be recorded; the message names the line and the way out."""
+
+    complete = True  # the message needs nothing added
+
+
+class DataError(RecordingError):
+    """Data decides what is computed (lengths, a mask, rows of a plain table): the function runs as it is instead."""

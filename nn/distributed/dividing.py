@@ -1,0 +1,86 @@
+"""A run's progress is one, and its ranks' shares of it are many: made one for a checkpoint, and divided afterwards.
+
+So a checkpoint of N ranks is that of one process, and M ranks go on from it. Only the random numbers of each rank are
+kept beside: as many ranks draw on where they were, and further ones begin with numbers that follow from rank 0's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from ..training.checkpoints import packed, unpacked
+from ..training.progress import Progress
+from .data_parallel import seed_of
+from .group import Group
+
+
+def gathered(progress: Progress, group: Group, carrier: Any, device: str) -> Progress:
+    """The progress of the whole run, on rank 0; elsewhere it is of no use.
+
+    carrier  what is carried from step to step. With `merge` (see `nn.TBPTT`) the rows of all ranks are joined; the
+             states of another object are kept one by one, and only as many ranks can go on from them
+    """
+    if group.size == 1:
+        return progress
+    mine = packed(random=progress.random, epoch_random=progress.epoch_random, carried=progress.carried)
+    ranks = [unpacked(content, device) for content in group.collect(mine)]
+    if not ranks:
+        return progress
+    others = [(rank["random"], rank["epoch_random"]) for rank in ranks[1:]]
+    carried = [rank["carried"] for rank in ranks]
+    return dataclasses.replace(progress, others=others, carried=_joined(carried, carrier))
+
+
+def divided(progress: Progress, group: Group, carrier: Any) -> Progress:
+    """The share of this rank of the progress that a checkpoint holds. Raises ValueError where what was carried cannot
+    be divided."""
+    if group.size > 1 and progress.others == ():
+        return progress
+    own = dataclasses.replace(progress, others=None, carried=_part(progress.carried, group, carrier))
+    if group.size > 1:
+        own.others = ()
+    if group.rank and progress.random is not None:
+        if group.rank <= len(progress.others or ()):
+            own.random, own.epoch_random = progress.others[group.rank - 1]
+        else:
+            own.random = _following(progress.random, group.rank)
+    return own
+
+
+def _following(random: dict[str, Any], rank: int) -> dict[str, Any]:
+    """A state of random numbers for a rank that had none, from rank 0's."""
+    seed = seed_of(json.dumps(random), rank)
+    return {"seed": seed, "cpu": np.random.default_rng(seed).bit_generator.state, "streams": {}}
+
+
+def _joined(states: list[Any], carrier: Any) -> Any:
+    if all(state is None for state in states):
+        return None
+    if hasattr(carrier, "merge"):
+        try:
+            return carrier.merge(states)
+        except (ValueError, TypeError):  # ranks that carry nothing, or other rows
+            pass
+    return {"ranks": states}
+
+
+def _part(state: Any, group: Group, carrier: Any) -> Any:
+    if isinstance(state, dict) and list(state) == ["ranks"]:
+        if len(state["ranks"]) != group.size:
+            raise ValueError(
+                f"what {type(carrier).__name__} carries was saved by {len(state['ranks'])} ranks and cannot be divided "
+                f"anew; there are {group.size} now: start as many as then"
+            )
+        return state["ranks"][group.rank]
+    if state is None or group.size == 1:
+        return state
+    if not hasattr(carrier, "split"):
+        raise ValueError(
+            f"what {type(carrier).__name__} carries was saved by one process, and it has no split(state, rank, ranks) "
+            f"to divide it among {group.size}: start one"
+        )
+    return carrier.split(state, group.rank, group.size)

@@ -1,0 +1,1 @@
+"""Layers without time: linear maps, embeddings, normalization, activations, dropout, attention."""

@@ -1,0 +1,157 @@
+"""Calls and loops that pictures recognise, and what enters a graph from outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import nn
+
+
+def loop(xs: Any, W: mg.Tensor, marked: bool, joined: bool = False) -> Any:
+    """A recurrent network, with its steps marked or not; a joined input is not recorded at the first step."""
+    s: Any = mg.zeros((2, 3))
+    ys = []
+    for _, x in mg.steps(xs) if marked else [(t, xs[t]) for t in range(len(xs))]:
+        s = np.tanh(np.concatenate([x, s], axis=1) @ W if joined else x @ W + s @ W)
+        ys.append(s * 2.0)
+    return np.stack(ys).sum()
+
+
+def shape_of(graph: mg.Graph) -> Any:
+    """What is in which step, and how often something is handed on."""
+    steps = Counter((node.op, node.steps.get("t")) for node in graph.nodes if node.op)
+    return steps, Counter(edge.steps for edge in graph.edges)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_loop_without_steps_gets_columns(joined: bool) -> None:
+    W = mg.randn(6 if joined else 3, 3, requires_grad=True)
+    xs = mg.randn(5, 2, 3)
+    plain = mg.graph(lambda x: loop(x, W, False, joined), xs)
+    marked = mg.graph(lambda x: loop(x, W, True, joined), xs)
+    assert shape_of(plain) == shape_of(marked)
+    assert plain.options.note == ""
+    without_running = mg.graph(loop(xs, W, False, joined))
+    assert {node.steps.get("t") for node in without_running.nodes if node.op == "tanh"} == set(range(5))
+
+
+def test_depth_is_not_time() -> None:
+    x: Any = mg.randn(2, 3)
+    for _ in range(4):  # other weights in each layer
+        x = np.tanh(x @ mg.randn(3, 3, requires_grad=True))
+    assert not any(node.scope for node in mg.graph(x).nodes)
+
+
+def test_sums_and_maps_are_no_loops() -> None:
+    W = mg.randn(3, 3, requires_grad=True)
+    states = [mg.randn(2, 3) for _ in range(5)]
+    outputs = [np.tanh(s @ W) for s in states]
+    assert not any(node.scope for node in mg.graph(sum(o.sum() for o in outputs)).nodes)  # type: ignore[arg-type]
+
+
+def test_a_loop_that_changes_its_lines_is_named_in_a_note() -> None:
+    W, s = mg.randn(3, 3, requires_grad=True), mg.zeros((2, 3))
+    for t in range(9):
+        s = np.tanh(s @ W)  # type: ignore[assignment]
+        if t in (1, 4, 5):
+            s = s * 0.5  # type: ignore[assignment]
+        if t in (2, 4, 7):
+            s = s + 0.5  # type: ignore[assignment]
+    graph = mg.graph(s)
+    assert any(node.steps for node in graph.nodes) or "mg.steps" in graph.options.note
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("cls", [nn.RNN, nn.LSTM, nn.GRU])
+def test_windows_of_a_layer_go_on_through_time(cls: Any, cut: bool) -> None:
+    layer = cls(3, 4)
+
+    def network(xs: Any) -> Any:
+        state, total = None, 0.0
+        for x in np.split(xs, 3):
+            output, state = layer(x, state)
+            total = total + output.sum()
+            if cut:
+                state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+        return total
+
+    graph = mg.graph(network, mg.randn(6, 2, 3), params=layer.named_parameters())
+    assert {node.scope[0] for node in graph.nodes if node.op} == {("window", k) for k in (1, 2, 3)}
+    carried = Counter(e.kind for e in graph.edges if e.steps in ((1, 2), (2, 3)) and "t" in str(source(graph, e).scope))
+    states = 2 if cls is nn.LSTM else 1
+    expected = {"detached": 2 * states} if cut else {}
+    assert {kind: n for kind, n in carried.items() if kind == "detached"} == expected
+    assert Counter(n.op for n in graph.nodes)["linear"] == 3 * 3  # no step of a window stands in another's frame
+    text = graph.dot()
+    assert all(f'label="window {k}"' in text for k in (1, 2, 3))
+
+
+def source(graph: mg.Graph, edge: Any) -> Any:
+    return next(node for node in graph.nodes if node.id == edge.source)
+
+
+def test_tbptt_over_more_than_one_window() -> None:
+    layer, tbptt = nn.GRU(3, 4), nn.TBPTT(k1=2, k2=4)
+    tbptt(layer, mg.randn(2, 2, 3))
+    graph = mg.graph(lambda x: tbptt(layer, x).sum(), mg.randn(2, 2, 3))
+    assert {node.scope[0] for node in graph.nodes if node.scope and node.op} == {("window", 1), ("window", 2)}
+    assert sum(edge.kind == "state" and edge.steps == (1, 2) for edge in graph.edges) == 1
+
+
+def test_calls_that_do_not_follow_each_other_have_numbers() -> None:
+    encoder = nn.GRU(3, 4)
+    graph = mg.graph(lambda a, b: (encoder(a)[0][-1] * encoder(b)[0][-1]).sum(), mg.randn(2, 2, 3), mg.randn(3, 2, 3))
+    frames = {node.scope[0] for node in graph.nodes if node.scope}
+    assert frames == {("GRU (1)", None), ("GRU (2)", None)}
+    both = mg.graph(
+        lambda a, b: (encoder(a)[0][-1] * encoder(b)[0][-1]).sum(), mg.randn(2, 2, 3), mg.randn(3, 2, 3), collapse="GRU"
+    )
+    assert [node.label for node in both.nodes if node.kind == "collapsed"] == ["GRU (1)", "GRU (2)"]
+
+
+# ---- what enters -----------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_shows_all_that_enters_and_leaves() -> None:
+    cell = nn.LSTMCell(3, 4)
+    graph = mg.graph(cell, mg.randn(2, 3), (mg.randn(2, 4), mg.randn(2, 4)), expand=True)
+    assert sorted(n.label for n in graph.nodes if n.kind == "input") == ["c", "h", "x"]
+    assert sorted(n.label for n in graph.nodes if n.kind == "output") == ["c", "h"]
+    assert all(n.scope == () for n in graph.nodes if n.kind == "input")  # outside of the cell's frame
+
+
+def test_names_by_hand_win_and_what_requires_grad_may_be_an_input() -> None:
+    W = mg.randn(3, 3, requires_grad=True)
+    x = mg.name(mg.randn(2, 3, requires_grad=True), "frame")
+    graph = mg.graph(lambda x, y: (x @ W + y).sum(), x, mg.name(mg.randn(2, 3), "offset"), params={"W": W})
+    assert {n.label: n.kind for n in graph.nodes if not n.op} == {"W": "parameter", "frame": "input", "offset": "input"}
+    (node,) = [n for n in graph.nodes if n.label == "frame"]
+    assert node.grad is not None
+    past = mg.graph(lambda x: (x @ W).sum(), np.tanh(x), params={"W": W})
+    assert [n.op for n in past.nodes if n.op] == ["matmul", "sum"]  # an argument's past is none of the function's
+
+
+def test_joined_inputs_and_initial_states_are_drawn() -> None:
+    W = mg.randn(6, 3, requires_grad=True)
+    graph = mg.graph(lambda xs: loop(xs, W, True, joined=True), mg.randn(3, 2, 3))
+    byid = {node.id: node for node in graph.nodes}
+    joins = {node.steps["t"]: node.id for node in graph.nodes if node.op == "concatenate"}
+    assert set(joins) == {0, 1, 2}
+    for t, id in joins.items():
+        entering = sorted(byid[e.source].label or byid[e.source].op for e in graph.edges if e.target == id)
+        assert entering == (["0", "xs"] if t == 0 else ["tanh", "xs"])
+    assert [n.formula for n in graph.nodes if n.formula] == ["× 2"] * 3
+
+
+def test_notebooks_show_the_viewer_in_a_frame_of_its_own() -> None:
+    bundle = mg.graph(loop(mg.randn(2, 2, 3), mg.randn(3, 3, requires_grad=True), True))._repr_mimebundle_()
+    frame = bundle["text/html"]
+    assert frame.startswith("<iframe srcdoc=")
+    assert 'sandbox="allow-scripts allow-downloads"' in frame
+    assert frame.count('"') == 6  # nothing of the page ends the attribute
+    assert bundle["image/svg+xml"].startswith("<?xml")
