@@ -205,10 +205,11 @@ def picture(name: str) -> mg.Graph | None:
     """One step, if that is small."""
     mg.manual_seed(0)
     cell = made(name, 3, 4)
-    x = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32))[0])
+    xs = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32)))
     state = tuple([mg.name(s, label) for s, label in zip(cell.initial_state(1), cell.states, strict=True)])
-    after = cell.step(cell.inputs(mg.name(x, "x")), state)[: len(state)]
-    after = [mg.name(s, f"{label}'") for s, label in zip(after, cell.states, strict=True)]
+    for _, x in mg.steps(xs):
+        state = cell.step(cell.inputs(mg.name(x, "x")), state)[: len(state)]
+    after = [mg.name(s, f"{label}'") for s, label in zip(state, cell.states, strict=True)]
     graph = mg.graph(after, params=cell.named_parameters())
     return graph if len(graph.nodes) <= MOST else None
 
