@@ -38,7 +38,8 @@ INTRODUCTION = """# The zoo: cells from papers
 `nn.zoo` has cells of the literature. Each is a `step` of about ten lines that reads like the paper's equations, under
 the protocol of `nn.cells`; so each works in `nn.Recurrent`, `nn.Stacked`, `nn.Bidirectional` and `nn.TBPTT`, on
 ragged batches, and is drawn and diagnosed as any other. No cell promises to be a function: the code of their steps is
-read, found to do nothing but compute, and the loop is [rolled](programs.md).
+read, found to do nothing but compute, and the loop is [rolled](programs.md). They take no `recurrent_dropout` and no
+`zoneout`, which most of the papers do not have.
 
 ```python
 >>> import minigrad as mg, nn
