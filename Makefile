@@ -67,6 +67,7 @@ docs: $(VENV)/test
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_word_vectors.py
 	$(BIN)/python docs/make_decoding.py
+	$(BIN)/python docs/make_cells.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -4,7 +4,7 @@ A cell is a step; a layer is a Python loop over any cell; stacks, directions, le
 them.
 """
 
-from . import diagnose, distributed, init
+from . import diagnose, distributed, init, zoo
 from .cells import Cell, DeepTransitionCell, ElmanCell, GRUCell, LSTMCell, RNNCell, each_row
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .containers import ModuleDict, ModuleList, Sequential
@@ -197,4 +197,5 @@ __all__ = [
     "one_to_many",
     "save",
     "save_checkpoint",
+    "zoo",
 ]

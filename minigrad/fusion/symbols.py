@@ -76,7 +76,7 @@ class Trace:
 class Symbol(NDArrayOperatorsMixin):
     """A value in a trace.
 
-    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill", "transpose"
+    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill", "transpose", "solve"
     args    Symbols and numbers
     params  what else the operation needs (an axis, a slice, ...)
     """
@@ -266,6 +266,22 @@ def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> Symbol:
     return trace.symbol("join", tuple(arrays), axis, tuple(shape), np.result_type(*[a.dtype for a in arrays]))
 
 
+def _transpose(trace: Trace, a: Symbol, axes: Any = None) -> Symbol:
+    turned: Symbol = a.T  # refuses what is no matrix
+    return turned if axes is None or axes[0] % 2 else a
+
+
+def _swapaxes(trace: Trace, a: Symbol, axis1: int, axis2: int) -> Symbol:
+    turned: Symbol = a.T
+    return turned if (axis1 - axis2) % 2 else a
+
+
+def _solve(trace: Trace, a: Symbol, b: Symbol) -> Symbol:
+    if not trace.products or not a.ndim == b.ndim == 2:
+        raise refuse("np.linalg.solve is not element-wise")
+    return trace.symbol("solve", (a, b), None, b.shape, np.result_type(a.dtype, b.dtype))
+
+
 def _filled(value: float) -> Callable[..., Symbol]:
     def fill(trace: Trace, a: Symbol, dtype: Any = None, shape: Any = None, order: Any = None) -> Symbol:
         return trace.symbol("fill", (value,), tuple(a.shape if shape is None else shape),
@@ -278,6 +294,9 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.where: _where,
     np.sum: _sum,
     np.concatenate: _concatenate,
+    np.transpose: _transpose,
+    np.swapaxes: _swapaxes,
+    np.linalg.solve: _solve,
     np.zeros_like: _filled(0.0),
     np.ones_like: _filled(1.0),
     np.shape: lambda trace, a: a.shape,

@@ -16,7 +16,7 @@ from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .calls import Calls, overwriting
 from .job import Place
-from .stages import Stages, fixed_by, givens_of, untransposed
+from .stages import Stages, base_among, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
 
@@ -151,7 +151,9 @@ class Loop:
             return self._calls[key]
         inside = self._forward_calls(True, alone).inside
         hosts = {host for host, _ in inside.values()}
-        layout = self._layout() | {s: (s, "rows") for s in {*self.kept, *hosts} - set(inside)}
+        layout = self._layout()
+        parts = {s for s in self.kept if base_among(s, layout) is not None}  # forward stores none of them
+        layout |= {s: (s, "rows") for s in {*self.kept, *hosts} - {*inside, *parts}}
         layout[step.seed] = step.seed, "rows" if seeded else "first"
         whole = {step.pulled[0], *[untransposed(a) for term in stages.terms for a in term.args]}
         whole |= {s for call in stages.behind for s in givens_of(call)}  # of all steps

@@ -79,7 +79,7 @@ class Stages:
         self.totals = [s for s in results if s in summed]
         operands = [untransposed(a) for s in self.terms for a in s.args]
         body = [s for s in schedule if s not in self.fixed and s not in summed and s.op != "transpose"]
-        self._refuse(body, schedule)
+        self._refuse(body, [s for s in schedule if s not in summed])
         self.stored = [s for s in dict.fromkeys([*results, *operands]) if s not in summed and s not in self.fixed]
         self.starts = self._starts(body)
         body = [s for s in body if s not in {self.starts[p][0] for p in self.starts}]
@@ -124,6 +124,8 @@ class Stages:
 
     def _refuse(self, body: Sequence[Symbol], schedule: Sequence[Symbol]) -> None:
         for symbol in body:
+            if symbol.op == "solve":
+                raise Unrolled("it solves equations that change from step to step")
             if symbol.op is np.matmul:
                 rows, matrix = symbol.args
                 if matrix not in self.fixed or rows in self.fixed:
@@ -311,6 +313,8 @@ def _computed(symbol: Symbol, args: list[Any]) -> Array:
         return op(*args)
     if op == "transpose":
         return args[0].T
+    if op == "solve":
+        return np.linalg.solve(*args)
     if op == "part":
         return args[0][tuple([slice(*bounds) for bounds in symbol.params])]
     if op == "join":

@@ -72,6 +72,31 @@ class Crossed(nn.Module):
         return np.tanh(z * self.row + b), np.maximum(0.5 * a, self.ones * z)
 
 
+class Turned(nn.Module):
+    """Weights that are transposed, also by `np.transpose`, and solved for; a part of the input in a product."""
+
+    states = ("h",)
+
+    def __init__(self, input_size: int, dtype: Any) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.W = nn.Parameter(mg.randn(H, input_size - 1, dtype=dtype))
+        self.row = nn.Parameter(mg.randn(1, H, dtype=dtype))
+        self.M, self.V = (nn.Parameter(mg.randn(H, H, dtype=dtype)) for _ in range(2))
+        self.register_buffer("eye", mg.tensor(np.eye(H), dtype=dtype))
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return (mg.zeros((batch, H), dtype=self.W.dtype),)
+
+    def step(self, x: Any, state: Any) -> Any:
+        (h,) = state
+        first, others = np.split(x, [1], axis=-1)
+        A = self.M - self.M.T
+        Q = np.linalg.solve(self.eye + A, self.eye - A)
+        turned = (first @ self.row) * (h @ np.swapaxes(self.V, 0, 1))
+        return (np.tanh(others @ np.transpose(self.W) + h @ Q + turned),)
+
+
 CELLS: dict[str, Callable[[int, Any], Any]] = {
     "rnn": lambda D, t: nn.RNNCell(D, H, dtype=t),
     "relu": lambda D, t: nn.RNNCell(D, H, nonlinearity="relu", dtype=t),
@@ -88,6 +113,7 @@ CELLS: dict[str, Callable[[int, Any], Any]] = {
     "deep": lambda D, t: nn.DeepTransitionCell(D, H, transition_layers=3, input_layers=2, dtype=t),
     "own": MinimalGatedUnit,
     "crossed": Crossed,
+    "turned": Turned,
 }
 
 
@@ -424,6 +450,21 @@ def test_two_dtypes_in_one_product_are_not_rolled() -> None:
     assert layer.rolled == "not rolled: a product of float64 rows and a float32 matrix"
     with step_by_step():
         np.testing.assert_array_equal(output.data, layer(x, h)[0].data)
+
+
+def test_solving_for_what_changes_is_not_rolled() -> None:
+    class Solving:
+        def initial_state(self, batch: int) -> Any:
+            return (mg.tensor(np.eye(2)),)
+
+        def step(self, x: Any, state: Any) -> Any:
+            (h,) = state
+            return (np.tanh(x + np.linalg.solve(h, x)),)
+
+    layer = nn.Recurrent(Solving())
+    output, _ = layer(mg.randn(3, 2, 2, dtype=np.float64))
+    assert output.shape == (3, 2, 2)
+    assert layer.rolled == "not rolled: it solves equations that change from step to step"
 
 
 def test_arrays_with_a_dtype_of_their_own() -> None:

@@ -1,0 +1,344 @@
+"""Make docs/cells.md and its pictures: `python docs/make_cells.py`, from the numbers in docs/cells/measured.json.
+
+`python docs/make_cells.py --measure` trains and times the cells anew before, a few minutes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+import minigrad as mg
+import nn
+
+DOCS = Path(__file__).parent
+FOLDER = DOCS / "cells"
+MEASURED = FOLDER / "measured.json"
+MOST = 45  # nodes in a picture
+HIDDEN, STEPS, BATCH = 32, 300, 32  # of the trained networks
+ADDING, COPYING = 50, 20  # how many steps there are; how many steps the symbols are remembered
+GROUPS = {
+    "Gates": ["MGUCell", "UGRNNCell", "NBRCCell", "RHNCell"],
+    "Element by element": ["IndRNNCell", "SRUCell", "QRNNCell", "MinGRUCell", "MinLSTMCell"],
+    "Memories": ["JANETCell", "LayerNormLSTMCell", "MultiplicativeLSTMCell", "ONLSTMCell", "SLSTMCell"],
+    "Time": ["PhasedLSTMCell", "GRUDCell", "ClockworkRNNCell"],
+    "Dynamics": ["AntisymmetricRNNCell", "OrthogonalRNNCell", "LMUCell", "LRUCell"],
+}
+INTRODUCTION = """# The zoo: cells from papers
+
+`nn.zoo` has cells of the literature. Each is a `step` of about ten lines that reads like the paper's equations, under
+the protocol of `nn.cells`; so each works in `nn.Recurrent`, `nn.Stacked`, `nn.Bidirectional` and `nn.TBPTT`, on
+ragged batches, and is drawn and diagnosed as any other. No cell promises to be a function: the code of their steps is
+read, found to do nothing but compute, and the loop is [rolled](programs.md). They take no `recurrent_dropout` and no
+`zoneout`, which most of the papers do not have.
+
+```python
+>>> import minigrad as mg, nn
+>>> layer = nn.Bidirectional(nn.zoo.MGUCell(3, 5), nn.zoo.SRUCell(3, 5))
+>>> output, state = layer(mg.randn(7, 2, 3), lengths=[7, 4])
+>>> output.shape
+(7, 2, 10)
+
+```
+
+This page is made by `docs/make_cells.py`.
+"""
+
+
+# ---- what is measured --------------------------------------------------------------------------------------------
+
+
+def made(name: str, D: int, H: int, **options: Any) -> Any:
+    """A cell for D features. GRU-D gets values, masks and times of them, the phased LSTM a column of times."""
+    width = {"GRUDCell": 3 * D, "PhasedLSTMCell": D + 1}.get(name, D)
+    return getattr(nn.zoo, name)(width, H, **options)
+
+
+def presented(name: str, xs: Any) -> Any:
+    """Features (T, N, D) as the cell wants them."""
+    T, N, _ = xs.shape
+    if name == "GRUDCell":
+        return nn.zoo.irregular(xs, np.arange(T, dtype=xs.dtype))
+    if name == "PhasedLSTMCell":
+        times = np.broadcast_to(np.arange(T, dtype=xs.dtype)[:, None, None], (T, N, 1))
+        return np.concatenate([xs, times], axis=-1)
+    return xs
+
+
+def parameters_of(name: str) -> int:
+    """How many there are for 64 features and 128 units."""
+    return sum(p.size for p in made(name, 64, 128).parameters())
+
+
+def rolled(name: str) -> bool:
+    """Whether a layer's loop runs as a program."""
+    layer = nn.Recurrent(made(name, 2, 8))
+    layer(presented(name, np.zeros((2, 1, 2), np.float32)))
+    return layer.rolled is True
+
+
+def exponent(name: str) -> float | None:
+    """The largest Lyapunov exponent at initialisation: 16 units, 8 features of N(0, 1), 100 steps; 20 settle.
+
+    None for −∞, where no change of the state comes through.
+    """
+    mg.manual_seed(0)
+    cell = made(name, 8, 16, dtype=np.float64)
+    xs = presented(name, np.random.default_rng(0).standard_normal((100, 1, 8)))
+    jacobians = nn.diagnose.state_jacobians(cell, xs).jacobians
+    if name == "ClockworkRNNCell":  # without the clock, which only counts
+        jacobians = jacobians[:, :-1, :-1]
+    direction, total = np.random.default_rng(1).standard_normal(jacobians.shape[1]), 0.0
+    for t, jacobian in enumerate(jacobians):
+        direction = jacobian @ direction
+        size = np.linalg.norm(direction)
+        if size == 0:
+            return None
+        total += math.log(size) if t >= 20 else 0.0
+        direction = direction / size
+    return total / 80
+
+
+def adding(rng: np.random.Generator) -> Any:
+    """The adding problem (Hochreiter & Schmidhuber 1997): the sum of the two numbers that are marked."""
+    numbers = rng.random((ADDING, BATCH, 1))
+    marks = np.zeros((ADDING, BATCH, 1))
+    half = ADDING // 2
+    for first, last in ((0, half), (half, ADDING)):
+        marks[rng.integers(first, last, BATCH), np.arange(BATCH)] = 1
+    return np.concatenate([numbers, marks], axis=-1).astype(np.float32), (numbers * marks).sum(axis=0).astype(
+        np.float32
+    )
+
+
+def copying(rng: np.random.Generator) -> Any:
+    """Copy memory (Arjovsky, Shah & Bengio 2016): 5 of 8 symbols, blanks, a sign; then the symbols again."""
+    symbols = rng.integers(1, 9, (5, BATCH))
+    xs = np.zeros((COPYING + 10, BATCH), np.int64)
+    xs[:5], xs[COPYING + 4] = symbols, 9
+    targets = np.zeros_like(xs)
+    targets[-5:] = symbols
+    return np.eye(10, dtype=np.float32)[xs], targets
+
+
+def curve(name: str, problem: str) -> list[float]:
+    """The loss of each step of training, averaged over ten."""
+    mg.manual_seed(0)
+    rng = np.random.default_rng(0)
+    data, D, outputs = (adding, 2, 1) if problem == "adding" else (copying, 10, 9)
+    layer = nn.Recurrent(made(name, D, HIDDEN))
+    head = nn.Linear(HIDDEN, outputs)
+    parameters = [*layer.parameters(), *head.parameters()]
+    optimizer = nn.Adam(parameters, lr=5e-3)
+    loss_of: Any = nn.MSELoss() if problem == "adding" else nn.CrossEntropyLoss()
+    losses = []
+    for _ in range(STEPS):
+        xs, targets = data(rng)
+        states, _ = layer(presented(name, xs))
+        y = head(states[-1] if problem == "adding" else states.reshape((-1, HIDDEN)))
+        loss = loss_of(y, targets if problem == "adding" else targets.reshape(-1))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        losses.append(float(loss))
+    return [round(float(m), 5) for m in np.mean(np.reshape(losses, (-1, 10)), axis=1)]
+
+
+def times() -> dict[str, dict[str, float]]:
+    """Milliseconds of forward and backward, the least of several turns of each side, on one thread each."""
+    from benchmarks.cases.zoo import CASES
+
+    found = {}
+    for case in CASES:
+        calls = {side: setup() for side, setup in case.sides.items()}
+        best = dict.fromkeys(calls, math.inf)
+        for _ in range(6):
+            for side, call in calls.items():
+                until = time.perf_counter() + 0.5
+                while time.perf_counter() < until:
+                    start = time.perf_counter()
+                    call()
+                    best[side] = min(best[side], time.perf_counter() - start)
+        found[case.name] = {side: round(1e3 * seconds, 2) for side, seconds in best.items()}
+    return found
+
+
+def measure() -> None:
+    """Write the numbers that take time."""
+    found: dict[str, Any] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    for name in cells():
+        found[name] = {"exponent": exponent(name)} | {p: curve(name, p) for p in ("adding", "copying")}
+        print(name, found[name]["exponent"], found[name]["adding"][-1], found[name]["copying"][-1], flush=True)
+        MEASURED.write_text(json.dumps(found, indent=1) + "\n")
+    found["times"] = times()
+    MEASURED.write_text(json.dumps(found, indent=1) + "\n")
+
+
+# ---- the page ----------------------------------------------------------------------------------------------------
+
+
+def cells() -> Iterator[str]:
+    """The names of all cells."""
+    for names in GROUPS.values():
+        yield from names
+
+
+def head(name: str) -> str:
+    """The docstring of a cell up to the end of its equations."""
+    lines = (inspect.getdoc(getattr(nn.zoo, name)) or "").split("\n")
+    first = next(k for k, line in enumerate(lines) if line.startswith("    "))
+    last = next((k for k in range(first, len(lines)) if lines[k] and not lines[k].startswith("    ")), len(lines))
+    equations = "\n".join(line[4:] for line in lines[first:last]).rstrip()
+    return "\n".join(lines[:first]).rstrip() + f"\n\n```text\n{equations}\n```\n"
+
+
+def picture(name: str) -> mg.Graph | None:
+    """One step, if that is small."""
+    mg.manual_seed(0)
+    cell = made(name, 3, 4)
+    xs = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32)))
+    state = tuple([mg.name(s, label) for s, label in zip(cell.initial_state(1), cell.states, strict=True)])
+    for _, x in mg.steps(xs):
+        state = cell.step(cell.inputs(mg.name(x, "x")), state)[: len(state)]
+    after = [mg.name(s, f"{label}'") for s, label in zip(state, cell.states, strict=True)]
+    graph = mg.graph(after, params=cell.named_parameters())
+    return graph if len(graph.nodes) <= MOST else None
+
+
+def plot(problem: str, measured: Any, path: Path, chance: float, unit: str) -> None:
+    """The curves of all cells, a panel for each family."""
+    from matplotlib import pyplot as plt
+
+    mpl.rcParams["svg.hashsalt"] = "cells"
+    figure, panels = plt.subplots(1, len(GROUPS), figsize=(15, 3.2), sharey=True, layout="constrained")
+    for panel, (title, names) in zip(panels, GROUPS.items(), strict=True):
+        for name in names:
+            values = measured[name][problem]
+            panel.plot(np.arange(1, len(values) + 1) * 10, values, label=name.removesuffix("Cell"), linewidth=1.2)
+        panel.axhline(chance, color="#999999", linewidth=0.8, linestyle=":")
+        panel.set(title=title, xlabel="steps of training", yscale="log")
+        panel.legend(fontsize=7, frameon=False)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(unit)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def table(measured: Any) -> str:
+    """A line for each cell."""
+    lines = [
+        "| cell | state | parameters | rolled | λ | adding | copying |",
+        "| --- | --- | --: | --- | --: | --: | --: |",
+    ]
+    for name in cells():
+        found = measured[name]
+        fields = [
+            f"[{name}](#{name.lower()})", ", ".join(made(name, 3, 4).states), f"{parameters_of(name):,}",
+            "yes" if rolled(name) else "no",
+            "−∞" if found["exponent"] is None else f"{found['exponent']:.3f}".replace("-", "−"),
+            *[f"{found[problem][-1]:.3f}" for problem in ("adding", "copying")],
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(fields)} |")
+    return "\n".join(lines)
+
+
+def timings(measured: Any) -> str:
+    """A line for each case."""
+    sides = ["minigrad, a layer", "torch, loop", "jax.jit, lax.scan"]
+    lines = [f"| | {' | '.join(sides)} |", "| --- | --: | --: | --: |"]
+    for case, found in measured["times"].items():
+        lines.append(f"| {case.removeprefix('zoo: ')} | {' | '.join(f'{found[side]:.2f}' for side in sides)} |")
+    return "\n".join(lines)
+
+
+def page(measured: Any, drawn: dict[str, Path]) -> str:
+    """The whole text."""
+    parts = [INTRODUCTION, TABLE.format(table=table(measured), timings=timings(measured), **numbers())]
+    for title, names in GROUPS.items():
+        parts.append(f"## {title}\n")
+        for name in names:
+            parts.append(f"### {name}\n\n{head(name)}")
+            if name in drawn:
+                parts.append(f"![One step of {name}](cells/{drawn[name].name})\n")
+    return "\n".join(parts)
+
+
+def numbers() -> dict[str, Any]:
+    """The settings that the page says."""
+    return {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
+
+
+TABLE = """## All of them
+
+{table}
+
+* **parameters** for 64 features and 128 units. GRU-D has three inputs for each feature, the phased LSTM one for the
+  time.
+* **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the largest number of a row, for which a
+  step has no kernel, so it runs step by step. The normalised LSTM takes its means as products with ones, which have
+  one.
+* **λ**: the largest Lyapunov exponent at initialisation, a step, by `nn.diagnose.state_jacobians`: 16 units, 8
+  features from N(0, 1), 100 steps of which the first 20 do not count. Near 0 a change of the state lasts, below it is
+  forgotten; −∞ says that every ReLU was closed at some step. The clock of the clockwork RNN is left out.
+* **adding**, **copying**: the losses after training, see below.
+
+## Two problems of memory
+
+The adding problem: two of {adding} numbers are marked, and their sum is wanted (mean squared error; 1/6 for always 1).
+Copy memory: 5 of 8 symbols are to be said again {copying} steps later (cross-entropy over all {copying} + 10 steps;
+blanks and then chance give 5 log 8/({copying} + 10)). Dotted: these two. {hidden} units, {steps} steps of Adam at
+0.005, batches of {batch}, gradients clipped at 1, one seed, all cells with their own defaults: the runs are short, and
+say which cells learn soon, not which are best.
+
+![Losses of the adding problem](cells/adding.svg)
+
+![Losses of copy memory](cells/copying.svg)
+
+## Time
+
+Milliseconds of forward and backward, to inputs and all weights, float32, one thread, beside the same equations as a
+loop in PyTorch and as `lax.scan` under `jax.jit` (`python -m benchmarks --only zoo`). Measured once, the least of
+many calls in six turns, on two cores that others used meanwhile: take them as a rough picture.
+
+{timings}
+"""
+
+
+def files() -> Iterator[Path]:
+    """Write the page and its pictures; the paths."""
+    FOLDER.mkdir(exist_ok=True)
+    measured = json.loads(MEASURED.read_text())
+    drawn = {}
+    for name in cells():
+        graph = picture(name)
+        if graph is not None:
+            drawn[name] = graph.render(FOLDER / f"{name.removesuffix('Cell').lower()}.svg")
+            yield drawn[name]
+    shares: dict[str, tuple[float, str]] = {
+        "adding": (1 / 6, "mean squared error"), "copying": (5 * math.log(8) / (COPYING + 10), "cross-entropy"),
+    }  # fmt: skip
+    for problem, (chance, unit) in shares.items():
+        path = FOLDER / f"{problem}.svg"
+        plot(problem, measured, path, chance, unit)
+        yield path
+    path = DOCS / "cells.md"
+    path.write_text(page(measured, drawn), encoding="utf-8")
+    yield path
+
+
+if __name__ == "__main__":
+    if "--measure" in sys.argv[1:]:
+        FOLDER.mkdir(exist_ok=True)
+        measure()
+    for written in files():
+        print(f"{written} ({written.stat().st_size / 1000:.0f} kB)")

@@ -1,0 +1,270 @@
+"""Relatives of the LSTM: a memory that gates write and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+
+from .. import init
+from ..cells.cell import Cell, State, each_row
+from ..layers.linear import Linear
+from ..modules import Module, Parameter
+
+
+class JANETCell(Cell):
+    """Just another network: an LSTM with its forget gate alone (van der Westhuizen & Lasenby 2018).
+
+        s = W_f x + U_f h + b_f
+        n = tanh(W_n x + U_n h + b_n)
+        h' = σ(s)·h + (1 − σ(s − β))·n
+
+    beta       β: what is written is a bit less than what is forgotten
+    max_steps  the longest time to remember: b_f starts as log U(1, max_steps − 1), the chrono initialisation of Tallec
+               & Ollivier 2018; None for 0
+
+    W holds W_f, W_n and the biases, U holds U_f, U_n. The gates shown are f = σ(s) and n.
+    """
+
+    gates = ("f", "n")
+
+    def __init__(
+        self, input_size: int, hidden_size: int, *, beta: float = 1.0, max_steps: int | None = None,
+        device: str = "cpu", dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(input_size, (hidden_size,))
+        if max_steps is not None and max_steps < 3:
+            raise ValueError(f"JANETCell: max_steps must be at least 3, got {max_steps}")
+        H = hidden_size
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.beta = beta
+        self.W = Linear(input_size, 2 * H, **made)
+        self.U = Linear(H, 2 * H, bias=False, **made)
+        bias = init.zeros_(self.W.bias)  # type: ignore[arg-type]
+        if max_steps is not None:
+            bias.data[:H] = np.log(1 + (max_steps - 2) * mg.rand(H, **made).data)
+
+    @each_row
+    def inputs(self, xs: Any) -> Any:
+        """W x + b, (..., D) to (..., 2H)."""
+        return self.W(xs)
+
+    def step(self, x: Any, state: State) -> State:
+        """x (N, 2H), h (N, H) to (h', f, n)."""
+        (h,) = state
+        s, z_n = np.split(x + self.U(h), 2, axis=-1)
+        f = mg.sigmoid(s)
+        n = np.tanh(z_n)
+        h = f * h + (1 - mg.sigmoid(s - self.beta)) * n
+        return h, f, n
+
+
+class _Norm(Module):
+    """α (z − μ)/√(σ² + 1e-5), over each row: `nn.LayerNorm` without its shift. The means are products with a column of
+    1/H and a row of ones, for which a rolled step has kernels."""
+
+    shares: Any
+    ones: Any
+
+    def __init__(self, size: int, device: str, dtype: Any) -> None:
+        super().__init__()
+        self.weight = Parameter(mg.ones(size, device=device, dtype=dtype))
+        self.register_buffer("shares", mg.ones((size, 1), device=device, dtype=dtype) / size, persistent=False)
+        self.register_buffer("ones", mg.ones((1, size), device=device, dtype=dtype), persistent=False)
+
+    def mean(self, z: Any) -> Any:
+        """The mean of each row, in each of its places."""
+        return z @ self.shares @ self.ones
+
+    def forward(self, z: Any) -> Any:
+        """(N, H) to (N, H)."""
+        z = z - self.mean(z)
+        return self.weight * z / np.sqrt(self.mean(z * z) + 1e-5)
+
+
+class LayerNormLSTMCell(Cell):
+    """An LSTM with layer normalisation (Ba, Kiros & Hinton 2016).
+
+        z_i, z_f, z_g, z_o = LN(W x) + LN(U h) + b       each LN over all four at once
+        c' = σ(z_f)·c + σ(z_i)·tanh(z_g)
+        h' = σ(z_o)·tanh(LN(c') + b_c)
+
+    LN(z) = α (z − μ)/√(σ² + 1e-5), with an α for each. It is `nn.LSTMCell(layer_norm=True)` with its means as products.
+    """
+
+    states = ("h", "c")
+    gates = ("i", "f", "g", "o")
+
+    def __init__(self, input_size: int, hidden_size: int, *, device: str = "cpu", dtype: Any = None) -> None:
+        super().__init__(input_size, (hidden_size, hidden_size))
+        H = hidden_size
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.W = Linear(input_size, 4 * H, bias=False, **made)
+        self.U = Linear(H, 4 * H, bias=False, **made)
+        self.norm_x, self.norm_h, self.norm_c = (_Norm(n, device, dtype) for n in (4 * H, 4 * H, H))
+        self.b, self.b_c = Parameter(mg.zeros(4 * H, **made)), Parameter(mg.zeros(H, **made))
+
+    @each_row
+    def inputs(self, xs: Any) -> Any:
+        """LN(W x) + b, (..., D) to (..., 4H)."""
+        return self.norm_x(self.W(xs)) + self.b
+
+    def step(self, x: Any, state: State) -> State:
+        """x (N, 4H), state (h, c) to (h', c', i, f, g, o)."""
+        h, c = state
+        z_i, z_f, z_g, z_o = np.split(x + self.norm_h(self.U(h)), 4, axis=-1)
+        i, f, g, o = mg.sigmoid(z_i), mg.sigmoid(z_f), np.tanh(z_g), mg.sigmoid(z_o)
+        c = f * c + i * g
+        h = o * np.tanh(self.norm_c(c) + self.b_c)
+        return h, c, i, f, g, o
+
+
+class MultiplicativeLSTMCell(Cell):
+    """The multiplicative LSTM: each input has a recurrent matrix of its own (Krause, Lu, Murray & Renals 2016).
+
+        m = (W_m x)·(U_m h)
+        z_i, z_f, z_g, z_o = W x + U m + b
+        c' = σ(z_f)·c + σ(z_i)·tanh(z_g)
+        h' = σ(z_o)·tanh(c')
+
+    W holds W_m and the four of the gates.
+    """
+
+    states = ("h", "c")
+    gates = ("i", "f", "g", "o")
+
+    def __init__(self, input_size: int, hidden_size: int, *, device: str = "cpu", dtype: Any = None) -> None:
+        super().__init__(input_size, (hidden_size, hidden_size))
+        H = hidden_size
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.W = Linear(input_size, 5 * H, bias=False, **made)
+        self.U_m = Linear(H, H, bias=False, **made)
+        self.U = Linear(H, 4 * H, **made)
+
+    @each_row
+    def inputs(self, xs: Any) -> Any:
+        """W_m x and W x, (..., D) to (..., 5H)."""
+        return self.W(xs)
+
+    def step(self, x: Any, state: State) -> State:
+        """x (N, 5H), state (h, c) to (h', c', i, f, g, o)."""
+        h, c = state
+        x_m, x_gates = np.split(x, [self.hidden_size], axis=-1)
+        m = x_m * self.U_m(h)
+        z_i, z_f, z_g, z_o = np.split(x_gates + self.U(m), 4, axis=-1)
+        i, f, g, o = mg.sigmoid(z_i), mg.sigmoid(z_f), np.tanh(z_g), mg.sigmoid(z_o)
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        return h, c, i, f, g, o
+
+
+class ONLSTMCell(Cell):
+    """The ordered-neurons LSTM: two master gates split the memory where a constituent begins or ends (Shen, Tan,
+    Sordoni & Courville 2019).
+
+        z_i, z_f, z_g, z_o, z_F, z_I = W x + U h + b
+        F = cumax(z_F)                                   cumax(z) = cumsum(softmax(z))
+        I = 1 − cumax(z_I)
+        c' = (σ(z_f)·F·I + F − F·I)·c + (σ(z_i)·F·I + I − F·I)·tanh(z_g)
+        h' = σ(z_o)·tanh(c')
+
+    chunk  how many units of the memory share an element of F and I, so that these are (H/chunk,)
+
+    A softmax needs the largest of a row, so the loop runs step by step.
+    """
+
+    states = ("h", "c")
+    gates = ("i", "f", "g", "o", "F", "I")
+
+    def __init__(
+        self, input_size: int, hidden_size: int, chunk: int = 1, *, device: str = "cpu", dtype: Any = None
+    ) -> None:
+        super().__init__(input_size, (hidden_size, hidden_size))
+        if chunk < 1 or hidden_size % chunk:
+            raise ValueError(f"ONLSTMCell: chunk must divide hidden_size {hidden_size}, got {chunk}")
+        self.chunk = chunk
+        size = 4 * hidden_size + 2 * hidden_size // chunk
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.W = Linear(input_size, size, **made)
+        self.U = Linear(hidden_size, size, bias=False, **made)
+
+    @each_row
+    def inputs(self, xs: Any) -> Any:
+        """W x + b, (..., D) to (..., 4H + 2H/chunk)."""
+        return self.W(xs)
+
+    def step(self, x: Any, state: State) -> State:
+        """x (N, 4H + 2H/chunk), state (h, c) to (h', c', i, f, g, o, F, I)."""
+        h, c = state
+        H = self.hidden_size
+        z_i, z_f, z_g, z_o, masters = np.split(x + self.U(h), [H, 2 * H, 3 * H, 4 * H], axis=-1)
+        z_F, z_I = np.split(masters, 2, axis=-1)
+        F, I = self._cumax(z_F), 1 - self._cumax(z_I)
+        i, f, g, o = mg.sigmoid(z_i), mg.sigmoid(z_f), np.tanh(z_g), mg.sigmoid(z_o)
+        both = F * I
+        c = (f * both + F - both) * c + (i * both + I - both) * g
+        h = o * np.tanh(c)
+        return h, c, i, f, g, o, F, I
+
+    def _cumax(self, z: Any) -> Any:
+        """The cumulative softmax, each element `chunk` times, (N, H/chunk) to (N, H)."""
+        return np.repeat(np.cumsum(mg.softmax(z, axis=-1), axis=-1), self.chunk, axis=-1)
+
+
+class SLSTMCell(Cell):
+    """The sLSTM of xLSTM: exponential input gate, a normaliser n, and a stabiliser m (Beck et al. 2024).
+
+        z_i, z_f, z_g, z_o = W x + R h + b
+        m' = max(log σ(z_f) + m, z_i)
+        i = exp(z_i − m')
+        f = exp(log σ(z_f) + m − m')
+        c' = f·c + i·tanh(z_g)
+        n' = f·n + i
+        h' = σ(z_o)·c'/n'
+
+    heads  how many blocks R has on its diagonal: units of another head are not seen
+
+    m only scales c and n: h is what exp(z_i) and σ(z_f) without it give, without overflow. It starts at −10⁴, so that
+    the first step's own scale is taken.
+    """
+
+    states = ("h", "c", "n", "m")
+    gates = ("i", "f", "g", "o")
+    blocks: Any
+
+    def __init__(
+        self, input_size: int, hidden_size: int, heads: int = 1, *, device: str = "cpu", dtype: Any = None
+    ) -> None:
+        super().__init__(input_size, (hidden_size,) * 4)
+        if heads < 1 or hidden_size % heads:
+            raise ValueError(f"SLSTMCell: heads must divide hidden_size {hidden_size}, got {heads}")
+        H = hidden_size
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.W = Linear(input_size, 4 * H, **made)
+        self.R = Linear(H, 4 * H, bias=False, **made).weight
+        blocks = np.tile(np.kron(np.eye(heads), np.ones((H // heads, H // heads))), (4, 1))
+        self.register_buffer("blocks", mg.tensor(blocks, device=device, dtype=self.W.weight.dtype), persistent=False)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros, and −10⁴ for m, (N, H) each."""
+        h, c, n, m = super().initial_state(batch)
+        return h, c, n, m - 1e4
+
+    @each_row
+    def inputs(self, xs: Any) -> Any:
+        """W x + b, (..., D) to (..., 4H)."""
+        return self.W(xs)
+
+    def step(self, x: Any, state: State) -> State:
+        """x (N, 4H), state (h, c, n, m) to the next one and i, f, g, o."""
+        h, c, n, m = state
+        z_i, z_f, z_g, z_o = np.split(x + mg.linear(h, self.R * self.blocks), 4, axis=-1)
+        m_f = m - mg.softplus(-z_f)  # log σ(z_f) + m
+        m = np.maximum(m_f, z_i)
+        i, f, g, o = np.exp(z_i - m), np.exp(m_f - m), np.tanh(z_g), mg.sigmoid(z_o)
+        c = f * c + i * g
+        n = f * n + i
+        h = o * c / n
+        return h, c, n, m, i, f, g, o
