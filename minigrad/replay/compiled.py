@@ -16,7 +16,7 @@ import numpy as np
 from .. import backend
 from ..creation import get_default_dtype
 from ..modes import changed_mode, current_mode
-from ..randomness import get_random_state, set_random_state
+from ..randomness import generator
 from ..tensors import Tensor
 from ..trees import flatten, outline
 from .errors import DataError, RecordingError
@@ -110,11 +110,12 @@ class Compiled:
         leaves, rebuild = flatten((args, kwargs))
         if key not in self._known:
             return self._watched(key, args, kwargs)
-        drawn = get_random_state()
+        numbers = generator("cpu").bit_generator  # of another device, reading the state would begin a new stream
+        drawn = numbers.state
         try:
             return self._recorded(key, leaves, rebuild, reason)
         except DataError as error:
-            set_random_state(drawn)
+            numbers.state = drawn
             self._as_it_is.add(tuple(structure[1:]))
             self.why = [*self.why[-REASONS + 1 :], f"not recorded, and runs as it is: {str(error).splitlines()[0]}"]
             return self._run_as_it_is(args, kwargs)

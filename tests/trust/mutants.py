@@ -43,7 +43,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
                   ["tests/nn/test_ragged.py", "tests/nn/test_recurrent.py", "tests/nn/test_cells.py",
                    "tests/nn/test_truncation.py"]),
     "layers": (["nn/layers/*.py"],
-               ["tests/nn/test_layers.py", "tests/nn/test_windows.py", "tests/nn/test_normalization.py",
+               ["tests/nn/test_layers.py", "tests/nn/test_convolution.py", "tests/nn/test_normalization.py",
                 "tests/nn/test_embeddings.py", "tests/nn/test_multihead.py", "tests/nn/test_attention.py"]),
     "programs": (["minigrad/programs/[lrst]*.py", "nn/sequences/rolling.py"],
                  ["tests/nn/test_rolled.py", "tests/nn/test_rolled_cells.py", *LAYERS]),
