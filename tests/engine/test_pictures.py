@@ -179,13 +179,13 @@ def test_drawing_touches_nobodys_grad() -> None:
 def test_a_very_long_graph_is_built() -> None:
     x = mg.tensor(np.ones(1), requires_grad=True)
     y = x
-    for _ in range(100_000):
+    for _ in range(40_000):
         y = y + 1.0
-    assert len(mg.graph(y, view="full").nodes) == 100_001
+    assert len(mg.graph(y, view="full").nodes) == 40_001
     short = mg.graph(y)
     assert len(short.nodes) < 50
-    assert sum(node.count for node in short.nodes) == 100_001
-    assert "elided automatically: 100,001 nodes" in short.dot()
+    assert sum(node.count for node in short.nodes) == 40_001
+    assert "elided automatically: 40,001 nodes" in short.dot()
 
 
 @settings(max_examples=60, deadline=None)

@@ -267,7 +267,7 @@ def test_states_between_collapsed_scopes_are_drawn() -> None:
     assert mg.graph(inner + outer, depth=1).dot().startswith("digraph")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(programs(), st.sampled_from(OPTIONS))
 def test_any_program_can_be_drawn(y: mg.Tensor, options: dict[str, Any]) -> None:
     graph = mg.graph(y, **options)

@@ -12,6 +12,7 @@ from oracles import gradients, near, randomize, tensors, total
 import minigrad as mg
 import nn
 from minigrad import trees
+from minigrad.native import machine
 
 Rng = np.random.Generator
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -164,7 +165,7 @@ def test_a_cell_of_modules_is_rolled(make: Any, rng: Rng) -> None:
     cell, xs = Cell(), rng.standard_normal((6, 3, 3))
     layer = nn.Recurrent(cell)
     y = layer(xs, lengths=[6, 2, 4])[0]
-    assert layer.rolled is True
+    assert layer.rolled is True or not machine.available() or machine.switched_off()
     near(y, nn.Recurrent(cell, rolled=False)(xs, lengths=[6, 2, 4])[0].numpy())
 
 
