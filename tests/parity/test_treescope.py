@@ -45,7 +45,7 @@ def test_modules_fold_and_hide_what_is_theirs() -> None:
 
 
 def test_nested_states_are_drawn() -> None:
-    _, state = nn.LSTM(2, 4)(mg.randn(3, 1, 2))
+    _, state = nn.LSTM(2, 4, num_layers=2)(mg.randn(3, 1, 2))
     text = treescope.render_to_text({"state": state, "none": None})
     assert text.count("Tensor(") == 2
     assert "made_by='stack'" in text
