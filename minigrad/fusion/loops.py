@@ -155,7 +155,13 @@ class Loops:
                 tests.append(f"i64 %shape{k}.{axis}, {self._rows(size) if axis < s.ndim - 1 else columns_of(size)}")
             inner = s.ndim - 2 if self.by_column else s.ndim - 1
             if inner >= 0 and s.shape[inner] != 1:
-                lines += [f"%strided{k} = icmp ne i64 %stride{k}.{inner}, {BYTES[self.kinds[s]]}",
+                product = f"%shape{k}.0"
+                for axis in range(1, s.ndim):
+                    lines.append(f"%numbers{k}.{axis} = mul i64 {product}, %shape{k}.{axis}")
+                    product = f"%numbers{k}.{axis}"
+                lines += [f"%apart{k} = icmp ne i64 %stride{k}.{inner}, {BYTES[self.kinds[s]]}",
+                          f"%any{k} = icmp ne i64 {product}, 0",  # without numbers, strides say nothing
+                          f"%strided{k} = and i1 %apart{k}, %any{k}",
                           f"%bit{k} = select i1 %strided{k}, i64 {1 << k}, i64 0",
                           f"%copy{k} = or i64 {wanted[-1]}, %bit{k}"]  # fmt: skip
                 wanted.append(f"%copy{k}")

@@ -39,6 +39,7 @@ class Program:
         self.graph: Callable[[], None] | None = None
         self.not_captured: Exception | None = None
         self._runs = 0
+        self._accepted = False  # whether all kernels have taken their arrays
         with np.errstate(all="ignore"):
             for function, arguments in plan.before:
                 function(*arguments)
@@ -66,6 +67,9 @@ class Program:
         return [registers[found.number] if type(found) is Register else found.copy() for found in self._results]
 
     def _do(self, registers: list[Any]) -> None:
+        if not self._accepted:
+            self._do_first(registers)
+            return
         for looked_up, calls in self.plan.segments:
             if looked_up:
                 for call in calls:
@@ -73,6 +77,15 @@ class Program:
             else:
                 for function, arguments in calls:
                     function(*arguments)
+
+    def _do_first(self, registers: list[Any]) -> None:
+        """The first run: a kernel that refuses its arrays would refuse them at every run."""
+        for looked_up, calls in self.plan.segments:
+            for call in calls:
+                answer = call(registers) if looked_up else call[0](*call[1])
+                if type(answer) is int and answer:
+                    raise RuntimeError("compile: a kernel refused the arrays of a recording")
+        self._accepted = True
 
     def _launch(self) -> None:
         """On a GPU: the first run launches call after call, and libraries make what they need. The second is captured

@@ -100,7 +100,7 @@ def laid_out(array: Any, layout: str) -> Any:
 
 
 @given(steps, shapes, layouts, st.booleans(), st.integers(0, 1000))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None)
 def test_random_programs(steps: Any, shape: Any, layout: str, gradients: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     plain = program(steps, shape)
@@ -121,7 +121,7 @@ def test_random_programs(steps: Any, shape: Any, layout: str, gradients: bool, s
 
 
 @given(steps, shapes, shapes, layouts, st.booleans(), st.integers(0, 1000))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None)
 def test_random_programs_with_weights_and_plain_arrays_from_outside(
     steps: Any, shape: Any, other: Any, layout: str, gradients: bool, seed: int
 ) -> None:
@@ -142,3 +142,20 @@ def test_random_programs_with_weights_and_plain_arrays_from_outside(
             assert (one is None) == (other_one is None)
             if one is not None:
                 np.testing.assert_allclose(one, other_one, rtol=1e-4, atol=1e-4)
+
+
+def test_a_fused_function_of_no_rows_has_its_gradient_in_a_replay() -> None:
+    """An empty copy may have any strides; a kernel that refused it would leave its results as they were."""
+    weight, empty = mg.randn(4, requires_grad=True), np.zeros((0, 4), np.float32)
+
+    def run(x: Any) -> Any:
+        weight.grad = None
+        (FUSED(weight, empty).sum() + (weight * weight).sum()).backward()
+        return x * 1
+
+    compiled = mg.compile(run)
+    for _ in range(5):
+        poison = [np.full(n, np.nan, np.float32) for n in (4, 8, 16, 20) * 20]
+        del poison
+        compiled(mg.ones(4))
+        np.testing.assert_array_equal(weight.grad.data, 2 * weight.data)
