@@ -75,12 +75,12 @@ def presented(name: str, xs: Any) -> Any:
 
 
 def parameters_of(name: str) -> int:
-    """How many there are for 64 features and 128 units."""
+    """Their number for 64 features and 128 units."""
     return sum(p.size for p in made(name, 64, 128).parameters())
 
 
 def rolled(name: str) -> bool:
-    """Whether a layer's loop runs as a program."""
+    """True if a layer's loop runs as a program."""
     layer = nn.Recurrent(made(name, 2, 8))
     layer(presented(name, np.zeros((2, 1, 2), np.float32)))
     return layer.rolled is True

@@ -93,7 +93,7 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
     "lib.stride_tricks.as_strided": lambda f: f(x, (2,), (8,)),
 }  # fmt: skip
 
-# What makes arrays, computes with dtypes, dates or files, or sets something.
+# Makers of arrays, computations with dtypes, dates and files, and settings.
 NO_ARRAYS = """arange bartlett base_repr binary_repr blackman bmat broadcast_shapes busday_count
 busday_offset datetime_as_string datetime_data diag_indices empty eye frombuffer fromfile fromfunction fromiter
 frompyfunc fromregex fromstring full genfromtxt get_include get_printoptions getbufsize geterr geterrcall
@@ -140,7 +140,7 @@ def _gives_gradient(value: Any) -> bool:
 
 
 def outcome(function: Any, call: Callable[[Any], Any]) -> str:
-    """What comes of a call."""
+    """The outcome of a call."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return RULE if _gives_gradient(call(function)) else NONE

@@ -1,4 +1,4 @@
-"""What the examples of `nlp` share: their options, and the loop of training with all that a run leaves behind.
+"""The common part of the examples of `nlp`: their options, and the loop of training with all that a run leaves behind.
 
 Each of them runs on several processes as well: `mpiexec -n 4 python examples/word_lm.py`. They share every batch, and
 rank 0 does the talking; `args.group` is their group, one of one without `mpiexec`.

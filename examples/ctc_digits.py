@@ -85,7 +85,7 @@ def read(model: Reader, drawn: Sequence[np.ndarray], decode: Any = nlp.ctc_beam_
 
 
 def distance(a: str, b: str) -> int:
-    """How many digits must be replaced, left out or put in to make b of a (Levenshtein 1966)."""
+    """The number of digits to replace, leave out or put in to make b of a (Levenshtein 1966)."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         before, row[0] = row[0], i

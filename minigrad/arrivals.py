@@ -93,7 +93,7 @@ def whole(node: Node, g: Any) -> Any:
 
 
 def _aliases(new: Array, others: tuple[Any, ...]) -> bool:
-    """Whether an array is one of the others (or of what they hold), or a view: whether someone else may see it."""
+    """True if an array is one of the others (or of what they hold), or a view: someone else may see it."""
     if getattr(new, "base", None) is not None or not backend.is_array(new):
         return True
     return any(new is s or (isinstance(s, tuple | list) and any(new is k for k in s)) for s in others)

@@ -208,7 +208,7 @@ def device_of(array: Array) -> Device:
 
 
 def held(array: Array) -> Array:
-    """What an array stands for that a recording has put in another's place; any other array itself."""
+    """The plain array behind one of a recording; any other array itself."""
     kind = backend_of(array)
     return array if kind is None or kind.inside is None else kind.inside(array)
 

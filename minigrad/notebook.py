@@ -1,4 +1,4 @@
-"""How tensors, and what is made of them, look in a notebook.
+"""Views of tensors, modules and states in a notebook.
 
 With treescope (extra `notebook`) an object is drawn by it: it folds, and arrays are pictures. After
 `treescope.basic_interactive_setup()` nested states are, too. Without it, there is plain HTML.
@@ -12,8 +12,8 @@ from typing import Any
 
 
 def mimebundle(value: Any, plain: Callable[[], str]) -> dict[str, str]:
-    """What `_repr_mimebundle_` answers of a value that has `__treescope_repr__`; `plain` makes its HTML where treescope
-    is not installed. (Treescope itself asks for `_repr_html_` of what it draws.)"""
+    """The answer of `_repr_mimebundle_` for a value that has `__treescope_repr__`; without treescope, `plain` makes its
+    HTML. (Treescope itself asks for `_repr_html_` of what it draws.)"""
     try:
         import treescope
     except ImportError:
@@ -24,7 +24,7 @@ def mimebundle(value: Any, plain: Callable[[], str]) -> dict[str, str]:
 
 
 def rendered(kind: type, parts: Mapping[str, Any], path: str | None, renderer: Any) -> Any:
-    """What `__treescope_repr__` answers: the name of a class, and its parts by name, which fold."""
+    """The answer of `__treescope_repr__`: the name of a class, and its parts by name, which fold."""
     from treescope import repr_lib
 
     return repr_lib.render_object_constructor(kind, parts, path, renderer)
@@ -36,7 +36,7 @@ def text(value: Any) -> str:
 
 
 def parts_of(tensor: Any) -> dict[str, Any]:
-    """What there is to see of a tensor: its numbers as NumPy's array, and what differs from a plain tensor."""
+    """The parts of a tensor to show: its numbers as NumPy's array, and what differs from a plain tensor."""
     from .backend import to_numpy
     from .tape import node_of
 

@@ -152,7 +152,7 @@ class Captured:
 
     @property
     def source(self) -> Any:
-        """What `step` calls; its code is read."""
+        """The function itself, whose code is read."""
         found = self.function
         if not isinstance(found, _Quiet):
             return found
@@ -160,7 +160,7 @@ class Captured:
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return str(getattr(self.source, "__qualname__", type(self.source).__name__))
 
     def plainly(self, x: Any, state: State) -> Any:

@@ -58,7 +58,7 @@ class _Builder:
         self.unnamed = 0
 
     def note_uses(self, roots: Iterable[Any]) -> None:
-        """Which outputs of each node are used, which memory is a parameter's own, and where inputs stand."""
+        """Find the used outputs of each node, the memory of parameters, and the places of inputs."""
         for node in self.below:
             scope = self.scopes[node]
             for one, _, _ in node.edges or ():

@@ -247,7 +247,7 @@ def _recurrent(bodies: list[list[Entry]], uses: Uses) -> bool:
 
 
 def repeated(nodes: Sequence[Node], found: dict[Node, Scope]) -> int:
-    """How often the most repeated line was recorded outside of all scopes, each time from the time before; else 0."""
+    """The number of times that a line was recorded outside of all scopes, each from the one before; 0 if none was."""
     counts = Counter((n.code, n.instruction, n.primitive.name) for n in nodes if not found[n])
     key, most = max(counts.items(), key=lambda item: item[1], default=(None, 0))
     if most < 3:

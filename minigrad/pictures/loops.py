@@ -52,7 +52,7 @@ def rolled_steps(label: str) -> str | None:
 
 
 def likeness(node: GraphNode) -> tuple[bool, str, str]:
-    """What nodes of different steps have in common: the operation and its line; of inputs, the name."""
+    """The key that nodes of different steps share: the operation and its line; of inputs, the name."""
     outside = node.kind in ("input", "detached")
     return outside, node.op, node.label if outside else node.line
 

@@ -140,7 +140,7 @@ class Picture:
         raise NotImplementedError
 
     def dots(self, edge: GraphEdge, way: list[Point]) -> tuple[Point, ...]:
-        """Where an edge leaves a line that it shares with others."""
+        """The points at which an edge leaves a line that it shares with others."""
         return ()
 
     def scene(self) -> Scene:

@@ -1,4 +1,4 @@
-"""What enters a graph from outside: inputs, initial states, constants, and what was joined of them unrecorded."""
+"""Sources of a graph outside of it: inputs, initial states, constants, and what was joined of them unrecorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..tensors import Tensor
 from .numbers import Source
 
 JOINS = ("concatenate", "stack")
-# What only moves numbers: the result goes by the name of what they were taken from.
+# Operations that only move numbers: the result goes by the name of its source.
 MOVES = frozenset([
     "unstack", "getitem", "split", "rows", "batch", "reshape", "transpose", "expand_dims", "squeeze", "moveaxis",
     "swapaxes", "broadcast_to", "ravel", "copy", "flip", "astype", "to_device", "take", "roll",

@@ -55,7 +55,7 @@ class Calls:
     # ---- places --------------------------------------------------------------------------------------------------
 
     def place(self, symbol: Symbol) -> Place:
-        """Where a value lies."""
+        """The place of a value."""
         size, width = symbol.dtype.itemsize, symbol.shape[-1] if symbol.ndim else 1
         if symbol in self.stages.fixed:
             return Place(symbol, None, (width * size, size)[-symbol.ndim :])

@@ -21,7 +21,7 @@ Array = Any
 
 
 class Place(NamedTuple):
-    """Where a value lies.
+    """The place of a value.
 
     root     the array, by name
     kind     the rows of a step, see `tracks.Rows.positions`; None: an array that is the same for all steps
@@ -48,7 +48,7 @@ COUNT = Field(kind="count")  # the rows of a step
 
 
 class Job:
-    """What is done at each step, from the last one to the first if `back`; `run` does it."""
+    """The calls of each step, from the last one to the first if `back`; `run` does them."""
 
     def __init__(self, back: bool = False) -> None:
         self.back = back

@@ -35,7 +35,7 @@ _UNKNOWN = object()
 
 
 class Reads:
-    """What functions read besides their arguments. Calling this gives the values as they are now, to be compared."""
+    """The values that functions read besides their arguments. Calling this gives them as they are now."""
 
     def __init__(self) -> None:
         self.places: dict[Any, tuple[Any, Any]] = {}
@@ -146,7 +146,7 @@ class _Reader:
         return None
 
     def _attribute(self, value: Any, name: str) -> tuple[Any, str | None]:
-        """What an attribute is, and the effect that it may have to use it."""
+        """The value of an attribute, and the effect that its use may have."""
         if isinstance(value, Tensor | np.ndarray) or value is _UNKNOWN:
             if name in _SIZES:
                 return _UNKNOWN, f"reads .{name}, which may decide what it does"

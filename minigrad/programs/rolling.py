@@ -183,5 +183,5 @@ def _unhashable(cell: Any) -> str:
 
 
 def _is_part(value: Any) -> bool:
-    """Whether a value is a module, whose attributes a step may read."""
+    """True for a module, whose attributes a step may read."""
     return hasattr(value, "_hooks") and not isinstance(value, Tensor)

@@ -106,7 +106,7 @@ class Stages:
     # ---- what is computed where ----------------------------------------------------------------------------------
 
     def _sort(self, symbol: Symbol, summed: set[Symbol]) -> None:
-        """Whether a value depends on the weights alone, or on sums over all steps."""
+        """Note a value that depends on the weights alone, or on sums over all steps."""
         args = [a for a in symbol.args if isinstance(a, Symbol)]
         if symbol.op == "fill":  # of as many rows as there are
             return
@@ -185,7 +185,7 @@ class Stages:
         return symbol.op is np.matmul or symbol in self.starts
 
     def _arguments(self, symbol: Symbol) -> list[Symbol]:
-        """What a value is computed from at each step."""
+        """The operands of a value that change from step to step."""
         product = self.starts[symbol][0] if symbol in self.starts else symbol
         return [a for a in product.args if isinstance(a, Symbol) and a not in self.fixed]
 

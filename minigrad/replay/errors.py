@@ -1,10 +1,10 @@
-"""What a recording refuses."""
+"""The errors of a recording."""
 
 from __future__ import annotations
 
 
 class RecordingError(TypeError):
-    """What cannot be recorded; the message names the line and the way out."""
+    """A step that cannot be recorded; the message names the line and the way out."""
 
     complete = True  # the message needs nothing added
 

@@ -138,7 +138,7 @@ def filled(number: Any) -> Any:
 
 
 class Recording:
-    """What is written down while a function runs.
+    """The operations of a function, written down while it runs.
 
     thread  the one in which it runs. Others that meet a weight which is lent compute with the numbers it stands for
     """

@@ -19,7 +19,7 @@ Array = Any
 
 
 def valid(a: Any, where: Any = True) -> Any:
-    """Where there is a number that counts."""
+    """True where a number counts."""
     here = ~np.isnan(data_of(a)) if a.dtype.kind == "f" else np.ones_like(data_of(a), dtype=bool)
     return here if where is True else here & where
 

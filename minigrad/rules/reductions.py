@@ -63,7 +63,7 @@ def counted(a: Any, where: Any, otherwise: Any) -> Any:
 
 
 def number_of(where: Any, a: Any, axis: Any, keepdims: bool) -> Any:
-    """How many elements count, in the dtype of the result."""
+    """The number of elements that count, in the dtype of the result."""
     if where is True:
         return count(a.shape, axis)
     return np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims).astype(a.dtype)
@@ -228,7 +228,7 @@ def following(a: Any, g: Any) -> Any:
 
 
 def cumprod_rule(g: Any, y: Any, a: Any, axis: int) -> Any:
-    """What stands before aᵢ, times Σ over j ≥ i of gⱼ and all from aᵢ₊₁ to aⱼ.
+    """The product of all before aᵢ, times Σ over j ≥ i of gⱼ and all from aᵢ₊₁ to aⱼ.
 
     To first order by divisions, Σ gⱼ yⱼ / aᵢ: at the first zero of a row with 1 in its place, and 0 at later zeros. For
     all derivatives, by products alone.

@@ -44,7 +44,7 @@ def restored(result: Any, shape: tuple[int, ...], axis: Any, keepdims: bool, bef
 DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
 SLOPES = {"linear": -1, "interpolated_inverted_cdf": 0, "hazen": 0, "weibull": 1, "median_unbiased": 1 / 3,
           "normal_unbiased": 1 / 4}  # fmt: skip
-"""How fast the place of a quantile moves with q, beside the number of elements; for the other methods it jumps."""
+"""The slope of a quantile's place by q, beside the number of elements; for the other methods it jumps."""
 
 
 def _plain(value: Any) -> Any:
@@ -220,7 +220,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 @composed(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
-    """How often each number occurs: a plain array. With weights, their sums, which have gradients."""
+    """The count of each number: a plain array. With weights, their sums, which have gradients."""
     x = data_of(x)
     if not isinstance(weights, Tensor):
         return np.bincount(x, weights, minlength)

@@ -205,14 +205,14 @@ class _Prefixes:
         self.after += list(self.weight * rows.astype(np.float64))
 
     def added(self, nodes: Array) -> Array:
-        """What each label adds after each of the nodes, (..., C); without a language model, (..., 1)."""
+        """The score that each label adds after each of the nodes, (..., C); without a language model, (..., 1)."""
         if self.lm is None:
             return np.full((*nodes.shape, 1), self.bonus)
         rows = [self.after[node] for node in nodes.reshape(-1).tolist()]
         return self.bonus + np.reshape(rows, (*nodes.shape, self.C))
 
     def ends(self, nodes: Array, blank: int) -> Array:
-        """What the end adds after each of the nodes (N, B)."""
+        """The score that the end adds after each of the nodes (N, B)."""
         if self.lm is None:
             return np.zeros(nodes.shape)
         return np.reshape([self.after[node][blank] for node in nodes.reshape(-1).tolist()], nodes.shape)

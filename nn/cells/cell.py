@@ -43,12 +43,12 @@ def each_row(inputs: F) -> F:
 
 
 def looks_around(cell: Any) -> bool:
-    """Whether a cell's `inputs` needs whole sequences, because it looks at other steps."""
+    """True if a cell's `inputs` needs whole sequences, because it looks at other steps."""
     return hasattr(cell, "inputs") and not getattr(cell.inputs, "each_row", False)
 
 
 def mapped(cell: Any, rows: Any) -> Any:
-    """What a cell's `inputs` makes of rows if it maps each by itself; else the rows, as they are mapped already."""
+    """Rows through a cell's `inputs` if it maps each by itself; else the rows, which are mapped already."""
     return cell.inputs(rows) if getattr(getattr(cell, "inputs", None), "each_row", False) else rows
 
 

@@ -31,7 +31,7 @@ from .windows import channels_last, checked_count, gather, mask_of
 
 
 class _Windows(Module):
-    """What convolution and pooling share: their windows, and layouts."""
+    """The base of convolution and pooling: their windows, and layouts."""
 
     kernel_size: int
     stride: int

@@ -18,7 +18,7 @@ Array = Any
 
 
 class _Vectors(Module):
-    """What embeddings share: a weight, and how its rows are looked up."""
+    """The base of embeddings: a weight, and the look-up of its rows."""
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, max_norm: float | None,
@@ -186,7 +186,7 @@ class EmbeddingBag(_Vectors):
         return sums / backend.from_numpy(divisor, self.weight.device)
 
     def _starts(self, ids: Array, offsets: Any) -> np.ndarray[Any, Any]:
-        """Where each bag begins among all ids."""
+        """The place among all ids at which each bag begins."""
         if ids.ndim == 2 and offsets is None:
             return np.arange(ids.shape[0]) * int(ids.shape[1])
         if ids.ndim != 1 or offsets is None:

@@ -171,8 +171,8 @@ class MultiheadAttention(Module):
     def _masks(
         self, query: Any, sizes: tuple[int, int, int], padding: Any, attention: Any, causal: bool, alone: bool
     ) -> tuple[Array | None, Any]:
-        """Where queries may look, booleans (N, h or 1, L, S), and numbers to add to the scores; None where there are
-        none of them."""
+        """The places where queries may look, booleans (N, h or 1, L, S), and numbers to add to the scores; None
+        where there are none of them."""
         N, L, S = sizes
         allowed, added = None, None
         shapes = {

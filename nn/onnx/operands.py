@@ -1,4 +1,4 @@
-"""What an operation was given in both runs, as its converter sees it."""
+"""The operands of an operation in both runs, as its converter sees them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Operand:
 
     @property
     def static(self) -> Any:
-        """What is the same in both runs, such as an axis."""
+        """A value that is the same in both runs, such as an axis."""
         if not _same(self.first, self.second):
             raise self.graph.refused(f"{self.first} of one run is {self.second} in another")
         return self.first

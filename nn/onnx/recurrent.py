@@ -30,7 +30,7 @@ Pair = tuple[Any, Any]
 
 
 def foreign(layer: Any) -> str | None:
-    """What a layer over time has in it that ONNX's loops have not; None if nothing."""
+    """The part of a layer over time that ONNX's loops lack; None if there is none."""
     for module in layer.modules():
         if isinstance(module, Recurrent) and not _known(module.cell):
             return f"the cell {type(module.cell).__name__}"

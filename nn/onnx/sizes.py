@@ -1,4 +1,4 @@
-"""Which axes of the inputs may have any size, and numbers that change with them.
+"""The axes of the inputs that may have any size, and numbers that change with them.
 
 A model is run twice, with other sizes the second time. A number that is the same in both runs is a constant; one that
 is not is looked for among the sizes, their products and multiples, and what is a constant more or less than these.

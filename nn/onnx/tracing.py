@@ -1,4 +1,4 @@
-"""What a model does, written down: its operations in order, and layers that ONNX has as a whole."""
+"""A model, written down: its operations in order, and layers that ONNX has as a whole."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class LBFGS(Optimizer):
         return first
 
     def _evaluated(self, closure: Callable[[], Any]) -> tuple[Any, float, Array]:
-        """What the closure returns, the same as a number, and the gradient of all weights as one vector."""
+        """The result of the closure, the same as a number, and the gradient of all weights as one vector."""
         with mg.enable_grad():
             value = closure()
         gradients = {gradient.name: gradient.values for gradient in self._gradients(self.param_groups[0])}

@@ -81,7 +81,7 @@ def strong_wolfe(
 
 
 def _minimum(a: Point, b: Point, first: float, last: float) -> float:
-    """Where the cubic through two points, with their slopes, is least, within [first, last] (equation 3.59 there)."""
+    """The minimum of the cubic through two points, with their slopes, within [first, last] (equation 3.59 there)."""
     d1 = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
     square = d1 * d1 - a.slope * b.slope
     if not square >= 0:

@@ -89,7 +89,7 @@ class CyclicLR(Formula):
         self.start(last_epoch)
 
     def _height(self, t: int) -> float:
-        """How high the cycle is at step t, from 0 to 1, before it is scaled; times its scale."""
+        """The height of the cycle at step t, from 0 to 1, times its scale."""
         cycle, within = divmod(t, self.up + self.down)
         height = within / self.up if within <= self.up else (self.up + self.down - within) / self.down
         return height * self.scale_fn(cycle + 1 if self.scale_mode == "cycle" else t)

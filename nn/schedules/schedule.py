@@ -161,7 +161,7 @@ class Factor(Formula):
         return [base * self.factor(t) for base in self.base_lrs]
 
     def factor(self, t: int) -> float:
-        """What the rates are multiplied by at step t."""
+        """The factor of the rates at step t."""
         raise NotImplementedError(f"{self._title} does not define factor()")
 
     def chained(self, t: int, rates: Sequence[float]) -> list[float]:

@@ -107,7 +107,7 @@ class QRNNCell(Cell):
 
     @each_row
     def inputs(self, xs: Any) -> Any:
-        """What each x gives to its own step and to the next ones, (..., D) to (..., width · 3H)."""
+        """The shares of each x in its own step and in the next ones, (..., D) to (..., width · 3H)."""
         return self.W(xs)
 
     def step(self, x: Any, state: State) -> State:

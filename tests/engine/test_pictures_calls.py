@@ -23,7 +23,7 @@ def loop(xs: Any, W: mg.Tensor, marked: bool, joined: bool = False) -> Any:
 
 
 def shape_of(graph: mg.Graph) -> Any:
-    """What is in which step, and how often something is handed on."""
+    """The steps of things, and the number of times that something is handed on."""
     steps = Counter((node.op, node.steps.get("t")) for node in graph.nodes if node.op)
     return steps, Counter(edge.steps for edge in graph.edges)
 

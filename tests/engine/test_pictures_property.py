@@ -121,7 +121,7 @@ VIEWS: dict[str, dict[str, Any]] = {
 
 
 class Drawn:
-    """What a file shows: nodes and texts as rectangles, edges as points."""
+    """The contents of a file: nodes and texts as rectangles, edges as points."""
 
     def __init__(self, text: str) -> None:
         root = ElementTree.fromstring(text)

@@ -45,7 +45,7 @@ def as_state(parts: Any) -> Any:
 
 
 def is_rolled(layer: Any, name: str) -> bool:
-    """Whether a layer's last call ran as it should."""
+    """True if a layer's last call ran as it should."""
     return (layer.rolled is True) == (compiled and name not in STEP_BY_STEP)
 
 

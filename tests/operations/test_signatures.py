@@ -14,7 +14,7 @@ from minigrad import dispatch
 
 FIRST = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
-# What is refused by name: memory of one's own, subclasses and field names of arrays, and what ufuncs have besides.
+# Refused by name: memory of one's own, subclasses and field names of arrays, and what ufuncs have besides.
 WITHOUT = {"out", "like", "subok", "casting", "signature", "writeable"}
 REFUSED = {
     "sort": {"order"}, "partition": {"order"}, "copy": {"order"}, "astype": {"copy", "device"},
