@@ -51,19 +51,28 @@ class NAdam(Optimizer):
         decoupled_weight_decay: bool,
     ) -> None:  # fmt: skip
         beta1, beta2 = betas
-        if weight_decay and decoupled_weight_decay:
-            w *= 1 - lr * weight_decay
-        elif weight_decay:
-            g = g + weight_decay * w
-        m, v = s["exp_avg"], s["exp_avg_sq"]
-        m += (1 - beta1) * (g - m)
-        v *= beta2
-        v += (1 - beta2) * (g * g)
+        g, m, v = _averaged(w, g, s, betas, weight_decay, lr if decoupled_weight_decay else None)
         now, ahead = _mu(t, beta1, momentum_decay), _mu(t + 1, beta1, momentum_decay)
         product = s["mu_product"] * now  # μ₁ ⋯ μₜ
         size = np.sqrt(v) / (1 - beta2**t) ** 0.5 + eps
         w -= lr * (1 - now) / (1 - product) * g / size
         w -= lr * ahead / (1 - product * ahead) * m / size
+
+
+def _averaged(
+    w: Array, g: Array, s: dict[str, Array], betas: tuple[float, float], weight_decay: float, decoupled: float | None
+) -> tuple[Array, Array, Array]:
+    """The gradient, and Adam's averages m and v with it; before that the weights decay: with the gradient, or by
+    themselves at the rate `decoupled`."""
+    if weight_decay and decoupled is not None:
+        w *= 1 - decoupled * weight_decay
+    elif weight_decay:
+        g = g + weight_decay * w
+    m, v = s["exp_avg"], s["exp_avg_sq"]
+    m += (1 - betas[0]) * (g - m)
+    v *= betas[1]
+    v += (1 - betas[1]) * (g * g)
+    return g, m, v
 
 
 def _mu(t: Any, beta1: float, decay: float) -> Any:
@@ -103,14 +112,7 @@ class RAdam(Optimizer):
         *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, decoupled_weight_decay: bool,
     ) -> None:  # fmt: skip
         beta1, beta2 = betas
-        if weight_decay and decoupled_weight_decay:
-            w *= 1 - lr * weight_decay
-        elif weight_decay:
-            g = g + weight_decay * w
-        m, v = s["exp_avg"], s["exp_avg_sq"]
-        m += (1 - beta1) * (g - m)
-        v *= beta2
-        v += (1 - beta2) * (g * g)
+        g, m, v = _averaged(w, g, s, betas, weight_decay, lr if decoupled_weight_decay else None)
         rho = 2 / (1 - beta2) - 1
         rho_t = rho - 2 * t * beta2**t / (1 - beta2**t)
         d = lr / (1 - beta1**t) * m

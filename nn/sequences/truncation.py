@@ -86,7 +86,7 @@ class TBPTT:
         self._past.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """The contents of a checkpoint: the carried state, the kept windows, and the axes of the batch's rows in them."""
+        """The contents of a checkpoint: the carried state, the kept windows, and the axes of their batches."""
         return {"state": self.state, "past": list(self._past), "axes": self._axes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -13,9 +13,10 @@ from .. import init
 from ..cells.cell import Cell, State, each_row, uniform
 from ..layers.linear import Linear
 from ..modules import Parameter
+from .mapped import Mapped
 
 
-class AntisymmetricRNNCell(Cell):
+class AntisymmetricRNNCell(Mapped):
     """A step of Euler's method for a stable differential equation (Chang, Chen, Haber & Chi 2019).
 
         A = M − Mᵀ − γ I                              eigenvalues −γ ± i ω
@@ -41,11 +42,6 @@ class AntisymmetricRNNCell(Cell):
         self.M = Parameter(init.normal_(mg.zeros((H, H), **made), 0, 1 / math.sqrt(H)))
         self.register_buffer("eye", mg.tensor(np.eye(H), device=device, dtype=self.W.weight.dtype), persistent=False)
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., H), or (..., 2H) if gated."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, H) or (N, 2H), h (N, H) to h', and z if gated."""
         (h,) = state
@@ -59,7 +55,7 @@ class AntisymmetricRNNCell(Cell):
         return h, z
 
 
-class OrthogonalRNNCell(Cell):
+class OrthogonalRNNCell(Mapped):
     """An orthogonal recurrent matrix by the scaled Cayley transform, scoRNN (Helfrich, Willmott & Ye 2018).
 
         A = M − Mᵀ
@@ -95,11 +91,6 @@ class OrthogonalRNNCell(Cell):
         signs = np.where(np.arange(H) < negative, -1.0, 1.0)
         self.register_buffer("D", mg.tensor(signs, device=device, dtype=self.W.weight.dtype))
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x, (..., D) to (..., H)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, H), h (N, H) to h'."""
         (h,) = state
@@ -109,7 +100,7 @@ class OrthogonalRNNCell(Cell):
         return (np.sign(z) * mg.relu(np.abs(z) + self.b),)
 
 
-class LMUCell(Cell):
+class LMUCell(Mapped):
     """The Legendre memory unit: m holds the last θ steps of u, as coefficients of Legendre polynomials (Voelker, Kajić
     & Eliasmith 2019).
 
@@ -144,11 +135,6 @@ class LMUCell(Cell):
         A, B = legendre(order, theta)
         self.register_buffer("A", mg.tensor(A, device=device, dtype=self.W.weight.dtype))
         self.register_buffer("B", mg.tensor(B, device=device, dtype=self.W.weight.dtype))
-
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """e_x x and W_x x, (..., D) to (..., 1 + H)."""
-        return self.W(xs)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, 1 + H), state (h, m) to (h', m')."""

@@ -13,9 +13,10 @@ from .. import init
 from ..cells.cell import Cell, State, each_row, uniform
 from ..layers.linear import Linear
 from ..modules import Parameter
+from .mapped import Mapped
 
 
-class IndRNNCell(Cell):
+class IndRNNCell(Mapped):
     """The independently recurrent network: each unit sees itself alone (Li, Li, Cook, Zhu & Gao 2018).
 
         h' = relu(W x + u·h + b)
@@ -27,11 +28,6 @@ class IndRNNCell(Cell):
         super().__init__(input_size, (hidden_size,))
         self.W = Linear(input_size, hidden_size, device=device, dtype=dtype)
         self.u = Parameter(init.uniform_(mg.zeros(hidden_size, device=device, dtype=dtype)))
-
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., H)."""
-        return self.W(xs)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, H), h (N, H) to h'."""
@@ -78,7 +74,7 @@ class SRUCell(Cell):
         return h, c, f, r
 
 
-class QRNNCell(Cell):
+class QRNNCell(Mapped):
     """The quasi-recurrent network: gates from a convolution over the last inputs, and fo-pooling (Bradbury, Merity,
     Xiong & Socher 2017).
 
@@ -105,11 +101,6 @@ class QRNNCell(Cell):
         self.W = Linear(input_size, 3 * hidden_size * width, bias=False, device=device, dtype=dtype)
         self.b = Parameter(mg.zeros(3 * hidden_size, device=device, dtype=dtype))
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """The shares of each x in its own step and in the next ones, (..., D) to (..., width · 3H)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, width · 3H), state (h, c, ahead1, …) to the next one and z, f, o."""
         _, c, *ahead = state
@@ -122,7 +113,7 @@ class QRNNCell(Cell):
         return h, c, *ahead, z, f, o
 
 
-class MinGRUCell(Cell):
+class MinGRUCell(Mapped):
     """A GRU whose gate does not see the state (Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024).
 
         z = σ(W_z x + b_z)
@@ -138,11 +129,6 @@ class MinGRUCell(Cell):
         super().__init__(input_size, (hidden_size,))
         self.W = Linear(input_size, 2 * hidden_size, device=device, dtype=dtype)
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 2H)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, 2H), h (N, H) to (h', z)."""
         (h,) = state
@@ -152,7 +138,7 @@ class MinGRUCell(Cell):
         return h, z
 
 
-class MinLSTMCell(Cell):
+class MinLSTMCell(Mapped):
     """An LSTM whose gates do not see the state, and add up to 1 (Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024).
 
         f = σ(W_f x + b_f)
@@ -168,11 +154,6 @@ class MinLSTMCell(Cell):
     def __init__(self, input_size: int, hidden_size: int, *, device: str = "cpu", dtype: Any = None) -> None:
         super().__init__(input_size, (hidden_size,))
         self.W = Linear(input_size, 3 * hidden_size, device=device, dtype=dtype)
-
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 3H)."""
-        return self.W(xs)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, 3H), h (N, H) to h' and the share f/(f + i)."""

@@ -8,12 +8,13 @@ import numpy as np
 
 import minigrad as mg
 
-from ..cells.cell import Cell, State, each_row
+from ..cells.cell import State
 from ..containers import ModuleList
 from ..layers.linear import Linear
+from .mapped import Mapped
 
 
-class MGUCell(Cell):
+class MGUCell(Mapped):
     """The minimal gated unit: one gate forgets and resets (Zhou, Wu, Zhang & Zhou 2016).
 
         f = σ(W_f x + U_f h + b_f)
@@ -33,11 +34,6 @@ class MGUCell(Cell):
         self.U_f = Linear(H, H, bias=False, **made)
         self.U_n = Linear(H, H, bias=False, **made)
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 2H)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, 2H), h (N, H) to (h', f, n)."""
         (h,) = state
@@ -48,7 +44,7 @@ class MGUCell(Cell):
         return h, f, n
 
 
-class UGRNNCell(Cell):
+class UGRNNCell(Mapped):
     """The update gate RNN: between a vanilla network and a GRU (Collins, Sohl-Dickstein & Sussillo 2017).
 
         g = σ(W_g x + U_g h + b_g)
@@ -66,11 +62,6 @@ class UGRNNCell(Cell):
         self.W = Linear(input_size, 2 * hidden_size, **made)
         self.U = Linear(hidden_size, 2 * hidden_size, bias=False, **made)
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 2H)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, 2H), h (N, H) to (h', g, c)."""
         (h,) = state
@@ -81,7 +72,7 @@ class UGRNNCell(Cell):
         return h, g, c
 
 
-class NBRCCell(Cell):
+class NBRCCell(Mapped):
     """The neuromodulated bistable recurrent cell: a feedback a > 1 makes a unit bistable (Vecoven, Ernst & Drion 2021).
 
         a = 1 + tanh(W_a x + U_a h + b_a)
@@ -99,11 +90,6 @@ class NBRCCell(Cell):
         self.W = Linear(input_size, 3 * hidden_size, **made)
         self.U = Linear(hidden_size, 2 * hidden_size, bias=False, **made)
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 3H)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, 3H), h (N, H) to (h', a, c)."""
         (h,) = state
@@ -115,7 +101,7 @@ class NBRCCell(Cell):
         return h, a, c
 
 
-class RHNCell(Cell):
+class RHNCell(Mapped):
     """The recurrent highway network: several gated layers inside one step (Zilly, Srivastava, Koutník & Schmidhuber
     2017), with the carry gate 1 − t.
 
@@ -144,11 +130,6 @@ class RHNCell(Cell):
         self.R = ModuleList([Linear(H, 2 * H, **made) for _ in range(depth)])
         for layer in self.R:
             layer.bias.data[H:] = gate_bias
-
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x, (..., D) to (..., 2H)."""
-        return self.W(xs)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, 2H), h (N, H) to (h', n, t)."""

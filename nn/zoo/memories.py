@@ -12,9 +12,10 @@ from .. import init
 from ..cells.cell import Cell, State, each_row
 from ..layers.linear import Linear
 from ..modules import Module, Parameter
+from .mapped import Mapped
 
 
-class JANETCell(Cell):
+class JANETCell(Mapped):
     """Just another network: an LSTM with its forget gate alone (van der Westhuizen & Lasenby 2018).
 
         s = W_f x + U_f h + b_f
@@ -45,11 +46,6 @@ class JANETCell(Cell):
         bias = init.zeros_(self.W.bias)  # type: ignore[arg-type]
         if max_steps is not None:
             bias.data[:H] = np.log(1 + (max_steps - 2) * mg.rand(H, **made).data)
-
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 2H)."""
-        return self.W(xs)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, 2H), h (N, H) to (h', f, n)."""
@@ -121,7 +117,7 @@ class LayerNormLSTMCell(Cell):
         return h, c, i, f, g, o
 
 
-class MultiplicativeLSTMCell(Cell):
+class MultiplicativeLSTMCell(Mapped):
     """The multiplicative LSTM: each input has a recurrent matrix of its own (Krause, Lu, Murray & Renals 2016).
 
         m = (W_m x)·(U_m h)
@@ -143,11 +139,6 @@ class MultiplicativeLSTMCell(Cell):
         self.U_m = Linear(H, H, bias=False, **made)
         self.U = Linear(H, 4 * H, **made)
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W_m x and W x, (..., D) to (..., 5H)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, 5H), state (h, c) to (h', c', i, f, g, o)."""
         h, c = state
@@ -160,7 +151,7 @@ class MultiplicativeLSTMCell(Cell):
         return h, c, i, f, g, o
 
 
-class ONLSTMCell(Cell):
+class ONLSTMCell(Mapped):
     """The ordered-neurons LSTM: two master gates split the memory where a constituent begins or ends (Shen, Tan,
     Sordoni & Courville 2019).
 
@@ -190,11 +181,6 @@ class ONLSTMCell(Cell):
         self.W = Linear(input_size, size, **made)
         self.U = Linear(hidden_size, size, bias=False, **made)
 
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 4H + 2H/chunk)."""
-        return self.W(xs)
-
     def step(self, x: Any, state: State) -> State:
         """x (N, 4H + 2H/chunk), state (h, c) to (h', c', i, f, g, o, F, I)."""
         h, c = state
@@ -213,7 +199,7 @@ class ONLSTMCell(Cell):
         return np.repeat(np.cumsum(mg.softmax(z, axis=-1), axis=-1), self.chunk, axis=-1)
 
 
-class SLSTMCell(Cell):
+class SLSTMCell(Mapped):
     """The sLSTM of xLSTM: exponential input gate, a normaliser n, and a stabiliser m (Beck et al. 2024).
 
         z_i, z_f, z_g, z_o = W x + R h + b
@@ -251,11 +237,6 @@ class SLSTMCell(Cell):
         """Zeros, and −10⁴ for m, (N, H) each."""
         h, c, n, m = super().initial_state(batch)
         return h, c, n, m - 1e4
-
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., 4H)."""
-        return self.W(xs)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, 4H), state (h, c, n, m) to the next one and i, f, g, o."""

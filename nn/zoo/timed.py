@@ -13,6 +13,7 @@ from .. import init
 from ..cells.cell import Cell, each_row, uniform
 from ..layers.linear import Linear
 from ..modules import Parameter
+from .mapped import Mapped
 
 
 class PhasedLSTMCell(Cell):
@@ -173,7 +174,7 @@ def irregular(values: Any, times: Any) -> Any:
     return np.concatenate([np.where(seen, values, 0), seen.astype(values.dtype), since], axis=-1)
 
 
-class ClockworkRNNCell(Cell):
+class ClockworkRNNCell(Mapped):
     """The clockwork RNN: groups of units with a clock each; those at rest keep their state (Koutník, Greff, Gomez &
     Schmidhuber 2014).
 
@@ -210,11 +211,6 @@ class ClockworkRNNCell(Cell):
         blocks = np.kron(np.triu(np.ones((groups, groups))), np.ones((each, each)))
         self.register_buffer("blocks", mg.tensor(blocks, device=device, dtype=self.W.weight.dtype), persistent=False)
         self.register_buffer("periods", mg.tensor(np.repeat(periods, each), device=device, dtype=self.W.weight.dtype))
-
-    @each_row
-    def inputs(self, xs: Any) -> Any:
-        """W x + b, (..., D) to (..., H)."""
-        return self.W(xs)
 
     def step(self, x: Any, state: Any) -> Any:
         """x (N, H), state (h, t) to (h', t')."""

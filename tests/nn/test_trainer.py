@@ -118,6 +118,20 @@ class Stop(Exception):
     """Ends a run from within, as a crash would."""
 
 
+def stopping(after: int) -> Any:
+    """A step that raises Stop once it has been done so often in training."""
+    seen = 0
+
+    def step(model: Any, batch: Any) -> Any:
+        nonlocal seen
+        seen += model.training
+        if seen > after:
+            raise Stop
+        return squared_error(model, batch)
+
+    return step
+
+
 @pytest.mark.parametrize("schedule", ["step", "epoch", "plateau", "warm plateau"])
 @pytest.mark.parametrize("data", [list, Shuffled, Stateful])
 @pytest.mark.parametrize("after", [1, 3, N, N + 1, 2 * N - 1, 2 * N])
@@ -128,15 +142,7 @@ def test_resumed_run_is_the_uninterrupted_run(tmp_path: Path, schedule: str, dat
     expected = outcome(whole)
     assert not same(expected[0], outcome(make(schedule))[0])  # it has trained
 
-    seen = 0
-
-    def stop(model: Any, batch: Any) -> Any:
-        nonlocal seen
-        seen += model.training
-        if seen > after:
-            raise Stop
-        return squared_error(model, batch)
-
+    stop = stopping(after)
     path = tmp_path / "run"
     first = make(schedule, checkpoint=path, save_steps=1, save_epochs=None, step=stop)
     with pytest.raises(Stop):
@@ -887,15 +893,7 @@ def test_resumed_run_with_accumulation_and_average(tmp_path: Path, data: Any, af
     whole.fit(data(points()), 3, validation=validation)
     expected = outcome(whole)
 
-    seen = 0
-
-    def stop(model: Any, batch: Any) -> Any:
-        nonlocal seen
-        seen += model.training
-        if seen > after:
-            raise Stop
-        return squared_error(model, batch)
-
+    stop = stopping(after)
     path = tmp_path / "run"
     first = make(checkpoint=path, save_steps=1, save_epochs=None, step=stop, **options)
     with pytest.raises(Stop):
