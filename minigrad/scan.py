@@ -11,6 +11,7 @@ import numpy as np
 from . import backend, programs
 from .creation import tensor
 from .modes import current_mode
+from .readings import names_of
 from .scopes import here, steps
 from .tensors import Tensor
 
@@ -146,7 +147,7 @@ class Captured:
             self.owner = owner
         for name, cell in zip(self.code.co_freevars, plain.__closure__ or (), strict=True):
             setattr(self, f"cell {name}", _content(cell))
-        for name in dict.fromkeys(programs.names_of(self.code)):
+        for name in dict.fromkeys(names_of(self.code)):
             if name in plain.__globals__:
                 setattr(self, f"global {name}", plain.__globals__[name])
 

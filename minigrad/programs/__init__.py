@@ -12,7 +12,7 @@ purity    whether a step is a function of its arguments
 """
 
 from .loop import Loop
-from .purity import effect_of, names_of
+from .purity import effect_of
 from .rolled import Run, rolled, rolls, unfold
 from .rolling import Rolling, program_of
 from .step import Operand, Step, Unrolled
@@ -28,7 +28,6 @@ __all__ = [
     "Unrolled",
     "effect_of",
     "layout",
-    "names_of",
     "program_of",
     "rolled",
     "rolls",

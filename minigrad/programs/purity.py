@@ -9,11 +9,11 @@ from __future__ import annotations
 import builtins
 import dis
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from ..readings import shown
 from ..tape import line_of
 from ..tensors import Tensor
 
@@ -45,7 +45,7 @@ class Reads:
         self.places[id(holder), name] = holder, name
 
     def __call__(self) -> list[Any]:
-        return [_shown(_read(holder, name)) for holder, name in self.places.values()]
+        return [shown(_read(holder, name)) for holder, name in self.places.values()]
 
 
 def reads_of(*functions: Any) -> tuple[str | None, Reads]:
@@ -65,28 +65,6 @@ def _read(holder: Any, name: Any) -> Any:
     if isinstance(holder, types.CellType):
         return _content(holder)
     return holder.get(name, _UNKNOWN) if isinstance(holder, dict) else getattr(holder, name, _UNKNOWN)
-
-
-def _shown(value: Any) -> Any:
-    """A constant by value, anything else as it is: compared by identity."""
-    if isinstance(value, int | float | complex | str | bytes | bool | types.NoneType):
-        return type(value), repr(value)
-    return _Same(value)
-
-
-class _Same:
-    """Equal to itself alone. It keeps its value alive, so that no other one takes its id."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is _Same and other.value is self.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
 
 
 class _Reader:
@@ -184,11 +162,3 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # nothing is bound to it yet
         return _UNKNOWN
-
-
-def names_of(code: types.CodeType) -> Iterator[str]:
-    """The names that a function's code and that of the functions inside it mention."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from names_of(constant)

@@ -2,7 +2,7 @@
 
 Stage n holds the products whose operands are ready after n stages, and a kernel for all that is element-wise and needs
 them. What depends on the weights alone is computed once before the loop (`constants`); a sum over the rows of all
-steps is done once after it (`totals`).
+steps is done once after it (`terms`).
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class Stages:
     ahead, calls, behind  `Product` and `Elementwise`, in order: for all steps before the loop, at each step, and for
                all steps after it. A product that no state enters is done ahead; one that no state comes from, behind
     once       the constants that the calls use, weights or computed from them
-    terms      sums over the rows of all steps; `totals`, the results that are made of them
+    terms      sums over the rows of all steps
     stored     the values of steps that are wanted for all steps: results, and operands of terms
     passing    those that are computed ahead or at each step, and not wanted any longer than that
     before     computes `once` from the weights
-    after      computes `totals` from the weights and the terms
+    after      computes the results that are made of weights and terms
     multiplications  of a row, about
     """
 
@@ -76,7 +76,6 @@ class Stages:
         summed: set[Symbol] = set()  # the terms, and what is computed from them
         for symbol in schedule:
             self._sort(symbol, summed)
-        self.totals = [s for s in results if s in summed]
         operands = [untransposed(a) for s in self.terms for a in s.args]
         body = [s for s in schedule if s not in self.fixed and s not in summed and s.op != "transpose"]
         self._refuse(body, [s for s in schedule if s not in summed])

@@ -50,7 +50,6 @@ class Rows:
         firsts = [0, *accumulate(heights[::-1] if reverse else heights)]
         self.length = firsts.pop()
         self.blocks = firsts[::-1] if reverse else firsts
-        self.even = self.counts[0] == self.counts[-1] == batch  # all the same, since they only grow or only fall
         self.begun = max(self.counts)  # rows that take part at all
         self.old: Any = self._index(self.blocks[:T])
         self.new: Any = self._index(self.blocks[1:])

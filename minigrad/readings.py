@@ -1,0 +1,41 @@
+"""The values that code reads, as something to be compared: have they changed since?"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+_CONSTANTS = (int, float, complex, str, bytes, bool, type(None))
+
+
+class Same:
+    """An object that is equal to nothing but itself. It is kept alive, so that no other one takes its id."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Same and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def shown(value: Any) -> Any:
+    """A constant, told apart from others that are equal to it; anything else by identity."""
+    if isinstance(value, _CONSTANTS):
+        return (type(value), repr(value) if isinstance(value, float) else value)
+    if type(value) is tuple and all(isinstance(v, _CONSTANTS) for v in value):
+        return (tuple, *map(shown, value))
+    return Same(value)
+
+
+def names_of(code: types.CodeType) -> Iterator[str]:
+    """The names that a function's code and that of the functions inside it mention."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from names_of(constant)
