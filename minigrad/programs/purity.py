@@ -32,6 +32,8 @@ _HARMLESS = {"abs", "bool", "enumerate", "float", "int", "isinstance", "list", "
              "slice", "sum", "tuple", "zip", "pow", "round", "sorted", "dict", "hasattr", "len", "super"}  # fmt: skip
 _METHODS = {name for name in dir(Tensor) if not name.startswith("_")} - {"backward", "register_hook", "retain_grad"}
 _UNKNOWN = object()
+_SILENT = ("PUSH_NULL", "PRECALL", "CACHE", "RESUME", "COPY_FREE_VARS", "NOP", "COPY")
+_ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 
 
 class Reads:
@@ -94,7 +96,9 @@ class _Reader:
         for each in dis.get_instructions(code):
             name, arg = each.opname, each.argval
             found: str | None = None
-            if name in _WRITES or (name == "STORE_DEREF" and arg in code.co_freevars):
+            if value is not owner and _is_opaque(value) and name not in _SILENT and name not in _ATTRIBUTES:
+                found = f"uses a {type(value).__name__}, which may do anything"
+            elif name in _WRITES or (name == "STORE_DEREF" and arg in code.co_freevars):
                 found = _WRITES.get(name, "writes a variable of the function around it")
             elif name == "BINARY_OP" and each.argrepr.endswith("="):
                 found = f"writes in place ({each.argrepr})"
@@ -110,14 +114,14 @@ class _Reader:
                 found = self._value(value, arg) if arg in free else None
             elif name in ("LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_CHECK"):
                 value = owner if arg == first else _UNKNOWN
-            elif name in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+            elif name in _ATTRIBUTES:
                 value, found = self._attribute(value, arg)
             elif name == "LOAD_CONST" and isinstance(arg, types.CodeType):
                 inner = {n: free.get(n, _UNKNOWN) for n in arg.co_freevars}
                 found, value = self._code(arg, names, inner, None), _UNKNOWN
                 if found is not None:
                     return found
-            elif name not in ("PUSH_NULL", "PRECALL", "CACHE", "RESUME", "COPY_FREE_VARS", "NOP", "COPY"):
+            elif name not in _SILENT:
                 value = _UNKNOWN
             if found is not None:
                 return found if " at " in found else f"it {found}, at {line_of(code, each.offset)}"
@@ -131,6 +135,11 @@ class _Reader:
             return _UNKNOWN, None if name in _METHODS else f"uses .{name} of a value"
         if isinstance(value, list | dict | set):
             return _UNKNOWN, f"uses .{name} of a {type(value).__name__} from outside"
+        computed = getattr(type(value), name, None)
+        if isinstance(computed, property):
+            effect = self.look(types.MethodType(computed.fget, value)) if computed.fget is not None else None
+            if effect is not None:
+                return _UNKNOWN, effect
         try:
             found = getattr(value, name)
         except AttributeError:
@@ -145,7 +154,9 @@ class _Reader:
             return None
         package = (getattr(value, "__module__", None) or "").split(".")[0]
         if isinstance(value, type):
-            return None
+            known = issubclass(value, BaseException) or hasattr(value, "_fields") or package in _TRUSTED
+            known = known or value.__name__ in _HARMLESS
+            return None if known else f"makes a {name}, which may have an effect"
         if callable(value) and package in _TRUSTED:
             return f"calls {name}, which has an effect" if name in _EFFECTS else None
         if isinstance(value, types.BuiltinFunctionType | np.ufunc):
@@ -155,6 +166,13 @@ class _Reader:
             return self.look(value)
         forward = getattr(value, "forward", None)  # a module
         return self.look(forward) if forward is not None and callable(value) else None
+
+
+def _is_opaque(value: Any) -> bool:
+    """True for an object of a user's class that is neither a function nor a module: its operators may do anything."""
+    package = type(value).__module__.split(".")[0]
+    known = package in ("builtins", "types", *_TRUSTED) or isinstance(value, Tensor | type | tuple | int | float | str)
+    return value is not _UNKNOWN and not known and not hasattr(value, "forward")
 
 
 def _content(cell: Any) -> Any:

@@ -189,6 +189,44 @@ def in_place(x: Any, h: Any) -> Any:
     return np.tanh(z)
 
 
+class Meter:
+    """An object whose property, operator and constructor count."""
+
+    count = 0
+
+    def __init__(self) -> None:
+        Meter.count += 1
+
+    @property
+    def factor(self) -> float:
+        Meter.count += 1
+        return 1.0
+
+    def __neg__(self) -> float:
+        Meter.count += 1
+        return -1.0
+
+
+meter = Meter()
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (lambda x, h: np.tanh(x @ W + h @ U) * meter.factor, "Meter"),
+        (lambda x, h: np.tanh(x @ W + h @ U) * -meter, "uses a Meter"),
+        (lambda x, h: (Meter(), np.tanh(x @ W + h @ U))[1], "makes a Meter"),
+    ],
+)  # fmt: skip
+def test_objects_that_count_count_each_step(step: Any, words: str) -> None:
+    x, h = mg.randn(T, N, D, dtype=np.float64), mg.zeros((N, H), dtype=np.float64)
+    before = Meter.count
+    with mg.profile() as profile:
+        mg.scan(step, x, h)
+    assert Meter.count == before + T
+    assert not FAST or words in profile.notes[0]
+
+
 @pytest.mark.parametrize(
     ("step", "words"),
     [
