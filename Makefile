@@ -21,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest -q
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 THREADED := tests/engine/test_pool.py tests/engine/test_products.py
 AS_NUMPY := $(addprefix tests/engine/test_,fusion.py gathering.py hoisting.py linear.py replay.py tape.py) \
-	$(addprefix tests/nn/test_,cells.py ctc.py fused_cells.py optimizers.py ragged.py recurrent.py) tests/test_operations.py
+	$(addprefix tests/nn/test_,cells.py ctc.py fused_cells.py optimizers.py ragged.py recurrent.py)
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) $(COVER) tests --ignore=tests/parity --ignore=tests/browser \
 		--ignore=tests/mpi $(THREADED:%=--ignore=%)

@@ -310,7 +310,7 @@ class Tensor:
         Raises RuntimeError if this tensor does not require grad, if the graph was released, or if an array that it
         needs was overwritten; ValueError if `gradient` has another shape.
         """
-        from .backward import backward
+        from .leaves import backward
 
         backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import backend
-from .backward import key_of, nodes_below, parents_of, seed, walk
+from .backward import key_of, nodes_below, parents_of, walk
+from .leaves import seed
 from .modes import current_mode, enable_grad
 from .rules.copying import copy
 from .tensors import Tensor

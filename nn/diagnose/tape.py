@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import minigrad as mg
-from minigrad.backward import nodes_below, seed
+from minigrad.backward import nodes_below
+from minigrad.leaves import seed
 from minigrad.programs.rolled import unfold
 from minigrad.scopes import Scope
 from minigrad.tape import Node, Observer, Output, describe

@@ -10,7 +10,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.backward import key_of, seed
+from minigrad.backward import key_of
+from minigrad.leaves import seed
 
 from ..layers.dropout import undropped
 from ..modules import Module, beside

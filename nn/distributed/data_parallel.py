@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import backward, replay
+from minigrad import backward, leaves, replay
 
 from ..optimizers import Optimizer
 from . import reduction
@@ -123,15 +123,15 @@ class DataParallel:
 
     def _walk(self, loss: mg.Tensor, share: float, found: reduction.Reduction) -> None:
         """Backward for a share of the loss; leaves that are no parameters of the optimizer get their own gradient."""
-        start = np.full_like(backward.seed(loss, None), share)
+        start = np.full_like(leaves.seed(loss, None), share)
         for leaf, gradient in backward.walk([(loss.edge or loss, start)], observers=(found,)).items():
             if leaf not in found.numbers:
-                backward.accumulate(leaf, gradient)
+                leaves.accumulate(leaf, gradient)
 
     def _give(self, found: reduction.Reduction, parameters: list[mg.Tensor]) -> None:
         """Add the sums to `.grad`."""
         for k, gradient in found.finish().items():
-            backward.accumulate(parameters[k], gradient)
+            leaves.accumulate(parameters[k], gradient)
         self._plan = found.planned
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

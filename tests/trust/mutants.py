@@ -35,7 +35,7 @@ LAYERS = ["tests/nn/test_cells.py", "tests/nn/test_ragged.py", "tests/nn/test_re
 # Source files, and the tests concerned in the order in which they are run.
 GROUPS: dict[str, tuple[list[str], list[str]]] = {
     "rules": (["minigrad/rules/*.py"], [*OPERATIONS, "tests/test_arguments.py", *WALK]),
-    "backward": (["minigrad/backward.py", "minigrad/gradients.py"],
+    "backward": (["minigrad/backward.py", "minigrad/arrivals.py", "minigrad/leaves.py", "minigrad/gradients.py"],
                  [*WALK, "tests/engine/test_checkpoint.py", "tests/engine/test_anomaly.py",
                   "tests/engine/test_errors.py", "tests/nn/test_optimizers.py"]),
     "cells": (["nn/cells/*.py"], LAYERS),
