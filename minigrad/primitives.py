@@ -25,6 +25,7 @@ import numpy as np
 
 from . import backend
 from .modes import Mode, current_mode
+from .origins import MOVES, keep_origin
 from .scopes import here
 from .tape import INTERNAL, Node, Output, next_position
 from .tensors import Tensor
@@ -177,9 +178,13 @@ class Primitive:
                         "with mg.primitive"
                     )
                 edges += ((parent, pull, pull.keep(y, *arrays)),)
-        if type(y) is tuple or type(y) is list:
-            return record_many(self, tuple(y), edges, mode, values)
-        return record(self, y, edges, mode, values, True)
+        several = type(y) is tuple or type(y) is list
+        made: Any = (
+            record_many(self, tuple(y), edges, mode, values) if several else record(self, y, edges, mode, values, True)
+        )
+        if not edges and self.name in MOVES:
+            keep_origin(self.name, values[0], made)
+        return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Primitive:
         return self  # an operation has no state of anybody's
@@ -273,11 +278,11 @@ def remember_inputs(node: Node, operands: Sequence[Any]) -> None:
                     node.extras().inputs[index, k] = name_of(one)
 
 
-def name_of(operand: Tensor) -> tuple[str, str, float]:
-    """("input" or "detached", the label, the position of the node it was detached from) of a named operand."""
+def name_of(operand: Tensor) -> tuple[str, str, Any]:
+    """("input" or "detached", the label, the origin of what was detached) of a named operand."""
     if operand._origin is not None:
-        return ("detached", *operand._origin)
-    return "input", operand._name or "", 0
+        return "detached", operand._origin.label, operand._origin
+    return "input", operand._name or "", None
 
 
 def refuse_others(name: str, value: Any) -> None:

@@ -33,19 +33,21 @@ next_position = itertools.count(1).__next__
 
 
 class Extra:
-    """What few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded inputs.
+    """What few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded inputs, and
+    its outputs that took the place of a rolled loop's: (the loop's position, which of its outputs) to its own.
 
     A `shared` one has labels only, and belongs to all nodes of one kind.
     """
 
-    __slots__ = ("hooks", "inputs", "labels", "retained", "shared")
+    __slots__ = ("ends", "hooks", "inputs", "labels", "retained", "shared")
 
     def __init__(self, labels: dict[int, str] | None = None, shared: bool = False) -> None:
         self.labels: dict[int, str] = dict(labels or {})
         self.shared = shared
         self.hooks: dict[int, list[Callable[[Tensor], Tensor | None]]] = {}
         self.retained: dict[int, weakref.ref[Tensor]] = {}
-        self.inputs: dict[Any, tuple[str, str, float]] = {}  # operand: ("input" or "detached", label, position)
+        self.ends: dict[tuple[float, int], int] = {}
+        self.inputs: dict[Any, tuple[str, str, Any]] = {}  # operand: ("input" or "detached", label, its Origin)
 
 
 class Node:

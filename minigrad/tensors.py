@@ -18,6 +18,7 @@ from . import backend
 from .conversions import index_as_mapping, refuse_unless_asked
 from .hints import METHODS, missing
 from .modes import current_mode
+from .origins import Origin, origin_of
 from .tape import WRITES, Edge, node_of
 
 Array = Any
@@ -42,7 +43,7 @@ class Tensor:
     _requires_grad: bool
     _name: str | None
     _hooks: list[Callable[[Tensor], Tensor | None]] | None
-    _origin: tuple[str, float] | None  # of a detached tensor: its source's label and position
+    _origin: Origin | None  # of a detached tensor
 
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
         if isinstance(data, Tensor):
@@ -240,8 +241,7 @@ class Tensor:
         """The same values, cut off the tape. It shares memory with this tensor."""
         t = Tensor._of(self.data)
         if self.edge is not None:
-            node, _ = node_of(self.edge)
-            t._origin = (self._name or node.primitive.name, node.position)
+            t._origin = origin_of(self.edge, self._name)
         else:
             t._name, t._origin = self._name, self._origin
         return t

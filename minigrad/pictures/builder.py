@@ -208,10 +208,16 @@ class _Builder:
                 self.connect(part, found, "", None, 0, "")
             return found
         cut = type(key) is tuple and key[0] == "detached"
+        origins = [one for one in self.origins(key[2]) if one[0] in self.ids] if cut else []
+        names = [before.extra.labels.get(output, "") if before.extra is not None else "" for before, output in origins]
+        if label == "loop":  # a rolled one's last state has the name that it has in the loop
+            label = names[0] if len(names) == 1 and names[0] else "state"
         found = self.add(place, kind="detached" if cut else "input", label=label, scope=scope, **known)
-        for before in self.origins(key[2]) if cut else ():
-            if before in self.ids:
-                self.connect(self.ids[before], found, "detached", crossed(self.scopes[before], scope), 0, "")
+        for (before, output), name in zip(origins, names, strict=True):
+            steps = crossed(self.scopes[before], scope)
+            self.connect(
+                self.ids[before], found, "detached", steps, output, name if type(before.dtype) is tuple else ""
+            )
         return found
 
     # ---- details -------------------------------------------------------------------------------------------------

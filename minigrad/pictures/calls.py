@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..backward import parents_of
+from ..origins import Origin
 from ..scopes import Scope as TapeScope
 from ..tape import Node, node_of
 from ..tensors import Tensor
@@ -50,10 +51,10 @@ class Frame:
 Entry = Node | Frame
 
 
-def places(below: Sequence[Node], cut: Mapping[Node, Iterable[float]], origins: Origins) -> dict[Node, Scope]:
+def places(below: Sequence[Node], cut: Mapping[Node, Iterable[Origin]], origins: Origins) -> dict[Node, Scope]:
     """The scope of each node, given in the order of recording, as (label, step or None) from the outermost in.
 
-    cut  for nodes that use detached values, the positions that those were detached from
+    cut  for nodes that use detached values, the origins of those
     """
     root = Frame("")
     for node in below:
@@ -239,8 +240,8 @@ def _recurrent(bodies: list[list[Entry]], uses: Uses) -> bool:
                 weights[k].add(id(parent))
             elif step.get(node_of(parent)[0]) == k - 1:
                 reached.add(k)
-        for position in uses.cut.get(node, ()):
-            if any(step.get(source) == k - 1 for source in uses.origins(position)):
+        for origin in uses.cut.get(node, ()):
+            if any(step.get(source) == k - 1 for source, _ in uses.origins(origin)):
                 reached.add(k)
     shared = set.intersection(*weights) or (len(weights) > 2 and set.intersection(*weights[1:]))
     return len(reached) == len(bodies) - 1 and bool(shared)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..gradients import Parts
+from ..origins import Origin
 from ..tape import Node
 from ..tensors import Tensor
 from .graph import Numbers
@@ -44,7 +45,7 @@ class Source:
     """A value that is not on the tape.
 
     label, array  its name and its numbers
-    origin        of a detached value, the position of the node that it was detached from
+    origin        of a detached value, the operation that it was detached from
     op, parts, line
                   of a value that joins others (`concatenate`, `stack`): the operation, the others, the user's line
     constant      True if it has no name, and goes by its numbers
@@ -52,7 +53,7 @@ class Source:
 
     label: str
     array: Any
-    origin: float | None = None
+    origin: Origin | None = None
     op: str = ""
     parts: tuple[Source, ...] = ()
     line: Any = None

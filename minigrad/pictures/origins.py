@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import bisect
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..backward import parents_of
+from ..origins import Origin
 from ..tape import Node, node_of
 from ..tensors import Tensor
 
@@ -22,17 +21,27 @@ class Origins:
     def __init__(self, below: Sequence[Node], past: Iterable[Node] = ()) -> None:
         self.inside = set(below)
         self.at = {node.position: node for node in (*past, *below)}
-        self.positions = sorted(self.at)
+        self.ends = {
+            place: (node, output)
+            for node in self.at.values()
+            if node.extra is not None
+            for place, output in node.extra.ends.items()
+        }
 
-    def __call__(self, position: float) -> list[Node]:
-        """The nodes, by the position that the value was detached from; the last step of a loop that was unfolded."""
-        found = self.at.get(position)
-        if found is None and position == math.floor(position):
-            last = bisect.bisect_left(self.positions, position + 1) - 1
-            if last >= 0 and self.positions[last] > position:
-                found = self.at[self.positions[last]]
+    def __call__(self, origin: Origin) -> list[tuple[Node, int]]:
+        """The nodes, and which of their outputs: the one that the value was detached from, else what it used."""
+        if origin.parts:
+            each = [found for part in origin.parts if part is not None for found in self(part)]
+            return list(dict.fromkeys(each))
+        found, output = self.at.get(origin.position), origin.output
+        if found is None:
+            found, output = self.ends.get((origin.position, output), (None, 0))
+        if found is None:
+            return []
+        if found in self.inside:
+            return [(found, output)]
         nodes: dict[Node, None] = {}
-        rest = [found] if found is not None else []
+        rest = [found]
         seen = set(rest)
         while rest:
             node = rest.pop()
@@ -44,11 +53,11 @@ class Origins:
                 if before is not None and before not in seen:
                     seen.add(before)
                     rest.append(before)
-        return list(nodes)
+        return [(node, 0) for node in nodes]
 
 
 class Uses(NamedTuple):
-    """Detached values that nodes use, by the positions that those were detached from, and their nodes."""
+    """Detached values that nodes use, by their origins, and the nodes that those are."""
 
-    cut: Mapping[Node, Iterable[float]]
+    cut: Mapping[Node, Iterable[Origin]]
     origins: Origins

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..origins import MOVES
 from .graph import Graph, GraphEdge, GraphNode, Scope
 from .loops import Place, crossed, steps_in
-from .sources import MOVES
 
 PLUMBING = MOVES | {"stack"}
 SPLITTERS = ("split", "unstack")

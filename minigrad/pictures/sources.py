@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..origins import MOVES
 from ..tape import caller
 from ..tensors import Tensor
 from .numbers import Source
 
 JOINS = ("concatenate", "stack")
-# Operations that only move numbers: the result goes by the name of its source.
-MOVES = frozenset([
-    "unstack", "getitem", "split", "rows", "batch", "reshape", "transpose", "expand_dims", "squeeze", "moveaxis",
-    "swapaxes", "broadcast_to", "ravel", "copy", "flip", "astype", "to_device", "take", "roll",
-])  # fmt: skip
 SIGNED = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "maximum": "max", "minimum": "min"}
 LONGEST = 28  # letters of a label that is made here
 
@@ -40,9 +36,9 @@ class Sources:
         array = value.data if tensor else value
         found = self.known.get(id(array))
         if tensor and value._origin is not None:
-            label, position = value._origin
-            if found is None or found.origin != position:
-                found = self.known[id(array)] = Source(value.name or label, array, position)
+            origin = value._origin
+            if found is None or found.origin != origin:
+                found = self.known[id(array)] = Source(value.name or origin.label, array, origin)
         elif tensor and value.name is not None and (found is None or (found.label != value.name and not found.op)):
             found = self.known[id(array)] = Source(value.name, array, found.origin if found is not None else None)
         return found
@@ -73,12 +69,12 @@ class Sources:
             for array in outputs:
                 self.known[id(array)] = Source("", array, None, name, parts, caller())
             return
-        label, position = first.label, first.origin
+        label, origin = first.label, first.origin
         if name not in MOVES or first.op:
             labels = ", ".join(dict.fromkeys([s.label or s.op for s in found]))
-            label, position = (f"{name}({labels})" if len(name + labels) <= LONGEST else f"{name}(…)"), None
+            label, origin = (f"{name}({labels})" if len(name + labels) <= LONGEST else f"{name}(…)"), None
         for array in outputs:
-            self.known[id(array)] = Source(label, array, position)
+            self.known[id(array)] = Source(label, array, origin)
 
 
 def constant(array: Any) -> str:

@@ -194,6 +194,7 @@ def _unfold(node: Node) -> dict[Any, Any]:
         if output.edge is not None:
             end, at = node_of(output.edge)
             changed[node, index] = key_of(output.edge)
+            end.extras().ends[node.position, index] = at
             _hand_over(node, index, end, at)
             if (edge := ref()) is not None:
                 edge.node, edge.index = end, output.edge.index if type(output.edge) is Output else None

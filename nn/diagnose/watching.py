@@ -45,7 +45,7 @@ class Watch(Observer):
                     if value.requires_grad and value.edge is None:
                         self.used[id(value)] = value
                     elif value._origin is not None:
-                        self._note_cut(value._origin[1])
+                        self._note_cut(value._origin.position)
         if isinstance(edge, Node):
             self.outputs[edge] = outputs
             self.places[edge.position] = edge

@@ -66,9 +66,10 @@ def test_a_loop_that_changes_its_lines_is_named_in_a_note() -> None:
     assert any(node.steps for node in graph.nodes) or "mg.steps" in graph.options.note
 
 
+@pytest.mark.parametrize("of", ["tensor", "function"])
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("cls", [nn.RNN, nn.LSTM, nn.GRU])
-def test_windows_of_a_layer_go_on_through_time(cls: Any, cut: bool) -> None:
+def test_windows_of_a_layer_go_on_through_time(cls: Any, cut: bool, of: str) -> None:
     layer = cls(3, 4)
 
     def network(xs: Any) -> Any:
@@ -80,7 +81,9 @@ def test_windows_of_a_layer_go_on_through_time(cls: Any, cut: bool) -> None:
                 state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
         return total
 
-    graph = mg.graph(network, mg.randn(6, 2, 3), params=layer.named_parameters())
+    xs = mg.randn(6, 2, 3)
+    graph = mg.graph(network(xs) if of == "tensor" else network, *([] if of == "tensor" else [xs]),
+                     params=layer.named_parameters())  # fmt: skip
     assert {node.scope[0] for node in graph.nodes if node.op} == {("window", k) for k in (1, 2, 3)}
     carried = Counter(e.kind for e in graph.edges if e.steps in ((1, 2), (2, 3)) and "t" in str(source(graph, e).scope))
     states = 2 if cls is nn.LSTM else 1
@@ -89,6 +92,35 @@ def test_windows_of_a_layer_go_on_through_time(cls: Any, cut: bool) -> None:
     assert Counter(n.op for n in graph.nodes)["linear"] == 3 * 3  # no step of a window stands in another's frame
     text = graph.dot()
     assert all(f'label="window {k}"' in text for k in (1, 2, 3))
+
+
+@pytest.mark.parametrize("of", ["tensor", "function"])
+def test_each_layer_s_detached_state_comes_from_that_layer(of: str) -> None:
+    layer = nn.LSTM(3, 4, num_layers=2)
+
+    def network(xs: Any) -> Any:
+        first, rest = np.split(xs, 2)
+        output, state = layer(first)
+        later, _ = layer(rest, tuple(s.detach() for s in state))
+        return output.sum() + later.sum()
+
+    xs = mg.randn(4, 2, 3)
+    graph = mg.graph(network(xs)) if of == "tensor" else mg.graph(network, xs)
+    cut = [edge for edge in graph.edges if edge.kind == "detached" and edge.steps == (1, 2)]
+    byid = {node.id: node for node in graph.nodes}
+    assert sorted(byid[edge.target].label for edge in cut) == ["c", "c", "h", "h"]
+    for edge in cut:
+        assert byid[edge.source].scope[1:3] == byid[edge.target].scope[1:3]  # LSTM[0] or LSTM[1]
+        assert byid[edge.source].steps["t"] == 1
+
+
+def test_a_layer_s_state_from_a_window_that_is_gone_is_drawn_cut_off() -> None:
+    layer = nn.GRU(3, 4)
+    output, state = layer(mg.randn(2, 2, 3))
+    output.sum().backward()
+    graph = mg.graph(layer(mg.randn(2, 2, 3), state.detach())[0].sum())
+    assert [node.kind for node in graph.nodes].count("detached") == 1
+    assert {edge.kind for edge in graph.edges} == {"", "state", "detached"}
 
 
 def source(graph: mg.Graph, edge: Any) -> Any:
