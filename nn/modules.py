@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
+from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -349,7 +350,14 @@ class Module:
         return notebook.rendered(type(self), parts if self.training else {**parts, "training": False}, path, renderer)
 
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        lines = []
+        for text, same in groupby(self.named_children(), lambda one: repr(one[1])):
+            names = [name for name, _ in same]
+            if all(name.isdigit() for name in names) and len(names) > 3:  # layers that are alike, in one line
+                lines.append(f"({names[0]}-{names[-1]}): {len(names)} x {text}")
+            else:
+                lines += [f"({name}): {text}" for name in names]
+        lines = [line.replace("\n", "\n  ") for line in lines]
         title = f"{type(self).__name__}({self.extra_repr()}"
         return title + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
 

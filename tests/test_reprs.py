@@ -40,6 +40,10 @@ def intervention() -> Any:
     return found
 
 
+def graph() -> Any:
+    return mg.graph(lambda xs: (layer()(xs)[0] ** 2).sum(), mg.tensor(XS))
+
+
 def states() -> tuple[Any, Any]:
     output, _ = layer()(mg.tensor(XS))
     return (output[-1] ** 2).sum(), output
@@ -67,7 +71,11 @@ RESULTS: dict[str, Callable[[], Any]] = {
     **DIAGNOSES,
     "Profile": profile,
     "Intervention": intervention,
-    "Graph": lambda: mg.graph(states()[0]),
+    "Graph": graph,
+    "GraphNode": lambda: max(graph().nodes, key=lambda node: len(repr(node))),
+    "Inner": lambda: next(node.inner for node in graph().nodes if node.inner is not None),
+    "Section": lambda: nn.diagnose.report(nn.RNN(3, 4), mg.tensor(XS), lambda model, x: model(x)[0].sum()).sections[0],
+    "Sequential": lambda: nn.Sequential(*[nn.Sequential(nn.Linear(3, 3), nn.Tanh()) for _ in range(100)]),
     "Event": lambda: profile().events[0],
     "RowSparse": lambda: mg.RowSparse(np.arange(999), np.ones((999, 3)), (1000, 3)),
     "LoadResult": lambda: type(nn.Linear(1, 1).load_state_dict({}, strict=False))(
@@ -96,6 +104,8 @@ def test_no_repr_is_longer_than_a_screen(name: str) -> None:
     text = repr(result)
     assert len(text) <= LETTERS
     assert len(text.splitlines()) <= LINES
+    if hasattr(result, "_repr_mimebundle_"):
+        assert result._repr_mimebundle_().get("text/plain", text) == text
 
 
 @pytest.mark.parametrize("name", ["GradientFlow", "StateJacobians", "GateStatistics"])  # one way leads to all

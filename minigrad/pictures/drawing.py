@@ -119,9 +119,9 @@ def mimebundle(graph: Graph) -> dict[str, str]:
     from .scene import scene
     from .svg import svg
 
-    bundle = {"text/plain": graph.dot()}
+    bundle = {"text/plain": repr(graph)}
     if len(graph.nodes) <= MOST:
-        with contextlib.suppress(ImportError):  # without a renderer, the text is still there
+        with contextlib.suppress(ImportError):
             bundle["image/svg+xml"] = svg(scene(graph))
         bundle["text/html"] = framed(page(graph.data()))
     return bundle
@@ -134,8 +134,7 @@ def framed(page: str) -> str:
 
 
 def svg_bundle(dot: str) -> dict[str, str]:
-    """What notebooks display of a text in Graphviz's language."""
-    bundle = {"text/plain": dot}
-    with contextlib.suppress(ImportError):  # without a renderer, the text is still there
-        bundle["image/svg+xml"] = draw(dot, "svg").decode()
-    return bundle
+    """The picture that notebooks display of a text in Graphviz's language; nothing if none can be drawn."""
+    with contextlib.suppress(ImportError):
+        return {"image/svg+xml": draw(dot, "svg").decode()}
+    return {}

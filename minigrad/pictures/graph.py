@@ -28,7 +28,7 @@ class Numbers:
     min: float
     max: float
     nonfinite: int
-    array: Any = None
+    array: Any = field(default=None, repr=False)
 
     def data(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -90,6 +90,11 @@ class GraphNode:
         """The time step of each loop that it lies in."""
         return {label: step for label, step in self.scope if step is not None}
 
+    def __repr__(self) -> str:
+        words = dict.fromkeys([self.kind, self.op, self.label.replace("\n", " ")])
+        where = " ".join([label if step is None else f"{label}={step}" for label, step in self.scope])
+        return f"<GraphNode {self.id}: {' '.join(filter(None, words))}{f' in {where}' if where else ''}>"
+
 
 @dataclass(frozen=True)
 class GraphEdge:
@@ -125,6 +130,9 @@ class Inner:
     edges: tuple[GraphEdge, ...]
     inputs: tuple[tuple[str, int, str], ...] = ()
     outputs: tuple[tuple[str, int], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Inner of {len(self.nodes)} nodes and {len(self.edges)} edges>"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Section:
 
     title: str
     sentence: str
-    picture: str = ""
+    picture: str = field(default="", repr=False)
     line: str = ""
 
 
