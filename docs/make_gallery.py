@@ -5,11 +5,12 @@ Each function below makes the picture of its name; its source and its docstring 
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,11 @@ Pictures of what the engine recorded, made by `mg.graph` in `docs/make_gallery.p
 * **Colour is one quantity**, where one is asked for: the norm of the gradient, on a log scale.
 
 `picture.render("picture.svg")` draws such a picture (.png and .pdf, too), `picture.html("picture.html")` makes a page
-to step through it, `picture.data()` gives all of it as plain data.
+to step through it, `picture.animate("picture.svg")` a film of the same (.gif, too), and `picture.data()` gives all of
+it as plain data.
 """
+FILM = "film"  # the one that moves
+STILL = "film-still.svg"  # its end, for readers who want less motion
 
 
 def picture(title: str) -> Callable[[Callable[[], mg.Graph]], Callable[[], mg.Graph]]:
@@ -61,7 +65,13 @@ def make(name: str) -> mg.Graph:
 def make_all(folder: Path) -> list[Path]:
     """Write all pictures; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [make(name).render(folder / f"{name}.svg") for name in PICTURES]
+    paths = [draw(name, folder / f"{name}.svg") for name in PICTURES]
+    return [*paths, make(FILM).replace(options=make(FILM).options.replace(color="grad")).render(folder / STILL)]
+
+
+def draw(name: str, path: Path) -> Path:
+    """Write one of the pictures; the path."""
+    return make(name).animate(path) if name == FILM else make(name).render(path)
 
 
 def page() -> str:
@@ -69,7 +79,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     for name, (title, function) in PICTURES.items():
         source = inspect.getsource(function).split("\n", 1)[1]  # without the decorator
-        text = textwrap.dedent(function.__doc__ or "").strip()
+        text = inspect.getdoc(function)
         before, _, after = source.partition('"""')
         body = before.rstrip() + "\n" + after.partition('"""\n')[2]
         alternative = f"{title}, drawn by the code above"
@@ -77,6 +87,16 @@ def page() -> str:
             f"## {title}\n\n{text}\n\n```python\n{body.strip()}\n```\n\n![{alternative}](gallery/{name}.svg)\n"
         )
     return "\n".join(parts)
+
+
+def example(name: str) -> ModuleType:
+    """A script of examples/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS.parent / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 # ---- the pictures ------------------------------------------------------------------------------------------------
@@ -242,6 +262,23 @@ def backward() -> mg.Graph:
     one use of a value gives to the gradient of that value."""
     outputs, params = vanilla(steps=3)
     return mg.graph(mg.name((outputs[-1] ** 2).sum(), "loss"), params=params, backward=True)
+
+
+@picture("A film: values forward, gradients backward")
+def film() -> mg.Graph:
+    """The LSTM of `examples/char_rnn_from_primitives.py` over four characters. `picture.animate("film.svg")` writes it
+    as a file that plays inside of any page, without a script. First the values are computed; then the gradients come
+    back, and that of a weight is complete when its last use has given its part."""
+    demo = example("char_rnn_from_primitives")
+    text = np.array([[2], [0], [1], [0], [3]])
+    params = demo.make_parameters(4, 16, "cpu")
+
+    def loss(x: Any) -> Any:
+        log_probabilities, _, _ = demo.run(params, x, demo.zero_state(1, 16, "cpu"))
+        with mg.scope("cross entropy"):
+            return demo.cross_entropy(log_probabilities, text[1:])
+
+    return mg.graph(loss, text[:-1], params=params, style="textbook", collapse="cross entropy")
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -6,6 +6,7 @@ scene       shapes, lines and texts    places, marks, palette, labels, scripts, 
 layout      through time               boxes, items, columns, bands, routes, detours               where all stands
 drawing     files                      svg, tikz, plots (PNG and PDF), dot (Graphviz's text)
 html        a page to step through     viewer/, which lays out as `layout` does
+film        the same as a file that plays by itself   playback
 """
 
 from .drawing import draw

@@ -21,13 +21,14 @@ KINDS = ("operation", "fused", "output", "parameter", "input", "detached", "elid
 @dataclass(frozen=True)
 class Numbers:
     """What an array holds. `array` is all of it as nested lists, where that is not much; a number that is not finite
-    stands there as "nan", "inf" or "-inf", and is left out of mean, min and max."""
+    stands there as "nan", "inf" or "-inf", and is left out of mean, min and max. Of several arrays together only the
+    norm is known."""
 
     norm: float
-    mean: float
-    min: float
-    max: float
-    nonfinite: int
+    mean: float | None = None
+    min: float | None = None
+    max: float | None = None
+    nonfinite: int = 0
     array: Any = field(default=None, repr=False)
 
     def data(self) -> dict[str, Any]:
@@ -202,6 +203,27 @@ class Graph:
         from .drawing import render
 
         return render(self, path, theme, aspect)
+
+    def animate(
+        self, path: str | os.PathLike[str], *, by: str | None = None, seconds: float = 0.7, theme: str = "auto"
+    ) -> Path:  # fmt: skip
+        """Write the playback to a file that plays by itself: values forward, then gradients backward; the path.
+
+        path     .svg, which needs nothing, plays inside of any page, and stands still for readers who want less motion;
+                 .gif is drawn by Matplotlib
+        by       "operation", or "time": a time step at a time. None: "time" where there are steps and many operations
+        seconds  for each
+        theme    "light", "dark", or "auto": see `render`
+
+        Colours are the norms of gradients, where the graph knows them: `mg.graph(f, x)`, or `grads=True`. With
+        `backward=True` each edge shows the norm that flows along it. All of the file is written, or nothing.
+
+        Raises ValueError for another ending or too many moments, OSError where the file cannot be written, ImportError
+        for .gif without Matplotlib.
+        """
+        from .film import animate
+
+        return animate(self, path, by, seconds, theme)
 
     def html(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained page to look at in a browser: zoom, collapse, search, step through time."""

@@ -68,16 +68,17 @@ def text_of(node: GraphNode, options: Options) -> Text:
 
 def _in_textbooks(node: GraphNode, details: tuple[str, ...]) -> Text:
     """Signs for operations; a value that has a name goes by it, with the sign that made it."""
-    sign = POINTWISE.get(node.op) or {"sigmoid": "σ", "matmul": "·", "concatenate": "[ , ]"}.get(node.op)
+    signed = POINTWISE.get(node.op) or {"sigmoid": "σ", "matmul": "·", "concatenate": "[ , ]"}.get(node.op)
+    sign = signed or node.op.replace("_", " ")  # a _ would begin a subscript
     if node.kind == "elided":
         return Text("⋯", details)
     if node.kind in ("input", "output", "parameter", "detached", "cell") or not node.op:
-        return Text(node.label or node.formula or sign or node.op, details, oval=node.kind in ("input", "output"))
+        return Text(node.label or node.formula or sign, details, oval=node.kind in ("input", "output"))
     if node.label and node.op in SQUASHES:
-        return Text(sign or node.op, (node.label, *details))
-    if node.label and not sign:
+        return Text(sign, (node.label, *details))
+    if node.label and not signed:
         return Text(node.label, details)
-    head = node.formula or sign or node.op
+    head = node.formula or sign
     rest = ((node.label,) if node.label else ()) + details
     return Text(head, rest, sign=len(head) == 1 and not rest)
 
@@ -132,6 +133,8 @@ def _range(name: str, value: Numbers) -> str:
     flat = np.ravel(value.array) if value.array is not None else np.zeros(0)
     if 0 < flat.size <= FEW:
         return f"{name} {', '.join([f'{float(v):.3g}' for v in flat])}".strip()
+    if value.min is None or value.max is None:
+        return ""
     text = f"{value.min:.2g} … {value.max:.2g}"
     return f"{name} {text}".strip() + (f", {value.nonfinite} not finite" if value.nonfinite else "")
 

@@ -13,15 +13,15 @@ FONTS = ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"]
 DPI = 200
 
 
-def plotted(scene: Scene, ending: str, theme: str = "light") -> bytes:
-    """The file's content. Raises ImportError without Matplotlib."""
+def plotted(scene: Scene, ending: str, theme: str = "light", most: float = DPI) -> bytes:
+    """The file's content, with at most so many dots an inch. Raises ImportError without Matplotlib."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
 
     x0, y0, x1, y1 = scene.bounds
-    dpi = min(DPI, 72 * 30000 / max(x1 - x0, y1 - y0))
+    dpi = min(most, 72 * 30000 / max(x1 - x0, y1 - y0))
     known = {font.name for font in fontManager.ttflist}
     with mpl.rc_context(
         {"font.family": [name for name in FONTS if name in known], "mathtext.fontset": "dejavusans", "pdf.fonttype": 42}
@@ -74,13 +74,14 @@ class _Drawing:
     def shape(self, one: Shape, level: int) -> None:
         """A node's or a frame's outline, and what is written in it."""
         x0, y0, x1, y1 = one.rect()
-        look = {"linewidth": one.thick, "zorder": level, "linestyle": (0, one.dash) if one.dash else "-"}
+        look: dict[str, Any] = {"linewidth": one.thick, "zorder": level}
+        look |= {"linestyle": (0, one.dash) if one.dash else "-", **_alpha(one.opacity)}
         if one.form == "pages":
             self.area(one.form, (x0 + 3, y0 + 3, x1 + 3, y1 + 3), one.fill, one.stroke, **look)
         if one.form != "none":
             self.area(one.form, (x0, y0, x1, y1), one.fill, one.stroke, **look)
         for label in one.labels:
-            self.label(label, level + 1)
+            self.label(label, level + 1, one.opacity)
 
     def line(self, line: Line) -> None:
         """An edge, its head, its dots and its mark."""
@@ -94,21 +95,26 @@ class _Drawing:
         end = (tx - ux * line.tip, ty - uy * line.tip)
         codes = [Path.MOVETO] + [Path.CURVE4] * (len(line.way) - 1)
         color = self.color(line.color)
-        dash = (0, line.dash) if line.dash else "-"
-        self.ax.add_patch(PathPatch(Path([*way, end], codes), facecolor="none", edgecolor=color, linewidth=line.thick,
-                                    linestyle=dash, zorder=1))  # fmt: skip
+        look: dict[str, Any] = {"zorder": 1, **_alpha(line.opacity)}
+        stroke = {"linewidth": line.thick, "linestyle": (0, line.dash) if line.dash else "-"}
+        self.ax.add_patch(PathPatch(Path([*way, end], codes), facecolor="none", edgecolor=color, **stroke, **look))
         side = line.tip * 0.38
         head = [(end[0] + uy * side, end[1] - ux * side), tip, (end[0] - uy * side, end[1] + ux * side)]
-        self.ax.add_patch(Polygon(head, facecolor=color, edgecolor="none", zorder=1))
+        self.ax.add_patch(Polygon(head, facecolor=color, edgecolor="none", **look))
         for dx, dy in line.dots:
-            self.area("circle", (dx - 1.6, dy - 1.6, dx + 1.6, dy + 1.6), line.color, None, zorder=1)
+            self.area("circle", (dx - 1.6, dy - 1.6, dx + 1.6, dy + 1.6), line.color, None, **look)
         if line.mark is not None:
-            self.label(line.mark, 3)
+            self.label(line.mark, 3, line.opacity)
 
-    def label(self, one: Label, level: int) -> None:
+    def label(self, one: Label, level: int, opacity: float = 1.0) -> None:
         """A line of text."""
         text = f"${tex(one.text)}$" if one.scripts else one.text.replace("$", r"\$")
         align = "left" if one.anchor == "start" else "center"
         weight = "bold" if one.bold else "normal"
         self.ax.text(one.x, one.y, text, fontsize=one.size, color=self.color(one.color), ha=align,
-                     va="center_baseline", weight=weight, zorder=level)  # fmt: skip
+                     va="center_baseline", weight=weight, zorder=level, **_alpha(opacity))  # fmt: skip
+
+
+def _alpha(opacity: float) -> dict[str, float]:
+    """Matplotlib's option; none for what is opaque, since it would replace the opacity of a colour."""
+    return {"alpha": opacity} if opacity < 1 else {}

@@ -14,6 +14,7 @@ from .labels import SIZE, SMALL, Text, mark_of, text_of, text_width
 from .layout import Layout, layout_of
 from .marks import free_place
 from .palette import (
+    BLUE,
     EDGES,
     INK,
     NOTE,
@@ -67,6 +68,7 @@ class Shape:
     thick: float = 1.0
     dash: tuple[float, ...] = ()
     labels: tuple[Label, ...] = ()
+    opacity: float = 1.0
 
     def rect(self) -> Rect:
         """The room that it takes."""
@@ -86,6 +88,7 @@ class Line:
     tip: float = 6.0  # the length of the arrow's head
     mark: Label | None = None
     dots: tuple[Point, ...] = ()  # where it leaves a line that it shares
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,13 @@ class Picture:
         style, text = self._style(node), text_of(node, self.options)
         width, height = text.size()
         fill, ink = style.get("fillcolor"), style.get("fontcolor", INK)
-        if self.scale is not None and fill is not None:
+        scaled = self.scale is not None and fill is not None
+        if self.scale is not None and scaled:
             norm = norm_of(node)
             fill = "#FFFFFF" if norm is None else self.scale.color(norm)
-            ink = ink_on(fill) if norm is not None else INK
+            ink = ink_on(fill) if norm else INK  # what has no colour of the scale is as the page is
+            if style["shape"] == "plaintext":  # a parameter in a textbook
+                style = style | {"shape": "box", "style": "rounded,filled", "color": BLUE}
         lines = style.get("style", "")
         form = (
             "circle"
@@ -178,7 +184,7 @@ class Picture:
         )
         dash = (3.5, 2.5) if "dashed" in lines else (1.0, 2.5) if "dotted" in lines else ()
         stroke = style.get("color") if form != "none" else None
-        written = _written(text, x, y, ink, self.scale is not None and fill is not None)
+        written = _written(text, x, y, ink, scaled)
         labels = tuple([replace(one, scripts=self.options.style == "textbook") for one in written])
         thick = float(style.get("penwidth", "1"))
         return Shape(node.id, form, x, y, width, height, fill if form != "none" else None, stroke, thick, dash, labels)

@@ -31,8 +31,8 @@ def tex(text: str) -> str:
         escaped = piece
         for sign, code in _TEX.items():
             escaped = escaped.replace(sign, code)
-        word = len(piece) > 2 and piece.isalpha()
-        escaped = rf"\mathrm{{{escaped}}}" if word else escaped
+        word = len(piece) > 2 and piece.replace(" ", "").isalpha()
+        escaped = rf"\mathrm{{{escaped}}}".replace(" ", r"\ ") if word else escaped
         out.append(f"_{{{escaped}}}" if low else escaped)
     return "".join(out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from .detours import Point
+from .detours import Point, Rect
 from .labels import printable
 from .palette import DARK, FONT
 from .scene import Label, Line, Scene, Shape
@@ -17,32 +17,43 @@ PAPER = "#FFFFFF"
 
 def svg(scene: Scene, theme: str = "auto") -> str:
     """The picture's text. theme: "light", "dark", or "auto", as the reader's page is."""
-    x0, y0, x1, y1 = scene.bounds
-    writer = _Writer(theme)
-    width, height = x1 - x0, y1 - y0
-    box = f"{_n(x0)} {_n(-y1)} {_n(width)} {_n(height)}"
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="minigrad" width="{_n(width)}pt" height="{_n(height)}pt" '
-        f'viewBox="{box}" font-family="{FONT}" stroke-linejoin="round" text-anchor="middle">',
-        *writer.style(),
-        f'<rect x="{_n(x0)}" y="{_n(-y1)}" width="{_n(width)}" height="{_n(height)}" {writer.fill(PAPER)}/>',
-    ]
+    writer = Writer(theme)
+    lines = [*writer.head(scene.bounds)]
     for frame in scene.frames:
         lines += ['<g class="cluster">', *writer.shape(frame), *map(writer.label, frame.labels), "</g>"]
     for line in scene.lines:
         lines += ['<g class="edge">', f"<title>{line.source} -&gt; {line.target}</title>", *writer.line(line), "</g>"]
     for node in scene.nodes:
         lines += [f'<g class="node" id="{node.id}">', *writer.shape(node), *map(writer.label, node.labels), "</g>"]
-    for (a, b, c, d), color in scene.swatches:
-        lines.append(f'<rect x="{_n(a)}" y="{_n(-d)}" width="{_n(c - a)}" height="{_n(d - b)}" {writer.fill(color)}/>')
+    lines += [writer.swatch(*one) for one in scene.swatches]
     lines += map(writer.label, scene.labels)
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-class _Writer:
+class Writer:
+    """Writes shapes, lines and texts in the colours of a theme."""
+
     def __init__(self, theme: str) -> None:
         self.theme = theme
+
+    def head(self, bounds: Rect) -> Iterator[str]:
+        """The beginning of a file, up to the paper."""
+        x0, y0, x1, y1 = bounds
+        width, height = number(x1 - x0), number(y1 - y0)
+        yield '<?xml version="1.0" encoding="UTF-8"?>'
+        yield (
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="minigrad" width="{width}pt" height="{height}pt" '
+            f'viewBox="{number(x0)} {number(-y1)} {width} {height}" font-family="{FONT}" stroke-linejoin="round" '
+            'text-anchor="middle">'
+        )
+        yield from self.style()
+        yield f'<rect x="{number(x0)}" y="{number(-y1)}" width="{width}" height="{height}" {self.fill(PAPER)}/>'
+
+    def swatch(self, rect: Rect, color: str) -> str:
+        """A colour of the legend."""
+        a, b, c, d = rect
+        size = f'width="{number(c - a)}" height="{number(d - b)}"'
+        return f'<rect x="{number(a)}" y="{number(-d)}" {size} {self.fill(color)}/>'
 
     def style(self) -> Iterator[str]:
         """The dark colours, for readers whose page is dark."""
@@ -69,8 +80,8 @@ class _Writer:
         """The attributes of a line."""
         if color is None:
             return ""
-        dashes = f' stroke-dasharray="{" ".join(map(_n, dash))}"' if dash else ""
-        width = f' stroke-width="{_n(thick)}"' if thick != 1 else ""
+        dashes = f' stroke-dasharray="{" ".join(map(number, dash))}"' if dash else ""
+        width = f' stroke-width="{number(thick)}"' if thick != 1 else ""
         return f' stroke="{_color(self._themed(color))[0]}"{width}{dashes}'
 
     def _themed(self, color: str) -> str:
@@ -83,16 +94,18 @@ class _Writer:
         if one.form == "none":
             return
         if one.form in ("ellipse", "circle"):
-            at = f'cx="{_n(one.x)}" cy="{_n(-one.y)}" rx="{_n(one.width / 2)}" ry="{_n(one.height / 2)}"'
+            at = (
+                f'cx="{number(one.x)}" cy="{number(-one.y)}" rx="{number(one.width / 2)}" ry="{number(one.height / 2)}"'
+            )
             yield f"<ellipse {at} {look}/>"
             return
-        size = f'width="{_n(one.width)}" height="{_n(one.height)}"'
+        size = f'width="{number(one.width)}" height="{number(one.height)}"'
         radius = {"round": 5.0, "frame": 6.0}.get(one.form, 0.0)
-        corners = f' rx="{_n(radius)}"' if radius else ""
+        corners = f' rx="{number(radius)}"' if radius else ""
         if one.form == "pages":  # something lies behind it
-            yield f'<rect x="{_n(x0 + 3)}" y="{_n(-y1 - 3)}" {size} rx="3" {look}/>'
+            yield f'<rect x="{number(x0 + 3)}" y="{number(-y1 - 3)}" {size} rx="3" {look}/>'
             corners = ' rx="3"'
-        yield f'<rect x="{_n(x0)}" y="{_n(-y1)}" {size}{corners} {look}/>'
+        yield f'<rect x="{number(x0)}" y="{number(-y1)}" {size}{corners} {look}/>'
 
     def line(self, line: Line) -> Iterator[str]:
         """An edge with its head, its mark, and the dots where it leaves others."""
@@ -105,7 +118,7 @@ class _Writer:
         head = [(x + nx, y + ny), tip, (x - nx, y - ny)]
         yield f'<path d="M{" L".join(map(_p, head))}Z" {self.fill(line.color)}/>'
         for x, y in line.dots:
-            yield f'<circle cx="{_n(x)}" cy="{_n(-y)}" r="1.6" {self.fill(line.color)}/>'
+            yield f'<circle cx="{number(x)}" cy="{number(-y)}" r="1.6" {self.fill(line.color)}/>'
         if line.mark is not None:
             yield self.label(line.mark)
 
@@ -113,7 +126,7 @@ class _Writer:
         """A line of text. Its baseline is a third of a letter below its middle."""
         anchor = ' text-anchor="start"' if one.anchor == "start" else ""
         bold = ' font-weight="bold"' if one.bold else ""
-        at = f'x="{_n(one.x)}" y="{_n(-one.y + one.size * 0.35)}" font-size="{_n(one.size)}"'
+        at = f'x="{number(one.x)}" y="{number(-one.y + one.size * 0.35)}" font-size="{number(one.size)}"'
         return f"<text {at}{anchor}{bold} {self.fill(one.color)}>{_scripted(one)}</text>"
 
 
@@ -125,8 +138,10 @@ def _scripted(label: Label) -> str:
     for piece, down in pieces(label.text):
         text = escape(printable(piece), quote=False)
         shift = label.size * 0.25 * (down - low)
-        size = f' font-size="{_n(label.size * SCRIPT)}"' if down else ' font-style="italic"' if len(piece) == 1 else ""
-        out.append(f'<tspan dy="{_n(shift)}"{size}>{text}</tspan>' if shift or size else text)
+        size = (
+            f' font-size="{number(label.size * SCRIPT)}"' if down else ' font-style="italic"' if len(piece) == 1 else ""
+        )
+        out.append(f'<tspan dy="{number(shift)}"{size}>{text}</tspan>' if shift or size else text)
         low = down
     return "".join(out)
 
@@ -143,11 +158,11 @@ def _color(color: str) -> tuple[str, str]:
     return color[:7].lower(), f"{int(color[7:], 16) / 255:.3g}" if len(color) > 7 else ""
 
 
-def _n(number: float) -> str:
+def number(value: float) -> str:
     """A number with at most two digits behind the point."""
-    text = f"{number:.2f}".rstrip("0").rstrip(".")
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
-def _p(point: Point) -> str:
-    return f"{_n(point[0])},{_n(-point[1])}"
+def _p(at: Point) -> str:
+    return f"{number(at[0])},{number(-at[1])}"

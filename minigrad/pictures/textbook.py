@@ -13,6 +13,7 @@ from .views import merged
 
 GIVEN = ("input", "parameter", "detached", "elided")
 CELL = "cell"
+ACRONYM = 4  # letters, at most: RNN, LSTM
 
 
 def textbook(graph: Graph) -> Graph:
@@ -61,9 +62,10 @@ def _step_of(scope: Scope) -> tuple[Scope, str] | None:
 
 def _title(nodes: list[GraphNode], scope: Scope) -> str:
     """The name of a step's box: that of its cell."""
-    fused = {node.op.upper() for node in nodes if node.inner is not None or node.kind == "fused"}
+    fused = {node.op for node in nodes if node.inner is not None or node.kind == "fused"}
     if len(fused) == 1:
-        return fused.pop()
+        name = fused.pop()
+        return name.upper() if len(name) <= ACRONYM else name
     inner = {node.scope[len(scope)][0] for node in nodes if len(node.scope) > len(scope)}
     if len(inner) == 1:
         return inner.pop().removesuffix("Cell")

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from .graph import Graph, GraphEdge, GraphNode, Scope
+from .graph import Graph, GraphEdge, GraphNode, Numbers, Scope
 from .loops import Place, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
+from .palette import norm_of
 
 MANY = 6  # steps of a loop that a textbook shows
 FIRST = 3  # steps that an elided view shows, before the last
@@ -177,6 +178,7 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
             sums = counts.setdefault(standing[node.id].id, [0, 0])
             sums[0] += node.count
             sums[1] += node.bytes
+    norms = _norms(graph, standing)
     nodes: dict[str, GraphNode] = {}
     for node in graph.nodes:
         stand = standing.get(node.id)
@@ -184,7 +186,9 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
             nodes[node.id] = node
         elif stand.id not in nodes:
             count, kept = counts[stand.id]
-            nodes[stand.id] = replace(stand, count=count, bytes=kept)
+            norm = norms.get(stand.id) if stand.kind in ("collapsed", "cell") else None
+            grad = Numbers(norm) if norm is not None else stand.grad
+            nodes[stand.id] = replace(stand, count=count, bytes=kept, grad=grad)
     edges: dict[tuple[str, str, str, object], GraphEdge] = {}
     joined: dict[tuple[str, str, str, object], dict[str, None]] = {}
     for edge in graph.edges:
@@ -205,6 +209,18 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
     for shared, names in joined.items():
         edges[shared] = replace(edges[shared], label=", ".join(filter(None, names)) if len(names) <= FEW else "")
     return graph.replace(nodes=tuple(nodes.values()), edges=tuple(edges.values()))
+
+
+def _norms(graph: Graph, standing: Mapping[str, GraphNode]) -> dict[str, float]:
+    """The norm of the gradient of all that leaves a group of nodes, by the id of the node that stands for it."""
+    groups = {id: node.id for id, node in standing.items()}
+    leaving = {edge.source for edge in graph.edges if groups.get(edge.target) != groups.get(edge.source)}
+    norms: dict[str, float] = {}
+    for node in graph.nodes:
+        group, norm = groups.get(node.id), norm_of(node)
+        if group is not None and norm is not None and (node.id in leaving or node.kind == "output"):
+            norms[group] = math.hypot(norms.get(group, 0.0), norm)
+    return norms
 
 
 def _together(a: float | None, b: float | None) -> float | None:

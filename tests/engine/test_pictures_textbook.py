@@ -141,10 +141,18 @@ def test_each_arrow_backwards_has_its_own_part_of_the_gradient() -> None:
     assert ">14<" in text  # ‖2a‖ beside its arrow
 
 
+def test_names_of_operations_have_no_subscripts(tmp_path: Path) -> None:
+    w = mg.randn(3, requires_grad=True)
+    graph = mg.graph(lambda x: mg.log_softmax(x * w).sum(), mg.randn(3), style="textbook")
+    drawn = graph.render(tmp_path / "g.svg").read_text("utf-8")
+    assert ">log softmax<" in drawn
+
+
 def test_names_with_subscripts() -> None:
     assert pieces("h_{t−1}, W_in") == [("h", False), ("t−1", True), (", W", False), ("in", True)]
     assert plain("W_{hh}") == "Whh"
     assert tex("h_{t−1}") == "h_{t-1}"
+    assert tex("log softmax") == r"\mathrm{log\ softmax}"
     names = ["weight_ih_l0", "bias_hh_l1_reverse", "W_s", "weight", "decoder.bias"]
     assert [weight(n) for n in names] == ["W_{ih}", "b_{hh,1,←}", "W_s", "W", "B"]
     with pytest.raises(ValueError, match="style must be 'textbook' or None"):

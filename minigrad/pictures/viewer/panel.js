@@ -94,7 +94,7 @@ class Panel {
     }
     // forward, gradients are not known yet
     const first = { "": ["value", "grad"], forward: ["value"], backward: ["grad", "value"] }[phase];
-    if (node.kind === "collapsed" && node.grad)
+    if (node.members && node.grad)
       parts.push(definitions([["largest ‖gradient‖ inside", numberText(node.grad.norm)]]));
     else
       for (const which of first)
@@ -219,7 +219,7 @@ function numbersSection(title, numbers) {
         ["mean", numberText(numbers.mean)],
         ["from", numberText(numbers.min)],
         ["to", numberText(numbers.max)],
-      ];
+      ].filter(([, text]) => text);
   if (numbers.nonfinite) statistics.push(["not finite", String(numbers.nonfinite)]);
   return element(
     "section",
