@@ -22,6 +22,7 @@ class Row(Box):
         self.stack = 0.0  # the width of the satellites
         self.room = 0.0  # that each column takes to either side, at least
         self.between = 0  # how many edges of states run between two columns
+        self.written = 0.0  # the width of what is written beside those that lead from node to node
 
     def put(self, step: int, item: Item) -> None:
         """A column."""
@@ -34,7 +35,7 @@ class Row(Box):
             if isinstance(item, Box):
                 item.arrange()
         ordered = [self.columns[step] for step in sorted(self.columns)]
-        gap = GAP + LANE * self.between
+        gap = max(GAP + LANE * self.between, self.written + GAP * (self.written > 0))
         self._level(ordered)
         self.height = max([*[item.y + item.height for item in ordered], stacked_height(self.satellites)])
         self.stack = max(self.stack, self.room_for_satellites())

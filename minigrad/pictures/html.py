@@ -19,11 +19,13 @@ from typing import Any
 from . import palette
 from .drawing import write
 from .graph import KINDS, Graph
+from .packing import packed
 
 # In the order in which they need each other.
 SCRIPTS = (
-    "colours", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "model", "drawing",
-    "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "wiring", "viewer", "main",
+    "unpacking", "colours", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "model",
+    "drawing", "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "wiring",
+    "viewer", "main",
 )  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def page(data: dict[str, Any], title: str = "Graph") -> str:
         "style": style,
         "script": script,
         "palette": harmless(_palette()),
-        "graph": harmless(data),
+        "graph": harmless(packed(data)),
     }
     first, *rest = _part("page.html").split("{{")
     pieces = [first]

@@ -13,7 +13,7 @@ from .boxes import Box
 from .columns import Row, alike
 from .graph import Graph, GraphEdge, GraphNode
 from .items import Item, Leaf
-from .labels import text_of
+from .labels import SMALL, mark_of, text_of, text_width
 from .loops import rolled_steps, through_time, title
 
 
@@ -31,6 +31,7 @@ class Layout:
     """
 
     def __init__(self, graph: Graph) -> None:
+        self.options = graph.options
         self.root = Box("")
         self.boxes: dict[Any, Box] = {(): self.root}
         self.leaves: dict[str, Leaf] = {}
@@ -130,6 +131,8 @@ class Layout:
         if isinstance(common, Row) or (edge.kind == "state" and loops):
             self.states.append(edge)
             row = common if isinstance(common, Row) else loops[0]
+            if isinstance(a, Leaf) and isinstance(b, Leaf):
+                row.written = max(row.written, self._mark_width(edge))
             sideways = self._sideways(row, a, b)
             self.asides.append((source, row, sideways))
             self.asides.append((target, row, -sideways if a is not b and common is row else sideways))
@@ -144,6 +147,13 @@ class Layout:
                 elif item not in box.entering.setdefault(source, []):
                     box.entering[source].append(item)
                 item = box
+
+    def _mark_width(self, edge: GraphEdge) -> float:
+        """The width of what is written beside an edge, in either direction."""
+        source, target = self.leaves[edge.source].node, self.leaves[edge.target].node
+        mark = mark_of(edge, source, target, self.options.style or self.options.view)
+        norm = f"{edge.grad:.2g}" if edge.grad is not None else ""
+        return max(text_width(mark, SMALL), text_width(norm, SMALL))
 
     def _sideways(self, row: Row, a: Item, b: Item) -> int:
         steps = {item: step for step, item in row.columns.items()}

@@ -59,7 +59,11 @@ async function runTest(viewer, commands) {
     svg: () => (viewer.savedSvg = viewer.exports.svgText()),
     save: (kind) => {
       viewer.saved = [];
-      viewer.exports.save = (blob, ending) => viewer.saved.push([`test.${ending}`, blob.type]);
+      viewer.exports.save = (blob, ending) => {
+        const entry = [`test.${ending}`, blob.type];
+        viewer.saved.push(entry);
+        blob.arrayBuffer().then((data) => entry.push([...new Uint8Array(data.slice(0, 4))], data.byteLength));
+      };
       choose("export", kind);
     },
     drag: (dx) => {

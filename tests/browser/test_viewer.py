@@ -548,11 +548,13 @@ def test_what_is_shown_is_saved_as_svg(view: View) -> None:
 
 
 def test_pictures_and_films_are_saved(view: View) -> None:
-    assert view(rnn(), "save:png", "wait:300")["saved"] == [["test.png", "image/png"]]
-    last = 2 * len(computed(rnn()))
-    (film,) = view(rnn(2), "by:time", "save:film", "wait:9000")["saved"]
-    assert film == ["test.webm", "video/webm"]
-    assert last > 0
+    (picture,) = view(rnn(), "save:png", "wait:500")["saved"]
+    assert picture[:3] == ["test.png", "image/png", list(b"\x89PNG")]
+    state = view(rnn(2), "by:time", "save:film", "wait:9000")
+    (film,) = state["saved"]
+    assert film[:3] == ["test.webm", "video/webm", [0x1A, 0x45, 0xDF, 0xA3]]  # as every WebM begins
+    assert film[3] > 10_000
+    assert state["position"] == 2 * len(computed(rnn(2)))
 
 
 def test_what_is_not_finite_is_found(view: View) -> None:

@@ -22,6 +22,7 @@ from minigrad.pictures.boxes import Box
 from minigrad.pictures.items import Item, Leaf
 from minigrad.pictures.layout import Layout
 from minigrad.pictures.routes import Point, routes
+from minigrad.pictures.scene import scene
 
 SVG = "{http://www.w3.org/2000/svg}"
 Frame = tuple[float, float, float, float]
@@ -278,3 +279,14 @@ def test_any_program_can_be_drawn(y: mg.Tensor, options: dict[str, Any]) -> None
     groups = [g.get("class") for g in root.iter(f"{SVG}g")]
     scopes = {node.scope[: k + 1] for node in graph.nodes for k in range(len(node.scope))}
     assert groups.count("cluster") == len(scopes)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_what_is_written_between_two_boxes_has_room(backward: bool) -> None:
+    layer = nn.LSTM(3, 4)
+    graph = mg.graph(lambda xs: (layer(xs)[0] ** 2).sum(), mg.randn(4, 2, 3), collapse="t", backward=backward)
+    drawn = scene(graph)
+    marks = [line.mark.rect() for line in drawn.lines if line.mark is not None]
+    assert len(marks) >= 3
+    for mark in marks:
+        assert not any(overlap(mark, node.rect()) for node in drawn.nodes)

@@ -3,7 +3,7 @@
 class Row extends Box {
   constructor() {
     super("");
-    Object.assign(this, { columns: new Map(), satellites: [], stack: 0, room: 0, between: 0 });
+    Object.assign(this, { columns: new Map(), satellites: [], stack: 0, room: 0, between: 0, written: 0 });
   }
 
   put(step, item) {
@@ -22,7 +22,7 @@ class Row extends Box {
   arrange() {
     for (const item of this.items) if (item instanceof Box) item.arrange();
     const { ordered } = this;
-    const gap = GAP + LANE * this.between;
+    const gap = Math.max(GAP + LANE * this.between, this.written + (this.written ? GAP : 0));
     this.alignHeights(ordered);
     this.height = Math.max(stackedHeight(this.satellites), ...ordered.map((item) => item.y + item.height));
     this.stack = Math.max(this.stack, this.roomForSatellites());

@@ -137,8 +137,7 @@ class Drawing {
 
   // The state that an edge carries, and for how many it stands, beside its longest piece.
   mark(edge, points, carried) {
-    const named = edge.label && edge.times === edge.label.split(", ").length;
-    const text = named ? edge.label : edge.times > 1 ? `×${edge.times}` : "";
+    const text = markOf(edge);
     if (!text) return;
     const c = this.context;
     let [best, at] = [0, 0];

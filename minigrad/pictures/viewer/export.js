@@ -1,6 +1,6 @@
-// Files of what is shown: SVG, PNG, and a film (WebM) of the playback.
+// Files of what is shown: SVG, PNG, and a film (WebM, or MP4) of the playback.
 
-const SVG_NAMES = { fillStyle: "fill", strokeStyle: "stroke", lineWidth: "stroke-width" };
+const FILMS = ["webm", "mp4"]; // not every browser can make the first
 
 // The part of a canvas's context that Drawing uses, which writes SVG instead of pixels.
 class SvgContext {
@@ -156,14 +156,18 @@ class Exports {
   // Plays from the start to the end, as it is seen.
   film() {
     const { viewer } = this;
-    const recorder = new MediaRecorder(viewer.canvas.captureStream(30), { mimeType: "video/webm" });
+    const ending = FILMS.find((kind) => MediaRecorder.isTypeSupported(`video/${kind}`));
+    if (!ending) return viewer.say("this browser records no films");
+    const type = `video/${ending}`;
+    const recorder = new MediaRecorder(viewer.canvas.captureStream(30), { mimeType: type });
     const pieces = [];
     recorder.ondataavailable = (event) => pieces.push(event.data);
-    recorder.onstop = () => this.save(new Blob(pieces, { type: "video/webm" }), "webm");
+    recorder.onstop = () => this.save(new Blob(pieces, { type }), ending);
     viewer.goTo(0);
     recorder.start();
     viewer.play();
     viewer.whenPaused = () => setTimeout(() => recorder.stop(), 600);
+    return viewer.say("recording");
   }
 
   save(blob, ending) {

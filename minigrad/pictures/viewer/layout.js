@@ -96,6 +96,7 @@ class Layout {
     const loops = out.filter((box) => box instanceof Row && into.includes(box));
     if (common instanceof Row || (edge.kind === "state" && loops.length)) {
       const row = common instanceof Row ? common : loops[0];
+      if (a instanceof Leaf && b instanceof Leaf) row.written = Math.max(row.written, markWidth(edge));
       const step = (item) => [...row.columns].find(([, one]) => one === item)?.[0];
       const side = step(a) !== undefined && step(b) !== undefined && step(b) < step(a) ? -1 : 1;
       this.asides.push([source, row, side], [target, row, a !== b && common === row ? -side : side]);

@@ -1,3 +1,3 @@
 // The start: the graph is in the page, as JSON.
 
-const viewer = new Viewer(JSON.parse(byId("graph").textContent));
+const viewer = new Viewer(unpacked(JSON.parse(byId("graph").textContent)));

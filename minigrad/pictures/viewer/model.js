@@ -6,7 +6,6 @@
 
 const scopeKey = (scope) => JSON.stringify(scope.map(([label, step]) => [label, step]));
 const MOST_SHOWN = 4000; // nodes to begin with
-const notFinite = (node, which) => [node, ...(node.outputs || [])].some((one) => one[which]?.nonfinite);
 const isStep = (entry) => entry[1] !== null && entry[1] !== undefined;
 const entryLabel = ([label, step]) =>
   !isStep([label, step]) ? label : label === "window" ? `window ${step}` : `${label} = ${step}`;
@@ -38,49 +37,58 @@ class Model {
     this.clusters = new Map(); // key -> {key, scope, label, members}
     this.collapsed = new Set(); // keys of clusters
     this.expanded = new Set(); // ids of fused nodes
-    this.into = new Map(this.nodes.map((node) => [node.id, []])); // edges by their target
-    this.outOf = new Map(this.nodes.map((node) => [node.id, []])); // and by their source
-    for (const edge of this.edges) {
-      if (this.into.has(edge.target)) this.into.get(edge.target).push(edge);
-      if (this.outOf.has(edge.source)) this.outOf.get(edge.source).push(edge);
-    }
+    this.edgesInto = grouped(this.edges, "target");
+    this.edgesOutOf = grouped(this.edges, "source");
     this.keys = new Map(); // the id of a node -> the keys of the scopes around it, from the outermost in
-    const known = new Map(); // of nodes with the same scope
+    const known = new Map(); // of nodes with the same scope, which is one object
     for (const node of this.nodes) {
-      const whole = scopeKey(node.scope);
-      if (!known.has(whole)) known.set(whole, node.scope.map((_, k) => scopeKey(node.scope.slice(0, k + 1))));
-      const keys = known.get(whole);
-      this.keys.set(node.id, keys);
-      keys.forEach((key, k) => {
-        if (!this.clusters.has(key)) {
-          const scope = node.scope.slice(0, k + 1);
-          this.clusters.set(key, { key, scope, label: entryLabel(scope[k]), members: [] });
-        }
-        this.clusters.get(key).members.push(node);
-      });
+      if (!known.has(node.scope)) known.set(node.scope, this.clustersOf(node.scope));
+      const around = known.get(node.scope);
+      this.keys.set(node.id, around.keys);
+      for (const cluster of around.clusters) cluster.members.push(node);
     }
-    const values = this.nodes.filter((node) => notFinite(node, "value"));
-    const gradients = this.nodes.filter((node) => notFinite(node, "grad")).reverse();
-    this.broken = new Set([...values, ...gradients].map((node) => node.id)); // in the order in which they came up
+    const { value, grad } = data.broken;
+    this.broken = new Set([...value, ...[...grad].reverse()].map((row) => this.nodes[row].id)); // as they came up
+    this.norms = data.norms; // of gradients: the least and the largest
     this.closeLarge();
-    this.inner = new Map(); // the id of an inner node -> that of its fused node
-    for (const node of this.nodes) {
-      if (node.inner) for (const part of node.inner.nodes) this.inner.set(part.id, node.id);
-    }
+  }
+
+  // The edges that lead to a node, and those that lead away.
+  into(id) {
+    return this.edgesInto.get(id) || [];
+  }
+
+  outOf(id) {
+    return this.edgesOutOf.get(id) || [];
+  }
+
+  // The clusters around what has this scope, from the outermost in, and their keys.
+  clustersOf(scope) {
+    const keys = scope.map((_, k) => scopeKey(scope.slice(0, k + 1)));
+    keys.forEach((key, k) => {
+      if (this.clusters.has(key)) return;
+      this.clusters.set(key, { key, scope: scope.slice(0, k + 1), label: entryLabel(scope[k]), members: [] });
+    });
+    return { keys, clusters: keys.map((key) => this.clusters.get(key)) };
+  }
+
+  // The id of the fused node that an inner one, n7_0, is part of; undefined for others.
+  ownerOf(id) {
+    return this.byId.has(id) ? undefined : id.slice(0, id.lastIndexOf("_"));
   }
 
   // Of a graph with too many nodes to look at, the groups that leave so many as can be, from the outermost in.
   closeLarge() {
     if (this.nodes.length <= MOST_SHOWN) return;
-    const deepest = Math.max(...this.nodes.map((node) => node.scope.length));
-    const shown = (depth) => {
-      let count = 0;
-      for (const node of this.nodes) if (node.scope.length <= depth) count++;
-      for (const { scope } of this.clusters.values()) if (scope.length === depth + 1) count++;
-      return count;
-    };
-    let depth = 0;
-    while (depth < deepest && shown(depth + 1) <= MOST_SHOWN) depth++;
+    const [nodes, clusters] = [[], []]; // how many there are in so many scopes
+    for (const { scope } of this.nodes) nodes[scope.length] = (nodes[scope.length] || 0) + 1;
+    for (const { scope } of this.clusters.values()) clusters[scope.length] = (clusters[scope.length] || 0) + 1;
+    let [depth, above] = [0, nodes[0] || 0];
+    while (depth + 1 < nodes.length) {
+      const next = above + (nodes[depth + 1] || 0);
+      if (next + (clusters[depth + 2] || 0) > MOST_SHOWN) break;
+      [depth, above] = [depth + 1, next];
+    }
     for (const { key, scope } of this.clusters.values()) if (scope.length > depth) this.collapsed.add(key);
     this.options.note ||= "groups are closed; a click on + opens one";
   }
@@ -101,18 +109,18 @@ class Model {
 
   // The node, or its cluster, that stands for a node now.
   representative(id) {
-    const owner = this.inner.get(id);
+    const owner = this.ownerOf(id);
     const node = this.byId.get(owner === undefined ? id : owner);
     if (!node) return null;
-    const closed = this.keys.get(node.id).find((key) => this.collapsed.has(key));
-    if (closed !== undefined) return `cluster:${closed}`;
+    const closed = this.closedOf(this.keys.get(node.id));
+    if (closed !== null) return closed;
     if (owner !== undefined) return this.expanded.has(owner) ? id : owner;
     return id;
   }
 
   // Open whatever hides a node.
   reveal(id) {
-    const owner = this.inner.get(id);
+    const owner = this.ownerOf(id);
     const node = this.byId.get(owner === undefined ? id : owner);
     for (const key of this.keys.get(node.id)) this.collapsed.delete(key);
     if (owner !== undefined) this.expanded.add(owner);
@@ -142,8 +150,9 @@ class Model {
   visible() {
     const nodes = [];
     const seen = new Set();
+    const standing = this.standing();
     for (const node of this.nodes) {
-      const id = this.representative(node.id);
+      const id = standing.get(node.id);
       if (id !== node.id) {
         if (!seen.has(id)) nodes.push(this.clusterNode(id));
         seen.add(id);
@@ -152,7 +161,7 @@ class Model {
       } else nodes.push(node);
     }
     const edges = new Map();
-    for (const edge of this.visibleEdges()) {
+    for (const edge of this.visibleEdges(standing)) {
       if (edge.source === edge.target && !edge.loop) continue;
       const key = `${edge.source}\n${edge.target}\n${edge.kind}`;
       const same = edges.get(key);
@@ -164,12 +173,31 @@ class Model {
     return { nodes, edges: [...edges.values()] };
   }
 
-  *visibleEdges() {
+  // For each node of the tape, by its id, what stands for it now.
+  standing() {
+    const closed = new Map(); // for nodes with the same scope, the keys of which are one object
+    const found = new Map();
+    for (const { id } of this.nodes) {
+      const keys = this.keys.get(id);
+      if (!closed.has(keys)) closed.set(keys, this.closedOf(keys));
+      found.set(id, closed.get(keys) ?? id);
+    }
+    return found;
+  }
+
+  // The outermost closed cluster; null if all are open.
+  closedOf(keys) {
+    const closed = keys.find((key) => this.collapsed.has(key));
+    return closed === undefined ? null : `cluster:${closed}`;
+  }
+
+  *visibleEdges(standing) {
     for (const edge of this.edges) {
-      const source = this.representative(edge.source);
-      const target = this.representative(edge.target);
-      if (source === null || target === null) continue;
+      const source = standing.get(edge.source);
+      const target = standing.get(edge.target);
+      if (source === undefined || target === undefined) continue;
       const loop = edge.source === edge.target;
+      if (source === target && !loop) continue;
       for (const from of this.sourcesInside(source, edge)) {
         for (const to of this.targetsInside(target, edge)) yield { ...edge, source: from, target: to, loop };
       }
@@ -199,7 +227,6 @@ class Model {
 
   clusterNode(id) {
     const { key, scope, label, members } = this.clusters.get(id.slice("cluster:".length));
-    const norms = members.map((node) => gradientNorm(node)).filter((norm) => norm !== null);
     return {
       id,
       key,
@@ -214,15 +241,37 @@ class Model {
       value: null,
       scope: scope.slice(0, -1),
       span: spanOf(scope[scope.length - 1]), // a closed step keeps its column
-      order: Math.min(...members.map((node) => node.order)),
+      order: members.reduce((least, node) => Math.min(least, node.order), Infinity),
       bytes: members.reduce((sum, node) => sum + (node.bytes || 0), 0),
       count: members.reduce((sum, node) => sum + (node.count || 1), 0),
-      grad: norms.length
-        ? { norm: Math.max(...norms), mean: null, min: null, max: null, nonfinite: 0, array: null }
-        : null,
       members,
+      get grad() {
+        if (this.largest === undefined) this.largest = largestGradient(members); // when somebody asks
+        return this.largest;
+      },
     };
   }
+}
+
+// The numbers of several gradients together: the largest norm; null if none is known.
+function largestGradient(nodes) {
+  let norm = null;
+  for (const node of nodes) {
+    const one = gradientNorm(node);
+    if (one !== null && (norm === null || one > norm)) norm = one;
+  }
+  return norm !== null ? { norm, mean: null, min: null, max: null, nonfinite: 0, array: null } : null;
+}
+
+// Edges by one of their ends.
+function grouped(edges, end) {
+  const found = new Map();
+  for (const edge of edges) {
+    const same = found.get(edge[end]);
+    if (same) same.push(edge);
+    else found.set(edge[end], [edge]);
+  }
+  return found;
 }
 
 // The steps that a closed scope stands for: [label, first, last], or null.

@@ -101,8 +101,8 @@ class Panel {
         if (node[which]) parts.push(numbersSection(which === "value" ? "Value" : "Gradient", node[which]));
     parts.push(...this.outputs(node, first));
     if (!node.members && !node.owner) {
-      parts.push(this.neighbours("Computed from", this.model.into.get(node.id), "source"));
-      parts.push(this.neighbours("Used by", this.model.outOf.get(node.id), "target"));
+      parts.push(this.neighbours("Computed from", this.model.into(node.id), "source"));
+      parts.push(this.neighbours("Used by", this.model.outOf(node.id), "target"));
     }
     this.show(parts);
   }

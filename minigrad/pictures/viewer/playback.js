@@ -13,8 +13,10 @@ class Playback {
     // Runs of events of one time step, or of one stretch outside of steps: [first, beyond the last].
     this.runs = [];
     let before = null;
+    const tags = new Map(); // of nodes with the same scope, which is one object
     this.events.forEach((node, i) => {
-      const tag = timeTag(node);
+      if (!tags.has(node.scope)) tags.set(node.scope, timeTag(node));
+      const tag = tags.get(node.scope);
       if (tag !== before) this.runs.push([i, i]);
       this.runs[this.runs.length - 1][1] = i + 1;
       before = tag;
@@ -75,14 +77,14 @@ class Playback {
   // What is given lights up with its first use, and has its gradient when all its users have theirs.
   stateOfGiven(id) {
     if (this.phase === "backward") return this.arrived(id) === 1 ? "done" : "";
-    const used = this.model.outOf.get(id).some((edge) => this.index.get(edge.target) < this.range[1]);
+    const used = this.model.outOf(id).some((edge) => this.index.get(edge.target) < this.range[1]);
     return used ? "done" : "todo";
   }
 
   // The share of a parameter's uses whose part of the gradient has arrived.
   arrived(id) {
-    const uses = this.model.outOf
-      .get(id)
+    const uses = this.model
+      .outOf(id)
       .map((edge) => this.index.get(edge.target))
       .filter((i) => i !== undefined);
     if (!uses.length) return 0;

@@ -32,6 +32,17 @@ function fitted(text, font, width) {
   return letters.slice(0, fits).join("") + "…";
 }
 
+// What is written beside an edge that stands for several: their names, or their number.
+function markOf(edge) {
+  const named = edge.label && edge.times === edge.label.split(", ").length;
+  return named ? edge.label : edge.times > 1 ? `×${edge.times}` : "";
+}
+
+function markWidth(edge) {
+  ruler.font = `italic ${SMALL}`;
+  return ruler.measureText(markOf(edge)).width;
+}
+
 // A bare operation that has a sign is a circle with it.
 const signOf = (node) => (node.kind === "operation" && !node.label && !node.formula && PALETTE.signs[node.op]) || "";
 

@@ -10,7 +10,7 @@ class Viewer {
     this.drawing = new Drawing(this.canvas);
     this.playback = new Playback(this.model);
     this.search = new Search(this.model);
-    this.scale = new GradientScale(this.model.nodes.map(gradientNorm).filter((norm) => norm !== null));
+    this.scale = new GradientScale(this.model.norms);
     this.panel = new Panel(byId("panel"), this.model, {
       select: (id) => this.select(id, true),
       toggle: (id) => this.toggle(id),
