@@ -38,7 +38,8 @@ def textbook(graph: Graph) -> Graph:
         standing[node.id] = boxes[scope]
         if node.kind == "output":
             label = _with(_short(node), found[1]) if node.outputs or not node.label else node.label
-            above = replace(node, id=f"{node.id}_out", kind="output", label=label, op="", scope=scope, formula="")
+            above = replace(node, id=f"{node.id}_out", kind="output", label=label, op="", scope=scope, formula="",
+                            inner=None)  # fmt: skip
             outputs.append((above, boxes[scope].id))
     whole = merged(named, standing, loops=graph.options.view == "rolled")
     nodes = sorted([*whole.nodes, *[node for node, _ in outputs]], key=lambda node: node.order)

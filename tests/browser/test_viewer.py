@@ -262,6 +262,24 @@ def test_all_steps_all_modules_and_back(view: View) -> None:
     assert view(data, "press:steps", "press:modules", "press:all")["nodes"] == view(data)["nodes"]
 
 
+def test_a_group_that_was_closed_before_has_no_sign_to_open_it(view: View) -> None:
+    made = nn.LSTM(3, 4)
+    data = mg.graph(lambda xs: made(xs)[0].sum(), random(3, 2, 3), collapse="t").data()
+    state = view(data, "select:t = 1")
+    assert state["titles"].count("t = 1") == 1
+    assert "Expand" not in state["panel"]
+    assert "Expand" in view(layer("LSTM", 3), "close:t = 1", "select:t = 1")["panel"]
+
+
+def test_subscripts_of_textbooks_can_be_read(view: View) -> None:
+    made = nn.LSTM(3, 4)
+    names = dict(made.named_parameters())
+    data = mg.graph(lambda x: made(x)[0], random(3, 2, 3), params=names, style="textbook").data()
+    titles = view(data)["titles"]
+    assert {"h₀", "x₂", "W_hh"} <= set(titles)
+    assert not any("{" in title for title in titles)
+
+
 # ---- search ----------------------------------------------------------------------------------------------------------
 
 

@@ -145,7 +145,12 @@ class Drawing {
       const length = span(points[k], points[k - 3]);
       if (length > best) [best, at] = [length, k];
     }
-    const [[ax, ay], [bx, by]] = [points[at - 3], points[at]];
+    let [first, last] = [at - 3, at]; // with what goes on in the same line
+    const line = ([px, py], [qx, qy]) => (Math.abs(px - qx) < 1 ? "up" : Math.abs(py - qy) < 1 ? "along" : "");
+    const way = line(points[first], points[last]);
+    while (way && first >= 3 && line(points[first - 3], points[first]) === way) first -= 3;
+    while (way && last + 3 < points.length && line(points[last], points[last + 3]) === way) last += 3;
+    const [[ax, ay], [bx, by]] = [points[first], points[last]];
     c.font = `italic ${SMALL}`;
     const width = c.measureText(text).width;
     const upright = Math.abs(by - ay) > Math.abs(bx - ax);
@@ -251,7 +256,7 @@ class Drawing {
     c.fillStyle = ink;
     c.textAlign = "center";
     c.textBaseline = "middle";
-    const opens = node.inner || node.kind === "collapsed";
+    const opens = node.inner || node.members;
     const x = box.x + box.w / 2 - (opens ? 9 : 0);
     const y = box.y + box.h / 2;
     if (sign) {

@@ -282,8 +282,16 @@ function spanOf([label, step]) {
 
 // ---- what a node is called ----------------------------------------------------------------------------------------
 
+// The subscripts of textbooks: h_{3} as h₃, W_{hh} as W_hh.
+const readable = (text) =>
+  text.replace(/_\{([^{}]*)\}/g, (_, low) =>
+    /^\d+$/.test(low) ? [...low].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("") : `_${low}`,
+  );
+
 const nodeTitle = (node) => {
-  const label = (node.label || "").split("\n").filter(Boolean);
+  const label = readable(node.label || "")
+    .split("\n")
+    .filter(Boolean);
   if (node.kind === "fused" && node.op) return node.op;
   return label.join(" ") || node.formula || node.op || node.kind;
 };

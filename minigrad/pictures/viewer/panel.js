@@ -73,7 +73,7 @@ class Panel {
   details(node, phase = "") {
     const { actions } = this;
     const scope = scopeText(node.scope.filter((entry) => !entry[2]));
-    const opens = node.inner || node.kind === "collapsed" || node.owner;
+    const opens = node.inner || node.members || node.owner;
     const parts = [
       element("h2", {}, nodeTitle(node)),
       definitions([

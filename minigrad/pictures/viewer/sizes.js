@@ -35,7 +35,7 @@ function fitted(text, font, width) {
 // What is written beside an edge that stands for several: their names, or their number.
 function markOf(edge) {
   const named = edge.label && edge.times === edge.label.split(", ").length;
-  return named ? edge.label : edge.times > 1 ? `×${edge.times}` : "";
+  return named ? readable(edge.label) : edge.times > 1 ? `×${edge.times}` : "";
 }
 
 function markWidth(edge) {
@@ -54,7 +54,7 @@ function sizeOf(node) {
   ruler.font = TITLE;
   const wide = ruler.measureText(title).width;
   ruler.font = SMALL;
-  const marker = node.inner || node.kind === "collapsed" ? 22 : 0;
+  const marker = node.inner || node.members ? 22 : 0;
   if (node.kind === "parameter")
     return { w: Math.ceil(wide + 8 + ruler.measureText(small).width + 26), h: 25, circle: false };
   const least = node.kind === "input" ? 14 : 44;
