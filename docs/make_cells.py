@@ -285,8 +285,7 @@ TABLE = """## All of them
 * **parameters** for 64 features and 128 units. GRU-D has three inputs for each feature, the phased LSTM one for the
   time.
 * **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the largest number of a row, for which a
-  step has no kernel, so it runs step by step. The normalised LSTM takes its means as products with ones, which have
-  one.
+  step has no kernel, so it runs step by step.
 * **λ**: the largest Lyapunov exponent at initialisation, a step, by `nn.diagnose.state_jacobians`: 16 units, 8
   features from N(0, 1), 100 steps of which the first 20 do not count. Near 0 a change of the state lasts, below it is
   forgotten; −∞ says that every ReLU was closed at some step. The clock of the clockwork RNN is left out.
