@@ -28,9 +28,10 @@ FOLD = re.compile(r"^<details[^>]*><summary>(.*?)</summary>\n(.*?)^</details>\n"
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
 LINK = re.compile(r"(?<!!)(\[[^\]]*\])\(([^)#]+)(#[^)]*)?\)")
 OPTION = re.compile(r" *# doctest: \+\w+")
-INSTALL = """import importlib.util
+INSTALL = """# Install minigrad, unless it is there.
+import importlib.util
 
-if importlib.util.find_spec("minigrad") is None:  # not installed yet: take the sources that this notebook is made of
+if importlib.util.find_spec("minigrad") is None:
     %pip install --quiet "{root}[viz,nlp]\""""
 
 
@@ -40,7 +41,10 @@ def notebook(page: Path, folder: Path = FOLDER) -> Any:
     A cell that has an expected output carries it in its metadata, as `wanted`."""
     made = list(cells(page, folder))
     if any(cell.cell_type == "code" for cell in made):
-        made.insert(1, v4.new_code_cell(INSTALL.format(root=Path(os.path.relpath(DOCS.parent, folder)).as_posix())))
+        title, _, rest = made[0].source.partition("\n\n")
+        install = INSTALL.format(root=Path(os.path.relpath(DOCS.parent, folder)).as_posix())
+        made[0].source = rest
+        made[:0] = [v4.new_markdown_cell(title), v4.new_code_cell(install)]
     for k, cell in enumerate(made):
         cell.id = f"{page.stem.lower()}-{k}"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -48,7 +52,7 @@ def notebook(page: Path, folder: Path = FOLDER) -> Any:
 
 
 def cells(page: Path, folder: Path) -> Iterator[Any]:
-    """The cells of a page; the first is its title and what stands before the first code."""
+    """The cells of a page, in order."""
     text, at = page.read_text(encoding="utf-8"), 0
     for fold in [*FOLD.finditer(text), None]:
         yield from plain(text[at : fold.start() if fold else None], page, folder)
