@@ -68,6 +68,8 @@ docs: $(VENV)/test
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_word_vectors.py
 	$(BIN)/python docs/make_decoding.py
+	$(BIN)/python docs/make_diagnose.py
+	$(BIN)/python docs/make_models.py
 	$(BIN)/python docs/make_cells.py
 
 # The pages of the course as notebooks, in out/notebooks.

@@ -6,6 +6,7 @@ import contextlib
 import doctest
 import io
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,8 @@ NOTE, LINE = "#555555", "#777777"
 # Colours that only plots have, on a dark page.
 DARK_PLOTS = DARK | {
     "#CC9922": "#E3B93C", "#9A9A9A": "#7D868F", "#E8E8E8": "#30363D", "#F6E3AE": "#5C4A14", "#C8C8C8": "#4A5159",
-    "#AA3377": "#DD77AA",
+    "#AA3377": "#DD77AA", "#9C9C9C": "#7D868F", "#F7E3A8": "#5C4A14", "#999999": "#7D868F",
+    "#000000": "#E4E6E8", "#F2F2F2": "#262B31",
 }  # fmt: skip
 
 
@@ -47,16 +49,26 @@ def save(made: Figure | mg.Graph, path: Path) -> Path:
 
 
 def adaptive(svg: str) -> str:
-    """Matplotlib's SVG with a style sheet for dark pages. Matplotlib writes colours into `style`, which gives way."""
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    used = [(light, dark) for light, dark in DARK_PLOTS.items() if light.lower() in svg and len(light) == 7]
-    rules = "\n".join(
-        f'.plot [style*="{what}: {light.lower()}"] {{ {what}: {dark.lower()} !important }}'
-        for light, dark in used
-        for what in ("fill", "stroke")
-    )
-    sheet = f"<style>@media (prefers-color-scheme: dark) {{\n{rules}\n}}</style>\n"
+    """A light SVG of Matplotlib or Graphviz with a style sheet for dark pages; one that has it already, as it is."""
+    if 'class="plot"' in svg:
+        return svg
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)  # which has a date
+    svg = re.sub(r'"white"', '"#ffffff"', svg)
+    rules = [f".plot {{ fill: {DARK['#333333'].lower()} }}"]  # of what is black because nothing is said
+    for light, dark in DARK_PLOTS.items():
+        color = light.lower()
+        if color in svg:
+            for what in ("fill", "stroke"):
+                places = f'.plot [style*="{what}: {color}"], .plot [{what}="{color}"]'
+                rules.append(f"{places} {{ {what}: {dark.lower()} !important }}")
+    sheet = "<style>@media (prefers-color-scheme: dark) {\n" + "\n".join(rules) + "\n}</style>\n"
     return re.sub(r"<svg ([^>]*)>", rf'<svg class="plot" \1>\n{sheet}', svg, count=1)
+
+
+def adapt(path: Path) -> Path:
+    """Make a picture that another program wrote follow the reader's page; its path."""
+    path.write_text(adaptive(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return path
 
 
 def axes(width: float = 6.4, height: float = 3.0, **options: Any) -> tuple[Figure, Any]:
@@ -94,12 +106,15 @@ class Boxes:
         """Plain text."""
         self.ax.text(x, y, text, **({"va": "center", "fontsize": 10} | options), color=color)
 
-    def arrow(self, a: Place, b: Place, state: bool = False, bend: float = 0.0, dashed: bool = False) -> None:
-        """From place to place."""
+    def arrow(self, a: Place, b: Place, state: bool = False, bend: float = 0.0, elbow: bool = False) -> None:
+        """From place to place; with an elbow, straight down first."""
+        if elbow:
+            turn = (a[0], b[1] + 0.2)
+            self.ax.plot([a[0], turn[0]], [a[1], turn[1]], color=LINE, linewidth=1.0)
+            a = turn
         patch = FancyArrowPatch(
             a, b, arrowstyle="-|>", mutation_scale=9, shrinkA=0, shrinkB=0, color=RED if state else LINE,
             linewidth=1.9 if state else 1.0, connectionstyle=f"arc3,rad={bend}",
-            linestyle=(0, (3, 2)) if dashed else "-",
         )  # fmt: skip
         self.ax.add_patch(patch)
 
@@ -158,3 +173,8 @@ def style() -> Iterator[None]:
     with mpl.rc_context(STYLE):
         mg.manual_seed(0)
         yield
+
+
+if __name__ == "__main__":  # python docs/drawing.py PICTURE.svg ...
+    for picture in sys.argv[1:]:
+        adapt(Path(picture))

@@ -1,7 +1,7 @@
 """Make the pictures of docs/word-vectors.md: `python docs/make_word_vectors.py [folder]`, docs/word-vectors if none.
 
-The windows are drawn by hand. The graphs are those of the loss of one window, before anything is learned; the map is that of
-examples/word2vec.py.
+The windows are drawn by hand. The graphs are those of the loss of one window, before anything is learned; the map is
+that of examples/word2vec.py.
 """
 
 from __future__ import annotations
