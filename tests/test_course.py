@@ -78,3 +78,13 @@ def test_links(page: Path) -> None:
 def test_the_contents_list_every_page_in_order() -> None:
     numbered = [page.name for page in PAGES if page.name[0].isdigit()]
     assert re.findall(r"\((\d-[^)]+\.md)\)", (COURSE / "README.md").read_text("utf-8")) == numbered
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name[0].isdigit()], ids=lambda page: page.name)
+def test_each_page_ends_with_exercises_that_have_solutions(page: Path) -> None:
+    exercises = page.read_text("utf-8").partition("\n## Exercises\n")[2]
+    questions = re.findall(r"^\*\*(\d)\. .+?\*\*", exercises, re.MULTILINE)
+    assert questions == [str(k + 1) for k in range(len(questions))]
+    assert len(questions) >= 3
+    assert exercises.count("<summary>Solution</summary>") == exercises.count("</details>") == len(questions)
+    assert exercises.count(">>> ") > 0
