@@ -1,7 +1,8 @@
-"""A whole training iteration of a translator: a bidirectional GRU that reads, a GRU with additive attention that writes.
+"""A whole training iteration of a translator: a bidirectional GRU reads, a GRU with additive attention writes.
 
 The sizes are those of Bahdanau, Cho and Bengio's model on Multi30k: batches of 64 sentences of 6 to 20 tokens,
-vocabularies of 8,000 and 6,000, everything else 256 wide. Both sides mask the padding, clip, and make the same updates by SGD.
+vocabularies of 8,000 and 6,000, everything else 256 wide. Both sides mask the padding, clip, and make the same updates
+by SGD.
 """
 
 from __future__ import annotations
