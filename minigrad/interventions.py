@@ -22,10 +22,10 @@ from .names import Name, Pattern
 from .primitives import Primitive
 from .replay import RecordingError
 from .replay.session import Newcomers
-from .scopes import Scope
 from .tables import html_table
 from .tape import Observer
 from .tensors import Tensor
+from .where import Scope
 
 if TYPE_CHECKING:
     from .pictures import Graph

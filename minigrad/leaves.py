@@ -46,15 +46,24 @@ def seed(tensor: Tensor, gradient: Any, operation: str = "backward") -> Any:
 
 
 def backward(
-    tensor: Tensor,
+    self: Tensor,
     gradient: Any = None,
     *,
     retain_graph: bool = False,
     create_graph: bool = False,
     inputs: Sequence[Tensor] | None = None,
 ) -> None:
-    """See `Tensor.backward`."""
-    start = seed(tensor, gradient)
+    """Add the gradient of this tensor to the `.grad` of every leaf that it depends on.
+
+    gradient      ∂L/∂self, of this tensor's shape; may be left out for a scalar, where it is 1
+    retain_graph  keep the graph, so that it can be walked again; else it is released as the walk goes
+    create_graph  record the gradients' own computation, for higher orders (implies retain_graph)
+    inputs        the tensors whose `.grad` is wanted (leaves or not); all leaves, if None
+
+    Raises RuntimeError if this tensor does not require grad, if the graph was released, or if an array that it needs
+    was overwritten; ValueError if `gradient` has another shape.
+    """
+    start = seed(self, gradient)
     if create_graph:
         start = start if isinstance(start, Tensor) else Tensor._of(start)
     elif isinstance(start, Tensor):
@@ -65,7 +74,7 @@ def backward(
             raise RuntimeError(f"backward: an input of shape {target.shape} does not require grad")
     keys = [key_of(target.edge or target) for target in targets or ()]  # a walk that unfolds loops changes edges
     found = walk(
-        [(tensor.edge or tensor, start)],
+        [(self.edge or self, start)],
         retain_graph=retain_graph or create_graph,
         create_graph=create_graph,
         wanted=None if targets is None else set(keys),
@@ -99,3 +108,6 @@ def accumulate(leaf: Tensor, gradient: Any) -> None:
 
 def _wrapped(total: Any) -> Tensor:
     return Tensor._of(np.asarray(total) if isinstance(total, np.generic) else total)
+
+
+Tensor.backward = backward  # type: ignore[method-assign]

@@ -11,11 +11,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from .scopes import Scope
-    from .tape import Observer
+from .tape import Observer
+from .where import Scope
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -27,7 +27,7 @@ from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
 from ..primitives import Primitive, Pull, begin, new_node, record_many, refuse_others, remember_inputs
 from ..replay.live import Live
-from ..tape import Extra, Node, Observer, Output, next_position
+from ..tape import Extra, Node, Observer, Operation, Output, next_position
 from ..tensors import Tensor
 from ..trees import flatten, outline
 from .compiled import accelerated
@@ -174,7 +174,7 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
 class _OneWay(Observer):
     """Refuses what could be traced, but for its gradient."""
 
-    def began(self, primitive: Primitive) -> None:
+    def began(self, primitive: Operation) -> None:
         if primitive.name == "getitem":
             raise refuse("indexing is not element-wise; np.split divides along an axis")
 

@@ -18,8 +18,9 @@ from ..backward import key_of, nodes_below, parents_of, walk
 from ..modes import changed_mode, current_mode
 from ..native import machine
 from ..primitives import Primitive, Pull, begin, new_node, record_many
-from ..tape import Edge, Node, Output, caller, describe, node_of, refuse_overwritten
+from ..tape import Edge, Node, Output, describe, node_of, refuse_overwritten
 from ..tensors import Tensor
+from ..where import caller
 from .loop import Loop, Saved
 from .tracks import Rows
 

@@ -17,8 +17,7 @@ from ..backward import key_of, nodes_below, walk
 from ..fusion.structure import schedule_of
 from ..fusion.symbols import FusionError, Symbol, Trace
 from ..modes import changed_mode
-from ..primitives import Primitive
-from ..tape import Observer
+from ..tape import Observer, Operation
 from ..tensors import Tensor
 
 ROWS = 2  # of a traced step; at run time there are as many as there are sequences
@@ -126,6 +125,6 @@ class Step:
 class _Traceable(Observer):
     """Refuses operations that could be traced forward only."""
 
-    def began(self, primitive: Primitive) -> None:
+    def began(self, primitive: Operation) -> None:
         if primitive.name == "getitem":
             raise Unrolled("a step indexes a tensor; np.split divides along an axis")

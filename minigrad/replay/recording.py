@@ -19,8 +19,8 @@ import numpy as np
 
 from .. import backend
 from ..modes import current_mode
-from ..tape import caller, line_of
 from ..tensors import Tensor
+from ..where import caller, line_of
 from .errors import RecordingError
 from .live import Live
 

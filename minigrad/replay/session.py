@@ -19,9 +19,10 @@ import numpy as np
 
 from .. import backend
 from ..modes import changed_mode
-from ..tape import Observer, line_of, node_of
+from ..tape import Observer, node_of
 from ..tensors import Tensor
 from ..trees import flatten
+from ..where import line_of
 from .errors import RecordingError
 from .live import Live, same
 from .program import Program

@@ -40,8 +40,19 @@ def _moved(array: Any, device: str) -> Any:
 
 
 @operation(name="to", x=lambda g, source: _moved(g, source))
-def to_device(x: Array, device: str, source: str) -> Array:
+def _to_device(x: Array, device: str, source: str) -> Array:
     return backend.transfer(x, device)
+
+
+def to(self: Tensor, device: str) -> Tensor:
+    """The tensor on another device; itself if it is there. Gradients travel back."""
+    if not isinstance(device, str):
+        raise TypeError(f"to: expected a device like 'cpu' or 'cuda', got {device!r}; use astype for dtypes")
+    backend.backend_for(device)
+    if self.device == device or (":" not in device and self.device.partition(":")[0] == device):
+        return self
+    moved: Tensor = _to_device(self, device, self.device)
+    return moved
 
 
 @composed(np.nan_to_num)
