@@ -67,6 +67,7 @@ from .scopes import name, scope, steps
 from .tape import Observer
 from .tensors import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .version import __version__ as __version__
 from .vocabulary import primitive
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ if TYPE_CHECKING:
     from .pictures.making import graph
     from .profiling import Profile, profile
 
-__version__ = "0.1.0"
 
 # Names by the module that has them, which is imported when one is asked for: it takes as long as all the rest.
 _LATER = {

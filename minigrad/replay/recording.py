@@ -20,9 +20,11 @@ import numpy as np
 from .. import backend
 from ..modes import current_mode
 from ..tensors import Tensor
+from ..trees import leaves_in, replaced
 from ..where import caller, line_of
 from .errors import RecordingError
 from .live import Live
+from .traced import Traced
 
 Array = Any
 
@@ -95,30 +97,6 @@ class Operation:
         return f"<{self.name} at {line_of(*self.place)}>"
 
 
-_NESTED = (tuple, list, dict)
-
-
-def leaves_in(tree: Any, kind: type) -> list[Any]:
-    """All of one kind anywhere in nested tuples, lists and dicts."""
-    found: list[Any] = []
-    for part in tree.values() if isinstance(tree, dict) else tree:
-        if type(part) is kind:
-            found.append(part)
-        elif isinstance(part, _NESTED):
-            found += leaves_in(part, kind)
-    return found
-
-
-def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nested structure with every leaf changed."""
-    if not isinstance(tree, _NESTED):
-        return change(tree)
-    if isinstance(tree, dict):
-        return {k: replaced(p, change) if isinstance(p, _NESTED) else change(p) for k, p in tree.items()}
-    parts = [replaced(p, change) if isinstance(p, _NESTED) else change(p) for p in tree]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-
-
 # what says something about arrays that does not depend on their numbers
 _ABOUT = frozenset([np.shape, np.ndim, np.size, np.result_type, np.may_share_memory, np.shares_memory, np.can_cast,
                     np.iscomplexobj, np.isrealobj, np.common_type])  # fmt: skip
@@ -131,6 +109,11 @@ _SIZED_BY_VALUES = frozenset([np.nonzero, np.flatnonzero, np.argwhere, np.unique
 
 def empty() -> None:
     """Memory whose numbers do not matter: nothing is done for it."""
+
+
+def copied(array: Array) -> Array:
+    """A copy."""
+    return array.copy()
 
 
 def filled(number: Any) -> Any:
@@ -318,8 +301,6 @@ class Recording:
 
     def made(self, array: Array) -> Traced:
         """An array that was just made from nothing: its numbers are the same at every run."""
-        from .calls import copied
-
         kept = array.copy()
         return self.call(copied, (self.traced(Value("constant", kept, kept), kept),), {})  # type: ignore[no-any-return]
 
@@ -339,6 +320,3 @@ class Recording:
             f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
             "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."
         )
-
-
-from .traced import Traced  # noqa: E402 (which speaks of recordings)
