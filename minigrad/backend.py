@@ -9,8 +9,9 @@ devices, creating arrays on a device, random numbers, scattered addition.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -43,6 +44,9 @@ def register(kind: str, backend: Backend) -> None:
 def unregister(kind: str) -> None:
     """Forget a kind of array."""
     _BACKENDS.pop(_BY_DEVICE.pop(kind).array_type, None)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 # ---- CuPy --------------------------------------------------------------------------------------------------------
@@ -217,15 +221,36 @@ def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
     return lambda shape, dtype, order: shaped(function, like, shape, dtype=dtype, order=order)
 
 
+def decisive(array: Array, what: str) -> Array:
+    """An array whose numbers decide what is computed. `what` says so, if it is of a kind that refuses."""
+    decides = backend_of(array).decides
+    if decides is not None:
+        decides(array, what)
+    return array
+
+
+def as_one(function: F) -> F:
+    """Decorate a function of arrays, so that it is one operation to whoever follows what is done with its first one."""
+
+    @functools.wraps(function)
+    def whole(array: Array, *others: Any) -> Any:
+        call = backend_of(array).call
+        return function(array, *others) if call is None else call(function, (array, *others), ())
+
+    return whole  # type: ignore[return-value]
+
+
 # ---- indices -----------------------------------------------------------------------------------------------------
 
 
 def check_indices(operation: str, indices: Array, size: int) -> None:
     """Raise IndexError where an index is not in [0, size). On a GPU only under `detect_anomaly`, since it waits."""
+    _checked(indices, operation, size)
+
+
+@as_one
+def _checked(indices: Array, operation: str, size: int) -> None:
     kind = backend_of(indices)
-    if kind.call is not None:
-        kind.call(check_indices, (operation, indices, size), ())
-        return
     if indices.size == 0 or not (kind.synchronous or current_mode().observers):
         return
     low, high = int(indices.min()), int(indices.max())

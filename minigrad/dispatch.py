@@ -188,9 +188,7 @@ def _spelled_out(function: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...]
 def _called(name: str, function: Any, args: Any, kwargs: Any) -> Any:
     """Call what the table has for a function of NumPy's; refuse arguments that it does not take, by name."""
     known = FUNCTIONS[function]
-    recording = current_mode().recording
-    if recording is not None:  # what is composed may lay plain arrays out anew, which is to be done at each run
-        args, kwargs = recording.operands(args, kwargs, kinds="f")
+    args, kwargs = current_mode().intake.operands(args, kwargs, kinds="f")  # what is composed may lay them out anew
     try:
         return known(*args, **kwargs)
     except TypeError:

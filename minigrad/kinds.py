@@ -26,6 +26,7 @@ class Backend(NamedTuple):
     call          (function, arguments, those written into): a call as one operation of the recording that arrays of
                   this kind belong to (`replay`); None for arrays that just compute
     inside        what such an array stands for
+    decides       (array, what): raises, since its numbers must not decide what is computed; None where they may
     add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None where sorting is as good
     product       (a, b, out): `out = a @ b` in a program that can be captured; None where np.matmul does
     elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
@@ -46,6 +47,7 @@ class Backend(NamedTuple):
     wait: Callable[[Array], None] | None = None
     call: Callable[..., Any] | None = None
     inside: Callable[[Array], Array] | None = None
+    decides: Callable[[Array, str], None] | None = None
     add_rows: Callable[[Array, Array, Array], None] | None = None
     product: Callable[..., None] | None = None
     elementwise: Callable[..., Any] | None = None

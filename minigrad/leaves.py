@@ -35,9 +35,7 @@ def seed(tensor: Tensor, gradient: Any, operation: str = "backward") -> Any:
         value = backend.from_numpy(np.asarray(value, tensor.dtype), tensor.device)
     if value.shape != tensor.shape:
         raise ValueError(f"{operation}: the gradient has shape {value.shape}, the tensor {tensor.shape}")
-    recording = current_mode().recording
-    if recording is not None:
-        (value,) = recording.operands(value)
+    (value,) = current_mode().intake.operands(value)
     if backend.device_of(value) != tensor.device:
         raise backend.DeviceError(
             f"{operation}: the gradient is on {backend.device_of(value)}, the tensor on {tensor.device}"

@@ -194,10 +194,10 @@ class Primitive:
 
 
 def begin(primitive: Primitive, mode: Mode, *operands: Any) -> Any:
-    """Tell the observers that an operation begins; its operands, as a recording that is one of them takes them."""
+    """Tell the observers that an operation begins; its operands, as it shall take them."""
     for observer in mode.observers:
         observer.began(primitive)
-    return operands if mode.recording is None else mode.recording.operands(*operands)
+    return mode.intake.operands(*operands)
 
 
 def record(

@@ -67,7 +67,7 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
         for t, x in reversed(list(enumerate(xs))) if reverse else enumerate(xs):
             inner = Scope(outer, label, t)
             mode = current_mode()
-            MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted, mode.recording))
+            MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted, mode.intake))
             yield t, x
             leave()  # what makes the next x belongs to no step
     finally:

@@ -39,6 +39,10 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+CORE = {
+    "arrivals", "backend", "backward", "creation", "dispatch", "gradients", "hoisting", "intake", "kinds", "leaves",
+    "modes", "primitives", "randomness", "rules", "scopes", "state", "tape", "tensors", "vocabulary", "where",
+}  # fmt: skip
 MODULES = {module_of(path): path for path in FILES}
 
 
@@ -66,6 +70,16 @@ def test_no_circle_of_imports() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_who_computes_knows_nothing_of_recordings(module: str) -> None:
+    """Layers, models and the engine's core tell `Mode.intake` and `state.State` what enters, and no more."""
+    package, _, file = module.partition(".")
+    if package == "minigrad" and file.partition(".")[0] not in CORE:
+        return
+    found = {name for name in modules_imported(module) if name.startswith("minigrad.replay")}
+    assert not found
 
 
 def test_every_package_is_installed() -> None:

@@ -114,12 +114,11 @@ def _nobody() -> None:
 
 def _dense(arrays: Iterable[Array]) -> list[Array]:
     """Arrays as kernels take them: those of NumPy, or in a recording, those that stand for them."""
-    recording = current_mode().recording
-    if recording is not None:
-        arrays = recording.operands(*arrays)
+    intake = current_mode().intake
+    arrays = intake.operands(*arrays)
     found = []
     for array in arrays:
-        if recording is None and type(array) is not np.ndarray:  # a weight that another thread's recording has lent
+        if not intake.follows and type(array) is not np.ndarray:  # a weight that another thread's recording has lent
             array = backend.held(array)
         dtype = backend.native(array.dtype)
         if array.dtype is not dtype:

@@ -7,18 +7,20 @@ are `Operation`s on `Value`s; `plan` makes of them what can be run again.
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from .. import backend
-from ..modes import current_mode
+from ..intake import OPEN, Intake
+from ..modes import changed_mode, current_mode
 from ..tensors import Tensor
 from ..trees import leaves_in, replaced
 from ..where import caller, line_of
@@ -120,11 +122,13 @@ def filled(number: Any) -> Any:
     """An array of one number."""
 
 
-class Recording:
+class Recording(Intake):
     """The operations of a function, written down while it runs.
 
     thread  the one in which it runs. Others that meet a weight which is lent compute with the numbers it stands for
     """
+
+    follows = True
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -301,6 +305,8 @@ class Recording:
 
     def made(self, array: Array) -> Traced:
         """An array that was just made from nothing: its numbers are the same at every run."""
+        if self.is_traced(array):
+            return array  # type: ignore[no-any-return]
         kept = array.copy()
         return self.call(copied, (self.traced(Value("constant", kept, kept), kept),), {})  # type: ignore[no-any-return]
 
@@ -311,6 +317,51 @@ class Recording:
         operation.drawn, operation.outputs, operation.writes = True, [value], [value]
         self.operations.append(operation)
         return self.traced(value, array)
+
+    # ---- state in Python -----------------------------------------------------------------------------------------
+
+    def number(self, values: dict[str, Any], name: str, title: str) -> Live:
+        """A number that is read before the calls of each run, so not after its owner has changed in the same one."""
+        if any(changed is values for changed in self.changed):
+            raise self.refused(
+                f"{title} is read after it has changed in the same call; let it change once, and at the end"
+            )
+        self._refuse_live(values, name, title)
+        return Live(functools.partial(values.__getitem__, name), title)
+
+    def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
+        """Plain values on which this recording depends."""
+        for name in names:
+            self._refuse_live(values, name, f"{title}: {name}")
+            self.attributes.append((values, name, values.get(name), title))
+
+    def _refuse_live(self, values: dict[str, Any], name: str, what: str) -> None:
+        value = values.get(name)
+        if isinstance(value, Live):
+            values[name] = value.value()
+            raise self.refused(f"{what} is set from an argument, which would happen only once; set it before")
+
+    def decided(self, read: Callable[[], Any], what: str) -> Any:
+        """A value on which this recording depends: for another one, a run is recorded anew."""
+        value = read()
+        self.guards.append((what, read, value))
+        return value
+
+    def do(self, effect: Callable[[], Any], *changed: Any) -> None:
+        """Do it now, and after the calls of each run, when it says again what it says itself."""
+        with changed_mode(intake=OPEN):
+            effect()
+        self.effects.append(effect)
+        self.changed += changed
+
+    def keep(self, owner: Any, name: str, tensor: Any) -> None:
+        """Set an attribute now, and after each run."""
+        setattr(owner, name, tensor)
+        self.assigned.append((owner, name, tensor))
+
+    def only_outside(self, what: str) -> None:
+        """Refuse it: it could not be done again."""
+        raise self.refused(what)
 
     # ---- refusals ------------------------------------------------------------------------------------------------
 

@@ -204,7 +204,7 @@ class Session:
                     use.given = use.grad.data.value
             args, kwargs = rebuild(given)
             others = _other_generators()
-            with changed_mode(recording=self.recording, observers=(self.missed,)):
+            with changed_mode(intake=self.recording, observers=(self.missed,)):
                 for leaf in leaves:
                     if hasattr(leaf, "_say_what_is_read"):  # a module whose method this is
                         leaf._say_what_is_read()

@@ -195,6 +195,10 @@ def _refused(array: Traced) -> Any:
     raise array.recording.refused("it takes values out of the recording")
 
 
+def _decides(array: Traced, what: str) -> None:
+    raise array.recording.refused(what, DataError)
+
+
 def _called(function: Any, args: tuple[Any, ...], writes: tuple[Any, ...]) -> Any:
     recording = next(a.recording for a in args if type(a) is Traced)
     return recording.call(function, args, {}, writes, always=True)
@@ -209,5 +213,6 @@ backend.register(
         synchronous=False,
         call=_called,
         inside=lambda traced: traced.array,
+        decides=_decides,
     ),
 )
