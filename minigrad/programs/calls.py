@@ -108,22 +108,23 @@ class Calls:
                 np.empty_like, like, (rows.count, symbol.shape[1]), dtype=symbol.dtype, order="C"
             )
         call = backend.backend_of(like).call
-        names, operands = tuple(arrays), tuple(arrays.values())
         if call is None:
-            self._run(rows, names, *operands)
+            self._run(rows, arrays.copy())
         else:
             targets = {*self.lasting, *self.job.targets}
             written = tuple([array for name, array in arrays.items() if name in targets])
-            loop: Any = partial(self._run, rows, names)
+            loop: Any = partial(self._run_named, rows, list(arrays))
             loop.__name__ = "loop"
-            call(loop, operands, written)
+            call(loop, tuple(arrays.values()), written)
 
-    def _run(self, rows: Rows, names: tuple[Any, ...], *operands: Array) -> None:
+    def _run_named(self, rows: Rows, names: list[Any], *operands: Array) -> None:
+        self._run(rows, dict(zip(names, operands, strict=True)))
+
+    def _run(self, rows: Rows, own: dict[Any, Array]) -> None:
         """Threads share the rows if the matrices fit into a processor's cache, each all steps of some; otherwise they
         share each product.
         """
         stages = self.stages
-        own = dict(zip(names, operands, strict=True))
         constants = {w: own[w] for w in stages.weights}
         stages.before(constants)
         own |= {s: constants[s] if s in self.factors else _laid_out(constants[s]) for s in stages.once}
