@@ -40,10 +40,12 @@ def flat(x: Any) -> Any:
     return x if len(x.shape) == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-@first_order(lambda rows, matrix: rows @ matrix)
-def rows_times(rows: Array, matrix: Array) -> Array:
+def all_rows_times(rows: Array, matrix: Array) -> Array:
     """(..., D) and (D, H): one product for all rows."""
     return times(flat(rows), matrix).reshape((*rows.shape[:-1], matrix.shape[1]))
+
+
+rows_times = first_order(lambda rows, matrix: rows @ matrix)(all_rows_times)
 
 
 def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
@@ -72,7 +74,7 @@ def product(a: Array, b: Array) -> Array:
     """a b. A stack of rows against one matrix is one product; NumPy would make one for each matrix of the stack."""
     if len(getattr(b, "shape", ())) != 2 or len(getattr(a, "shape", ())) < 2 or a.shape[-1] != b.shape[0]:
         return np.matmul(a, b)
-    return rows_times(a, b)
+    return all_rows_times(a, b)
 
 
 matmul: Elementwise = elementwise(product, matmul_left, matmul_right, name="matmul", ufunc=np.matmul)
