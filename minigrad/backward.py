@@ -265,7 +265,7 @@ def _leading_to(roots: Iterable[Edge], wanted: set[Any]) -> set[Any]:
 def _any_needed(parent: Any, needed: set[Any]) -> bool:
     if type(parent) is tuple:
         return any(p is not None and _any_needed(p, needed) for p in parent)
-    return (parent.node if type(parent) is Output else parent) in needed
+    return node_of(parent)[0] in needed
 
 
 def _is_wanted(node: Node, wanted: Any) -> bool:
