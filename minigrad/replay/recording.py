@@ -7,7 +7,6 @@ are `Operation`s on `Value`s; `plan` makes of them what can be run again.
 
 from __future__ import annotations
 
-import functools
 import gc
 import math
 import threading
@@ -321,13 +320,20 @@ class Recording(Intake):
     # ---- state in Python -----------------------------------------------------------------------------------------
 
     def number(self, values: dict[str, Any], name: str, title: str) -> Live:
-        """A number that is read before the calls of each run, so not after its owner has changed in the same one."""
-        if any(changed is values for changed in self.changed):
-            raise self.refused(
-                f"{title} is read after it has changed in the same call; let it change once, and at the end"
-            )
+        """A number that is read before the calls of each run, so not used after its owner has changed in one."""
+        changed = self.changed
+
+        def read() -> Any:
+            intake = current_mode().intake
+            if isinstance(intake, Recording) and intake.changed is changed and any(one is values for one in changed):
+                raise intake.refused(
+                    f"{title} is read after it has changed in the same call; let it change once, and at the end"
+                )
+            return values[name]
+
         self._refuse_live(values, name, title)
-        return Live(functools.partial(values.__getitem__, name), title)
+        read()
+        return Live(read, title)
 
     def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
         """Plain values on which this recording depends."""
