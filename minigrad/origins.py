@@ -9,7 +9,7 @@ from .tape import Edge, Node, Output, node_of
 # Operations that only move numbers: in pictures the result goes by the name of its source, and so does its origin.
 MOVES = frozenset([
     "unstack", "getitem", "split", "rows", "batch", "reshape", "transpose", "expand_dims", "squeeze", "moveaxis",
-    "swapaxes", "broadcast_to", "ravel", "copy", "flip", "astype", "to_device", "take", "roll",
+    "swapaxes", "broadcast_to", "ravel", "copy", "flip", "astype", "to", "take", "roll",
 ])  # fmt: skip
 
 

@@ -10,6 +10,9 @@ and the state says which: who goes on and who comes back later draw the same num
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from .modes import current_mode
 _seed: int = int.from_bytes(os.urandom(8), "little")
 _generators: dict[str, Any] = {}
 _streams: dict[str, int] = {}  # of other devices: the number of the present stream
+_source: ContextVar[tuple[str, Any]] = ContextVar("minigrad_source", default=("", None))
 
 
 def manual_seed(seed: int) -> None:
@@ -27,16 +31,10 @@ def manual_seed(seed: int) -> None:
     global _seed
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"manual_seed: the seed must be an integer that is not negative, not {seed!r}")
-    _refuse_while_recording("the random numbers begin anew")
+    current_mode().intake.only_outside("the random numbers begin anew, which would happen only once")
     _seed = seed
     _generators.clear()
     _streams.clear()
-
-
-def _refuse_while_recording(what: str) -> None:
-    recording = current_mode().recording
-    if recording is not None:
-        raise recording.refused(f"{what}, which would happen only once")
 
 
 def generator(device: str = "cpu") -> Any:
@@ -44,12 +42,25 @@ def generator(device: str = "cpu") -> Any:
     if device != "cpu" and ":" not in device:
         device += ":0"
     if device not in _generators:
+        where, source = _source.get()
+        if where == device:
+            return source
         stream = _streams.get(device, 0)
         seed: Any = _seed if device == "cpu" else [_seed, int(device.partition(":")[2]), stream]
         _generators[device] = backend.backend_for(device).default_rng(seed, device)
         if device != "cpu":
             _streams[device] = stream
     return _generators[device]
+
+
+@contextmanager
+def drawn_from(device: str, source: Any) -> Iterator[None]:
+    """Inside the block, what is drawn for a device that has no generator of its own comes from another source."""
+    token = _source.set((device, source))
+    try:
+        yield
+    finally:
+        _source.reset(token)
 
 
 def redraw(draw: str, array: Any) -> None:

@@ -19,8 +19,9 @@ from .drawing import write
 from .graph import Graph, GraphEdge
 from .labels import SIZE
 from .palette import INK, RED, norm_of
+from .places import scene
 from .playback import BY, Moment, playback
-from .scene import PAD, Label, Line, Scene, Shape, scene
+from .scene import PAD, Label, Line, Scene, Shape
 from .svg import Writer, number
 from .themes import THEMES
 
@@ -83,8 +84,23 @@ class Film:
         return float(self.flows[k] and self.graph.edges[k].target in moment.flowed)
 
 
-def animate(graph: Graph, path: str | os.PathLike[str], by: str | None, seconds: float, theme: str) -> Path:
-    """See `Graph.animate`."""
+def animate(
+    self: Graph, path: str | os.PathLike[str], *, by: str | None = None, seconds: float = 0.7, theme: str = "auto"
+) -> Path:  # fmt: skip
+    """Write the playback to a file that plays by itself: values forward, then gradients backward; the path.
+
+    path     .svg, which needs nothing, plays inside of any page, and stands still for readers who want less motion;
+             .gif is drawn by Matplotlib
+    by       "operation", or "time": a time step at a time. None: "time" where there are steps and many operations
+    seconds  for each
+    theme    "light", "dark", or "auto": see `render`
+
+    Colours are the norms of gradients, where the graph knows them: `mg.graph(f, x)`, or `grads=True`. With
+    `backward=True` each edge shows the norm that flows along it. All of the file is written, or nothing.
+
+    Raises ValueError for another ending or too many moments, OSError where the file cannot be written, ImportError for
+    .gif without Matplotlib.
+    """
     path = Path(path)
     ending = path.suffix.lstrip(".").lower()
     if ending not in ENDINGS:
@@ -95,7 +111,7 @@ def animate(graph: Graph, path: str | os.PathLike[str], by: str | None, seconds:
         raise ValueError(f"animate: by must be {' or '.join(map(repr, BY))}, got {by!r}")
     if not seconds > 0:
         raise ValueError(f"animate: seconds must be positive, got {seconds}")
-    found = film(graph, by, seconds)
+    found = film(self, by, seconds)
     return write(path, _svg(found, theme).encode() if ending == "svg" else _gif(found, theme))
 
 

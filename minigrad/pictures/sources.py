@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import backend
 from ..origins import MOVES
-from ..tape import caller
 from ..tensors import Tensor
+from ..where import caller
 from .numbers import Source
 
 JOINS = ("concatenate", "stack")

@@ -21,8 +21,8 @@ from minigrad.pictures.bands import ranks, settle
 from minigrad.pictures.boxes import Box
 from minigrad.pictures.items import Item, Leaf
 from minigrad.pictures.layout import Layout
+from minigrad.pictures.places import scene
 from minigrad.pictures.routes import Point, routes
-from minigrad.pictures.scene import scene
 
 SVG = "{http://www.w3.org/2000/svg}"
 Frame = tuple[float, float, float, float]
