@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from statistics import fmean
 
 from .boxes import Box
 from .detours import Point, Rect, around_nodes
@@ -102,8 +103,8 @@ class Drawn(Picture):
         way = states_way(graph) if graph.options.style == "textbook" else []
         if way:  # a cell's state passes on top
             found = self.places()
-            heights = [y for _, y in found.values()]
-            self.turned = sum(found[id][1] for id in way) / len(way) < (min(heights) + max(heights)) / 2
+            others = [found[n.id][1] for n in graph.nodes if n.op and n.id not in way]
+            self.turned = bool(others) and fmean(found[id][1] for id in way) < fmean(others)
 
     def places(self) -> dict[str, Point]:
         return {o["name"]: self._at(_point(o["pos"])) for o in self.drawn["objects"] if "pos" in o}

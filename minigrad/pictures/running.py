@@ -11,7 +11,7 @@ import numpy as np
 from .. import backend
 from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
-from ..tape import Node, Observer
+from ..tape import Node, Observer, Output
 from ..tensors import Tensor
 from ..trees import flatten
 from .numbers import Record, numbers
@@ -87,7 +87,18 @@ def run(f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], pl
     observer = _Values(record, sources)
     with changed_mode(grad=True, observers=(*mode.observers, observer), fast=mode.fast and not plain):
         returned, _ = flatten(f(*args))
+    states = _states(f)
+    if len(states) == len(returned):
+        for name, one in zip(states, returned, strict=True):
+            if isinstance(one, Tensor) and one.name is None and isinstance(one.edge, Node | Output):
+                one.name = name
     return returned, record
+
+
+def _states(f: Callable[..., Any]) -> Sequence[str]:
+    """The names of a cell's states, which it takes and returns."""
+    states = getattr(f, "states", ())
+    return states if isinstance(states, tuple) and all(isinstance(one, str) for one in states) else ()
 
 
 def _cut(args: Sequence[Any]) -> Sequence[Any]:
@@ -113,8 +124,8 @@ def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]
     found = []
     for name, value in bound.items():
         leaves, _ = flatten(value)
-        states = getattr(f, "states", ()) if name == "state" else ()
-        if len(states) == len(leaves) and all(isinstance(one, str) for one in states):
+        states = _states(f) if name == "state" else ()
+        if states and len(states) == len(leaves):
             found += list(zip(states, leaves, strict=True))
         else:
             found += [(name if len(leaves) == 1 else f"{name}[{k}]", leaf) for k, leaf in enumerate(leaves)]

@@ -13,6 +13,8 @@ from test_pictures_property import check
 
 import minigrad as mg
 import nn
+from minigrad.pictures.dot import states_way
+from minigrad.pictures.places import scene
 from minigrad.pictures.scripts import pieces, plain, tex
 from minigrad.pictures.textbook import weight
 
@@ -139,6 +141,22 @@ def test_each_arrow_backwards_has_its_own_part_of_the_gradient() -> None:
     assert all(e.grad is None for e in graph.edges if byid[e.source].kind == "input")
     text = graph._repr_mimebundle_()["image/svg+xml"]
     assert ">14<" in text  # ‖2a‖ beside its arrow
+
+
+@pytest.mark.parametrize("make", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_the_states_of_a_cell_of_nn_enter_and_leave(make: Any) -> None:
+    cell = make(3, 4)
+    states = tuple([mg.randn(2, 4) for _ in cell.states])
+    state = states if len(states) > 1 else states[0]
+    graph = mg.graph(cell, mg.randn(2, 3), state, expand=True, style="textbook")
+    ends = {kind: {node.label for node in graph.nodes if node.kind == kind} for kind in ("input", "output")}
+    assert ends["input"] >= {"x_{t}", *[f"{name}_{{t−1}}" for name in cell.states]}
+    assert ends["output"] == {f"{name}_{{t}}" for name in cell.states}
+    pytest.importorskip("pygraphviz", reason="needs pygraphviz, of the extra `viz`")
+    way = states_way(graph)
+    places = {node.id: node.y for node in scene(graph).nodes}
+    gates = [node.id for node in graph.nodes if node.op and node.id not in way]
+    assert np.mean([places[id] for id in way]) > np.mean([places[id] for id in gates])  # on top
 
 
 def test_names_of_operations_have_no_subscripts(tmp_path: Path) -> None:
