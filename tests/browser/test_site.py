@@ -211,7 +211,7 @@ def test_the_reader_chooses_the_theme(reader: Reader) -> None:
     """The figures follow the page's switch, not the system."""
     reader.screen(1280, "light")
     reader.open(reader.home + "gallery.html")
-    shown = "[...document.images].filter((img) => img.offsetParent).map((img) => img.src.includes('.dark.')).sort()"
+    shown = "[...document.images].filter((img) => img.offsetParent).map((img) => img.matches('.only-dark')).sort()"
     assert set(reader.evaluate(f"JSON.stringify({shown})")[1:-1].split(",")) == {"false"}
     reader.evaluate("document.body.dataset.theme = 'dark'")
     assert set(reader.evaluate(f"JSON.stringify({shown})")[1:-1].split(",")) == {"true"}
