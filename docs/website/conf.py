@@ -27,6 +27,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_favicon = "static/icon.svg"
 html_copy_source = False
+html_show_copyright = False
 html_math_renderer = "mathml"
 pygments_style = "tango"
 pygments_dark_style = "github-dark"

@@ -29,6 +29,8 @@ def both(text: str) -> tuple[str, str]:
     """An SVG's text for light and for dark pages."""
     if QUERY in text:
         return text.replace(QUERY, "not all"), text.replace(QUERY, "all").replace(DARK["#FFFFFF"].lower(), PAGE)
+    if "<image" in text:  # a heat map: white stands for a number there, and the figure stays on white
+        return text, text
     turned = COLOR.sub(lambda found: turn(found[0]), text)
     return text, re.sub(r"<svg\b", f'<svg fill="{turn("#000000")}"', turned, count=1)  # the colour of plain text
 
@@ -42,7 +44,8 @@ def turn(color: str) -> str:
     if min(red, green, blue) == 1:
         return PAGE
     hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
-    turned = colorsys.hls_to_rgb(hue, INK - (INK - DARKEST) * light**1.5, saturation)
+    drawn = light**1.5 if light < 0.7 else light**0.8  # lines stand out from the page, and grounds from what is on them
+    turned = colorsys.hls_to_rgb(hue, INK - (INK - DARKEST) * drawn, saturation)
     return "#" + "".join(f"{round(255 * part):02x}" for part in turned)
 
 

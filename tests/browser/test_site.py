@@ -20,6 +20,22 @@ import pytest
 SECONDS = 60  # for what takes milliseconds
 ROOT = Path(__file__).parents[2]
 LOOK = """(() => {
+    function light(color) {
+        const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3)
+            .map((part) => part / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    }
+    function ground(node) {
+        for (; node; node = node.parentElement) {
+            const color = getComputedStyle(node).backgroundColor;
+            if (!/, 0\\)$/.test(color)) return color;
+        }
+        return "rgb(255, 255, 255)";
+    }
+    function faint(node) {  // less than what WCAG asks for (level AA)
+        const [low, high] = [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05) < 4.5;
+    }
     const seen = (node) => node.offsetParent !== null;
     const all = (selector) => [...document.querySelectorAll(selector)];
     const may = "pre, .table-wrapper, div.formula, p:has(> img.wide), .sidebar-scroll, .toc-scroll, .highlight";
@@ -42,24 +58,6 @@ LOOK = """(() => {
         errors: all("merror, .problematic, .system-message").length,
     });
 })()"""
-CONTRAST = """
-    function light(color) {
-        const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3)
-            .map((part) => part / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    }
-    function ground(node) {
-        for (; node; node = node.parentElement) {
-            const color = getComputedStyle(node).backgroundColor;
-            if (!/, 0\\)$/.test(color)) return color;
-        }
-        return "rgb(255, 255, 255)";
-    }
-    function faint(node) {  // less than what WCAG asks for (level AA)
-        const [low, high] = [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => a - b);
-        return (high + 0.05) / (low + 0.05) < 4.5;
-    }
-"""
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -137,16 +135,19 @@ def reader(chromium: Any, site: str) -> Iterator[Reader]:
         chromium.ask("Target.closeTarget", targetId=tab.target)
 
 
-def pages(reader: Reader) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every page that is reached from the first one, and what it looks like."""
+def pages(reader: Reader) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Every page that is reached from the first one: what it looks like on a desk by day, and on a phone at night."""
     waiting, known = [reader.home + "index.html"], {reader.home + "index.html"}
     while waiting:
         address = waiting.pop()
+        reader.screen(1280, "light")
         reader.open(address)
-        found = json.loads(reader.evaluate(f"{CONTRAST} {LOOK}"))
-        found["links"] = [urljoin(address, link) for link in found["links"]]
-        yield address, found
-        for link in found["links"]:
+        desk = json.loads(reader.evaluate(LOOK))
+        reader.screen(390, "dark")
+        phone = json.loads(reader.evaluate(LOOK))
+        desk["links"] = [urljoin(address, link) for link in desk["links"]]
+        yield address, desk, phone
+        for link in desk["links"]:
             page = urldefrag(link).url
             if page.startswith(reader.home) and page.endswith(".html") and page not in known:
                 known.add(page)
@@ -165,36 +166,36 @@ def faults_of(found: dict[str, Any], width: int) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
-def test_every_page_on_a_desk(reader: Reader) -> None:
-    """No dead link, no dead anchor, no error, no request that leaves the site."""
-    reader.screen(1280, "light")
-    seen = dict(pages(reader))
-    files = {""}  # a figure has no anchors
+def test_every_page(reader: Reader) -> None:
+    """No dead link or anchor, no error, no request that leaves the site; legible by day, at night and on a phone.
+
+    Nothing scrolls sideways but code, tables, formulas and wide figures by themselves.
+    """
+    seen, faults = {}, {}
+    for address, desk, phone in pages(reader):
+        seen[address] = desk
+        if "/viewers/" not in address:
+            faults[address] = {"desk": faults_of(desk, 1280), "phone": faults_of(phone, 390)}
+    assert {address: found for address, found in faults.items() if any(found.values())} == {}
+    names = {address.removeprefix(reader.home) for address in seen}
+    assert {"course/1-vanilla-rnn.html", "cells.html", "RESULTS.html", "reference/nn.html", "CHANGELOG.html"} <= names
+    assert len([name for name in names if name.startswith("viewers/")]) >= 10
+    check_links(reader.home, seen)
+
+
+def check_links(home: str, seen: dict[str, Any]) -> None:
     anchors = {address: {"", *found["anchors"]} for address, found in seen.items()}
+    files = {""}  # a figure has no anchors
     dead = [
         f"{address}: {link}"
         for address, found in seen.items()
         for link in found["links"]
-        if link.startswith(reader.home) and urldefrag(link).fragment not in anchors.get(urldefrag(link).url, files)
+        if link.startswith(("file:", home)) and urldefrag(link).fragment not in anchors.get(urldefrag(link).url, files)
     ]
     assert dead == []
     for file in {link for found in seen.values() for link in found["links"]} - {*seen}:
-        if file.startswith(reader.home) and not file.partition("#")[0].endswith(".html"):
+        if file.startswith(home) and not file.partition("#")[0].endswith(".html"):
             urllib.request.urlopen(file, timeout=SECONDS).close()  # raises where there is none
-    assert not any(link.startswith("file:") for found in seen.values() for link in found["links"])
-    faults = {address: faults_of(found, 1280) for address, found in seen.items() if "/viewers/" not in address}
-    assert {address: found for address, found in faults.items() if found} == {}
-    names = {address.removeprefix(reader.home) for address in seen}
-    assert {"course/1-vanilla-rnn.html", "cells.html", "RESULTS.html", "reference/nn.html", "CHANGELOG.html"} <= names
-    assert len([name for name in names if name.startswith("viewers/")]) >= 10
-
-
-@pytest.mark.timeout(600)
-def test_every_page_on_a_phone_at_night(reader: Reader) -> None:
-    """Nothing scrolls sideways but code, tables, formulas and wide figures by themselves; letters are large enough."""
-    reader.screen(390, "dark")
-    faults = {address: faults_of(found, 390) for address, found in pages(reader) if "/viewers/" not in address}
-    assert {address: found for address, found in faults.items() if found} == {}
 
 
 def test_search_finds_a_class_and_a_page(reader: Reader) -> None:
