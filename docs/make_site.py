@@ -25,16 +25,20 @@ VIEWERS = "viewers"
 
 
 def lay_out(stage: Path) -> None:
-    """Write all that Sphinx reads: pages, figures, the reference, and links to the gallery's viewers."""
+    """Write all that Sphinx reads: pages, figures, the reference, and the gallery's graphs to step through."""
     shutil.rmtree(stage, ignore_errors=True)
     pages.lay_out(stage)
     reference.write(stage / "reference")
+    formulas.write_font(stage / pages.EXTRA / "_static" / "stix-two-math.woff2")
     gallery = stage / "gallery.md"
     text = gallery.read_text(encoding="utf-8")
-    for name in make_gallery.PICTURES:
+    for name, (title, _) in make_gallery.PICTURES.items():
         image = f"(gallery/{name}.svg)\n"
         assert image in text, f"the gallery shows no {name}"
         text = text.replace(image, f'{image}\n<p><a href="{VIEWERS}/{name}.html">Step through this graph</a></p>\n')
+        path = stage / pages.EXTRA / VIEWERS / f"{name}.html"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(html.page(make_gallery.make(name).data(), title), encoding="utf-8")
     gallery.write_text(text, encoding="utf-8")
 
 
@@ -42,13 +46,8 @@ def build(site: Path) -> int:
     """Build the site into a folder; 0 if nothing is wrong. Warnings, dead links among them, are errors."""
     stage = site.with_name(site.name + "-source")
     lay_out(stage)
-    for name in make_gallery.PICTURES:
-        path = site / VIEWERS / f"{name}.html"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html.page(make_gallery.make(name).data(), make_gallery.PICTURES[name][0]), encoding="utf-8")
-    formulas.write_font(site / "_static" / "stix-two-math.woff2")
-    arguments = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(HERE / "website"), str(stage), str(site)]
-    return int(build_main(arguments))
+    settings = ["-c", str(HERE / "website"), "-D", f"html_extra_path={stage / pages.EXTRA}"]
+    return int(build_main(["-b", "html", "-q", "-W", "--keep-going", *settings, str(stage), str(site)]))
 
 
 if __name__ == "__main__":

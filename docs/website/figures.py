@@ -1,7 +1,7 @@
 """Figures for light and for dark pages: each SVG stands twice on a page, and the theme shows one of them.
 
-Pictures of `mg.graph` carry their dark colours in a media query, which follows the system and not the page, so it is
-decided here. In all other figures, plots above all, light and dark change places and hues stay.
+A figure that carries its dark colours in a media query follows the system, not the page, so the query is decided here.
+In all other figures light and dark change places, and hues stay.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sphinx.transforms import SphinxTransform
 
 from minigrad.pictures.palette import DARK
 
+THEMES = ("light", "dark")
 QUERY = "(prefers-color-scheme: dark)"
 COLOR = re.compile(r"(?<=[:\"\s])(#[0-9a-fA-F]{6}\b|#[0-9a-fA-F]{3}\b|white|black)(?=[\";\s])")
 NAMED = {"white": "#ffffff", "black": "#000000"}
@@ -49,6 +50,11 @@ def turn(color: str) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in turned)
 
 
+def of_theme(figure: str, theme: str) -> str:
+    """The name of a figure for a theme."""
+    return figure if theme == "light" or not figure.endswith(".svg") else f"{figure.removesuffix('.svg')}.dark.svg"
+
+
 def copy(source: Path, target: Path) -> None:
     """Write both forms of a figure: x.svg, and x.dark.svg beside it. Other files are copied."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,7 @@ def copy(source: Path, target: Path) -> None:
         return
     light, dark = both(source.read_text(encoding="utf-8"))
     target.write_text(light, encoding="utf-8")
-    target.with_suffix(".dark.svg").write_text(dark, encoding="utf-8")
+    Path(of_theme(str(target), "dark")).write_text(dark, encoding="utf-8")
 
 
 def width(path: Path) -> float:
@@ -81,8 +87,8 @@ class TwoThemes(SphinxTransform):
             uri = image["uri"]
             if (page.parent / uri).exists() and width(page.parent / uri) > WIDE:
                 image["classes"] = [*image["classes"], "wide"]  # on a phone it scrolls rather than shrinks
-            dark = uri.removesuffix(".svg") + ".dark.svg"
-            if uri.endswith(".svg") and not uri.endswith(".dark.svg") and (page.parent / dark).exists():
+            dark = of_theme(uri, "dark")
+            if dark != uri and (page.parent / dark).exists():
                 other = image.deepcopy()
                 other["uri"] = dark
                 other["classes"] = [*image["classes"], "only-dark"]

@@ -27,7 +27,9 @@ NAVIGATION = {
 }
 REST = "More"
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^()\s]+)\)")
-PICTURE = re.compile(r"<picture>.*?<img\b([^>]*)>.*?</picture>", re.DOTALL)
+PICTURE = re.compile(r"<picture>(.*?)</picture>", re.DOTALL)
+SOURCE = re.compile(r'(?<=\bsrc=")[^"]+|(?<=\bsrcset=")[^"]+')
+EXTRA = "extra"  # of the stage: files that come to the site as they are
 
 
 def lay_out(stage: Path) -> None:
@@ -79,11 +81,22 @@ def mended(text: str, path: Path, stage: Path) -> str:
             figures.copy(there, stage / page)
         return f"{label}({os.path.relpath(page, Path(place(path)).parent)}{mark}{anchor})"
 
-    def shown(found: re.Match[str]) -> str:
-        said = dict(re.findall(r'(\w+)="([^"]*)"', found[1]))
-        return f"![{said.get('alt', '')}]({said['src']})"
+    def themed(found: re.Match[str]) -> str:
+        return "\n".join(
+            f'<picture class="only-{theme}">{shown(found[1], theme)}</picture>' for theme in figures.THEMES
+        )
 
-    parts = re.split(r"(^```.*?^```[ ]*$)", PICTURE.sub(shown, text), flags=re.MULTILINE | re.DOTALL)
+    def shown(html: str, theme: str) -> str:
+        """HTML of a picture with the figures of a theme."""
+
+        def mend(found: re.Match[str]) -> str:
+            figure = place(Path(os.path.normpath(path.parent / found[0])))
+            figures.copy(ROOT / "docs" / figure, stage / EXTRA / figure)
+            return os.path.relpath(figures.of_theme(figure, theme), Path(place(path)).parent)
+
+        return SOURCE.sub(mend, html)
+
+    parts = re.split(r"(^```.*?^```[ ]*$)", PICTURE.sub(themed, text), flags=re.MULTILINE | re.DOTALL)
     fenced = [part.replace("\n\n```", "\n```") for part in parts[1::2]]  # doctest wants an empty line, a reader none
     free = [LINK.sub(mend, part) for part in parts[::2]]
     return "".join(part for pair in zip_longest(free, fenced, fillvalue="") for part in pair)
