@@ -28,6 +28,8 @@ class Linked(SphinxPostTransform):
             found = NAME.fullmatch(literal.astext())
             if found is None or self._stands_in_a_link(literal):
                 continue
+            if "." not in found[1] and self._is_an_argument(literal):
+                continue
             package, _, rest = found[1].partition(".")
             name = f"{PACKAGES[package]}.{rest}" if package in PACKAGES and rest else f"{own}.{found[1]}"
             entry = known.get(name)
@@ -41,6 +43,12 @@ class Linked(SphinxPostTransform):
             if isinstance(node, (nodes.reference, nodes.title)):
                 return True
         return False
+
+    @staticmethod
+    def _is_an_argument(literal: nodes.literal) -> bool:
+        """It begins an item of a list, and says what follows: `name`: a string."""
+        paragraph = literal.parent
+        return isinstance(paragraph.parent, nodes.list_item) and paragraph.astext().startswith(f"{literal.astext()}: ")
 
     @staticmethod
     def _around(node: nodes.Node) -> set[str]:
