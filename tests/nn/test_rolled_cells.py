@@ -214,7 +214,7 @@ LEFT: dict[str, tuple[Step, int, str]] = {
     "a constant": (lambda c, x, s: (mg.ones((len(x), H), dtype=np.float64), x @ c.U), 2, "a state that it did not"),
     "another dtype": (lambda c, x, s: (np.tanh(x @ c.U).astype(np.float32),), 1, "changed the shape or the dtype"),
     "indexing": (lambda c, x, s: (np.tanh(x @ c.U) * s[0][:, :1],), 1, "a step indexes a tensor"),
-    "a product of states": (lambda c, x, s: (np.tanh(s[0] @ s[0]),), 1, "a sum over the sequences of a step is used"),
+    "a product of states": (lambda c, x, s: (np.tanh(s[0] @ s[0]),), 1, "do not fit"),
     "a transpose": (lambda c, x, s: (np.tanh(np.tanh(s[0].T).T),), 1, "a transpose of what changes from step to step"),
     "parts of the rows": (
         lambda c, x, s: (np.concatenate(np.split(np.tanh(s[0] @ c.V), 2, axis=0)[::-1], axis=0),), 1, "rows"),
