@@ -26,7 +26,7 @@ NAVIGATION = {
     "Project": "decisions/index CHANGELOG CONTRIBUTING",
 }
 REST = "More"
-LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^()\s]+)\)")
+LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^()\s]+)\)|`[^`\n]*`")  # or code, in which nothing is a link
 PICTURE = re.compile(r"<picture>(.*?)</picture>", re.DOTALL)
 SOURCE = re.compile(r'(?<=\bsrc=")[^"]+|(?<=\bsrcset=")[^"]+')
 EXTRA = "extra"  # of the stage: files that come to the site as they are
@@ -67,7 +67,7 @@ def mended(text: str, path: Path, stage: Path) -> str:
     """A page's text with its links as the site needs them; the figures that it shows are copied."""
 
     def mend(found: re.Match[str]) -> str:
-        label, target = found.groups()
+        label, target = found.groups(default="")
         name, mark, anchor = target.partition("#")
         if "://" in target or target.startswith("mailto:") or not name:
             return found[0]
