@@ -1,7 +1,8 @@
-"""A whole training iteration of a translator: a bidirectional GRU that reads, a GRU with additive attention that writes.
+"""A whole training iteration of a translator: a bidirectional GRU reads, a GRU with additive attention writes.
 
-The sizes are those of Bahdanau, Cho and Bengio's model on Multi30k: batches of 64 sentences of 6 to 20 tokens, vocabularies
-of 8,000 and 6,000, everything else 256 wide. Both sides mask the padding, clip, and make the same updates by SGD.
+The sizes are those of Bahdanau, Cho and Bengio's model on Multi30k: batches of 64 sentences of 6 to 20 tokens,
+vocabularies of 8,000 and 6,000, everything else 256 wide. Both sides mask the padding, clip, and make the same updates
+by SGD.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def there() -> Call:
                 seen.append(torch.cat([h, c, y], -1))
             return cross_entropy(self.out(torch.stack(seen)).flatten(0, 1), target[1:].flatten(), ignore_index=PAD)
 
-    names = {"decoder.embedding": "written", "decoder.cells.0": "cell", "decoder.attention": None, "decoder.out": "out"}
+    names = {"decoder.embedding": "written", "decoder.cells.0": "cell", "decoder.attention.": "", "decoder.out": "out"}
     model = Translator().to(DEVICE)
     own = dict(model.named_parameters())
     ordered = []
@@ -99,7 +100,7 @@ def there() -> Call:
         mine = name.replace("bridge.maps.0.0", "bridge")
         for start, other in names.items():
             if mine.startswith(start):
-                mine = mine.removeprefix(start).lstrip(".") if other is None else mine.replace(start, other)
+                mine = mine.replace(start, other)
         with torch.no_grad():
             own[mine].copy_(theirs(weight.numpy()))
         ordered.append(own[mine])

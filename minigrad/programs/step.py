@@ -59,7 +59,7 @@ class Step:
     ) -> None:  # fmt: skip
         x, *rest = [o._replace(dtype=native(o.dtype)) for o in (x, *states, *weights)]
         states, weights = rest[: len(states)], rest[len(states) :]
-        self.trace = trace = Trace(products=True)
+        self.trace = trace = Trace(rows=ROWS)
         self.x = trace.input("x", (ROWS, *x.shape), x.dtype)
         self.real = trace.input("real", (ROWS, 1), np.bool_) if held else None
         self.states = [trace.input(f"state {k}", (ROWS, *s.shape), s.dtype) for k, s in enumerate(states)]
