@@ -23,16 +23,26 @@ SIGNS = (
 )  # fmt: skip
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 BIG = ("∑", "∏")
+BARS = ("|", "‖", "∣", "∥")
 
 
 def mathml(tex: str, display: str) -> str:
     """A formula of TeX as MathML; display is inline or block."""
     tree = ElementTree.fromstring(convert(tex.replace("{aligned}", "{align*}"), xmlns="", display=display))
     tree.set("aria-label", " ".join(tex.split()))
-    if display == "block":  # between brackets that grow, limits were put beside their sign
-        for node in tree.iter():
-            if node.tag in LIMITS and node[0].tag == "mo" and node[0].text in BIG:
+    for node in tree.iter("mo"):
+        if node.text in BARS:  # no relation, which stands apart; and as high as what \left gives, or a letter
+            node.attrib |= {"lspace": "0", "rspace": "0", "stretchy": node.get("stretchy", "false")}
+    for node in [*tree.iter()]:
+        if node.tag in LIMITS and node[0].tag == "mo":
+            if (
+                display == "block" and node[0].text in BIG
+            ):  # between brackets that grow, limits were put beside their sign
                 node.tag = LIMITS[node.tag]
+            elif "minsize" in node[0].attrib:  # browsers let a bracket grow in a row, not below a power
+                row = ElementTree.Element("mrow")
+                row.append(node[0])
+                node[0] = row
     return ElementTree.tostring(tree, encoding="unicode")
 
 

@@ -43,6 +43,10 @@ def test_formulas() -> None:
     tree = ElementTree.fromstring(formulas.mathml(r"\left( \prod_{j=1}^T x_j < 1 \right)", "block"))
     assert len([*tree.iter("munderover")]) == 1  # limits stand below and above
     assert tree.get("aria-label") == r"\left( \prod_{j=1}^T x_j < 1 \right)"
+    bars = ElementTree.fromstring(formulas.mathml(r"\lvert x \rvert \le \max |x|", "inline")).iter("mo")
+    assert {(bar.get("lspace"), bar.get("stretchy")) for bar in bars if bar.text in formulas.BARS} == {("0", "false")}
+    tree = ElementTree.fromstring(formulas.mathml(r"\Big( x \Big)^2", "inline"))
+    assert [mo.text for mo in tree.findall(".//msup/mrow/mo")] == [")"]  # as high as the other one
 
 
 def test_a_docstring_becomes_markdown() -> None:
