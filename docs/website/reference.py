@@ -18,7 +18,7 @@ from sphinx.util.inspect import stringify_signature
 
 SECTIONS = {
     "minigrad": {
-        "Tensors": "tensors creation randomness gradients backend",
+        "Tensors": "tensors creation randomness gradients kinds backend",
         "Functions": "rules primitives vocabulary scan",
         "Derivatives": "backward transforms modes checkpointing tape",
         "Fused and compiled functions": "fusion replay",
@@ -48,7 +48,7 @@ SECTIONS = {
         "Metrics": "metrics",
     },
 }
-REST = "More"
+REST = "More"  # what stands in none of these modules
 SENTENCE = re.compile(r".*?(?:(?<!\bal)(?<!\beq)\.(?= [A-Z])|$)")
 COLUMN = re.compile(r"(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*) {2,}(\S.*)")
 
