@@ -57,7 +57,7 @@ def place(path: Path) -> str:
     if str(inside) == FIRST:
         return "index.md"
     if inside.parts[0] == "docs" and path.suffix not in (".py", ".json"):
-        return PurePosixPath(*inside.parts[1:]).as_posix()
+        return PurePosixPath(*inside.parts[1:], *["index.md"][: path.is_dir()]).as_posix()
     if path.suffix == ".md":
         return inside.as_posix()
     return f"source/{inside.as_posix()}" + ("/index.md" if path.is_dir() else ".md")
@@ -77,7 +77,7 @@ def mended(text: str, path: Path, stage: Path) -> str:
         page = place(there)
         if page.startswith("source/"):
             _write_source(there, stage)
-        elif there.suffix != ".md":
+        elif not page.endswith(".md"):
             figures.copy(there, stage / page)
         return f"{label}({os.path.relpath(page, Path(place(path)).parent)}{mark}{anchor})"
 

@@ -79,6 +79,7 @@ def test_links_lead_on_the_site(tmp_path: Path) -> None:
     text = "[a](../nn.md#cells) [b](../../README.md) [c](../make_gallery.py) [d](https://e.org) `[e](f.md)`\n"
     made = pages.mended(text, page, tmp_path)
     assert "[a](../nn.md#cells) [b](../index.md) [c](../source/docs/make_gallery.py.md) [d](https://e.org)" in made
+    assert pages.mended("[r](docs/decisions)", ROOT / "README.md", tmp_path) == "[r](decisions/index.md)"
     assert "def rnn_full()" in (tmp_path / "source" / "docs" / "make_gallery.py.md").read_text(encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=r"course/1-vanilla-rnn\.md: gone\.md leads nowhere"):
         pages.mended("[x](gone.md)", page, tmp_path)
