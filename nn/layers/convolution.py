@@ -79,14 +79,16 @@ class _Windows(Module):
         if alone:
             x = np.expand_dims(x, 0)
             lengths = None if lengths is None else np.reshape(lengths, (1,))
-        y = self._batch(x, lengths)
+        ys = self._batch(x, lengths)
         if lengths is not None:
             n = self.output_lengths(checked_lengths(type(self).__name__, lengths, x.shape[2], x.shape[0]))
-            real = backend.from_numpy(np.arange(y.shape[2]) < n[:, None], x.device)
-            y = np.where(np.expand_dims(real, 1), y, 0.0)
-        return y[0] if alone else y
+            real = backend.from_numpy(np.arange(ys[0].shape[2]) < n[:, None], x.device)
+            ys = tuple([np.where(np.expand_dims(real, 1), y, 0) for y in ys])
+        ys = tuple([y[0] for y in ys]) if alone else ys
+        return ys if len(ys) > 1 else ys[0]
 
-    def _batch(self, x: Any, lengths: Any) -> Any:
+    def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
+        """The outputs, (N, ·, M) each."""
         raise NotImplementedError
 
 
@@ -139,7 +141,7 @@ class Conv1d(_Windows):
         total = 0 if self.padding == "valid" else self.dilation * (self.kernel_size - 1)
         return (total, 0) if self.padding == "causal" else (total // 2, total - total // 2)
 
-    def _batch(self, x: Any, lengths: Any) -> Any:
+    def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
         rows = channels_last(self, x, self.in_channels)  # (N, L, C)
         M = self._windows_over(x.shape[2])
         before, after = self._ends()
@@ -154,7 +156,7 @@ class Conv1d(_Windows):
             y = self._each_channel(rows, M, before)  # (N, M, O)
         else:
             y = self._windows_by_weights(rows, M, before)
-        return np.swapaxes(y, 1, 2)
+        return (np.swapaxes(y, 1, 2),)
 
     def _windows_by_weights(self, rows: Any, M: int, before: int) -> Any:
         """The product of all windows with the weights: one, or one for each group."""
@@ -195,12 +197,13 @@ class MaxPool1d(_Windows):
 
     kernel_size, stride  the window's steps, and those from one to the next: kernel_size, if None
     padding              steps at both ends, half a window at most, that are never the largest
+    return_indices       a second result, integers (N, C, M): the step of each number; 0 where there is none (`lengths`)
     ceil_mode            with a last window that goes beyond the end
     """
 
     def __init__(
         self, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1,
-        *, ceil_mode: bool = False,
+        return_indices: bool = False, ceil_mode: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.kernel_size = checked_count("MaxPool1d", "kernel_size", kernel_size, 1)
@@ -209,12 +212,13 @@ class MaxPool1d(_Windows):
         if self.padding > self.kernel_size // 2:
             raise ValueError(f"MaxPool1d: padding {padding} is more than half of kernel_size {kernel_size}")
         self.dilation = checked_count("MaxPool1d", "dilation", dilation, 1)
+        self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
     def _ends(self) -> tuple[int, int]:
         return self.padding, self.padding
 
-    def _batch(self, x: Any, lengths: Any) -> Any:
+    def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
         channels_last(self, x, None)
         L, M = x.shape[2], self._windows_over(x.shape[2])
         s, d, p = self.stride, self.dilation, self.padding
@@ -230,7 +234,8 @@ class MaxPool1d(_Windows):
             better = (new > best) | (new != new)  # NaN is the largest
             best, at = np.where(better, new, best), np.where(better, k, at)
         steps = np.minimum(backend.from_numpy(begin, x.device) + at * d, L - 1)
-        return np.take_along_axis(x, steps, axis=-1)
+        y = np.take_along_axis(x, steps, axis=-1)
+        return (y, steps) if self.return_indices else (y,)
 
     def extra_repr(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

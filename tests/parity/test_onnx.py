@@ -374,6 +374,7 @@ def _relu(x: Any) -> Any:
         (lambda x: np.std(x, ddof=1), "a variance with ddof=1 has no counterpart"),
         (lambda x: x[x > 0], "this index has no counterpart here"),
         (lambda x: nn.Conv1d(3, 2, 2)(x.reshape(1, 3, -1), lengths=[2]), "with lengths=, or without a batch"),
+        (lambda x: nn.MaxPool1d(2, return_indices=True)(x.reshape(1, 3, -1))[0], "no counterpart with return_indices"),
     ],
 )
 def test_what_has_no_counterpart_is_named(function: Any, message: str, rng: Rng, path: Path) -> None:
