@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ import nn
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "cells"
 MEASURED = FOLDER / "measured.json"
-MOST = 45  # nodes in a picture
 HIDDEN, STEPS, BATCH = 32, 300, 32  # of the trained networks
+SETTLED, COUNTED, SEQUENCES = 50, 150, 8  # steps before and of the Lyapunov spectra, and how many sequences
 ADDING, COPYING = 50, 20  # how many steps there are; how many steps the symbols are remembered
 GROUPS = {
     "Gates": ["MGUCell", "UGRNNCell", "NBRCCell", "RHNCell"],
@@ -86,26 +87,15 @@ def rolled(name: str) -> bool:
     return layer.rolled is True
 
 
-def exponent(name: str) -> float | None:
-    """The largest Lyapunov exponent at initialisation: 16 units, 8 features of N(0, 1), 100 steps; 20 settle.
-
-    None for −∞, where no change of the state comes through.
-    """
+def spectrum(name: str) -> list[float | None]:
+    """The Lyapunov spectrum at initialisation, of 16 units that see 8 features of N(0, 1); None for −∞."""
     mg.manual_seed(0)
     cell = made(name, 8, 16, dtype=np.float64)
-    xs = presented(name, np.random.default_rng(0).standard_normal((100, 1, 8)))
-    jacobians = nn.diagnose.state_jacobians(cell, xs).jacobians
+    xs = presented(name, np.random.default_rng(0).standard_normal((SETTLED + COUNTED, SEQUENCES, 8)))
+    found = list(nn.diagnose.lyapunov(cell, xs, discard=SETTLED).exponents)
     if name == "ClockworkRNNCell":  # without the clock, which only counts
-        jacobians = jacobians[:, :-1, :-1]
-    direction, total = np.random.default_rng(1).standard_normal(jacobians.shape[1]), 0.0
-    for t, jacobian in enumerate(jacobians):
-        direction = jacobian @ direction
-        size = np.linalg.norm(direction)
-        if size == 0:
-            return None
-        total += math.log(size) if t >= 20 else 0.0
-        direction = direction / size
-    return total / 80
+        del found[int(np.argmin(np.abs(found)))]
+    return [round(float(each), 4) if np.isfinite(each) else None for each in found]
 
 
 def adding(rng: np.random.Generator) -> Any:
@@ -177,8 +167,8 @@ def measure() -> None:
     """Write the numbers that take time."""
     found: dict[str, Any] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     for name in cells():
-        found[name] = {"exponent": exponent(name)} | {p: curve(name, p) for p in ("adding", "copying")}
-        print(name, found[name]["exponent"], found[name]["adding"][-1], found[name]["copying"][-1], flush=True)
+        found[name] = {"spectrum": spectrum(name)} | {p: curve(name, p) for p in ("adding", "copying")}
+        print(name, found[name]["spectrum"][0], found[name]["adding"][-1], found[name]["copying"][-1], flush=True)
         MEASURED.write_text(json.dumps(found, indent=1) + "\n")
     found["times"] = times()
     MEASURED.write_text(json.dumps(found, indent=1) + "\n")
@@ -202,8 +192,8 @@ def head(name: str) -> str:
     return "\n".join(lines[:first]).rstrip() + f"\n\n```text\n{equations}\n```\n"
 
 
-def picture(name: str) -> mg.Graph | None:
-    """One step, if that is small."""
+def picture(name: str) -> mg.Graph:
+    """One step."""
     mg.manual_seed(0)
     cell = made(name, 3, 4)
     xs = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32)))
@@ -211,27 +201,50 @@ def picture(name: str) -> mg.Graph | None:
     for _, x in mg.steps(xs):
         state = cell.step(cell.inputs(mg.name(x, "x")), state)[: len(state)]
     after = [mg.name(s, f"{label}'") for s, label in zip(state, cell.states, strict=True)]
-    graph = mg.graph(after, params=cell.named_parameters())
-    return graph if len(graph.nodes) <= MOST else None
+    return mg.graph(after, params=cell.named_parameters())
 
 
 def plot(problem: str, measured: Any, path: Path, chance: float, unit: str) -> None:
     """The curves of all cells, a panel for each family."""
+    with panels() as (figure, axes):
+        for panel, names in zip(axes, GROUPS.values(), strict=True):
+            for name in names:
+                values = measured[name][problem]
+                panel.plot(np.arange(1, len(values) + 1) * 10, values, label=name.removesuffix("Cell"), linewidth=1.2)
+            panel.axhline(chance, color="#999999", linewidth=0.8, linestyle=":")
+            panel.set(xlabel="steps of training", yscale="log")
+            panel.legend(fontsize=7, frameon=False)
+        axes[0].set_ylabel(unit)
+        figure.savefig(path, metadata={"Date": None})
+
+
+@contextmanager
+def panels() -> Iterator[tuple[Any, Any]]:
+    """A figure with a panel for each family."""
     from matplotlib import pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "cells"
-    figure, panels = plt.subplots(1, len(GROUPS), figsize=(15, 3.2), sharey=True, layout="constrained")
-    for panel, (title, names) in zip(panels, GROUPS.items(), strict=True):
-        for name in names:
-            values = measured[name][problem]
-            panel.plot(np.arange(1, len(values) + 1) * 10, values, label=name.removesuffix("Cell"), linewidth=1.2)
-        panel.axhline(chance, color="#999999", linewidth=0.8, linestyle=":")
-        panel.set(title=title, xlabel="steps of training", yscale="log")
-        panel.legend(fontsize=7, frameon=False)
+    figure, axes = plt.subplots(1, len(GROUPS), figsize=(15, 3.2), sharey=True, layout="constrained")
+    for panel, title in zip(axes, GROUPS, strict=True):
+        panel.set(title=title)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(unit)
-    figure.savefig(path, metadata={"Date": None})
+    yield figure, axes
     plt.close(figure)
+
+
+def plot_spectra(measured: Any, path: Path) -> None:
+    """The exponents of all cells in order, a panel for each family."""
+    with panels() as (figure, axes):
+        for panel, names in zip(axes, GROUPS.values(), strict=True):
+            for name in names:
+                values = [np.nan if each is None else each for each in measured[name]["spectrum"]]
+                ranks = np.arange(1, len(values) + 1) / len(values)
+                panel.plot(ranks, values, ".-", label=name.removesuffix("Cell"), linewidth=1, markersize=3)
+            panel.axhline(0, color="#999999", linewidth=0.8, linestyle=":")
+            panel.set(xlabel="i / S", ylim=(-6, 0.3))
+            panel.legend(fontsize=7, frameon=False, loc="lower left")
+        axes[0].set_ylabel("exponent λ_i, a step")
+        figure.savefig(path, metadata={"Date": None})
 
 
 def table(measured: Any) -> str:
@@ -245,7 +258,7 @@ def table(measured: Any) -> str:
         fields = [
             f"[{name}](#{name.lower()})", ", ".join(made(name, 3, 4).states), f"{parameters_of(name):,}",
             "yes" if rolled(name) else "no",
-            "−∞" if found["exponent"] is None else f"{found['exponent']:.3f}".replace("-", "−"),
+            "−∞" if found["spectrum"][0] is None else f"{found['spectrum'][0]:.3f}".replace("-", "−"),
             *[f"{found[problem][-1]:.3f}" for problem in ("adding", "copying")],
         ]  # fmt: skip
         lines.append(f"| {' | '.join(fields)} |")
@@ -267,15 +280,14 @@ def page(measured: Any, drawn: dict[str, Path]) -> str:
     for title, names in GROUPS.items():
         parts.append(f"## {title}\n")
         for name in names:
-            parts.append(f"### {name}\n\n{head(name)}")
-            if name in drawn:
-                parts.append(f"![One step of {name}](cells/{drawn[name].name})\n")
+            parts.append(f"### {name}\n\n{head(name)}\n![One step of {name}](cells/{drawn[name].name})\n")
     return "\n".join(parts)
 
 
 def numbers() -> dict[str, Any]:
     """The settings that the page says."""
-    return {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
+    lyapunov = {"sequences": SEQUENCES, "counted": COUNTED, "settled": SETTLED}
+    return lyapunov | {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
 
 
 TABLE = """## All of them
@@ -287,10 +299,19 @@ TABLE = """## All of them
 * **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the largest number of a row, for which a
   step has no kernel, so it runs step by step. The normalised LSTM takes its means as products with ones, which have
   one.
-* **λ**: the largest Lyapunov exponent at initialisation, a step, by `nn.diagnose.state_jacobians`: 16 units, 8
-  features from N(0, 1), 100 steps of which the first 20 do not count. Near 0 a change of the state lasts, below it is
-  forgotten; −∞ says that every ReLU was closed at some step. The clock of the clockwork RNN is left out.
+* **λ**: the largest Lyapunov exponent, see below.
 * **adding**, **copying**: the losses after training, see below.
+
+## Lyapunov spectra
+
+The rates at which small changes of the state die or last, a step, before training: `nn.diagnose.lyapunov` of 16 units
+that see 8 features from N(0, 1), in {sequences} sequences of {counted} steps after {settled} that do not count. Near 0
+a change lasts, below it is forgotten. A cell with several states has an exponent for each of their numbers. −∞ says
+that ReLUs were closed at some step, or that a part of the state is not carried on (the output of an SRU, QRNN or LRU,
+the inputs that a QRNN holds); these, and what shrinks below 1/400 in a step, are outside of the picture. The clock of
+the clockwork RNN is left out.
+
+![Lyapunov spectra](cells/spectra.svg)
 
 ## Two problems of memory
 
@@ -320,10 +341,8 @@ def files() -> Iterator[Path]:
     measured = json.loads(MEASURED.read_text())
     drawn = {}
     for name in cells():
-        graph = picture(name)
-        if graph is not None:
-            drawn[name] = graph.render(FOLDER / f"{name.removesuffix('Cell').lower()}.svg")
-            yield drawn[name]
+        drawn[name] = picture(name).render(FOLDER / f"{name.removesuffix('Cell').lower()}.svg")
+        yield drawn[name]
     shares: dict[str, tuple[float, str]] = {
         "adding": (1 / 6, "mean squared error"), "copying": (5 * math.log(8) / (COPYING + 10), "cross-entropy"),
     }  # fmt: skip
@@ -331,6 +350,9 @@ def files() -> Iterator[Path]:
         path = FOLDER / f"{problem}.svg"
         plot(problem, measured, path, chance, unit)
         yield path
+    path = FOLDER / "spectra.svg"
+    plot_spectra(measured, path)
+    yield path
     path = DOCS / "cells.md"
     path.write_text(page(measured, drawn), encoding="utf-8")
     yield path

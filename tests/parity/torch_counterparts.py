@@ -45,7 +45,8 @@ def elementwise(*names: str) -> dict[str, Callable[..., Any]]:
 COUNTERPARTS: dict[str, Callable[..., Any]] = {
     **elementwise(
         *"abs acos acosh asin asinh atan atanh ceil cos cosh deg2rad exp exp2 expm1 floor i0".split(),
-        *"log log10 log1p log2 positive rad2deg reciprocal sign sin sinc sinh sqrt square tan tanh trunc angle real conj signbit".split(),
+        *"log log10 log1p log2".split(),
+        *"positive rad2deg reciprocal sign sin sinc sinh sqrt square tan tanh trunc angle real conj signbit".split(),
         *"isnan isinf isfinite isneginf isposinf isreal fmax fmin maximum minimum fmod remainder hypot".split(),
         *"logaddexp logaddexp2 copysign float_power heaviside pow atan2".split(),
     ),
