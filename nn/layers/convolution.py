@@ -1,7 +1,6 @@
 """Convolution and pooling along time, on (N, C, L): N sequences of C channels and L steps, PyTorch's layout.
 
-Both look at windows of a few steps. A convolution is a product of all windows, gathered into one matrix, with a matrix
-of weights.
+Both look at windows of a few steps. The sums of a convolution stand in `correlation`.
 
 Sequences of unequal lengths are given as `lengths`: a step that is not real counts as padding, and what a sequence
 alone would not have is zero. `output_lengths` says how many steps each one has afterwards:
@@ -27,7 +26,8 @@ from minigrad.scopes import here
 from .. import init
 from ..modules import Module, Parameter, beside
 from ..sequences.packing import checked_lengths
-from .windows import channels_last, checked_count, gather, mask_of
+from .correlation import correlate
+from .windows import check_input, checked_count, mask_of
 
 
 class _Windows(Module):
@@ -142,45 +142,17 @@ class Conv1d(_Windows):
         return (total, 0) if self.padding == "causal" else (total // 2, total - total // 2)
 
     def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
-        rows = channels_last(self, x, self.in_channels)  # (N, L, C)
+        check_input(self, x, self.in_channels)
         M = self._windows_over(x.shape[2])
         before, after = self._ends()
         if lengths is not None:
             if self.padding_mode != "zeros":
                 raise ValueError(f"Conv1d: lengths need padding_mode='zeros', not {self.padding_mode!r}{here()}")
-            rows = np.where(np.expand_dims(mask_of(self, x, lengths), -1), rows, 0.0)
+            x = np.where(np.expand_dims(mask_of(self, x, lengths), 1), x, 0.0)
         if self.padding_mode != "zeros":
             mode: Any = _MODES[self.padding_mode]
-            rows, before = np.pad(rows, [(0, 0), (before, after), (0, 0)], mode=mode), 0
-        if self.in_channels == self.groups > 1:
-            y = self._each_channel(rows, M, before)  # (N, M, O)
-        else:
-            y = self._windows_by_weights(rows, M, before)
-        return (np.swapaxes(y, 1, 2),)
-
-    def _windows_by_weights(self, rows: Any, M: int, before: int) -> Any:
-        """The product of all windows with the weights: one, or one for each group."""
-        N, K, O, g = rows.shape[0], self.kernel_size, self.out_channels, self.groups
-        width = self.in_channels // g
-        windows = gather(rows, K, self.stride, self.dilation, M, before)  # (N, M, K, C)
-        if g == 1:
-            weight = np.swapaxes(self.weight, 1, 2).reshape(O, K * width)
-            return mg.linear(windows.reshape(N, M, K * width), weight, self.bias)
-        parts = np.transpose(windows.reshape(N * M, K, g, width), (2, 0, 1, 3)).reshape(g, N * M, K * width)
-        weights = np.transpose(self.weight.reshape(g, O // g, width, K), (0, 3, 2, 1)).reshape(g, K * width, O // g)
-        y = np.swapaxes(parts @ weights, 0, 1).reshape(N, M, O)
-        return y if self.bias is None else y + self.bias
-
-    def _each_channel(self, rows: Any, M: int, before: int) -> Any:
-        """Σ_k of the k-th steps of all windows by their weights, where each group is one channel."""
-        s, d, K = self.stride, self.dilation, self.kernel_size
-        after = max((M - 1) * s + (K - 1) * d + 1 - before - rows.shape[1], 0)
-        rows = np.pad(rows, [(0, 0), (before, after), (0, 0)])
-        if self.out_channels > self.in_channels:
-            rows = np.repeat(rows, self.out_channels // self.in_channels, axis=2)  # (N, L, O)
-        weights = mg.unstack(self.weight[:, 0].T)
-        y = sum(rows[:, k * d : k * d + (M - 1) * s + 1 : s] * weights[k] for k in range(K))
-        return y if self.bias is None else y + self.bias
+            x, before = np.pad(x, [(0, 0), (0, 0), (before, after)], mode=mode), 0
+        return (correlate(x, self.weight, self.bias, self.stride, self.dilation, self.groups, M, before),)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -219,7 +191,7 @@ class MaxPool1d(_Windows):
         return self.padding, self.padding
 
     def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
-        channels_last(self, x, None)
+        check_input(self, x, None)
         L, M = x.shape[2], self._windows_over(x.shape[2])
         s, d, p = self.stride, self.dilation, self.padding
         values = x.data if lengths is None else np.where(mask_of(self, x, lengths)[:, None], x.data, -np.inf)
