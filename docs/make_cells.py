@@ -332,6 +332,23 @@ loop in PyTorch and as `lax.scan` under `jax.jit` (`python -m benchmarks --only 
 many calls in six turns, on two cores that others used meanwhile: take them as a rough picture.
 
 {timings}
+
+## Beside public implementations
+
+Where an implementation is public, the tests compute with its conventions (`tests/nn/test_zoo_references.py`); with the
+weights in our order, the outputs are equal. What is otherwise there:
+
+| cell | implementation | there |
+| --- | --- | --- |
+| UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to the gate's bias; its published numbers are ours with that |
+| NBRCCell | nvecoven/BRC | no b_h |
+| QRNNCell | salesforce/pytorch-qrnn | its F is 1 − f; widths 1 and 2 |
+| MinGRUCell | lucidrains/minGRU-pytorch | no biases; n = v + ½ for v = W_n x ≥ 0 and σ(v) below, so that n > 0 has a logarithm |
+| ONLSTMCell | yikangshen/Ordered-Neurons | the gates in the order I, F, o, g, i, f; a second bias; connections are dropped |
+| SLSTMCell | NX-AI/xlstm | m starts at 0, and the first step sets it, which is the same; group normalisation follows |
+| PhasedLSTMCell | TensorFlow, contrib.rnn.PhasedLSTMCell | r = 0.1, trained; periods of 1 to 1000; peepholes, if asked for, are whole matrices |
+| LMUCell | nengo/keras-lmu | the same A and B; several memories, and any layer as the hidden one |
+| LRUCell | NicolasZucchet/minimal-LRU | D is a vector, since it has as many outputs as inputs; the same starting values |
 """
 
 
