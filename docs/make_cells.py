@@ -340,15 +340,15 @@ weights in our order, the outputs are equal. What is otherwise there:
 
 | cell | implementation | there |
 | --- | --- | --- |
-| UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to the gate's bias; its published numbers are ours with that |
+| UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to the gate's bias; so its numbers are ours |
 | NBRCCell | nvecoven/BRC | no b_h |
 | QRNNCell | salesforce/pytorch-qrnn | its F is 1 − f; widths 1 and 2 |
-| MinGRUCell | lucidrains/minGRU-pytorch | no biases; n = v + ½ for v = W_n x ≥ 0 and σ(v) below, so that n > 0 has a logarithm |
-| ONLSTMCell | yikangshen/Ordered-Neurons | the gates in the order I, F, o, g, i, f; a second bias; connections are dropped |
-| SLSTMCell | NX-AI/xlstm | m starts at 0, and the first step sets it, which is the same; group normalisation follows |
-| PhasedLSTMCell | TensorFlow, contrib.rnn.PhasedLSTMCell | r = 0.1, trained; periods of 1 to 1000; peepholes, if asked for, are whole matrices |
+| MinGRUCell | lucidrains/minGRU-pytorch | no biases; n = v + ½ for v = W_n x ≥ 0, else σ(v): logarithms |
+| ONLSTMCell | yikangshen/Ordered-Neurons | gates in the order I, F, o, g, i, f; two biases |
+| SLSTMCell | NX-AI/xlstm | m is set by the first step; group normalisation follows |
+| PhasedLSTMCell | TensorFlow, contrib.rnn.PhasedLSTMCell | r = 0.1, trained; periods 1 to 1000; p are matrices |
 | LMUCell | nengo/keras-lmu | the same A and B; several memories, and any layer as the hidden one |
-| LRUCell | NicolasZucchet/minimal-LRU | D is a vector, since it has as many outputs as inputs; the same starting values |
+| LRUCell | NicolasZucchet/minimal-LRU | D is a vector: as many outputs as inputs |
 """
 
 
