@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from drawing import axes, save, style
 
 import minigrad as mg
 import nn
+from nn.diagnose.result import COLORS, GREY
 
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "cells"
@@ -206,45 +207,49 @@ def picture(name: str) -> mg.Graph:
 
 def plot(problem: str, measured: Any, path: Path, chance: float, unit: str) -> None:
     """The curves of all cells, a panel for each family."""
-    with panels() as (figure, axes):
-        for panel, names in zip(axes, GROUPS.values(), strict=True):
-            for name in names:
+    with panels(path) as drawn:
+        for panel, names in drawn:
+            for name, color in zip(names, COLORS, strict=False):
                 values = measured[name][problem]
-                panel.plot(np.arange(1, len(values) + 1) * 10, values, label=name.removesuffix("Cell"), linewidth=1.2)
-            panel.axhline(chance, color="#999999", linewidth=0.8, linestyle=":")
+                label = name.removesuffix("Cell")
+                panel.plot(np.arange(1, len(values) + 1) * 10, values, label=label, color=color, linewidth=1.4)
+            panel.axhline(chance, color=GREY, linewidth=0.8, linestyle=":")
             panel.set(xlabel="steps of training", yscale="log")
-            panel.legend(fontsize=7, frameon=False)
-        axes[0].set_ylabel(unit)
-        figure.savefig(path, metadata={"Date": None})
+            panel.legend(fontsize=9, frameon=False, loc="lower left")
+        first, fourth = drawn[0][0], drawn[3][0]
+        first.set_ylim(bottom=first.get_ylim()[0] / 5)  # room for the legends
+        for panel in (first, fourth):
+            panel.set_ylabel(unit)
 
 
 @contextmanager
-def panels() -> Iterator[tuple[Any, Any]]:
-    """A figure with a panel for each family."""
-    from matplotlib import pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "cells"
-    figure, axes = plt.subplots(1, len(GROUPS), figsize=(15, 3.2), sharey=True, layout="constrained")
-    for panel, title in zip(axes, GROUPS, strict=True):
-        panel.set(title=title)
-        panel.spines[["top", "right"]].set_visible(False)
-    yield figure, axes
-    plt.close(figure)
+def panels(path: Path) -> Iterator[list[tuple[Any, list[str]]]]:
+    """A panel for each family, in two rows, with the names of its cells; the picture is then written to `path`."""
+    with style():
+        figure, ((*upper, spare), lower) = axes(9.6, 6.0, nrows=2, ncols=3, sharey=True)
+        spare.set_visible(False)
+        drawn = []
+        for panel, (title, names) in zip([*upper, *lower], GROUPS.items(), strict=True):
+            panel.set_title(title)
+            drawn.append((panel, names))
+        yield drawn
+        save(figure, path)
 
 
 def plot_spectra(measured: Any, path: Path) -> None:
     """The exponents of all cells in order, a panel for each family."""
-    with panels() as (figure, axes):
-        for panel, names in zip(axes, GROUPS.values(), strict=True):
-            for name in names:
+    with panels(path) as drawn:
+        for panel, names in drawn:
+            for name, color in zip(names, COLORS, strict=False):
                 values = [np.nan if each is None else each for each in measured[name]["spectrum"]]
                 ranks = np.arange(1, len(values) + 1) / len(values)
-                panel.plot(ranks, values, ".-", label=name.removesuffix("Cell"), linewidth=1, markersize=3)
-            panel.axhline(0, color="#999999", linewidth=0.8, linestyle=":")
+                label = name.removesuffix("Cell")
+                panel.plot(ranks, values, ".-", label=label, color=color, linewidth=1.2, markersize=4)
+            panel.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
             panel.set(xlabel="i / S", ylim=(-6, 0.3))
-            panel.legend(fontsize=7, frameon=False, loc="lower left")
-        axes[0].set_ylabel("exponent λ_i, a step")
-        figure.savefig(path, metadata={"Date": None})
+            panel.legend(fontsize=9, frameon=False, loc="lower left")
+        for panel, _ in (drawn[0], drawn[3]):
+            panel.set_ylabel("exponent λ_i, a step")
 
 
 def table(measured: Any) -> str:
@@ -297,8 +302,7 @@ TABLE = """## All of them
 * **parameters** for 64 features and 128 units. GRU-D has three inputs for each feature, the phased LSTM one for the
   time.
 * **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the largest number of a row, for which a
-  step has no kernel, so it runs step by step. The normalised LSTM takes its means as products with ones, which have
-  one.
+  step has no kernel, so it runs step by step.
 * **λ**: the largest Lyapunov exponent, see below.
 * **adding**, **copying**: the losses after training, see below.
 
@@ -325,7 +329,7 @@ say which cells learn soon, not which are best.
 
 ![Losses of copy memory](cells/copying.svg)
 
-## Time
+## Speed
 
 Milliseconds of forward and backward, to inputs and all weights, float32, one thread, beside the same equations as a
 loop in PyTorch and as `lax.scan` under `jax.jit` (`python -m benchmarks --only zoo`). Measured once, the least of
@@ -340,7 +344,7 @@ weights in our order, the outputs are equal. What is otherwise there:
 
 | cell | implementation | there |
 | --- | --- | --- |
-| UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to the gate's bias; so its numbers are ours |
+| UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to b_g: with that, its test's numbers are ours |
 | NBRCCell | nvecoven/BRC | no b_h |
 | QRNNCell | salesforce/pytorch-qrnn | its F is 1 − f; widths 1 and 2 |
 | MinGRUCell | lucidrains/minGRU-pytorch | no biases; n = v + ½ for v = W_n x ≥ 0, else σ(v): logarithms |

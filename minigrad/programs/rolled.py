@@ -18,6 +18,7 @@ from ..backward import key_of, nodes_below, parents_of, walk
 from ..modes import changed_mode, current_mode
 from ..native import machine
 from ..primitives import Primitive, Pull, begin, new_node, record_many
+from ..randomness import generator
 from ..tape import Edge, Node, Output, caller, describe, node_of, refuse_overwritten
 from ..tensors import Tensor
 from .loop import Loop, Saved
@@ -32,13 +33,15 @@ class Run:
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
     spent  whether backward may have written over what was kept
+    drawn  the state of the random numbers before the loop, if it draws some
     """
 
-    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
+    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain, drawn: Any) -> None:
         self.loop, self.saved, self.plain = loop, saved, plain
         self.data = [t.data for t in operands]
         self.names = [(t._name, t._origin) for t in operands]
         self.spent = False
+        self.drawn = drawn
         self.outputs: list[Callable[[], Output | None]] = []
 
     def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
@@ -51,8 +54,15 @@ class Run:
             if edge is None:
                 tensor._name, tensor._origin = names
         states = 1 + len(self.loop.step.states)
-        with changed_mode(grad=True, fast=True, scope=scope, observers=(), recording=None):
-            return self.plain(given[0], given[1:states], given[states:])
+        numbers = generator("cpu").bit_generator
+        now = numbers.state
+        try:
+            if self.drawn is not None:
+                numbers.state = self.drawn
+            with changed_mode(grad=True, fast=True, scope=scope, observers=()):
+                return self.plain(given[0], given[1:states], given[states:])
+        finally:
+            numbers.state = now
 
 
 def rolls(array: Array) -> str | None:
@@ -60,7 +70,7 @@ def rolls(array: Array) -> str | None:
     mode = current_mode()
     if not mode.fast:
         return "fast paths are switched off"
-    if mode.recording is not None or type(array) is not np.ndarray:
+    if type(backend.held(array)) is not np.ndarray:
         return "it does not compute on plain arrays of NumPy"
     if any(observer.inside for observer in mode.observers):
         return "its steps are being watched"
@@ -83,16 +93,18 @@ def rolled(
         begin(PRIMITIVE, mode)
     parents = tuple([(t.edge or t) if mode.grad and t._requires_grad else None for t in operands])
     needed = any(p is not None for p in parents)
-    initial = [_dense(s.data) for s in states]
+    arrays = _dense([t.data for t in operands] if real is None else [*[t.data for t in operands], real])
+    held = None if real is None else arrays.pop()
+    initial = arrays[1 : 1 + len(states)]
+    drawn = generator("cpu").bit_generator.state if loop.step.draws and needed else None
     with np.errstate(all="ignore"):
-        held = None if real is None else _dense(real)
-        output, finals, saved = loop.run(_dense(x.data), held, initial, [_dense(w.data) for w in weights], rows, needed)
+        output, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their first state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (output, *finals)
     if not needed:
         return record_many(PRIMITIVE, ys, (), mode, operands)
-    run = Run(loop, saved, operands, plain)
+    run = Run(loop, saved, operands, plain, drawn)
     node = new_node(PRIMITIVE, ((parents, _PULL, (run, saved.kept, parents, None)),), mode.scope, 2)
     node.shape, node.dtype = tuple([y.shape for y in ys]), tuple([y.dtype for y in ys])
     vary = [loop.step.varies[0], *loop.step.varies]
@@ -110,14 +122,20 @@ def _nobody() -> None:
     """In place of a reference to the edge of an output that does not require grad."""
 
 
-def _dense(array: Array) -> Array:
-    """An array as kernels take it."""
-    if type(array) is not np.ndarray:  # a weight that another thread's recording has lent for now
-        array = backend.held(array)
-    dtype = backend.native(array.dtype)
-    if array.dtype is not dtype:
-        array = array.astype(dtype)
-    return array if array.flags.c_contiguous and array.flags.aligned else array.copy()
+def _dense(arrays: Iterable[Array]) -> list[Array]:
+    """Arrays as kernels take them: those of NumPy, or in a recording, those that stand for them."""
+    recording = current_mode().recording
+    if recording is not None:
+        arrays = recording.operands(*arrays)
+    found = []
+    for array in arrays:
+        if recording is None and type(array) is not np.ndarray:  # a weight that another thread's recording has lent
+            array = backend.held(array)
+        dtype = backend.native(array.dtype)
+        if array.dtype is not dtype:
+            array = array.astype(dtype)
+        found.append(array if array.flags.c_contiguous and array.flags.aligned else array.copy())
+    return found
 
 
 def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], node: Node) -> list[Any]:
@@ -128,7 +146,8 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], no
         wanted = {key_of(p) for p in parents if p is not None}
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
-    output, *finals = [None if p is None else _dense(p) for p in g]
+    dense = iter(_dense([p for p in g if p is not None]))
+    output, *finals = [None if p is None else next(dense) for p in g]
     release = current_mode().releases
     if run.spent:
         raise RuntimeError(

@@ -37,6 +37,8 @@ if hasattr(os, "register_at_fork"):
 class Newcomers(Observer):
     """Notes the leaves that are used without their arrays being traced. It does not keep them alive."""
 
+    inside = False  # a loop names all that its steps use
+
     def __init__(self) -> None:
         self.found: dict[int, weakref.ref[Tensor]] = {}
 

@@ -140,11 +140,17 @@ def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, dis
     return _result(np.array(states), np.array(jacobians), discard)
 
 
+def directions(S: int, K: int) -> Array:
+    """K orthonormal directions of S, random ones: among axes, one that changes nothing else would be found too late."""
+    found: Array = np.linalg.qr(np.random.default_rng(0).standard_normal((S, K)))[0]
+    return found
+
+
 def _result(states: Array, jacobians: Array, discard: int) -> StateJacobians:
     T, S, _ = jacobians.shape
     log_norms, running = np.zeros(T), np.zeros((T, S))
     product, log_norm = np.eye(S), 0.0
-    Q, total = np.eye(S), np.zeros(S)
+    Q, total = directions(S, S), np.zeros(S)
     if not np.isfinite(jacobians).all():
         nothing = np.full((T, S), np.nan)
         return StateJacobians(states, jacobians, nothing, nothing[:, 0], nothing, discard)

@@ -18,7 +18,7 @@ from ..layers.dropout import undropped
 from ..modules import Module, beside
 from ..sequences.packing import Packing
 from ..training.files import StrPath
-from .jacobians import cell_of, growth
+from .jacobians import cell_of, directions, growth
 from .result import BLUE, GREY, RED, Array, Result, drawing, whole_steps
 
 
@@ -136,7 +136,7 @@ def lyapunov(layer: Any, xs: Any, state: Any = None, *, count: int | None = None
         if not isinstance(K, int | np.integer) or isinstance(K, bool) or not 1 <= K <= S:
             raise ValueError(f"lyapunov: count must be from 1 to the size of the state, {S}, not {count!r}")
         s = step.flat(start)
-        Q = np.broadcast_to(_directions(S, int(K)), (N, S, int(K)))
+        Q = np.broadcast_to(directions(S, int(K)), (N, S, int(K)))
         total, running = np.zeros((N, int(K))), np.full((T, int(K)), np.nan)
         for t, part in enumerate(parts[::-1] if backwards else parts):
             s, jacobians = step(part, s)
@@ -151,14 +151,6 @@ def lyapunov(layer: Any, xs: Any, state: Any = None, *, count: int | None = None
 def _sorted(exponents: Array) -> Array:
     """Of each sequence, the largest first."""
     found: Array = -np.sort(-exponents, axis=1)
-    return found
-
-
-def _directions(S: int, K: int) -> Array:
-    """K orthonormal directions of S: the axes, or random ones, since some axes may stay among themselves."""
-    if K == S:
-        return np.eye(S)
-    found: Array = np.linalg.qr(np.random.default_rng(0).standard_normal((S, K)))[0]
     return found
 
 

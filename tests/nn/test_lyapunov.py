@@ -63,12 +63,21 @@ def test_a_driven_network_is_the_loop(gain: float, rng: Rng) -> None:
     xs = rng.standard_normal((T, N, D))
     W, U = cell.weight_ih.numpy(), cell.weight_hh.numpy()
     b = cell.bias_ih.numpy() + cell.bias_hh.numpy()
-    found = nn.diagnose.lyapunov(cell, xs, discard=10)
-    for n in range(N):
-        near(found.of_each[n], by_hand(W, U, b, xs[:, n], 8, 10, np.eye(8)), 1e-9)
-    Q, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 3)))
-    some = nn.diagnose.lyapunov(cell, xs, count=3, discard=10)
-    near(some.of_each[1], by_hand(W, U, b, xs[:, 1], 3, 10, Q), 1e-9)
+    for K in (8, 3):
+        found = nn.diagnose.lyapunov(cell, xs, count=K, discard=10)
+        Q, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((8, K)))
+        for n in range(N):
+            near(found.of_each[n], by_hand(W, U, b, xs[:, n], K, 10, Q), 1e-9)
+
+
+def test_what_is_never_forgotten_has_an_exponent_of_zero(rng: Rng) -> None:
+    """The last unit of an ON-LSTM's memory: its master gates are 1 and 0, so that it keeps what it has, while others
+    die within a step."""
+    cell = nn.zoo.ONLSTMCell(D, H, dtype=np.float64)
+    xs = rng.standard_normal((60, N, D))
+    limit = 1 / 40  # a transient of a factor of e, over the steps that count
+    assert np.abs(nn.diagnose.lyapunov(cell, xs, discard=20).of_each[:, 0]).max() < limit
+    assert abs(nn.diagnose.state_jacobians(cell, xs, discard=20).exponents[0]) < limit
 
 
 def test_a_large_random_network_is_chaotic_beyond_a_gain_of_one(rng: Rng) -> None:
@@ -81,7 +90,7 @@ def test_a_large_random_network_is_chaotic_beyond_a_gain_of_one(rng: Rng) -> Non
         assert (found.entropy > 0) == chaotic
 
 
-@pytest.mark.parametrize("make", [nn.GRUCell, nn.LSTMCell, nn.zoo.LMUCell, nn.zoo.SLSTMCell], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("make", [nn.GRUCell, nn.LSTMCell, nn.zoo.LMUCell, nn.zoo.MGUCell], ids=lambda c: c.__name__)
 def test_any_cell_has_the_exponents_of_its_jacobians(make: Any, rng: Rng) -> None:
     cell = make(D, H, dtype=np.float64, **({"order": 5, "theta": 7.0} if make is nn.zoo.LMUCell else {}))
     cell = randomize(cell, rng)
@@ -133,7 +142,7 @@ def test_a_change_that_dies_at_once() -> None:
         def step(self, x: Any, state: Any) -> Any:
             return x, 0 * state[0] + 0.5 * state[1]
 
-    found = nn.diagnose.lyapunov(Forgets(), np.ones((30, 2, 1)))
+    found = nn.diagnose.lyapunov(Forgets(), np.ones((30, 2, 1)), discard=10)
     near(found.exponents[0], np.log(0.5), 1e-12)
     assert found.exponents[1] == -np.inf
     assert "contracts" in str(found)
