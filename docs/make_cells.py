@@ -26,6 +26,7 @@ DOCS = Path(__file__).parent
 FOLDER = DOCS / "cells"
 MEASURED = FOLDER / "measured.json"
 HIDDEN, STEPS, BATCH = 32, 300, 32  # of the trained networks
+LEAST = -6  # of the exponents that are drawn
 SETTLED, COUNTED, SEQUENCES = 50, 150, 8  # steps before and of the Lyapunov spectra, and how many sequences
 ADDING, COPYING = 50, 20  # how many steps there are; how many steps the symbols are remembered
 GROUPS = {
@@ -216,9 +217,9 @@ def plot(problem: str, measured: Any, path: Path, chance: float, unit: str) -> N
             panel.axhline(chance, color=GREY, linewidth=0.8, linestyle=":")
             panel.set(xlabel="steps of training", yscale="log")
             panel.legend(fontsize=9, frameon=False, loc="lower left")
-        first, fourth = drawn[0][0], drawn[3][0]
+        first, third = drawn[0][0], drawn[2][0]
         first.set_ylim(bottom=first.get_ylim()[0] / 5)  # room for the legends
-        for panel in (first, fourth):
+        for panel in (first, third):
             panel.set_ylabel(unit)
 
 
@@ -241,14 +242,14 @@ def plot_spectra(measured: Any, path: Path) -> None:
     with panels(path) as drawn:
         for panel, names in drawn:
             for name, color in zip(names, COLORS, strict=False):
-                values = [np.nan if each is None else each for each in measured[name]["spectrum"]]
+                values = [np.nan if each is None or each < LEAST else each for each in measured[name]["spectrum"]]
                 ranks = np.arange(1, len(values) + 1) / len(values)
                 label = name.removesuffix("Cell")
                 panel.plot(ranks, values, ".-", label=label, color=color, linewidth=1.2, markersize=4)
             panel.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
-            panel.set(xlabel="i / S", ylim=(-6, 0.3))
+            panel.set(xlabel="i / S", ylim=(LEAST, 0.3))
             panel.legend(fontsize=9, frameon=False, loc="lower left")
-        for panel, _ in (drawn[0], drawn[3]):
+        for panel, _ in (drawn[0], drawn[2]):
             panel.set_ylabel("exponent λ_i, a step")
 
 
