@@ -51,16 +51,6 @@ FUNCTIONS = METHODS | {  # of the package; x is the first argument
 }  # fmt: skip
 
 
-class Size(int):
-    """A number of elements, as NumPy's `x.size` has it. PyTorch's calls, `x.size()` and `x.size(0)`, say `x.shape`."""
-
-    __slots__ = ()
-
-    def __call__(self, axis: int | None = None) -> int:
-        way = "x.shape" if axis is None else f"x.shape[{axis}]"
-        raise TypeError(f"x.size is the number of elements, {int(self)}, as in NumPy; x.size() is {way} here")
-
-
 def missing(title: str, name: str, table: dict[str, str]) -> str:
     """The sentence of an AttributeError: who has no such name, and NumPy's or minigrad's way, if there is one.
 

@@ -49,17 +49,6 @@ def test_the_way_is_an_expression_that_does_it(name: str) -> None:
         np.testing.assert_allclose(a, b)
 
 
-def test_size_is_a_number_and_its_call_says_so() -> None:
-    x = mg.tensor(X)
-    assert x.size == X.size
-    assert isinstance(x.size, int)
-    assert (repr(x.size), type(x.size + 1)) == ("6", int)
-    with pytest.raises(TypeError, match=r"^x.size is the number of elements, 6, .* x.size\(\) is x.shape here"):
-        x.size()  # type: ignore[operator]
-    with pytest.raises(TypeError, match=r"x.size\(\) is x.shape\[1\] here"):
-        x.size(1)  # type: ignore[operator]
-
-
 @pytest.mark.parametrize("name", "cat stack matmul topk from_numpy float32 einsum unsqueeze size".split())
 def test_functions_of_the_package(name: str) -> None:
     with pytest.raises(AttributeError, match=f"module 'minigrad' has no attribute '{name}': here it is ") as error:
