@@ -9,62 +9,17 @@ devices, creating arrays on a device, random numbers, scattered addition.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
+from .kinds import Array as Array
+from .kinds import Backend as Backend
+from .kinds import Device as Device
+from .kinds import DeviceError as DeviceError
 from .modes import current_mode
-
-Array = Any
-Device = str
-
-
-class Backend(NamedTuple):
-    """One kind of array.
-
-    array_type    its class
-    module        the module with NumPy's functions for it
-    device_of     array -> "cpu", "cuda:0", ...
-    to_numpy      array -> NumPy array
-    from_numpy    (NumPy array, device) -> array
-    default_rng   (seed, device) -> a generator with `random`, `standard_normal`
-    add_at        (array, index, values): unbuffered `array[index] += values`
-    synchronous   whether looking at a value costs no wait
-    wait          (array): until it is computed; None if it always is
-    call          (function, arguments, those written into): a call as one operation of the recording that arrays of
-                  this kind belong to (`replay`); None for arrays that just compute
-    inside        what such an array stands for
-    add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None where sorting is as good
-    product       (a, b, out): `out = a @ b` in a program that can be captured; None where np.matmul does
-    elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
-    capture       (function): what it launches, without doing it, as one function that launches all of it; None where
-                  there is nothing to gain
-    collectives   (device, size, rank, exchange): what sums and joins such arrays over processes; None where there is
-                  nothing. `exchange` gives rank 0's list of numbers to all
-    """
-
-    array_type: type
-    module: Any
-    device_of: Callable[[Array], Device]
-    to_numpy: Callable[[Array], np.ndarray[Any, Any]]
-    from_numpy: Callable[[Any, Device], Array]
-    default_rng: Callable[[Any, Device], Any]
-    add_at: Callable[[Array, Any, Array], None]
-    synchronous: bool
-    wait: Callable[[Array], None] | None = None
-    call: Callable[..., Any] | None = None
-    inside: Callable[[Array], Array] | None = None
-    add_rows: Callable[[Array, Array, Array], None] | None = None
-    product: Callable[..., None] | None = None
-    elementwise: Callable[..., Any] | None = None
-    capture: Callable[[Callable[[], None]], Callable[[], None]] | None = None
-    collectives: Callable[..., Any] | None = None
-
-
-class DeviceError(RuntimeError, TypeError, ValueError):
-    """Arrays of different devices in one operation, or a device that is not there."""
-
 
 NUMPY = Backend(
     array_type=np.ndarray,
@@ -89,6 +44,9 @@ def register(kind: str, backend: Backend) -> None:
 def unregister(kind: str) -> None:
     """Forget a kind of array."""
     _BACKENDS.pop(_BY_DEVICE.pop(kind).array_type, None)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 # ---- CuPy --------------------------------------------------------------------------------------------------------
@@ -258,15 +216,41 @@ def shaped(function: Callable[..., Array], like: Array, shape: tuple[int, ...], 
     return function(like, shape=shape, **how) if shape else function(like, shape=(1,), **how).reshape(())
 
 
+def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
+    """np.empty_like or np.zeros_like as np.empty and np.zeros, for arrays of the kind of `like`."""
+    return lambda shape, dtype, order: shaped(function, like, shape, dtype=dtype, order=order)
+
+
+def decisive(array: Array, what: str) -> Array:
+    """An array whose numbers decide what is computed. `what` says so, if it is of a kind that refuses."""
+    decides = backend_of(array).decides
+    if decides is not None:
+        decides(array, what)
+    return array
+
+
+def as_one(function: F) -> F:
+    """Decorate a function of arrays, so that it is one operation to whoever follows what is done with its first one."""
+
+    @functools.wraps(function)
+    def whole(array: Array, *others: Any) -> Any:
+        call = backend_of(array).call
+        return function(array, *others) if call is None else call(function, (array, *others), ())
+
+    return whole  # type: ignore[return-value]
+
+
 # ---- indices -----------------------------------------------------------------------------------------------------
 
 
 def check_indices(operation: str, indices: Array, size: int) -> None:
     """Raise IndexError where an index is not in [0, size). On a GPU only under `detect_anomaly`, since it waits."""
+    _checked(indices, operation, size)
+
+
+@as_one
+def _checked(indices: Array, operation: str, size: int) -> None:
     kind = backend_of(indices)
-    if kind.call is not None:
-        kind.call(check_indices, (operation, indices, size), ())
-        return
     if indices.size == 0 or not (kind.synchronous or current_mode().observers):
         return
     low, high = int(indices.min()), int(indices.max())

@@ -4,10 +4,11 @@ making      `mg.graph`                 builder, calls, sources, origins, inner, 
 graph       the data                   views, loops, plumbing, textbook                            to less of it
 scene       shapes, lines and texts    places, marks, palette, labels, scripts, themes             with their places
 layout      through time               boxes, items, columns, bands, routes, detours               where all stands
-drawing     files                      svg, tikz, plots (PNG and PDF), dot (Graphviz's text)
+rendering   files                      svg, tikz, plots (PNG and PDF), dot (Graphviz's text); drawing (writes them)
 html        a page to step through     viewer/, which lays out as `layout` does
 """
 
+from . import rendering as rendering  # binds the methods of Graph
 from .drawing import draw
 from .graph import Graph, GraphEdge, GraphNode
 from .labels import quoted

@@ -17,8 +17,7 @@ from ..backward import key_of, nodes_below, walk
 from ..fusion.structure import schedule_of
 from ..fusion.symbols import FusionError, Symbol, Trace
 from ..modes import changed_mode
-from ..primitives import Primitive
-from ..tape import Observer
+from ..tape import Observer, Operation
 from ..tensors import Tensor
 from .draws import Source
 
@@ -47,15 +46,17 @@ class Step:
 
     x, real, states, weights  what is given; `real` is None, or the mask of the rows that take part in the step
     new      the states after the step
+    outputs  what is given for all steps: the first state; if the step `shows`, all states, and what it returned besides
+    fields   the names of what it returned, if that is a named tuple
     draws    the random numbers that are drawn
     kept     what the rules name of the values in between
-    seeds    gradients of the new states that are carried back, and `seed`, that of the output of the step
+    seeds    gradients of the new states that are carried back, and `arriving`, those of the outputs of the step
     pulled   the gradients of x, states and weights; None where none is wanted or none arrives
     """
 
     def __init__(
         self, function: Function, x: Operand, states: Sequence[Operand], weights: Sequence[Operand], held: bool,
-        grad: bool,
+        grad: bool, shows: bool = False,
     ) -> None:  # fmt: skip
         x, *rest = [o._replace(dtype=native(o.dtype)) for o in (x, *states, *weights)]
         states, weights = rest[: len(states)], rest[len(states) :]
@@ -72,27 +73,30 @@ class Step:
         before = tuple(given[1 : 1 + len(states)])
         numbers = randomness.generator("cpu").bit_generator
         drawn = numbers.state
-        source = Source(trace, ROWS)
+        source, watch = Source(trace, ROWS), _Traceable()
         try:
             with (
-                changed_mode(grad=grad, scope=None, observers=(_Traceable(),), fast=False, hoisted=None),
+                changed_mode(grad=grad, scope=None, observers=(watch,), fast=False, hoisted=None),
                 randomness.drawn_from("symbol:0", source),
             ):
                 returned = function(given[0], before, given[1 + len(states) :])
                 after = self._checked(returned, before)
         except FusionError as error:
-            raise Unrolled(str(error).split("\n")[0].removeprefix("fuse: ")) from None
+            what = str(error).split("\n")[0].removeprefix("fuse: ")
+            raise Unrolled(f"it uses {watch.inside_of}: {what}" if watch.inside_of else what) from None
         finally:
             numbers.state = drawn  # what the trace drew is drawn again by the loop
         self.draws = source.draws
-        self.new = [s.data for s in after]
-        self.varies = [s.requires_grad for s in after]
+        outputs = [*after, *_shown(returned[len(before) :])] if shows else after[:1]
+        self.fields = getattr(returned, "_fields", None)
+        self.new, self.outputs = [s.data for s in after], [s.data for s in outputs]
+        self.varies, self.outputs_vary = [s.requires_grad for s in after], [s.requires_grad for s in outputs]
         self.kept: list[Symbol] = []
         self.seeds = [trace.input(f"gradient {k}", s.shape, s.dtype) for k, s in enumerate(self.new)]
-        self.seed = trace.input("gradient of the output", self.new[0].shape, self.new[0].dtype)
+        self.arriving = [trace.input(f"gradient of output {k}", s.shape, s.dtype) for k, s in enumerate(self.outputs)]
         self.pulled: list[Symbol | None] = [None] * len(given)
-        if any(self.varies):
-            self._derive(given, after)
+        if any(self.varies) or any(self.outputs_vary):
+            self._derive(given, after, outputs)
 
     def _checked(self, returned: Any, before: tuple[Tensor, ...]) -> list[Any]:
         """The states that a step returned; those of rows that take no part are the old ones."""
@@ -107,17 +111,21 @@ class Step:
             after.append(np.where(self.real, new, old) if self.real is not None and new is not old else new)
         return after
 
-    def _derive(self, given: list[Tensor], after: list[Any]) -> None:
+    def _derive(self, given: list[Tensor], after: list[Any], outputs: list[Any]) -> None:
         named: dict[Symbol, None] = {}
-        for node in nodes_below([s.edge for s in after if s.edge is not None]):
+        for node in nodes_below([s.edge for s in (*after, *outputs) if s.edge is not None]):
             for _, _, kept in node.edges:
                 named.update(dict.fromkeys(v for v in kept if isinstance(v, Symbol)))
         self.kept = list(named)
         roots = []
+        arriving: list[Any] = list(self.arriving)
         for k, s in enumerate(after):
             if s.requires_grad:
                 g: Any = self.seeds[k]
-                roots.append((s.edge or s, g + self.seed if k == 0 else g))
+                roots.append((s.edge or s, g + arriving[k] if k < len(outputs) else g))
+        for s, g in zip(outputs[len(after) :], arriving[len(after) :], strict=True):
+            if s.requires_grad:
+                roots.append((s.edge or s, g))
         wanted = {key_of(v) for v in given if v.requires_grad}
         with changed_mode(observers=(), fast=False, hoisted=None):
             found = walk(roots, retain_graph=True, wanted=wanted)
@@ -130,9 +138,26 @@ class Step:
         return [w in read for w in self.weights]
 
 
-class _Traceable(Observer):
-    """Refuses operations that could be traced forward only."""
+def _shown(values: Sequence[Any]) -> list[Any]:
+    """What a step returned besides its states, as far as it can be given for all steps."""
+    for value in values:
+        if not isinstance(value, Tensor) or not isinstance(value.data, Symbol) or value.shape[:-1] != (ROWS,):
+            raise Unrolled("a step shows what is not a row for each sequence")
+    return list(values)
 
-    def began(self, primitive: Primitive) -> None:
+
+class _Traceable(Observer):
+    """Refuses operations that could be traced forward only.
+
+    inside_of  the operation that has begun and not ended
+    """
+
+    inside_of = ""
+
+    def began(self, primitive: Operation) -> None:
         if primitive.name == "getitem":
             raise Unrolled("a step indexes a tensor; np.split divides along an axis")
+        self.inside_of = primitive.name
+
+    def recorded(self, primitive: Operation, operands: tuple[Any, ...], outputs: tuple[Any, ...], edge: Any) -> None:
+        self.inside_of = ""

@@ -1,21 +1,20 @@
 """What a recording must not freeze: numbers that are read at each run, and what has to be as it was.
 
-The code of a layer or an optimizer says here what it reads from Python. Outside of a recording these functions give
-what they are asked for and do nothing else.
+Layers and optimizers say by `state.State` what they read from Python.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from .. import backend
-from ..modes import changed_mode, current_mode
-from .errors import DataError
+from ..modes import current_mode
+from ..state import decided
 
 
 class Live:
@@ -39,8 +38,8 @@ class Live:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Beside an array, it is one of the recording; of numbers alone, it is a number again."""
-        recording = current_mode().recording
-        if recording is None:
+        recording: Any = current_mode().intake
+        if not recording.follows:
             return getattr(ufunc, method)(*[v.read() if isinstance(v, Live) else v for v in inputs], **kwargs)
         if method != "__call__" or not all(map(_is_operand, inputs)):
             return NotImplemented
@@ -166,22 +165,6 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 Real.register(Live)
 
 
-# ---- what code says of the state it reads ------------------------------------------------------------------------
-
-
-def live(read: Callable[[], float], what: str, of: Any = None) -> Any:
-    """A number that may change between runs: `read()`, or while something is recorded, a `Live` one.
-
-    It is read before the calls of a run, so not after what it is a number `of` has changed in the same recording.
-    """
-    now = current_mode().recording
-    if now is None:
-        return read()
-    if any(changed is of for changed in now.changed):
-        raise now.refused(f"{what} is read after it has changed in the same call; let it change once, and at the end")
-    return Live(read, what)
-
-
 def same(now: Any, before: Any) -> bool:
     """Whether a value is still what a recording depends on: 0.0 is not -0.0, NaN is NaN, an object is itself."""
     if now is before:
@@ -193,61 +176,3 @@ def same(now: Any, before: Any) -> bool:
     if isinstance(now, float | np.floating):
         return repr(now) == repr(before)
     return isinstance(now, bool | int | str | np.generic) and bool(now == before)
-
-
-def decided(read: Callable[[], Any], what: str) -> Any:
-    """A value that what is recorded depends on: `read()`. Where it is another one, later, a run is recorded anew."""
-    value = read()
-    now = current_mode().recording
-    if now is not None:
-        now.guards.append((what, read, value))
-    return value
-
-
-def attributes(values: dict[str, Any], names: Iterable[str], what: str) -> None:
-    """Plain values of some object, a module or a group of options, which a recording depends on."""
-    now = current_mode().recording
-    if now is not None:
-        now.attributes += [(values, name, values.get(name), what) for name in names]
-
-
-def done(effect: Callable[[], Any], *changed: Any) -> None:
-    """Do something to the state outside of arrays, to the `changed` objects: now, and after the calls of each run.
-
-    What the effect itself says is not written down: it says so again when it is done again.
-    """
-    now = current_mode().recording
-    with changed_mode(recording=None):
-        effect()
-    if now is not None:
-        now.effects.append(effect)
-        now.changed += changed
-
-
-def only_outside(what: str) -> None:
-    """Refuse, while something is recorded, what could not be done again."""
-    now = current_mode().recording
-    if now is not None:
-        raise now.refused(what)
-
-
-def decides(what: str) -> None:
-    """Say that what is computed depends on data: a function that does so is not recorded, and runs as it is."""
-    now = current_mode().recording
-    if now is not None:
-        raise now.refused(what, DataError)
-
-
-def borrow(tensor: Any) -> None:
-    """A tensor of some state, whose array will be read and written: let a recording see it."""
-    now = current_mode().recording
-    if now is not None:
-        now.borrow(tensor)
-
-
-def assigned(owner: Any, attribute: str, tensor: Any) -> None:
-    """Keep a computed tensor as an attribute of some object: now, and after each run."""
-    setattr(owner, attribute, tensor)
-    now = current_mode().recording
-    if now is not None:
-        now.assigned.append((owner, attribute, tensor))

@@ -11,18 +11,21 @@ import gc
 import math
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from .. import backend
-from ..modes import current_mode
-from ..tape import caller, line_of
+from ..intake import OPEN, Intake
+from ..modes import changed_mode, current_mode
 from ..tensors import Tensor
+from ..trees import leaves_in, replaced
+from ..where import caller, line_of
 from .errors import RecordingError
 from .live import Live
+from .traced import Traced
 
 Array = Any
 
@@ -95,30 +98,6 @@ class Operation:
         return f"<{self.name} at {line_of(*self.place)}>"
 
 
-_NESTED = (tuple, list, dict)
-
-
-def leaves_in(tree: Any, kind: type) -> list[Any]:
-    """All of one kind anywhere in nested tuples, lists and dicts."""
-    found: list[Any] = []
-    for part in tree.values() if isinstance(tree, dict) else tree:
-        if type(part) is kind:
-            found.append(part)
-        elif isinstance(part, _NESTED):
-            found += leaves_in(part, kind)
-    return found
-
-
-def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nested structure with every leaf changed."""
-    if not isinstance(tree, _NESTED):
-        return change(tree)
-    if isinstance(tree, dict):
-        return {k: replaced(p, change) if isinstance(p, _NESTED) else change(p) for k, p in tree.items()}
-    parts = [replaced(p, change) if isinstance(p, _NESTED) else change(p) for p in tree]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-
-
 # what says something about arrays that does not depend on their numbers
 _ABOUT = frozenset([np.shape, np.ndim, np.size, np.result_type, np.may_share_memory, np.shares_memory, np.can_cast,
                     np.iscomplexobj, np.isrealobj, np.common_type])  # fmt: skip
@@ -133,15 +112,22 @@ def empty() -> None:
     """Memory whose numbers do not matter: nothing is done for it."""
 
 
+def copied(array: Array) -> Array:
+    """A copy."""
+    return array.copy()
+
+
 def filled(number: Any) -> Any:
     """An array of one number."""
 
 
-class Recording:
+class Recording(Intake):
     """The operations of a function, written down while it runs.
 
     thread  the one in which it runs. Others that meet a weight which is lent compute with the numbers it stands for
     """
+
+    follows = True
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -318,8 +304,8 @@ class Recording:
 
     def made(self, array: Array) -> Traced:
         """An array that was just made from nothing: its numbers are the same at every run."""
-        from .calls import copied
-
+        if self.is_traced(array):
+            return array  # type: ignore[no-any-return]
         kept = array.copy()
         return self.call(copied, (self.traced(Value("constant", kept, kept), kept),), {})  # type: ignore[no-any-return]
 
@@ -331,6 +317,58 @@ class Recording:
         self.operations.append(operation)
         return self.traced(value, array)
 
+    # ---- state in Python -----------------------------------------------------------------------------------------
+
+    def number(self, values: dict[str, Any], name: str, title: str) -> Live:
+        """A number that is read before the calls of each run, so not used after its owner has changed in one."""
+        changed = self.changed
+
+        def read() -> Any:
+            intake = current_mode().intake
+            if isinstance(intake, Recording) and intake.changed is changed and any(one is values for one in changed):
+                raise intake.refused(
+                    f"{title} is read after it has changed in the same call; let it change once, and at the end"
+                )
+            return values[name]
+
+        self._refuse_live(values, name, title)
+        read()
+        return Live(read, title)
+
+    def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
+        """Plain values on which this recording depends."""
+        for name in names:
+            self._refuse_live(values, name, f"{title}: {name}")
+            self.attributes.append((values, name, values.get(name), title))
+
+    def _refuse_live(self, values: dict[str, Any], name: str, what: str) -> None:
+        value = values.get(name)
+        if isinstance(value, Live):
+            values[name] = value.value()
+            raise self.refused(f"{what} is set from an argument, which would happen only once; set it before")
+
+    def decided(self, read: Callable[[], Any], what: str) -> Any:
+        """A value on which this recording depends: for another one, a run is recorded anew."""
+        value = read()
+        self.guards.append((what, read, value))
+        return value
+
+    def do(self, effect: Callable[[], Any], *changed: Any) -> None:
+        """Do it now, and after the calls of each run, when it says again what it says itself."""
+        with changed_mode(intake=OPEN):
+            effect()
+        self.effects.append(effect)
+        self.changed += changed
+
+    def keep(self, owner: Any, name: str, tensor: Any) -> None:
+        """Set an attribute now, and after each run."""
+        setattr(owner, name, tensor)
+        self.assigned.append((owner, name, tensor))
+
+    def only_outside(self, what: str) -> None:
+        """Refuse it: it could not be done again."""
+        raise self.refused(what)
+
     # ---- refusals ------------------------------------------------------------------------------------------------
 
     def refused(self, what: str, kind: type[RecordingError] = RecordingError) -> RecordingError:
@@ -339,6 +377,3 @@ class Recording:
             f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
             "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."
         )
-
-
-from .traced import Traced  # noqa: E402 (which speaks of recordings)

@@ -11,7 +11,6 @@ gathered anew where they are needed, which takes a small part of the product's t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,6 @@ import minigrad as mg
 from minigrad import backend
 
 Array = Any
-
-
-def _whole(function: Callable[..., Any], *args: Any) -> Any:
-    """A function of arrays, which a recording does as a whole."""
-    call = backend.backend_of(args[0]).call
-    return function(*args) if call is None else call(function, args, ())
 
 
 def _steps(k: int, stride: int, dilation: int, count: int) -> slice:
@@ -58,6 +51,7 @@ def _rows(g: Array, groups: int) -> Array:
     return np.transpose(g, (1, 0, 2)).copy().reshape(groups, O // groups, N * M)
 
 
+@backend.as_one
 def _correlate(
     x: Array, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int, count: int, before: int
 ) -> Array:
@@ -68,6 +62,7 @@ def _correlate(
     return y.copy() if bias is None else np.add(y, bias[:, None], order="C")
 
 
+@backend.as_one
 def _spread(g: Array, weight: Array, stride: int, dilation: int, groups: int, length: int, before: int) -> Array:
     (N, O, M), (_, width, K) = g.shape, weight.shape
     C, around = width * groups, (K - 1) * dilation - before
@@ -86,6 +81,7 @@ def _spread(g: Array, weight: Array, stride: int, dilation: int, groups: int, le
     return x[:, :, before : before + length]
 
 
+@backend.as_one
 def _weigh(x: Array, g: Array, size: int, stride: int, dilation: int, groups: int, before: int) -> Array:
     columns = _columns(x, size, stride, dilation, g.shape[2], before, groups)
     found = np.matmul(columns, np.swapaxes(_rows(g, groups), 1, 2))  # (groups, C / groups · K, O / groups)
@@ -108,7 +104,7 @@ def correlate(
     x: Array, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int, count: int, before: int
 ) -> Array:
     """x (N, C, L), weight (O, C / groups, K) and bias (O,) or None to `count` windows, (N, O, M)."""
-    return _whole(_correlate, x, weight, bias, stride, dilation, groups, count, before)
+    return _correlate(x, weight, bias, stride, dilation, groups, count, before)
 
 
 @mg.primitive(  # type: ignore[untyped-decorator]
@@ -121,7 +117,7 @@ def correlate(
 )
 def spread(a: Array, weight: Array, stride: int, dilation: int, groups: int, length: int, before: int) -> Array:
     """a (N, O, M) and weight (O, C / groups, K) to (N, C, length)."""
-    return _whole(_spread, a, weight, stride, dilation, groups, length, before)
+    return _spread(a, weight, stride, dilation, groups, length, before)
 
 
 @mg.primitive(  # type: ignore[untyped-decorator]
@@ -134,4 +130,4 @@ def spread(a: Array, weight: Array, stride: int, dilation: int, groups: int, len
 )
 def weigh(x: Array, a: Array, size: int, stride: int, dilation: int, groups: int, before: int) -> Array:
     """x (N, C, L) and a (N, O, M) to (O, C / groups, size)."""
-    return _whole(_weigh, x, a, size, stride, dilation, groups, before)
+    return _weigh(x, a, size, stride, dilation, groups, before)

@@ -188,12 +188,10 @@ def ctc(
     zero_infinity: bool = False, wanted: bool = True,
 ) -> tuple[Array, Array]:  # fmt: skip
     """The loss of each sequence (N,) and, if they are wanted, the posteriors γ (T, N, C), by which the loss varies."""
-    call = backend.backend_of(log_probs).call
-    given = (log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, wanted)
-    losses, gamma = _ctc(*given) if call is None else call(_ctc, given, ())
-    return losses, gamma
+    return _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, wanted)
 
 
+@backend.as_one
 def _ctc(
     x: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int, zero: bool, wanted: bool
 ) -> tuple[Array, Array]:  # fmt: skip
