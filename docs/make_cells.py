@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from nn.diagnose.result import COLORS, GREY
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "cells"
 MEASURED = FOLDER / "measured.json"
-MOST = 45  # nodes in a picture
 HIDDEN, STEPS, BATCH = 32, 300, 32  # of the trained networks
+LEAST = -6  # of the exponents that are drawn
+SETTLED, COUNTED, SEQUENCES = 50, 150, 8  # steps before and of the Lyapunov spectra, and how many sequences
 ADDING, COPYING = 50, 20  # how many steps there are; how many steps the symbols are remembered
 GROUPS = {
     "Gates": ["MGUCell", "UGRNNCell", "NBRCCell", "RHNCell"],
@@ -87,26 +89,15 @@ def rolled(name: str) -> bool:
     return layer.rolled is True
 
 
-def exponent(name: str) -> float | None:
-    """The largest Lyapunov exponent at initialisation: 16 units, 8 features of N(0, 1), 100 steps; 20 settle.
-
-    None for −∞, where no change of the state comes through.
-    """
+def spectrum(name: str) -> list[float | None]:
+    """The Lyapunov spectrum at initialisation, of 16 units that see 8 features of N(0, 1); None for −∞."""
     mg.manual_seed(0)
     cell = made(name, 8, 16, dtype=np.float64)
-    xs = presented(name, np.random.default_rng(0).standard_normal((100, 1, 8)))
-    jacobians = nn.diagnose.state_jacobians(cell, xs).jacobians
+    xs = presented(name, np.random.default_rng(0).standard_normal((SETTLED + COUNTED, SEQUENCES, 8)))
+    found = list(nn.diagnose.lyapunov(cell, xs, discard=SETTLED).exponents)
     if name == "ClockworkRNNCell":  # without the clock, which only counts
-        jacobians = jacobians[:, :-1, :-1]
-    direction, total = np.random.default_rng(1).standard_normal(jacobians.shape[1]), 0.0
-    for t, jacobian in enumerate(jacobians):
-        direction = jacobian @ direction
-        size = np.linalg.norm(direction)
-        if size == 0:
-            return None
-        total += math.log(size) if t >= 20 else 0.0
-        direction = direction / size
-    return total / 80
+        del found[int(np.argmin(np.abs(found)))]
+    return [round(float(each), 4) if np.isfinite(each) else None for each in found]
 
 
 def adding(rng: np.random.Generator) -> Any:
@@ -178,8 +169,8 @@ def measure() -> None:
     """Write the numbers that take time."""
     found: dict[str, Any] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     for name in cells():
-        found[name] = {"exponent": exponent(name)} | {p: curve(name, p) for p in ("adding", "copying")}
-        print(name, found[name]["exponent"], found[name]["adding"][-1], found[name]["copying"][-1], flush=True)
+        found[name] = {"spectrum": spectrum(name)} | {p: curve(name, p) for p in ("adding", "copying")}
+        print(name, found[name]["spectrum"][0], found[name]["adding"][-1], found[name]["copying"][-1], flush=True)
         MEASURED.write_text(json.dumps(found, indent=1) + "\n")
     found["times"] = times()
     MEASURED.write_text(json.dumps(found, indent=1) + "\n")
@@ -203,8 +194,8 @@ def head(name: str) -> str:
     return "\n".join(lines[:first]).rstrip() + f"\n\n```text\n{equations}\n```\n"
 
 
-def picture(name: str) -> mg.Graph | None:
-    """One step, if that is small."""
+def picture(name: str) -> mg.Graph:
+    """One step."""
     mg.manual_seed(0)
     cell = made(name, 3, 4)
     xs = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32)))
@@ -212,28 +203,54 @@ def picture(name: str) -> mg.Graph | None:
     for _, x in mg.steps(xs):
         state = cell.step(cell.inputs(mg.name(x, "x")), state)[: len(state)]
     after = [mg.name(s, f"{label}'") for s, label in zip(state, cell.states, strict=True)]
-    graph = mg.graph(after, params=cell.named_parameters())
-    return graph if len(graph.nodes) <= MOST else None
+    return mg.graph(after, params=cell.named_parameters())
 
 
 def plot(problem: str, measured: Any, path: Path, chance: float, unit: str) -> None:
     """The curves of all cells, a panel for each family."""
-    with style():
-        figure, ((*upper, spare), lower) = axes(9.6, 6.0, nrows=2, ncols=3, sharey=True)
-        panels = [*upper, *lower]
-        spare.set_visible(False)
-        for panel, (title, names) in zip(panels, GROUPS.items(), strict=True):
+    with panels(path) as drawn:
+        for panel, names in drawn:
             for name, color in zip(names, COLORS, strict=False):
                 values = measured[name][problem]
                 label = name.removesuffix("Cell")
                 panel.plot(np.arange(1, len(values) + 1) * 10, values, label=label, color=color, linewidth=1.4)
             panel.axhline(chance, color=GREY, linewidth=0.8, linestyle=":")
-            panel.set(title=title, xlabel="steps of training", yscale="log")
+            panel.set(xlabel="steps of training", yscale="log")
             panel.legend(fontsize=9, frameon=False, loc="lower left")
-        panels[0].set_ylim(bottom=panels[0].get_ylim()[0] / 5)  # room for the legends
-        for panel in (upper[0], lower[0]):
+        first, third = drawn[0][0], drawn[2][0]
+        first.set_ylim(bottom=first.get_ylim()[0] / 5)  # room for the legends
+        for panel in (first, third):
             panel.set_ylabel(unit)
+
+
+@contextmanager
+def panels(path: Path) -> Iterator[list[tuple[Any, list[str]]]]:
+    """A panel for each family, in two rows, with the names of its cells; the picture is then written to `path`."""
+    with style():
+        figure, ((*upper, spare), lower) = axes(9.6, 6.0, nrows=2, ncols=3, sharey=True)
+        spare.set_visible(False)
+        drawn = []
+        for panel, (title, names) in zip([*upper, *lower], GROUPS.items(), strict=True):
+            panel.set_title(title)
+            drawn.append((panel, names))
+        yield drawn
         save(figure, path)
+
+
+def plot_spectra(measured: Any, path: Path) -> None:
+    """The exponents of all cells in order, a panel for each family."""
+    with panels(path) as drawn:
+        for panel, names in drawn:
+            for name, color in zip(names, COLORS, strict=False):
+                values = [np.nan if each is None or each < LEAST else each for each in measured[name]["spectrum"]]
+                ranks = np.arange(1, len(values) + 1) / len(values)
+                label = name.removesuffix("Cell")
+                panel.plot(ranks, values, ".-", label=label, color=color, linewidth=1.2, markersize=4)
+            panel.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+            panel.set(xlabel="i / S", ylim=(LEAST, 0.3))
+            panel.legend(fontsize=9, frameon=False, loc="lower left")
+        for panel, _ in (drawn[0], drawn[2]):
+            panel.set_ylabel("exponent λ_i, a step")
 
 
 def table(measured: Any) -> str:
@@ -247,7 +264,7 @@ def table(measured: Any) -> str:
         fields = [
             f"[{name}](#{name.lower()})", ", ".join(made(name, 3, 4).states), f"{parameters_of(name):,}",
             "yes" if rolled(name) else "no",
-            "−∞" if found["exponent"] is None else f"{found['exponent']:.3f}".replace("-", "−"),
+            "−∞" if found["spectrum"][0] is None else f"{found['spectrum'][0]:.3f}".replace("-", "−"),
             *[f"{found[problem][-1]:.3f}" for problem in ("adding", "copying")],
         ]  # fmt: skip
         lines.append(f"| {' | '.join(fields)} |")
@@ -269,15 +286,14 @@ def page(measured: Any, drawn: dict[str, Path]) -> str:
     for title, names in GROUPS.items():
         parts.append(f"## {title}\n")
         for name in names:
-            parts.append(f"### {name}\n\n{head(name)}")
-            if name in drawn:
-                parts.append(f"![One step of {name}](cells/{drawn[name].name})\n")
+            parts.append(f"### {name}\n\n{head(name)}\n![One step of {name}](cells/{drawn[name].name})\n")
     return "\n".join(parts)
 
 
 def numbers() -> dict[str, Any]:
     """The settings that the page says."""
-    return {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
+    lyapunov = {"sequences": SEQUENCES, "counted": COUNTED, "settled": SETTLED}
+    return lyapunov | {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
 
 
 TABLE = """## All of them
@@ -288,10 +304,19 @@ TABLE = """## All of them
   time.
 * **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the largest number of a row, for which a
   step has no kernel, so it runs step by step.
-* **λ**: the largest Lyapunov exponent at initialisation, a step, by `nn.diagnose.state_jacobians`: 16 units, 8
-  features from N(0, 1), 100 steps of which the first 20 do not count. Near 0 a change of the state lasts, below it is
-  forgotten; −∞ says that every ReLU was closed at some step. The clock of the clockwork RNN is left out.
+* **λ**: the largest Lyapunov exponent, see below.
 * **adding**, **copying**: the losses after training, see below.
+
+## Lyapunov spectra
+
+The rates at which small changes of the state die or last, a step, before training: `nn.diagnose.lyapunov` of 16 units
+that see 8 features from N(0, 1), in {sequences} sequences of {counted} steps after {settled} that do not count. Near 0
+a change lasts, below it is forgotten. A cell with several states has an exponent for each of their numbers. −∞ says
+that ReLUs were closed at some step, or that a part of the state is not carried on (the output of an SRU, QRNN or LRU,
+the inputs that a QRNN holds); these, and what shrinks below 1/400 in a step, are outside of the picture. The clock of
+the clockwork RNN is left out.
+
+![Lyapunov spectra](cells/spectra.svg)
 
 ## Two problems of memory
 
@@ -305,13 +330,30 @@ say which cells learn soon, not which are best.
 
 ![Losses of copy memory](cells/copying.svg)
 
-## Time
+## Speed
 
 Milliseconds of forward and backward, to inputs and all weights, float32, one thread, beside the same equations as a
 loop in PyTorch and as `lax.scan` under `jax.jit` (`python -m benchmarks --only zoo`). Measured once, the least of
 many calls in six turns, on two cores that others used meanwhile: take them as a rough picture.
 
 {timings}
+
+## Beside public implementations
+
+Where an implementation is public, the tests compute with its conventions (`tests/nn/test_zoo_references.py`); with the
+weights in our order, the outputs are equal. What is otherwise there:
+
+| cell | implementation | there |
+| --- | --- | --- |
+| UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to b_g: with that, its test's numbers are ours |
+| NBRCCell | nvecoven/BRC | no b_h |
+| QRNNCell | salesforce/pytorch-qrnn | its F is 1 − f; widths 1 and 2 |
+| MinGRUCell | lucidrains/minGRU-pytorch | no biases; n = v + ½ for v = W_n x ≥ 0, else σ(v): logarithms |
+| ONLSTMCell | yikangshen/Ordered-Neurons | gates in the order I, F, o, g, i, f; two biases |
+| SLSTMCell | NX-AI/xlstm | m is set by the first step; group normalisation follows |
+| PhasedLSTMCell | TensorFlow, contrib.rnn.PhasedLSTMCell | r = 0.1, trained; periods 1 to 1000; p are matrices |
+| LMUCell | nengo/keras-lmu | the same A and B; several memories, and any layer as the hidden one |
+| LRUCell | NicolasZucchet/minimal-LRU | D is a vector: as many outputs as inputs |
 """
 
 
@@ -321,10 +363,8 @@ def files() -> Iterator[Path]:
     measured = json.loads(MEASURED.read_text())
     drawn = {}
     for name in cells():
-        graph = picture(name)
-        if graph is not None:
-            drawn[name] = graph.render(FOLDER / f"{name.removesuffix('Cell').lower()}.svg")
-            yield drawn[name]
+        drawn[name] = picture(name).render(FOLDER / f"{name.removesuffix('Cell').lower()}.svg")
+        yield drawn[name]
     shares: dict[str, tuple[float, str]] = {
         "adding": (1 / 6, "mean squared error"), "copying": (5 * math.log(8) / (COPYING + 10), "cross-entropy"),
     }  # fmt: skip
@@ -332,6 +372,9 @@ def files() -> Iterator[Path]:
         path = FOLDER / f"{problem}.svg"
         plot(problem, measured, path, chance, unit)
         yield path
+    path = FOLDER / "spectra.svg"
+    plot_spectra(measured, path)
+    yield path
     path = DOCS / "cells.md"
     path.write_text(page(measured, drawn), encoding="utf-8")
     yield path

@@ -5,7 +5,8 @@
 
 The default opinions are made by a small grammar in which order decides: "not", "hardly" and "never" turn a word
 around, and what comes after "but" outweighs what came before. The files of `--data` have a label, 0 or 1, and a
-sentence in each line (such as SST-2). Into `--out` go
+sentence in each line (such as SST-2); or they are parquet files with columns `label` and `sentence` or `text`, which
+Hugging Face's `datasets` reads from the disk (pip install datasets). Into `--out` go
 
     sentiment.safetensors  the model with its words
     sentiment-verdict.png  how the verdict changes while a sentence is read
@@ -58,11 +59,26 @@ def opinions(count: int, rng: np.random.Generator) -> list[Opinion]:
 
 
 def read(path: Any) -> list[Opinion]:
-    """Lines of a label and a sentence."""
+    """Lines of a label and a sentence, or a parquet file with such columns."""
+    if str(path).endswith(".parquet"):
+        return columns(path)
     rows = list(nlp.read_tsv(path, separator=" ", fields=2))
     if wrong := [label for label, _ in rows if label not in ("0", "1")]:
         raise ValueError(f"{path}: a line begins with {wrong[0]!r}, not with the label 0 or 1")
     return [(sentence, int(label)) for label, sentence in rows]
+
+
+def columns(path: Any) -> list[Opinion]:
+    """The rows of a parquet file."""
+    from datasets import load_dataset
+
+    rows = load_dataset("parquet", data_files=str(path), split="train")  # mapped from the disk
+    text = next((name for name in ("sentence", "text") if name in rows.column_names), None)
+    if text is None or "label" not in rows.column_names:
+        raise ValueError(
+            f"{path}: the columns are {', '.join(rows.column_names)}; needed are label and sentence or text"
+        )
+    return [(row[text], int(row["label"])) for row in rows]
 
 
 def bag_of_words(train: Any, test: Any, V: int) -> float:
@@ -150,8 +166,8 @@ def use(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = common.options("sentiment", __doc__, epochs=4, data="two files with a label and a sentence in each line "
-                            "(default: opinions from a grammar)", use="sentences")  # fmt: skip
+    parser = common.options("sentiment", __doc__, epochs=4, data="two files with a label and a sentence in each line, "
+                            "or parquet files (default: opinions from a grammar)", use="sentences")  # fmt: skip
     parser.add_argument("--embedding", type=int, default=50, help="size of a word's vector (default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=64, help="size H of each direction (default: %(default)s)")
     parser.add_argument("--layers", type=int, default=1, help="(default: %(default)s)")

@@ -340,44 +340,68 @@ class Tensor:
 
     # ---- NumPy's methods -----------------------------------------------------------------------------------------
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return np.sum(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def sum(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+        where: Any = True,
+    ) -> Tensor:  # fmt: skip
+        more = _given(dtype=dtype, out=out, initial=initial, where=where)
+        return np.sum(self, axis=axis, keepdims=keepdims, **more)  # type: ignore
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return np.mean(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def mean(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
+    ) -> Tensor:
+        return np.mean(self, axis=axis, keepdims=keepdims, **_given(dtype=dtype, out=out, where=where))  # type: ignore
 
-    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
-        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)  # type: ignore
+    def var(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *,
+        where: Any = True, mean: Any = None,
+    ) -> Tensor:  # fmt: skip
+        more = _given(dtype=dtype, out=out, where=where, mean=mean)
+        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims, **more)  # type: ignore
 
-    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
-        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)  # type: ignore
+    def std(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *,
+        where: Any = True, mean: Any = None,
+    ) -> Tensor:  # fmt: skip
+        more = _given(dtype=dtype, out=out, where=where, mean=mean)
+        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims, **more)  # type: ignore
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return np.max(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def max(
+        self, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+    ) -> Tensor:
+        more = _given(out=out, initial=initial, where=where)
+        return np.max(self, axis=axis, keepdims=keepdims, **more)  # type: ignore
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return np.min(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def min(
+        self, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+    ) -> Tensor:
+        more = _given(out=out, initial=initial, where=where)
+        return np.min(self, axis=axis, keepdims=keepdims, **more)  # type: ignore
 
-    def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return np.prod(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def prod(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+        where: Any = True,
+    ) -> Tensor:  # fmt: skip
+        more = _given(dtype=dtype, out=out, initial=initial, where=where)
+        return np.prod(self, axis=axis, keepdims=keepdims, **more)  # type: ignore
 
-    def cumsum(self, axis: Any = None) -> Tensor:
-        return np.cumsum(self, axis=axis)  # type: ignore
+    def cumsum(self, axis: Any = None, dtype: Any = None, out: Any = None) -> Tensor:
+        return np.cumsum(self, axis=axis, **_given(dtype=dtype, out=out))  # type: ignore
 
-    def cumprod(self, axis: Any = None) -> Tensor:
-        return np.cumprod(self, axis=axis)  # type: ignore
+    def cumprod(self, axis: Any = None, dtype: Any = None, out: Any = None) -> Tensor:
+        return np.cumprod(self, axis=axis, **_given(dtype=dtype, out=out))  # type: ignore
 
-    def argmax(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return np.argmax(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def argmax(self, axis: Any = None, out: Any = None, *, keepdims: bool = False) -> Array:
+        return np.argmax(self, axis=axis, keepdims=keepdims, **_given(out=out))  # type: ignore
 
-    def argmin(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return np.argmin(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def argmin(self, axis: Any = None, out: Any = None, *, keepdims: bool = False) -> Array:
+        return np.argmin(self, axis=axis, keepdims=keepdims, **_given(out=out))  # type: ignore
 
-    def any(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return np.any(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Array:
+        return np.any(self, axis=axis, keepdims=keepdims, **_given(out=out, where=where))  # type: ignore
 
-    def all(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return np.all(self, axis=axis, keepdims=keepdims)  # type: ignore
+    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True) -> Array:
+        return np.all(self, axis=axis, keepdims=keepdims, **_given(out=out, where=where))  # type: ignore
 
     def reshape(self, *shape: Any) -> Tensor:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore
@@ -400,26 +424,26 @@ class Tensor:
     def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
         return np.repeat(self, repeats, axis=axis)  # type: ignore
 
-    def take(self, indices: Any, axis: int | None = None) -> Tensor:
-        return np.take(self, indices, axis=axis)  # type: ignore
+    def take(self, indices: Any, axis: int | None = None, out: Any = None, mode: Any = "raise") -> Tensor:
+        return np.take(self, indices, axis=axis, mode=mode, **_given(out=out))  # type: ignore
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
-        return np.clip(self, min, max)  # type: ignore
+    def clip(self, min: Any = None, max: Any = None, out: Any = None) -> Tensor:
+        return np.clip(self, min, max, **_given(out=out))  # type: ignore
 
-    def dot(self, other: Any) -> Tensor:
-        return np.dot(self, other)  # type: ignore
+    def dot(self, b: Any, out: Any = None) -> Tensor:
+        return np.dot(self, b, **_given(out=out))  # type: ignore
 
     def copy(self) -> Tensor:
         return np.copy(self)  # type: ignore
 
-    def round(self, decimals: int = 0) -> Tensor:
-        return np.round(self, decimals)  # type: ignore
+    def round(self, decimals: int = 0, out: Any = None) -> Tensor:
+        return np.round(self, decimals, **_given(out=out))  # type: ignore
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         return np.diagonal(self, offset, axis1, axis2)  # type: ignore
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        return np.trace(self, offset, axis1, axis2)  # type: ignore
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Tensor:
+        return np.trace(self, offset, axis1, axis2, **_given(dtype=dtype, out=out))  # type: ignore
 
     def compress(self, condition: Any, axis: int | None = None) -> Tensor:
         return np.compress(condition, self, axis)  # type: ignore
@@ -430,8 +454,10 @@ class Tensor:
     def nonzero(self) -> tuple[Array, ...]:
         return np.nonzero(self)  # type: ignore
 
-    def argsort(self, axis: int | None = -1, *, stable: bool | None = None) -> Array:
-        return np.argsort(self, axis, stable=stable)  # type: ignore
+    def argsort(
+        self, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None
+    ) -> Array:
+        return np.argsort(self, axis, kind, order, stable=stable)  # type: ignore
 
     def argpartition(self, kth: Any, axis: int | None = -1) -> Array:
         return np.argpartition(self, kth, axis)  # type: ignore
@@ -501,6 +527,11 @@ class Tensor:
         def __le__(self, other: Any) -> Array: ...
         def __gt__(self, other: Any) -> Array: ...
         def __ge__(self, other: Any) -> Array: ...
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    """The arguments of a call without those that leave everything to NumPy."""
+    return {k: v for k, v in arguments.items() if v is not None and not (k == "where" and v is True)}
 
 
 _SIGNS: dict[Any, str] = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}

@@ -4,6 +4,7 @@
     gradient_horizon(loss, states)    within how many steps the gradient arrives
     bptt_terms(loss, parameter)       the summands of ∂L/∂W, one for each step
     state_jacobians(layer, xs)        ∂s_{t+1}/∂s_t, their products, Lyapunov exponents
+    lyapunov(layer, xs)               the Lyapunov spectrum, of long sequences and batches
     truncation_report(layer, xs, f)   what truncated back-propagation leaves of the gradient
     gate_statistics(layer, xs)        how saturated each gate is over time
     report(model, batch, loss)        one page on all of it, with the cause and what to try
@@ -18,6 +19,7 @@ from .flow import GradientFlow, GradientHorizon, gradient_flow, gradient_horizon
 from .gates import Gate, GateStatistics, gate_statistics
 from .jacobians import StateJacobians, state_jacobians
 from .page import Report, report
+from .spectrum import Lyapunov, lyapunov
 from .terms import Terms, TermsByLoss, bptt_terms
 from .truncation import TruncationReport, truncation_report
 
@@ -28,6 +30,7 @@ __all__ = [
     "GateStatistics",
     "GradientFlow",
     "GradientHorizon",
+    "Lyapunov",
     "Report",
     "Section",
     "StateJacobians",
@@ -38,6 +41,7 @@ __all__ = [
     "gate_statistics",
     "gradient_flow",
     "gradient_horizon",
+    "lyapunov",
     "report",
     "state_jacobians",
     "truncation_report",

@@ -57,15 +57,7 @@ class StateJacobians(Result):
     @property
     def verdict(self) -> str:
         """What becomes of a small change of the state, and so of the gradient."""
-        largest = self.exponents[0]
-        if np.isnan(largest):
-            return "is not finite"
-        factor = f"of itself a step (largest Lyapunov exponent {largest:.3g})"
-        if largest < -NEUTRAL:
-            return f"contracts: a change of the state becomes {np.exp(largest):.3g} {factor}; gradients vanish"
-        if largest > NEUTRAL:
-            return f"expands: a change of the state becomes {np.exp(largest):.3g} {factor}; gradients explode"
-        return f"carries: a change of the state stays {np.exp(largest):.3g} {factor}"
+        return growth(self.exponents[0])
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
         rows = zip(self.singular_values[:, 0], self.singular_values[:, -1], self.log_norms, strict=True)
@@ -97,6 +89,18 @@ class StateJacobians(Result):
         return figure
 
 
+def growth(largest: float) -> str:
+    """The largest Lyapunov exponent in words."""
+    if np.isnan(largest):
+        return "is not finite"
+    factor = f"of itself a step (largest Lyapunov exponent {largest:.3g})"
+    if largest < -NEUTRAL:
+        return f"contracts: a change of the state becomes {np.exp(largest):.3g} {factor}; gradients vanish"
+    if largest > NEUTRAL:
+        return f"expands: a change of the state becomes {np.exp(largest):.3g} {factor}; gradients explode"
+    return f"carries: a change of the state stays {np.exp(largest):.3g} {factor}"
+
+
 def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, discard: int = 0) -> StateJacobians:
     """∂s_{t+1}/∂s_t for each step of one sequence, the products of these, and Lyapunov exponents.
 
@@ -117,7 +121,7 @@ def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, dis
 
     Raises TypeError for what is no cell or has several, ValueError for wrong shapes.
     """
-    cell, runner = _cell_of(layer)
+    cell, runner = cell_of(layer, "state_jacobians")
     with mg.no_grad():
         x = _one_sequence(beside(layer, xs), row, getattr(undropped(layer), "batch_first", False))
         T = x.shape[0]
@@ -136,11 +140,17 @@ def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, dis
     return _result(np.array(states), np.array(jacobians), discard)
 
 
+def directions(S: int, K: int) -> Array:
+    """K orthonormal directions of S, random ones: among axes, one that changes nothing else would be found too late."""
+    found: Array = np.linalg.qr(np.random.default_rng(0).standard_normal((S, K)))[0]
+    return found
+
+
 def _result(states: Array, jacobians: Array, discard: int) -> StateJacobians:
     T, S, _ = jacobians.shape
     log_norms, running = np.zeros(T), np.zeros((T, S))
     product, log_norm = np.eye(S), 0.0
-    Q, total = np.eye(S), np.zeros(S)
+    Q, total = directions(S, S), np.zeros(S)
     if not np.isfinite(jacobians).all():
         nothing = np.full((T, S), np.nan)
         return StateJacobians(states, jacobians, nothing, nothing[:, 0], nothing, discard)
@@ -193,23 +203,21 @@ def _numbers(tensor: mg.Tensor) -> Array:
     return backend.to_numpy(tensor.data).astype(np.float64)
 
 
-def _cell_of(layer: Any) -> tuple[Any, Recurrent | None]:
-    """The cell of a layer, and the Recurrent around it."""
+def cell_of(layer: Any, title: str) -> tuple[Any, Recurrent | None]:
+    """The cell of a layer, and the Recurrent around it; TypeError, which begins with `title`, if there is not one."""
     inner = undropped(layer)
     while isinstance(inner, OverTime) and not isinstance(inner, Recurrent):
         parts = [m for m in inner.modules() if isinstance(m, Recurrent)]
         if len(parts) != 1:
             raise TypeError(
-                f"state_jacobians: this {type(inner).__name__} has {len(parts)} cells; pass one of its layers, with "
-                "the outputs of the layer below as its input"
+                f"{title}: this {type(inner).__name__} has {len(parts)} cells; pass one of its layers, with the "
+                "outputs of the layer below as its input"
             )
         inner = parts[0]
     if isinstance(inner, Recurrent):
         return inner.cell, inner
     if not (hasattr(inner, "initial_state") and hasattr(inner, "step")):
-        raise TypeError(
-            f"state_jacobians: {type(inner).__name__} is neither a layer nor a cell (initial_state and step)"
-        )
+        raise TypeError(f"{title}: {type(inner).__name__} is neither a layer nor a cell (initial_state and step)")
     return inner, None
 
 

@@ -1,7 +1,6 @@
 """Convolution and pooling along time, on (N, C, L): N sequences of C channels and L steps, PyTorch's layout.
 
-Both look at windows of a few steps. A convolution is a product of all windows, gathered into one matrix, with a matrix
-of weights.
+Both look at windows of a few steps. The sums of a convolution stand in `correlation`.
 
 Sequences of unequal lengths are given as `lengths`: a step that is not real counts as padding, and what a sequence
 alone would not have is zero. `output_lengths` says how many steps each one has afterwards:
@@ -27,7 +26,8 @@ from minigrad.scopes import here
 from .. import init
 from ..modules import Module, Parameter, beside
 from ..sequences.packing import checked_lengths
-from .windows import channels_last, checked_count, gather, mask_of
+from .correlation import correlate
+from .windows import check_input, checked_count, mask_of
 
 
 class _Windows(Module):
@@ -79,14 +79,16 @@ class _Windows(Module):
         if alone:
             x = np.expand_dims(x, 0)
             lengths = None if lengths is None else np.reshape(lengths, (1,))
-        y = self._batch(x, lengths)
+        ys = self._batch(x, lengths)
         if lengths is not None:
             n = self.output_lengths(checked_lengths(type(self).__name__, lengths, x.shape[2], x.shape[0]))
-            real = backend.from_numpy(np.arange(y.shape[2]) < n[:, None], x.device)
-            y = np.where(np.expand_dims(real, 1), y, 0.0)
-        return y[0] if alone else y
+            real = backend.from_numpy(np.arange(ys[0].shape[2]) < n[:, None], x.device)
+            ys = tuple([np.where(np.expand_dims(real, 1), y, 0) for y in ys])
+        ys = tuple([y[0] for y in ys]) if alone else ys
+        return ys if len(ys) > 1 else ys[0]
 
-    def _batch(self, x: Any, lengths: Any) -> Any:
+    def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
+        """The outputs, (N, ·, M) each."""
         raise NotImplementedError
 
 
@@ -139,46 +141,18 @@ class Conv1d(_Windows):
         total = 0 if self.padding == "valid" else self.dilation * (self.kernel_size - 1)
         return (total, 0) if self.padding == "causal" else (total // 2, total - total // 2)
 
-    def _batch(self, x: Any, lengths: Any) -> Any:
-        rows = channels_last(self, x, self.in_channels)  # (N, L, C)
+    def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
+        check_input(self, x, self.in_channels)
         M = self._windows_over(x.shape[2])
         before, after = self._ends()
         if lengths is not None:
             if self.padding_mode != "zeros":
                 raise ValueError(f"Conv1d: lengths need padding_mode='zeros', not {self.padding_mode!r}{here()}")
-            rows = np.where(np.expand_dims(mask_of(self, x, lengths), -1), rows, 0.0)
+            x = np.where(np.expand_dims(mask_of(self, x, lengths), 1), x, 0.0)
         if self.padding_mode != "zeros":
             mode: Any = _MODES[self.padding_mode]
-            rows, before = np.pad(rows, [(0, 0), (before, after), (0, 0)], mode=mode), 0
-        if self.in_channels == self.groups > 1:
-            y = self._each_channel(rows, M, before)  # (N, M, O)
-        else:
-            y = self._windows_by_weights(rows, M, before)
-        return np.swapaxes(y, 1, 2)
-
-    def _windows_by_weights(self, rows: Any, M: int, before: int) -> Any:
-        """The product of all windows with the weights: one, or one for each group."""
-        N, K, O, g = rows.shape[0], self.kernel_size, self.out_channels, self.groups
-        width = self.in_channels // g
-        windows = gather(rows, K, self.stride, self.dilation, M, before)  # (N, M, K, C)
-        if g == 1:
-            weight = np.swapaxes(self.weight, 1, 2).reshape(O, K * width)
-            return mg.linear(windows.reshape(N, M, K * width), weight, self.bias)
-        parts = np.transpose(windows.reshape(N * M, K, g, width), (2, 0, 1, 3)).reshape(g, N * M, K * width)
-        weights = np.transpose(self.weight.reshape(g, O // g, width, K), (0, 3, 2, 1)).reshape(g, K * width, O // g)
-        y = np.swapaxes(parts @ weights, 0, 1).reshape(N, M, O)
-        return y if self.bias is None else y + self.bias
-
-    def _each_channel(self, rows: Any, M: int, before: int) -> Any:
-        """Σ_k of the k-th steps of all windows by their weights, where each group is one channel."""
-        s, d, K = self.stride, self.dilation, self.kernel_size
-        after = max((M - 1) * s + (K - 1) * d + 1 - before - rows.shape[1], 0)
-        rows = np.pad(rows, [(0, 0), (before, after), (0, 0)])
-        if self.out_channels > self.in_channels:
-            rows = np.repeat(rows, self.out_channels // self.in_channels, axis=2)  # (N, L, O)
-        weights = mg.unstack(self.weight[:, 0].T)
-        y = sum(rows[:, k * d : k * d + (M - 1) * s + 1 : s] * weights[k] for k in range(K))
-        return y if self.bias is None else y + self.bias
+            x, before = np.pad(x, [(0, 0), (0, 0), (before, after)], mode=mode), 0
+        return (correlate(x, self.weight, self.bias, self.stride, self.dilation, self.groups, M, before),)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -195,12 +169,13 @@ class MaxPool1d(_Windows):
 
     kernel_size, stride  the window's steps, and those from one to the next: kernel_size, if None
     padding              steps at both ends, half a window at most, that are never the largest
+    return_indices       a second result, integers (N, C, M): the step of each number; 0 where there is none (`lengths`)
     ceil_mode            with a last window that goes beyond the end
     """
 
     def __init__(
         self, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1,
-        *, ceil_mode: bool = False,
+        return_indices: bool = False, ceil_mode: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.kernel_size = checked_count("MaxPool1d", "kernel_size", kernel_size, 1)
@@ -209,13 +184,14 @@ class MaxPool1d(_Windows):
         if self.padding > self.kernel_size // 2:
             raise ValueError(f"MaxPool1d: padding {padding} is more than half of kernel_size {kernel_size}")
         self.dilation = checked_count("MaxPool1d", "dilation", dilation, 1)
+        self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
     def _ends(self) -> tuple[int, int]:
         return self.padding, self.padding
 
-    def _batch(self, x: Any, lengths: Any) -> Any:
-        channels_last(self, x, None)
+    def _batch(self, x: Any, lengths: Any) -> tuple[Any, ...]:
+        check_input(self, x, None)
         L, M = x.shape[2], self._windows_over(x.shape[2])
         s, d, p = self.stride, self.dilation, self.padding
         values = x.data if lengths is None else np.where(mask_of(self, x, lengths)[:, None], x.data, -np.inf)
@@ -230,7 +206,8 @@ class MaxPool1d(_Windows):
             better = (new > best) | (new != new)  # NaN is the largest
             best, at = np.where(better, new, best), np.where(better, k, at)
         steps = np.minimum(backend.from_numpy(begin, x.device) + at * d, L - 1)
-        return np.take_along_axis(x, steps, axis=-1)
+        y = np.take_along_axis(x, steps, axis=-1)
+        return (y, steps) if self.return_indices else (y,)
 
     def extra_repr(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

@@ -106,6 +106,7 @@ class BatchNorm1d(Module):
     affine               with weight and bias (C,)
     track_running_stats  keep `running_mean`, `running_var` (C,) and `num_batches_tracked`, which `eval()` uses; without
                          them, the batch's own statistics are used there, too
+    bias                 if False, affine means a weight alone
 
     As in PyTorch, a batch is normalized by its mean square, and `running_var` is of n − 1.
     """
@@ -116,7 +117,7 @@ class BatchNorm1d(Module):
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-        track_running_stats: bool = True, *, device: str = "cpu", dtype: Any = None,
+        track_running_stats: bool = True, *, bias: bool = True, device: str = "cpu", dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.num_features = num_features
@@ -125,7 +126,7 @@ class BatchNorm1d(Module):
         self.track_running_stats = track_running_stats
         made = {"device": device, "dtype": dtype}
         self.weight = Parameter(mg.ones(num_features, **made)) if affine else None
-        self.bias = Parameter(mg.zeros(num_features, **made)) if affine else None
+        self.bias = Parameter(mg.zeros(num_features, **made)) if affine and bias else None
         tracked = track_running_stats
         self.register_buffer("running_mean", mg.zeros(num_features, **made) if tracked else None)
         self.register_buffer("running_var", mg.ones(num_features, **made) if tracked else None)
@@ -176,8 +177,10 @@ class BatchNorm1d(Module):
             mean, var = self.running_mean.reshape(along), self.running_var.reshape(along)
             centred = x - mean
         y = centred / np.sqrt(var + self.eps)
-        if self.weight is not None and self.bias is not None:
-            y = y * self.weight.reshape(along) + self.bias.reshape(along)
+        if self.weight is not None:
+            y = y * self.weight.reshape(along)
+        if self.bias is not None:
+            y = y + self.bias.reshape(along)
         return y if real is None else np.where(real, y, 0.0)
 
     def _track(self, mean: Any, var: Any) -> None:

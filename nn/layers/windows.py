@@ -1,4 +1,4 @@
-"""Windows along time: how many fit, which are real, and the operation that gathers them.
+"""Windows along time: their sizes, inputs and lengths.
 
 A window of `kernel_size` steps, `dilation` apart, reaches over d(k − 1) + 1 steps of the input, which is widened by
 `padding` at both ends. Windows begin `stride` steps apart, so that there are ⌊(L + 2p − d(k − 1) − 1) / s⌋ + 1.
@@ -9,52 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-import minigrad as mg
 from minigrad import backend
 from minigrad.scopes import here
 
 from ..sequences.packing import checked_lengths
 
 Array = Any
-
-
-@backend.as_one
-def _gather(x: Array, size: int, stride: int, dilation: int, count: int, before: int) -> Array:
-    """(N, L, C) to windows (N, M, K, C): the m-th begins at step m·stride − before; zeros outside of the input."""
-    N, L, C = x.shape
-    span = (count - 1) * stride + 1  # from the first window to the last
-    reach = span + (size - 1) * dilation
-    if before or reach > L:
-        padded = np.zeros_like(x, shape=(N, max(reach, before + L), C))
-        padded[:, before : before + L] = x
-        x = padded
-    if type(x) is np.ndarray:  # one copy of overlapping windows is twice as fast as a stack of steps
-        n, l, c = x.strides
-        return np.ascontiguousarray(as_strided(x, (N, count, size, C), (n, l * stride, l * dilation, c)))
-    return np.stack([x[:, k * dilation : k * dilation + span : stride] for k in range(size)], axis=2)
-
-
-def _scatter(w: Array, length: int, stride: int, dilation: int, before: int) -> Array:
-    """The adjoint: each number of the windows (N, M, K, C) added to the step that it came from, (N, L, C)."""
-    N, M, K, C = w.shape
-    span = (M - 1) * stride + 1
-    x = np.zeros_like(w, shape=(N, max(span + (K - 1) * dilation, before + length), C))
-    for k in range(K):
-        x[:, k * dilation : k * dilation + span : stride] += w[:, :, k]
-    return x[:, before : before + length]
-
-
-gather: Any = mg.primitive(
-    _gather, x=lambda g, x_shape, stride, dilation, before: scatter(g, x_shape[1], stride, dilation, before)
-)
-scatter: Any = mg.primitive(
-    _scatter, w=lambda g, w_shape, stride, dilation, before: gather(g, w_shape[2], stride, dilation, w_shape[1], before)
-)
-
-
-# ---- lengths -----------------------------------------------------------------------------------------------------
 
 
 def checked_count(title: str, name: str, value: Any, least: int) -> int:
@@ -66,15 +27,14 @@ def checked_count(title: str, name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def channels_last(module: Any, x: Any, channels: int | None) -> Any:
-    """(N, C, L) as (N, L, C); ValueError for another shape, TypeError for integers."""
+def check_input(module: Any, x: Any, channels: int | None) -> None:
+    """ValueError for another shape than (N, C, L), TypeError for integers."""
     title = type(module).__name__
     if x.ndim != 3 or (channels is not None and x.shape[1] != channels):
         expected = "(N, C, L), or (C, L)" + ("" if channels is None else f", with C = {channels}")
         raise ValueError(f"{title}: the input must be {expected}, not {x.shape}{here()}")
     if x.dtype.kind != "f":
         raise TypeError(f"{title}: the input must be of floats, not {x.dtype}{here()}")
-    return np.swapaxes(x, 1, 2)
 
 
 def mask_of(module: Any, x: Any, lengths: Any, mask: Any = None) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class CTCLoss(Loss):
     zero_infinity  0 in the place of an infinite loss, with a gradient of 0
 
     A labelling needs a step for each label, and one more for each label that equals the one before it. One that is
-    longer than its sequence allows has no alignment: the loss is infinite, and its gradient NaN.
+    longer than its sequence allows has no alignment: the loss is infinite, and its gradient NaN, with a RuntimeWarning
+    that names the sequence, unless zero_infinity says what to do with it.
 
     Log-probabilities are what `mg.log_softmax` gives. The gradient by them is −γ, the posterior of each class at each
     step, hence softmax − γ by the logits. (PyTorch expects a log_softmax before, and adds the softmax already here: by
@@ -89,8 +91,12 @@ class CTCLoss(Loss):
             wanted = mg.is_grad_enabled() and x.requires_grad
             losses, _ = ctc(x, *given, self.zero_infinity, wanted)
         else:
-            losses = 0.0 - log_likelihood_by_steps(x, *read(x.shape, *given)).astype(x.dtype)
-            losses = np.where(np.isinf(losses.data), 0.0, losses) if self.zero_infinity else losses
+            labelled = read(x.shape, *given)
+            losses = 0.0 - log_likelihood_by_steps(x, *labelled).astype(x.dtype)
+            if self.zero_infinity:
+                losses = np.where(np.isinf(losses.data), 0.0, losses)
+            else:
+                warn_of_long(*labelled[:3])
         if self.reduction == "mean":
             losses = losses / (np.maximum(target_lengths, 1) * max(N, 1)).astype(losses.dtype)
             return reduced(losses, "sum")
@@ -141,6 +147,22 @@ def read(
     return labels, steps, counts, blank
 
 
+def warn_of_long(labels: Array, steps: Array, counts: Array) -> None:
+    """Name the first labelling that is longer than its sequence allows, if there is one."""
+    again = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] >= 0)
+    needed = counts + np.sum(again, axis=1)
+    wrong = np.flatnonzero(needed > steps)
+    if wrong.size:
+        n = wrong[0]
+        warnings.warn(
+            f"CTCLoss: sequence {n} has {steps[n]} steps, its {counts[n]} labels need {needed[n]} (one more for each "
+            "that equals the one before it), so its loss is infinite and its gradient NaN; leave such sequences out "
+            f"({wrong.size} of {len(steps)} here), or give zero_infinity=True{here()}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
 def _told(kind: type[Exception], message: str) -> Exception:
     """An error that says all there is to say, and is passed on as it is."""
     error: Any = kind(f"CTCLoss: {message}{here()}")
@@ -181,6 +203,8 @@ def _ctc(
     log_p = log_likelihood(states, added, N)
     never = np.isinf(log_p) & (log_p < 0)
     losses = np.where(never, 0.0 if zero else np.inf, 0.0 - log_p).astype(x.dtype)
+    if not zero and never.any():
+        warn_of_long(labels, steps, counts)
     if not wanted:
         return losses, np.zeros_like(x, shape=(0, N, C))
     gamma = posteriors(states, added, emitted, np.where(never, 0.0, log_p), a.places, C, blank)

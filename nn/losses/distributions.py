@@ -31,7 +31,7 @@ class GaussianNLLLoss(Loss):
     def forward(self, input: Any, target: Any, var: Any, mask: Any = None) -> Any:
         """Means and targets (..., D), mask (..., D) or None: a scalar, or (..., D) without reduction.
 
-        var  (..., D), or one for each vector, (...) or (..., 1), or a number for all
+        var  (..., D), or one for each vector, (...), or with one axis of size 1, or a number for all
         """
         input = as_tensor(input)
         target, var = float_target(target, input), float_target(var, input)
@@ -39,9 +39,11 @@ class GaussianNLLLoss(Loss):
             raise ValueError(f"GaussianNLLLoss: the input is {input.shape}, but the target is {target.shape}{here()}")
         if var.ndim and var.shape == input.shape[:-1]:
             var = np.expand_dims(var, -1)
-        if var.shape not in ((), input.shape, (*input.shape[:-1], 1)):
+        others = [n for n, m in zip(var.shape, input.shape, strict=False) if n != m]
+        if var.shape and (var.ndim != input.ndim or others not in ([], [1])):
             raise ValueError(
-                f"GaussianNLLLoss: var must be {input.shape}, or one for each of its rows, not {var.shape}{here()}"
+                f"GaussianNLLLoss: var must be {input.shape}, or one for each of its rows, or have one axis of size 1, "
+                f"not {var.shape}{here()}"
             )
         v: Any = np.broadcast_to(var, input.shape)  # (..., D)
         if mask is not None:

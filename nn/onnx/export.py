@@ -30,7 +30,7 @@ Array = np.ndarray[Any, Any]
 
 def export_onnx(
     model: Module, path: StrPath, example: Any, *, call: str | Callable[..., Any] = "forward", axes: Axes | None = None,
-    inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None, opset: int = OPSET,
 ) -> None:  # fmt: skip
     """Write a model in evaluation mode as an ONNX file (opset 18), which other programs run.
 
@@ -41,6 +41,7 @@ def export_onnx(
              integers may have any size: ("time", "batch"), or ("batch",). An axis of a further
              input is the one of the first that is as long, or one of its own if the model allows it
     inputs, outputs  names of the graph's inputs and outputs, in order; the parameters' names, "output"
+    opset    18, the only one that is written: every runtime of a later one reads it
 
     The model is run with the example, and once more with other sizes and numbers. Each operation becomes a node; `RNN`,
     `LSTM` and `GRU` (of any depth, in both directions, with lengths), convolution and pooling are ONNX's own
@@ -48,7 +49,8 @@ def export_onnx(
     steps of a loop, must not depend on the inputs: where it does, the two runs differ, and that is an error which says
     where.
 
-    Raises RuntimeError for what has no counterpart, with its place; ValueError for an example or axes that do not fit;
+    Raises RuntimeError for what has no counterpart, with its place; ValueError for an example or axes that do not fit,
+    or another opset;
     OSError if the file cannot be written; ImportError without the extra `onnx`. The old file stays as it was until the
     new one is complete.
     """
@@ -56,6 +58,11 @@ def export_onnx(
         import onnx
     except ImportError as error:
         raise ImportError("export_onnx needs the package onnx: pip install 'minigrad[onnx]'") from error
+    if opset != OPSET:
+        raise ValueError(
+            f"export_onnx: files of opset {OPSET} are written, not of {opset}; later runtimes read these, and "
+            "onnx.version_converter.convert_version turns the loaded file into one of another opset, where it can"
+        )
     function = getattr(model, call) if isinstance(call, str) else call
     if call == "forward":
         function = model

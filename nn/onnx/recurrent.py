@@ -69,6 +69,8 @@ def convert(g: Graph, module: Any, operands: Pair) -> list[str]:
         return _over_time(g, module, x, given)
     if "lengths" in given or len(np.shape(x[0])) != 3:
         raise g.refused(f"{type(module).__name__} has no counterpart with lengths=, or without a batch")
+    if getattr(module, "return_indices", False):
+        raise g.refused("MaxPool1d has no counterpart with return_indices=True: ONNX counts through the whole batch")
     return [_pooled(g, module, x) if isinstance(module, MaxPool1d) else _convolved(g, module, x)]
 
 

@@ -145,12 +145,13 @@ def pooled(layer: nn.MaxPool1d, x: Any, M: int) -> tuple[Any, Any]:
 @pools
 @pytest.mark.parametrize("ties", [False, True])
 def test_pooling_is_the_loop_over_its_windows(options: Any, ties: bool, rng: Rng) -> None:
-    layer = nn.MaxPool1d(**options)
+    layer = nn.MaxPool1d(**options, return_indices=True)
     lengths = [10, 0, 5, 8]
     xs = rng.integers(-2, 2, (4, 3, 10)) * 1.0 if ties else rng.standard_normal((4, 3, 10))
     for given in (None, lengths):
         leaf = tensors(xs)
-        y = layer(leaf, lengths=given)
+        y, places = layer(leaf, lengths=given)
+        assert isinstance(places, np.ndarray)
         g = rng.standard_normal(y.shape)
         (y * g).sum().backward()
         gradient = np.zeros_like(xs)
@@ -161,8 +162,12 @@ def test_pooling_is_the_loop_over_its_windows(options: Any, ties: bool, rng: Rng
             near(y.numpy()[n, :, :M], values, 0)
             assert not y.numpy()[n, :, M:].any()
             np.add.at(gradient[n], (np.arange(3)[:, None], steps), g[n, :, :M])
+            near(places[n, :, :M], steps, 0)
+            assert not places[n, :, M:].any()
         near(leaf.grad, gradient)
-    near(layer(xs[0]), pooled(layer, xs[0], int(layer.output_lengths(10)))[0], 0)
+    for found, expected in zip(layer(xs[0]), pooled(layer, xs[0], int(layer.output_lengths(10))), strict=True):
+        near(found, expected, 0)
+    near(nn.MaxPool1d(**options)(xs), layer(xs)[0].numpy(), 0)
 
 
 def test_nan_is_the_largest() -> None:

@@ -112,7 +112,15 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "imag": lambda x: x.imag, "conjugate": lambda x: x.conjugate(), "ravel": lambda x: x.ravel("F"),
     "flatten": lambda x: x.flatten("F"), "argsort": lambda x: x.argsort(axis=0), "nonzero": lambda x: x.nonzero()[0],
     "argpartition": lambda x: x.argpartition(0, axis=0), "searchsorted": lambda x: x[0].searchsorted([0.5, 9.0]),
-    "divmod": lambda x: divmod(x, 0.5)[1],
+    "divmod": lambda x: divmod(x, 0.5)[1], "sum": lambda x: x.sum(1, np.float64, None, True, 2.0, X > 0),
+    "mean": lambda x: x.mean(1, np.float64, None, True, where=X > 0),
+    "max": lambda x: x.max(1, None, True, -9.0, X < 1),
+    "min": lambda x: x.min(1, None, True, 9.0, X > 1), "prod": lambda x: x.prod(0, None, None, False, 2.0, X > 0),
+    "var": lambda x: x.var(1, None, None, 1, True, where=X > 0, mean=X.mean(1, keepdims=True)),
+    "std": lambda x: x.std(1, None, None, 1, False, where=X > 0), "cumsum": lambda x: x.cumsum(1, np.float64, None),
+    "cumprod": lambda x: x.cumprod(axis=0, dtype=None, out=None), "take": lambda x: x.take([7], 1, None, "wrap"),
+    "clip": lambda x: x.clip(0, 1, None), "dot": lambda x: x.dot(b=X.T), "trace of": lambda x: x.trace(1, 0, 1, None),
+    "argmax": lambda x: x.argmax(1, None, keepdims=True), "argsort by": lambda x: x.argsort(0, "stable", None),
 }  # fmt: skip
 
 
@@ -121,6 +129,23 @@ def test_methods_are_those_of_numpys_arrays(name: str) -> None:
     found = METHODS[name](mg.Tensor(X, requires_grad=True))
     assert isinstance(found, np.ndarray) == name.startswith(("arg", "nonzero", "search"))
     np.testing.assert_allclose(found.data if isinstance(found, mg.Tensor) else found, METHODS[name](X), rtol=1e-15)
+
+
+def test_any_and_all_of_some() -> None:
+    x = mg.Tensor(X, requires_grad=True)
+    assert x.all(0, keepdims=True, where=X > 0).tolist() == X.all(0, keepdims=True, where=X > 0).tolist()
+    assert x.any(1, where=X < 0).tolist() == X.any(1, where=X < 0).tolist()
+
+
+def test_methods_refuse_what_their_functions_refuse() -> None:
+    x = mg.Tensor(X, requires_grad=True)
+    with pytest.raises(TypeError, match=r"^np.sum: writing the result into a plain array"):
+        x.sum(0, out=np.zeros(3))
+    with pytest.raises(TypeError, match="data type"):  # PyTorch's x.sum(0, True) for keepdims
+        x.sum(0, True)
+    out = np.zeros(3)
+    x.detach().sum(axis=0, out=out)
+    np.testing.assert_array_equal(out, X.sum(axis=0))
 
 
 def test_an_integer_tensor_chooses() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,22 @@ def test_a_parquet_file_trains_a_classifier(tmp_path: Path) -> None:
     trainer = nn.Trainer(model, optimizer, lambda m, b: m.loss(b["ids"], b["label"]), progress=False)
     history = trainer.fit(batches, 20)
     assert history[-1]["mean_loss"] < 0.2 * np.log(2)
+
+
+def test_an_example_reads_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    sentiment = importlib.import_module("sentiment")
+    path = tmp_path / "reviews.parquet"
+    for name in ("text", "sentence", "words"):
+        columns = {name: [text for text, _ in TEXTS], "label": [label for _, label in TEXTS]}
+        datasets.Dataset.from_dict(columns).to_parquet(str(path))
+        if name == "words":
+            with pytest.raises(
+                ValueError, match=r"the columns are words, label; needed are label and sentence or text"
+            ):
+                sentiment.read(path)
+        else:
+            assert sentiment.read(path) == TEXTS
 
 
 def test_lines_of_a_text_file(tmp_path: Path) -> None:

@@ -374,6 +374,7 @@ def _relu(x: Any) -> Any:
         (lambda x: np.std(x, ddof=1), "a variance with ddof=1 has no counterpart"),
         (lambda x: x[x > 0], "this index has no counterpart here"),
         (lambda x: nn.Conv1d(3, 2, 2)(x.reshape(1, 3, -1), lengths=[2]), "with lengths=, or without a batch"),
+        (lambda x: nn.MaxPool1d(2, return_indices=True)(x.reshape(1, 3, -1))[0], "no counterpart with return_indices"),
     ],
 )
 def test_what_has_no_counterpart_is_named(function: Any, message: str, rng: Rng, path: Path) -> None:
@@ -387,6 +388,8 @@ def test_examples_and_names_that_do_not_fit(rng: Rng, path: Path) -> None:
     layer = nn.Linear(3, 2)
     with pytest.raises(ValueError, match="does not tell its axes apart; give one whose sizes differ, or axes="):
         nn.export_onnx(nn.GRU(3, 2), path, floats(rng, 4, 4, 3))
+    with pytest.raises(ValueError, match=r"files of opset 18 are written, not of 13; .*version_converter"):
+        nn.export_onnx(nn.Linear(3, 2), path, floats(rng, 4, 3), opset=13)
     with pytest.raises(ValueError, match="the example has no array in it"):
         nn.export_onnx(layer, path, 3.0)
     with pytest.raises(ValueError, match="axes are for 2 inputs, and there are 1"):

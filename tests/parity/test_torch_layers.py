@@ -241,6 +241,9 @@ def test_the_largest_of_windows(options: Any, length: int, rng: Any) -> None:
     x = rng.standard_normal((2, 3, length))
     x[0, 0, 3], x[1, 2, :2] = np.nan, np.nan
     np.testing.assert_array_equal(ours(mg.tensor(x)).numpy(), theirs(torch.tensor(x)).numpy())
+    ours, theirs = nn.MaxPool1d(**options, return_indices=True), torch.nn.MaxPool1d(**options, return_indices=True)
+    for y, expected in zip(ours(mg.tensor(x)), theirs(torch.tensor(x)), strict=True):
+        np.testing.assert_array_equal(y, expected.numpy())
 
 
 # ---- statistics of a batch ---------------------------------------------------------------------------------------
