@@ -1,4 +1,4 @@
-"""Nested dicts, lists and tuples of tensors, as a flat list of leaves and a way back."""
+"""Nested dicts, lists and tuples of tensors: flattening and rebuilding."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-    """The leaves of a nested structure in order, and a function that puts other leaves in their places.
+    """The leaves of a nested structure in order, and a function that rebuilds the structure around other leaves.
 
-    The function knows the structure, and keeps none of the leaves alive.
+    The function keeps the structure and no leaf.
     """
     kind = type(tree)
     if isinstance(tree, dict):
@@ -37,7 +37,7 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
 
 
 def outline(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
-    """Append the leaves of a nested structure to one list, and what tells its structure from others to another."""
+    """Append the leaves of a nested structure to `leaves`, and a key of its structure to `structure`."""
     kind = type(tree)
     if isinstance(tree, dict):
         structure.append((kind, tuple(tree)))

@@ -1,8 +1,8 @@
-"""A loop whose steps do the same: forward and backward of all steps as one job for machine code each.
+"""A loop of equal steps: forward and backward of all steps, each as one job for machine code.
 
-Each step is a few kernels (`stages`). They read and write arrays that hold all steps: inputs and kept values (R, ·)
-with the rows of a step side by side, states on tracks (`tracks`). So nothing is allocated, stacked or looked up while
-the loop runs (`calls`, `job`). Gradients of weights are sums over all rows, done once at the end.
+A step is a few kernels (`stages`). They read and write arrays that hold all steps: inputs and kept values (R, ·) with
+the rows of a step side by side, states on tracks (`tracks`). Nothing is allocated, stacked or looked up while the loop
+runs (`calls`, `job`). Gradients of weights are sums over all rows, computed once at the end.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Saved:
 
     def __init__(self, rows: Rows, arrays: dict[Any, Array], initial: list[Array]) -> None:
         self.rows = rows
-        self.arrays = arrays  # of weights, of x and of kept values for all steps, and the tracks of states
+        self.arrays = arrays  # weights, x and kept values of all steps, and the tracks of states
         self.initial = initial
 
     @property
     def kept(self) -> list[Array]:
-        """Those arrays; backward refuses one that was overwritten."""
+        """The kept arrays; backward refuses to use one that was overwritten."""
         return list(self.arrays.values())
 
 
 class Loop:
-    """A step, ready to be run for any number of rows and steps."""
+    """A step that is ready to run for any number of rows and steps."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -77,7 +77,9 @@ class Loop:
     def run(
         self, x: Array, real: Array | None, states: Sequence[Array], weights: Sequence[Array], rows: Rows, keep: bool
     ) -> tuple[Array, list[Array], Saved]:
-        """The outputs of all steps (R, ·), the last states of the rows that take part, and what backward needs."""
+        """The outputs of all steps (R, ·), the last states of the rows that take part, and the arrays kept for
+        backward.
+        """
         step = self.step
         arrays: dict[Any, Array] = dict(zip(step.weights, weights, strict=True))
         arrays[step.x] = x
@@ -104,7 +106,7 @@ class Loop:
         return found
 
     def _layout(self) -> dict[Symbol, tuple[Any, str]]:
-        """Of the values that both directions are given."""
+        """The layout of the values given to both directions."""
         step = self.step
         layout: dict[Symbol, tuple[Any, str]] = {step.x: (step.x, "rows")}
         if step.real is not None:
@@ -118,10 +120,10 @@ class Loop:
     def pull(
         self, saved: Saved, output: Array | None, finals: Sequence[Array | None], release: bool = False
     ) -> list[Array | None]:
-        """The gradients of x, the states and the weights from those of the outputs and of the last states.
+        """The gradients of x, the states and the weights, from those of the outputs and the last states.
 
-        finals   (N, ·) each; the rows that take no part hand theirs on to the initial state
-        release  whether what was kept may be overwritten
+        finals   (N, ·) each; rows that take no part pass theirs on to the initial state
+        release  True if kept arrays may be overwritten
         """
         assert self.backward is not None
         step, rows, arrays = self.step, saved.rows, dict(saved.arrays)
@@ -144,7 +146,7 @@ class Loop:
         return self._results(calls, saved, arrays, firsts)
 
     def _backward_calls(self, seeded: bool, alone: bool, release: bool) -> Calls:
-        """Gradients of states arrive with the rows that end, leave with those that begin, and move on with the rest."""
+        """Gradients of states enter with rows that end, leave with rows that begin, and move on with the rest."""
         assert self.backward is not None
         step, stages, key = self.step, self.backward, ("backward", seeded, alone, release)
         if key in self._calls:

@@ -1,8 +1,8 @@
-"""A rolled loop on the tape: one node, which can be unfolded into the nodes of all steps.
+"""A rolled loop on the tape: one node that can be unfolded into the nodes of all steps.
 
-The node is the unrolled graph, folded. Backward runs its program. Whoever wants to see inside (a picture, diagnosis, a
-derivative of a derivative) unfolds it: the loop is run again step by step, recorded, and its nodes take the place of
-the one node, between those recorded before and after it.
+The node is the unrolled graph, folded. Backward runs its program. Pictures, diagnostics and higher derivatives need the
+inside, so they unfold it: the loop runs again step by step, recorded, and its nodes replace the one node, with
+positions between the nodes recorded before and after it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Plain = Callable[[Tensor, list[Tensor], list[Tensor]], list[Tensor]]
 
 
 class Run:
-    """One run of a loop: what it takes to do it again, step by step.
+    """One run of a loop, with all that is needed to repeat it step by step.
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
-    spent  whether backward may have written over what was kept
+    spent  True once backward may have overwritten kept arrays
     """
 
     def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
@@ -42,7 +42,7 @@ class Run:
         self.outputs: list[Callable[[], Output | None]] = []
 
     def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
-        """The loop, recorded step by step on the tape below `parents`."""
+        """Run the loop again, recorded step by step on the tape below `parents`."""
         given = [
             Tensor(array) if edge is None else edge if isinstance(edge, Tensor) else Tensor._of(array, edge)
             for array, edge in zip(self.data, parents, strict=True)
@@ -56,7 +56,7 @@ class Run:
 
 
 def rolls(array: Array) -> str | None:
-    """None if loops over arrays like this can run as programs here and now; otherwise the reason why they do not."""
+    """None if loops over such arrays can run as programs in the current mode; otherwise the reason."""
     mode = current_mode()
     if not mode.fast:
         return "fast paths are switched off"
@@ -87,7 +87,7 @@ def rolled(
     with np.errstate(all="ignore"):
         held = None if real is None else _dense(real)
         output, finals, saved = loop.run(_dense(x.data), held, initial, [_dense(w.data) for w in weights], rows, needed)
-    if rows.begun < rows.batch:  # rows without a step keep their first state
+    if rows.begun < rows.batch:  # rows without a step keep their initial state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (output, *finals)
     if not needed:
@@ -107,12 +107,12 @@ def rolled(
 
 
 def _nobody() -> None:
-    """In place of a reference to the edge of an output that does not require grad."""
+    """A stand-in for the edge of an output that does not require grad."""
 
 
 def _dense(array: Array) -> Array:
-    """An array as kernels take it."""
-    if type(array) is not np.ndarray:  # a weight that another thread's recording has lent for now
+    """The array in the form that kernels accept."""
+    if type(array) is not np.ndarray:  # a weight that another thread's recording holds for now
         array = backend.held(array)
     dtype = backend.native(array.dtype)
     if array.dtype is not dtype:
@@ -155,9 +155,9 @@ PRIMITIVE.pulls = [_PULL]
 
 
 def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
-    """Let the steps of all rolled loops below these edges take the place of their nodes.
+    """Replace the nodes of all rolled loops below these edges by the nodes of their steps.
 
-    Returns the keys of the loops' outputs (see `backward.key_of`) with those that they have now.
+    Returns the new keys of the loops' outputs by their old ones (see `backward.key_of`).
     """
     roots = list(roots)
     changed: dict[Any, Any] = {}
@@ -171,7 +171,7 @@ def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
 
 
 def _current(parent: Any) -> Any:
-    """An edge to the only output of an operation, where what was a loop's output has become that."""
+    """The edge itself, or the edge that replaced it when its loop was unfolded."""
     if type(parent) is tuple:
         return tuple([None if p is None else _current(p) for p in parent])
     return parent.node if type(parent) is Output and parent.index is None else parent
@@ -185,7 +185,7 @@ def _unfold(node: Node) -> dict[Any, Any]:
     outputs = run.again(parents, node.scope)
     known = {node_of(p)[0] for p in parents if p is not None and not isinstance(p, Tensor)}
     new = _recorded([o.edge for o in outputs if o.edge is not None], known)
-    for k, each in enumerate(new):  # between what was recorded before the loop and what was after it
+    for k, each in enumerate(new):  # positions between those before and after the loop
         each.position = node.position + (k + 1) / (len(new) + 1)
         if each.code is place:
             each.code, each.instruction = node.code, node.instruction
@@ -202,7 +202,7 @@ def _unfold(node: Node) -> dict[Any, Any]:
 
 
 def _recorded(ends: Iterable[Edge], known: set[Node]) -> list[Node]:
-    """The nodes from these edges down to the known ones, in the order of recording."""
+    """The nodes from these edges down to the known ones, in recording order."""
     stack = [node_of(edge)[0] for edge in ends]
     seen = set(stack)
     while stack:
@@ -215,7 +215,7 @@ def _recorded(ends: Iterable[Edge], known: set[Node]) -> list[Node]:
 
 
 def _hand_over(node: Node, index: int, end: Node, at: int) -> None:
-    """Give the hooks and the label of a loop's output to the operation that takes its place."""
+    """Move the hooks and the label of a loop's output to the operation that replaces it."""
     extra = node.extra
     if extra is None:
         return

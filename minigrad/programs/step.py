@@ -1,7 +1,7 @@
-"""A step of a loop as Symbols: what it computes, what backward needs of it, and the gradients.
+"""A step of a loop as Symbols: its results, the values kept for backward, and the gradients.
 
 The step function is called once with Symbols for its slice of the sequence, its states and its weights. The tape of
-that call and the engine's own backward give the gradients as Symbols, so no gradient is written by hand.
+this call and the engine's own backward give the gradients as Symbols, so no gradient is written by hand.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ..primitives import Primitive
 from ..tape import Observer
 from ..tensors import Tensor
 
-ROWS = 2  # of a traced step; at run time there are as many as there are sequences
+ROWS = 2  # of a traced step; at run time, the number of sequences
 Function = Callable[[Tensor, tuple[Tensor, ...], Sequence[Tensor]], Any]
 
 
 class Unrolled(Exception):  # noqa: N818
-    """A loop that cannot be a program; the message says why."""
+    """A loop that cannot become a program; the message gives the reason."""
 
 
 class Operand(NamedTuple):
     """An operand, as far as it is known before the loop runs.
 
-    shape  of one row (a slice of the sequence, a state) or of the whole (a weight)
-    needs  whether its gradient is wanted
+    shape  of one row (for a slice of the sequence or a state), or of the whole (for a weight)
+    needs  True if its gradient is needed
     """
 
     shape: tuple[int, ...]
@@ -44,11 +44,11 @@ class Operand(NamedTuple):
 class Step:
     """The step as Symbols.
 
-    x, real, states, weights  what is given; `real` is None, or the mask of the rows that take part in the step
+    x, real, states, weights  the given values; `real` is None, or the mask of the rows that take part in the step
     new      the states after the step
-    kept     what the rules name of the values in between
-    seeds    gradients of the new states that are carried back, and `seed`, that of the output of the step
-    pulled   the gradients of x, states and weights; None where none is wanted or none arrives
+    kept     the intermediate values that the rules name
+    seeds    gradients of the new states, carried back, and `seed`, the gradient of the step's output
+    pulled   the gradients of x, states and weights; None where none is needed or none arrives
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Step:
         except FusionError as error:
             raise Unrolled(str(error).split("\n")[0].removeprefix("fuse: ")) from None
         finally:
-            numbers.state = drawn  # what the trace drew is drawn again by the loop
+            numbers.state = drawn  # the loop draws the trace's random numbers again
         self.new = [s.data for s in after]
         self.varies = [s.requires_grad for s in after]
         self.kept: list[Symbol] = []
@@ -88,7 +88,7 @@ class Step:
             self._derive(given, after)
 
     def _checked(self, returned: Any, before: tuple[Tensor, ...]) -> list[Any]:
-        """The states that a step returned; those of rows that take no part are the old ones."""
+        """The states that a step returned; rows that take no part keep the old ones."""
         if not isinstance(returned, tuple) or len(returned) < len(before):
             raise Unrolled("a step returned no tuple of its states")
         after: list[Any] = []
@@ -117,14 +117,14 @@ class Step:
         self.pulled = [found.get(v) for v in given]
 
     def uses_weights(self) -> list[bool]:
-        """Of each weight, whether the step reads it."""
+        """For each weight, True if the step reads it."""
         results = [*self.new, *self.kept, *[p for p in self.pulled if p is not None]]
         read = {a for s in schedule_of([], results) for a in (s, *s.args) if isinstance(a, Symbol)}
         return [w in read for w in self.weights]
 
 
 class _Traceable(Observer):
-    """Refuses operations that could be traced forward only."""
+    """Refuses operations that cannot be traced backward."""
 
     def began(self, primitive: Primitive) -> None:
         if primitive.name == "getitem":

@@ -1,4 +1,4 @@
-"""The same values in memory of their own, in another dtype, or on another device."""
+"""Copies: the same values in fresh memory, in another dtype, or on another device."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
 
 
 def requires_recording(*tensors: Any) -> bool:
-    """Whether an operation on these would be recorded here."""
+    """True if an operation on these tensors would be recorded here."""
     return current_mode().grad and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
