@@ -177,11 +177,9 @@ def profile() -> Iterator[Profile]:
 
     The forward time of an operation includes recording it; its backward time lasts from the arrival of its gradient to
     the arrival of the next one. The gradient of a weight shared by many steps is gathered and computed in one product
-    at
-    the end: "gathered gradients". Work on plain arrays, such as an optimizer's update, is "between operations".
-    Functions
-    of `mg.compile` run uncompiled. On a GPU the profile waits for each operation, so everything takes longer than
-    without it.
+    at the end: "gathered gradients". Work on plain arrays, such as an optimizer's update, is "between operations".
+    Functions of `mg.compile` run uncompiled. On a GPU the profile waits for each operation, so everything takes longer
+    than without it.
     """
     found = Profile()
     watch = _Watch(found)

@@ -12,7 +12,7 @@ from .rows import Rows
 
 
 def backend(cupy: Any) -> Backend:
-    """The backend, of the module `cupy`."""
+    """The backend for the module `cupy`."""
 
     def on(device: Device) -> Any:
         return cupy.cuda.Device(int(device.partition(":")[2] or 0))

@@ -134,7 +134,7 @@ def _compile(source: str, subject: str) -> Callable[..., int]:
     engine = _engine(source, subject)
     method = _Method(b"kernel", engine.get_function_address("kernel"), _FASTCALL, None)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Method), ctypes.py_object, ctypes.c_void_p)
-    alive = (engine, method)  # kept alive by the function, as its `self` (PyCFunction_NewEx)
+    alive = (engine, method)  # the function's `self` keeps both alive
     return make(("PyCFunction_NewEx", ctypes.pythonapi))(ctypes.byref(method), alive, None)  # type: ignore[no-any-return]
 
 

@@ -38,8 +38,7 @@ def suited(rows: Array, matrix: Array) -> Product:
 
 def suits(rows: Array, matrix: Array) -> bool:
     """True if the panel method suits: the rows are few; or they are not many and the matrix is large. In the second
-    case
-    a core's cache holds the rows but not the matrix, and each panel is read once for all rows."""
+    case a core's cache holds the rows but not the matrix, and each panel is read once for all rows."""
     return bool(rows.shape[0] < MANY or rows.nbytes <= CACHE < matrix.nbytes)
 
 

@@ -1,4 +1,4 @@
-"""Recording what a function does with arrays, and doing it again without Python: `mg.compile`."""
+"""`mg.compile`: record the array operations of a function, and replay them without Python."""
 
 from .compiled import Compiled, compile
 from .errors import RecordingError

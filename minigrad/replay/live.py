@@ -1,7 +1,7 @@
-"""What a recording must not freeze: numbers that are read at each run, and what has to be as it was.
+"""Live numbers and guards: state that a recording must not freeze, and state it depends on.
 
-The code of a layer or an optimizer says here what it reads from Python. Outside of a recording these functions give
-what they are asked for and do nothing else.
+Layers and optimizers declare here which Python values they read. Outside of a recording these functions only return
+the requested value.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from .errors import DataError
 class Live:
     """A number that is read at each run of a recording: a learning rate, a float among the arguments.
 
-    Arithmetic and NumPy's functions make such a number of it. Where Python needs to know it, for a comparison, `float`
-    or a format, it is what it is now, and has to be that at each run: for another number a run is recorded anew.
+    Arithmetic and NumPy functions of live numbers give live numbers. If Python needs the value, for a comparison,
+    `float` or formatting, it is the present one, and becomes a guard: with another value the function is recorded
+    again.
     """
 
     __slots__ = ("kind", "read", "what")
@@ -33,12 +34,12 @@ class Live:
         self.kind = kind
 
     def value(self) -> float:
-        """As an operand beside arrays: a Python number, which changes no dtype."""
+        """The number as an operand beside arrays: a Python number, which changes no dtype."""
         now: Any = self.read()
         return now.item() if isinstance(now, np.generic) else now  # type: ignore[no-any-return]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Beside an array, it is one of the recording; of numbers alone, it is a number again."""
+        """With an array, the result is a traced array; of numbers alone, it is a number."""
         recording = current_mode().recording
         if recording is None:
             return getattr(ufunc, method)(*[v.read() if isinstance(v, Live) else v for v in inputs], **kwargs)
@@ -51,7 +52,7 @@ class Live:
         return tuple([_made(_part_of(ufunc, k), inputs) for k in range(ufunc.nout)])
 
     def _now(self) -> Any:
-        """The number, which has to be the same at each run from now on."""
+        """The present value, guarded from now on."""
         return decided(self.read, self.what)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -103,7 +104,7 @@ class Live:
 
 
 def _made(function: Callable[..., Any], numbers: tuple[Any, ...]) -> Live:
-    """A number that is made of others at each run."""
+    """A live number computed from others at each run."""
     live = [n for n in numbers if isinstance(n, Live)]
     what = " and ".join(dict.fromkeys(n.what for n in live))
     return Live(lambda: function(*[n.read() if isinstance(n, Live) else n for n in numbers]), what, live[0].kind)
@@ -137,7 +138,7 @@ def _binary(name: str) -> Any:
 
 
 def _is_operand(value: Any) -> bool:
-    """Whether a ufunc can take it as it is (a Tensor records what is done with it)."""
+    """True if a ufunc accepts the value as an operand (a Tensor records the operation itself)."""
     return isinstance(value, _NUMBERS) or backend.is_array(value)
 
 
@@ -166,24 +167,25 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 Real.register(Live)
 
 
-# ---- what code says of the state it reads ------------------------------------------------------------------------
+# ---- declarations by code that reads state -----------------------------------------------------------------------
 
 
 def live(read: Callable[[], float], what: str, of: Any = None) -> Any:
-    """A number that may change between runs: `read()`, or while something is recorded, a `Live` one.
+    """A number that may change between runs: `read()`; inside a recording, a `Live` number.
 
-    It is read before the calls of a run, so not after what it is a number `of` has changed in the same recording.
+    Live numbers are read before a run starts, so reading one after its owner `of` changed in the same recording is an
+    error.
     """
     now = current_mode().recording
     if now is None:
         return read()
     if any(changed is of for changed in now.changed):
-        raise now.refused(f"{what} is read after it has changed in the same call; let it change once, and at the end")
+        raise now.refused(f"{what} is read after it was modified in the same call; modify it once, as the last step")
     return Live(read, what)
 
 
 def same(now: Any, before: Any) -> bool:
-    """Whether a value is still what a recording depends on: 0.0 is not -0.0, NaN is NaN, an object is itself."""
+    """True if a guarded value is unchanged: 0.0 differs from -0.0, NaN equals NaN, an object equals itself."""
     if now is before:
         return True
     if type(now) is not type(before):
@@ -196,7 +198,7 @@ def same(now: Any, before: Any) -> bool:
 
 
 def decided(read: Callable[[], Any], what: str) -> Any:
-    """A value that what is recorded depends on: `read()`. Where it is another one, later, a run is recorded anew."""
+    """A guarded value: `read()`. If it differs at a later run, the function is recorded again."""
     value = read()
     now = current_mode().recording
     if now is not None:
@@ -205,16 +207,16 @@ def decided(read: Callable[[], Any], what: str) -> Any:
 
 
 def attributes(values: dict[str, Any], names: Iterable[str], what: str) -> None:
-    """Plain values of some object, a module or a group of options, which a recording depends on."""
+    """Guard plain attributes of an object, such as a module or a parameter group."""
     now = current_mode().recording
     if now is not None:
         now.attributes += [(values, name, values.get(name), what) for name in names]
 
 
 def done(effect: Callable[[], Any], *changed: Any) -> None:
-    """Do something to the state outside of arrays, to the `changed` objects: now, and after the calls of each run.
+    """Apply an effect to state outside of arrays, to the `changed` objects: now, and after the calls of each run.
 
-    What the effect itself says is not written down: it says so again when it is done again.
+    Declarations made inside the effect are not recorded; replaying the effect makes them again.
     """
     now = current_mode().recording
     with changed_mode(recording=None):
@@ -225,28 +227,28 @@ def done(effect: Callable[[], Any], *changed: Any) -> None:
 
 
 def only_outside(what: str) -> None:
-    """Refuse, while something is recorded, what could not be done again."""
+    """Refuse, inside a recording, an effect that could not be replayed."""
     now = current_mode().recording
     if now is not None:
         raise now.refused(what)
 
 
 def decides(what: str) -> None:
-    """Say that what is computed depends on data: a function that does so is not recorded, and runs as it is."""
+    """Declare that data decide what is computed: such a function is not recorded, and runs uncompiled."""
     now = current_mode().recording
     if now is not None:
         raise now.refused(what, DataError)
 
 
 def borrow(tensor: Any) -> None:
-    """A tensor of some state, whose array will be read and written: let a recording see it."""
+    """Let a recording trace a tensor of some state whose array will be read and written."""
     now = current_mode().recording
     if now is not None:
         now.borrow(tensor)
 
 
 def assigned(owner: Any, attribute: str, tensor: Any) -> None:
-    """Keep a computed tensor as an attribute of some object: now, and after each run."""
+    """Set an object's attribute to a computed tensor: now, and after each run."""
     setattr(owner, attribute, tensor)
     now = current_mode().recording
     if now is not None:

@@ -187,8 +187,7 @@ def over(x: Any, r: Any) -> Any:
 
 def qr_rule(g: list[Any], y: Any, a: Any) -> Any:
     """(gQ + Q M) R⁻ᵀ, with M the lower triangle of R gRᵀ − gQᵀ Q, symmetrized. The first columns of a wide matrix are
-    such
-    a product; its other columns are Q times those of R."""
+    such a product; its other columns are Q times those of R."""
     (gq, gr), (q, r) = g, y
     k = q.shape[-1]
     gq = np.zeros_like(q) if gq is None else gq

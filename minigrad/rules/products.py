@@ -226,8 +226,7 @@ def _einsum(operands: tuple[Array, ...], subscripts: str) -> Array:
 @composed(np.einsum)
 def einsum(*arguments: Any, optimize: Any = None) -> Any:
     """Einstein summation in NumPy's notation: `np.einsum("tnd,dh->tnh", x, W)`, including `...`, repeated labels, and
-    the
-    form with lists of integers."""
+    the form with lists of integers."""
     if isinstance(arguments[0], str):
         subscripts, operands = arguments[0].replace(" ", ""), list(arguments[1:])
     else:
