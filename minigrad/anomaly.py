@@ -36,7 +36,7 @@ def _range(value: Any) -> str:
 
 
 def _what(array: Any) -> str | None:
-    """ "NaN" or "Inf" if the array holds one, else None."""
+    """The word NaN or Inf if the array holds one, else None."""
     if array.dtype.kind != "f" or bool(np.all(np.isfinite(array))):
         return None
     return "NaN" if bool(np.any(np.isnan(array))) else "Inf"

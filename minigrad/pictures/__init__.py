@@ -1,11 +1,11 @@
-"""Pictures of graphs: what was computed from what, through the layers and through time.
+"""Pictures of graphs: the data flow of a computation, through layers and through time.
 
 making      `mg.graph`                 builder, calls, sources, origins, inner, running, numbers   from the tape to data
-graph       the data                   views, loops, plumbing, textbook                            to less of it
-scene       shapes, lines and texts    places, marks, palette, labels, scripts, themes             with their places
-layout      through time               boxes, items, columns, bands, routes, detours               where all stands
+graph       the data                   views, loops, plumbing, textbook                            smaller graphs of it
+scene       shapes, lines and texts    places, marks, palette, labels, scripts, themes             with coordinates
+layout      through time               boxes, items, columns, bands, routes, detours               computes coordinates
 drawing     files                      svg, tikz, plots (PNG and PDF), dot (Graphviz's text)
-html        a page to step through     viewer/, which lays out as `layout` does
+html        a page to step through     viewer/, with the same layout as `layout`
 """
 
 from .drawing import draw

@@ -1,4 +1,4 @@
-"""The difference between two runs, drawn on the graph of one: what an intervention changed, and by how much."""
+"""The difference between two runs, drawn on the graph of one: the changes made by an intervention, and their sizes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def changed_graph(what: Any, run: Intervention, other: Intervention, options: dict[str, Any]) -> Graph:
-    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value, of all of its kind in its
-    place the largest."""
+    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value; several values of the same
+    name in one scope give the largest."""
     if "color" in options or "grads" in options:
         raise TypeError("graph: the colours of this graph are changes; for gradients, use mg.graph")
     drawn = graph(what, **options)
@@ -30,7 +30,7 @@ def changed_graph(what: Any, run: Intervention, other: Intervention, options: di
 
 
 def _place(node: GraphNode) -> tuple[Any, ...]:
-    """The path of a node, as the intervention's names have it."""
+    """The path of a node, in the form of the intervention's names."""
     return tuple(node.scope), node.label
 
 

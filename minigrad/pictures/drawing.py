@@ -1,4 +1,4 @@
-"""Files: a graph's text, laid out and drawn by pygraphviz or the system's Graphviz, and written whole or not at all."""
+"""Files: a graph's text, laid out and drawn by pygraphviz or the system's Graphviz, and written atomically."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def render(
 
 
 def drawn(scene: Scene, ending: str, theme: str) -> bytes:
-    """The content of a file of this ending."""
+    """The content of a file with this suffix."""
     from .svg import svg
     from .tikz import tikz
 
@@ -62,7 +62,7 @@ def drawn(scene: Scene, ending: str, theme: str) -> bytes:
 
 
 def render_dot(dot: str, path: str | os.PathLike[str]) -> Path:
-    """Write a text in Graphviz's language, or the picture of it, as the path's ending says."""
+    """Write a text in Graphviz's language, or its picture, depending on the path's suffix."""
     path = Path(path)
     ending = path.suffix.lstrip(".").lower()
     if ending not in DOT_ENDINGS:
@@ -71,7 +71,7 @@ def render_dot(dot: str, path: str | os.PathLike[str]) -> Path:
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file so that it is there as a whole or not at all, whatever happens. Raises OSError with its path."""
+    """Write a file atomically. Raises OSError with its path."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path.name}: there is no folder {path.parent}; make it first")
@@ -93,7 +93,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def draw(dot: str, ending: str) -> bytes:
-    """Lay out and draw: by pygraphviz, which carries Graphviz, else by the system's `dot`."""
+    """Lay out and draw: by pygraphviz, which contains Graphviz, else by the system's `dot`."""
     try:
         import pygraphviz
     except ImportError as error:
@@ -105,7 +105,7 @@ def draw(dot: str, ending: str) -> bytes:
         except graphviz.ExecutableNotFound:
             if isinstance(error, ModuleNotFoundError):
                 what = "pip install 'minigrad[viz]' (or a system Graphviz)"
-            else:  # its wheel counts on libraries that very small systems lack
+            else:  # its wheel depends on libraries that minimal systems lack
                 what = f"a system Graphviz (`apt install graphviz`): pygraphviz is here, but not usable ({error})"
             raise ImportError(f"to draw graphs, install {what}; .dot() and .html() work without") from None
     agraph = pygraphviz.AGraph(string=dot)
@@ -114,28 +114,28 @@ def draw(dot: str, ending: str) -> bytes:
 
 
 def mimebundle(graph: Graph) -> dict[str, str]:
-    """What notebooks display."""
+    """The representations for notebooks."""
     from .html import page
     from .scene import scene
     from .svg import svg
 
     bundle = {"text/plain": graph.dot()}
     if len(graph.nodes) <= MOST:
-        with contextlib.suppress(ImportError):  # without a renderer, the text is still there
+        with contextlib.suppress(ImportError):  # without a renderer, the text remains
             bundle["image/svg+xml"] = svg(scene(graph))
         bundle["text/html"] = framed(page(graph.data()))
     return bundle
 
 
 def framed(page: str) -> str:
-    """A page inside another: with its own script, style and origin, so that it can touch nothing around it."""
+    """A page in an iframe, with its own script, style and origin, so that it cannot affect the page around it."""
     look = "width: 100%; height: 560px; border: 1px solid #d0d0d0; border-radius: 6px"
     return f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts allow-downloads" style="{look}"></iframe>'
 
 
 def svg_bundle(dot: str) -> dict[str, str]:
-    """What notebooks display of a text in Graphviz's language."""
+    """The representations for notebooks of a text in Graphviz's language."""
     bundle = {"text/plain": dot}
-    with contextlib.suppress(ImportError):  # without a renderer, the text is still there
+    with contextlib.suppress(ImportError):  # without a renderer, the text remains
         bundle["image/svg+xml"] = draw(dot, "svg").decode()
     return bundle

@@ -1,7 +1,7 @@
-"""A layout for networks through time: computation goes up, time to the right.
+"""A layout for networks through time: computation runs upwards, time to the right.
 
-Every step of a loop is a column, every loop over the same steps a lane; scopes are boxes around what is in them. What a
-state or a parameter needs is left to `routes`.
+Every step of a loop is a column, every loop over the same steps a lane; scopes are boxes around their content. `routes`
+draws the edges.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .loops import rolled_steps, through_time, title
 
 
 def layout_of(graph: Graph) -> Layout | None:
-    """A graph's layout through time; None where Graphviz is to lay it out."""
+    """A graph's layout through time; None if Graphviz should lay it out."""
     direction = graph.options.direction
     return Layout(graph) if direction == "time" or (direction is None and through_time(graph)) else None
 
 
 class Layout:
-    """Boxes and leaves with their places: `root`, `leaves` by a node's id, and what routes need to know.
+    """Placed boxes and leaves: `root`, `leaves` by a node's id, and data for the routes.
 
     states    edges from one step to another, or of a rolled step into itself
-    supplies  edges from a parameter that stands beside what uses it
+    supplies  edges from a parameter beside its user
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -37,8 +37,10 @@ class Layout:
         self.states: list[GraphEdge] = []
         self.supplies: list[GraphEdge] = []
         self.others: list[GraphEdge] = []
-        self.dots: dict[GraphEdge, tuple[tuple[float, float], ...]] = {}  # where parameters' edges branch off
-        self.asides: list[tuple[Leaf, Row, int]] = []  # ends of states' edges, and the side to which they point
+        self.dots: dict[
+            GraphEdge, tuple[tuple[float, float], ...]
+        ] = {}  # the points where parameters' edges branch off
+        self.asides: list[tuple[Leaf, Row, int]] = []  # ends of state edges, and the side that they point to
         texts = {node.id: text_of(node, graph.options) for node in graph.nodes}
         for node in graph.nodes:
             self.leaves[node.id] = Leaf(node, texts[node.id])
@@ -91,7 +93,7 @@ class Layout:
         return found
 
     def _put_parameters(self, graph: Graph) -> None:
-        """Each beside the only node, or the only loop, that uses it; else where a node would stand."""
+        """Place each parameter beside the only node, or the only loop, that uses it; otherwise like a node."""
         users: dict[str, dict[Leaf, None]] = {}
         for edge in graph.edges:
             users.setdefault(edge.source, {})[self.leaves[edge.target]] = None
@@ -107,7 +109,7 @@ class Layout:
             row: Row | None = None
             for box in shared:
                 if isinstance(box, Row):
-                    if box is not shared[0] and len(box.columns) > 1:  # it belongs to one step of several
+                    if box is not shared[0] and len(box.columns) > 1:  # it belongs to one of several steps
                         break
                     row = box
             if row is not None:
@@ -126,7 +128,7 @@ class Layout:
         common = next(box for box in out if box in into)
         a = out[out.index(common) - 1] if out[0] is not common else source
         b = into[into.index(common) - 1] if into[0] is not common else target
-        loops = [box for box in out if isinstance(box, Row) and box in into]  # none where collapsed scopes hold them
+        loops = [box for box in out if isinstance(box, Row) and box in into]  # none if collapsed scopes contain them
         if isinstance(common, Row) or (edge.kind == "state" and loops):
             self.states.append(edge)
             row = common if isinstance(common, Row) else loops[0]
@@ -150,8 +152,8 @@ class Layout:
         return -1 if a in steps and b in steps and steps[b] < steps[a] else 1
 
     def _draw_aside(self) -> None:
-        """Let the ends of states' edges stand at that side of their bands, in every box up to the column; and in all
-        columns what does so in one, so that they look alike."""
+        """Place the ends of state edges at their side of the bands, in every box up to the column. If one column needs
+        it, all columns do so, to look alike."""
         sides: dict[tuple[Row, Any], set[int]] = {}
         keys = {leaf: (row, key) for row in self.rows() for column in row.items for key, leaf in alike(column).items()}
         for leaf, row, side in self.asides:
@@ -166,7 +168,7 @@ class Layout:
             item.pull = min(found) if len(found) == 1 else 0
 
     def _level_stacks(self) -> None:
-        """Room for edges between columns; and loops over the same steps get the same room for their parameters."""
+        """Make room for edges between columns; loops over the same steps get equal room for their parameters."""
         for row in self.rows():
             counts: Counter[Item] = Counter()
             for leaf, of, _ in self.asides[::2]:  # the sources
@@ -190,7 +192,7 @@ class Layout:
         return [rows for rows in same.values() if len(rows) > 1]
 
     def _widen(self) -> bool:
-        """Give the columns of loops over the same steps the same width, so that time runs alike in all of them."""
+        """Give the columns of loops over the same steps equal width, so that time is aligned in all of them."""
         lanes = self._lanes()
         for rows in lanes:
             widest = max(max(item.left, item.right) for row in rows for item in row.items)
@@ -199,7 +201,7 @@ class Layout:
         return bool(lanes)
 
     def _stack(self, row: Row) -> None:
-        """The parameters of a loop, each about as high as where it is used, in that order."""
+        """Stack the parameters of a loop in the order of their uses, each near its use's height."""
         use: dict[Leaf, float] = {}
         for edge in self.supplies:
             source, target = self.leaves[edge.source], self.leaves[edge.target]

@@ -1,4 +1,4 @@
-"""Detached values: the nodes of a graph that they were computed from, before they were cut off."""
+"""Detached values: the nodes of a graph that they were computed from before they were cut off."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..tensors import Tensor
 
 
 class Origins:
-    """Knows from which nodes of a graph a detached value came.
+    """Finds the nodes of a graph that a detached value came from.
 
     below  the graph's nodes
-    past   others that were recorded: what was detached may have been computed by those, from the graph's
+    past   other recorded nodes, which may connect the graph's nodes with the detached value
     """
 
     def __init__(self, below: Sequence[Node], past: Iterable[Node] = ()) -> None:
@@ -25,7 +25,7 @@ class Origins:
         self.positions = sorted(self.at)
 
     def __call__(self, position: float) -> list[Node]:
-        """The nodes, by the position that the value was detached from; the last step of a loop that was unfolded."""
+        """The nodes, by the position that the value was detached from; for an unfolded loop, those of its last step."""
         found = self.at.get(position)
         if found is None and position == math.floor(position):
             last = bisect.bisect_left(self.positions, position + 1) - 1
@@ -48,7 +48,7 @@ class Origins:
 
 
 class Uses(NamedTuple):
-    """Detached values that nodes use, by the positions that those were detached from, and their nodes."""
+    """Uses of detached values: the positions they were detached from, and the using nodes."""
 
     cut: Mapping[Node, Iterable[float]]
     origins: Origins

@@ -1,4 +1,4 @@
-"""A scene as SVG: nothing has to be installed, and nothing comes from elsewhere."""
+"""A scene as SVG: self-contained, and without further packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAPER = "#FFFFFF"
 
 
 def svg(scene: Scene, theme: str = "auto") -> str:
-    """The picture's text. theme: "light", "dark", or "auto", as the reader's page is."""
+    """The picture's text. theme: "light", "dark", or "auto", which follows the reader's page."""
     x0, y0, x1, y1 = scene.bounds
     writer = _Writer(theme)
     width, height = x1 - x0, y1 - y0
@@ -45,7 +45,7 @@ class _Writer:
         self.theme = theme
 
     def style(self) -> Iterator[str]:
-        """The dark colours, for readers whose page is dark."""
+        """The dark colours, for dark pages."""
         if self.theme != "auto":
             return
         yield "<style>@media (prefers-color-scheme: dark) {"
@@ -59,14 +59,14 @@ class _Writer:
         yield "}</style>"
 
     def fill(self, color: str | None) -> str:
-        """The attributes of an area."""
+        """The fill attributes."""
         if color is None:
             return 'fill="none"'
         value, opacity = _color(self._themed(color))
         return f'fill="{value}"' + (f' fill-opacity="{opacity}"' if opacity else "")
 
     def stroke(self, color: str | None, thick: float = 1.0, dash: Sequence[float] = ()) -> str:
-        """The attributes of a line."""
+        """The stroke attributes."""
         if color is None:
             return ""
         dashes = f' stroke-dasharray="{" ".join(map(_n, dash))}"' if dash else ""
@@ -89,13 +89,13 @@ class _Writer:
         size = f'width="{_n(one.width)}" height="{_n(one.height)}"'
         radius = {"round": 5.0, "frame": 6.0}.get(one.form, 0.0)
         corners = f' rx="{_n(radius)}"' if radius else ""
-        if one.form == "pages":  # something lies behind it
+        if one.form == "pages":  # a second sheet behind it
             yield f'<rect x="{_n(x0 + 3)}" y="{_n(-y1 - 3)}" {size} rx="3" {look}/>'
             corners = ' rx="3"'
         yield f'<rect x="{_n(x0)}" y="{_n(-y1)}" {size}{corners} {look}/>'
 
     def line(self, line: Line) -> Iterator[str]:
-        """An edge with its head, its mark, and the dots where it leaves others."""
+        """An edge with its head, its mark, and dots at its branches."""
         *way, end, tip = _shortened(line.way, line.tip)
         path = f"M{_p(way[0])}C" + " ".join(map(_p, [*way[1:], end]))
         yield f'<path d="{path}" fill="none"{self.stroke(line.color, line.thick, line.dash)}/>'
@@ -110,7 +110,7 @@ class _Writer:
             yield self.label(line.mark)
 
     def label(self, one: Label) -> str:
-        """A line of text. Its baseline is a third of a letter below its middle."""
+        """A line of text. Its baseline is a third of the font size below its middle."""
         anchor = ' text-anchor="start"' if one.anchor == "start" else ""
         bold = ' font-weight="bold"' if one.bold else ""
         at = f'x="{_n(one.x)}" y="{_n(-one.y + one.size * 0.35)}" font-size="{_n(one.size)}"'
@@ -118,7 +118,7 @@ class _Writer:
 
 
 def _scripted(label: Label) -> str:
-    """The label's text, its subscripts lower and smaller."""
+    """The label's text, with subscripts lowered and smaller."""
     if not label.scripts:
         return escape(printable(label.text), quote=False)
     out, low = [], False
@@ -132,7 +132,7 @@ def _scripted(label: Label) -> str:
 
 
 def _shortened(way: Sequence[Point], tip: float) -> list[Point]:
-    """The spline up to where the arrow's head begins, and the tip."""
+    """The spline up to the arrowhead, and the tip."""
     (x, y), (tx, ty) = way[-2], way[-1]
     length = max(((tx - x) ** 2 + (ty - y) ** 2) ** 0.5, 1e-6)
     return [*way[:-1], (tx - (tx - x) / length * tip, ty - (ty - y) / length * tip), way[-1]]
@@ -144,7 +144,7 @@ def _color(color: str) -> tuple[str, str]:
 
 
 def _n(number: float) -> str:
-    """A number with at most two digits behind the point."""
+    """A number with at most two decimals."""
     text = f"{number:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
