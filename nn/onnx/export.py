@@ -23,7 +23,7 @@ from .tracing import Record, trace
 from .values import Graph
 
 OPSET = 18
-IR_VERSION = 9  # that of ONNX 1.14, the first release whose newest opset is at least this one
+IR_VERSION = 9  # of ONNX 1.14, the first release whose newest opset is at least this one
 
 Array = np.ndarray[Any, Any]
 
@@ -32,24 +32,23 @@ def export_onnx(
     model: Module, path: StrPath, example: Any, *, call: str | Callable[..., Any] = "forward", axes: Axes | None = None,
     inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None,
 ) -> None:  # fmt: skip
-    """Write a model in evaluation mode as an ONNX file (opset 18), which other programs run.
+    """Write a model in evaluation mode as an ONNX file (opset 18), for other programs to run.
 
     example  the argument of a call, or a tuple of all arguments: arrays, Tensors, nested structures of them
-    call     the model's method that is exported, "step" for instance, or a function of the arguments that calls it
-    axes     for each input, in order, the names of its axes, None for one that is always as long as the example's; an
-             axis of the same name has one size everywhere. Without them, all axes but the last of floats and all of
-             integers may have any size: ("time", "batch"), or ("batch",). An axis of a further
-             input is the one of the first that is as long, or one of its own if the model allows it
-    inputs, outputs  names of the graph's inputs and outputs, in order; the parameters' names, "output"
+    call     the model's method to export, such as "step", or a function of the arguments that calls it
+    axes     for each input, in order, the names of its axes, None for an axis of fixed length; axes of the same name
+             have the same size everywhere. By default, all axes but the last of floats and all axes of integers may
+             have any size: ("time", "batch"), or ("batch",). An axis of a further input is the axis of the first
+             input with the same length, or a separate one if the model allows it
+    inputs, outputs  names of the graph's inputs and outputs, in order; by default the parameters' names, and "output"
 
     The model is run with the example, and once more with other sizes and numbers. Each operation becomes a node; `RNN`,
-    `LSTM` and `GRU` (of any depth, in both directions, with lengths), convolution and pooling are ONNX's own
-    (onnxruntime has the first three for float32 only). What is decided in Python while it runs, such as the number of
-    steps of a loop, must not depend on the inputs: where it does, the two runs differ, and that is an error which says
-    where.
+    `LSTM` and `GRU` (of any depth, in both directions, with lengths), convolution and pooling become ONNX's own
+    operators (onnxruntime has the first three for float32 only). Decisions made in Python while the model runs, such as
+    the number of steps of a loop, must not depend on the inputs: if the two runs differ, an error names the place.
 
-    Raises RuntimeError for what has no counterpart, with its place; ValueError for an example or axes that do not fit;
-    OSError if the file cannot be written; ImportError without the extra `onnx`. The old file stays as it was until the
+    Raises RuntimeError for an operation without counterpart, with its place; ValueError for an example or axes that do
+    not fit; OSError if the file cannot be written; ImportError without the extra `onnx`. The old file stays until the
     new one is complete.
     """
     try:
@@ -151,7 +150,7 @@ def _paths(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _results(first: Any, second: Any, name: str) -> Iterator[tuple[str, Array, Array]]:
-    """(name, array, the other run's) of all that a call returned."""
+    """(name, array, the other run's array) of all results of a call."""
     for (path, a), (_, b) in zip(_paths(first, name), _paths(second, name), strict=True):
         a, b = (v.data if isinstance(v, mg.Tensor) else v for v in (a, b))
         if isinstance(a, np.ndarray):
@@ -168,7 +167,7 @@ def _chosen(what: str, given: Sequence[str] | None, names: list[str]) -> list[st
 
 
 def _check_same(model: Module, records: list[Record], others: list[Record]) -> None:
-    """RuntimeError unless both runs did the same operations."""
+    """RuntimeError unless both runs performed the same operations."""
     pairs = zip(records, others, strict=False)
     different = next((a for a, b in pairs if (a.name, a.module) != (b.name, b.module)), None)
     if different is None and len(records) == len(others):
@@ -188,7 +187,7 @@ def _check_same(model: Module, records: list[Record], others: list[Record]) -> N
 
 
 def _convert(graph: Graph, a: Record, b: Record) -> None:
-    """The nodes of one record. What has no counterpart is an error only if somebody needs it."""
+    """The nodes of one record. A missing counterpart is an error only if the result is needed."""
     graph.place = f"{a.name} {a.place}"
     try:
         if a.module is not None:
@@ -211,7 +210,7 @@ def _convert(graph: Graph, a: Record, b: Record) -> None:
 
 
 def _model(graph: Graph, model: Module, inputs: list[tuple[str, Array, Array]], outputs: Any) -> bytes:
-    """The file's bytes: what the outputs need, and nothing else."""
+    """The file's bytes, with the nodes that the outputs need."""
     onnx = graph.onnx
     needed = {name for name, _, _ in outputs}
     nodes = []

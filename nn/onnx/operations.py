@@ -1,6 +1,6 @@
-"""The table: an operation of this library, and the nodes of ONNX that do the same.
+"""The table from operations of this library to equivalent ONNX nodes.
 
-A converter gets the graph, then an `Operand` for each parameter of the operation; it returns the name of the result, or
+A converter takes the graph and an `Operand` for each parameter of the operation; it returns the name of the result, or
 a list of names.
 """
 
@@ -19,7 +19,7 @@ from .values import Graph
 Converter = Callable[..., Any]
 
 
-# ---- element by element ------------------------------------------------------------------------------------------
+# ---- element-wise ------------------------------------------------------------------------------------------------
 
 
 def _one(operator: str) -> Converter:
@@ -37,7 +37,7 @@ def _two(operator: str) -> Converter:
 
 
 def _formula(formula: Callable[..., Any]) -> Converter:
-    """A converter from a formula of nodes: `f(node, number, x)`, number being a constant of x's dtype."""
+    """A converter from a formula of nodes: `f(node, number, x)`, where number makes a constant of x's dtype."""
 
     def convert(g: Graph, *operands: Operand) -> Any:
         dtype = common(*operands)

@@ -1,7 +1,7 @@
-"""Modules that ONNX has as a whole: RNN, LSTM and GRU, deep and in both directions; convolution and pooling.
+"""Modules with an ONNX operator of their own: RNN, LSTM and GRU, deep and in both directions; convolution and pooling.
 
-ONNX has the gates in another order: i, o, f, c of an LSTM for our i, f, g, o, and z, r, h of a GRU for our r, z, n.
-Its operators take T steps (T, N, D), one direction, and give (T, 1, N, H) and the last state (1, N, H).
+ONNX orders the gates differently: i, o, f, c of an LSTM for our i, f, g, o, and z, r, h of a GRU for our r, z, n.
+Its operators take T steps (T, N, D) in one direction, and return (T, 1, N, H) and the last state (1, N, H).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .values import Graph
 Pair = tuple[Any, Any]
 
 
-# ---- which ones --------------------------------------------------------------------------------------------------
+# ---- supported modules -------------------------------------------------------------------------------------------
 
 
 def foreign(layer: Any) -> str | None:
@@ -40,7 +40,7 @@ def foreign(layer: Any) -> str | None:
     return None
 
 
-INERT = (Dropout, VariationalDropout, Identity)  # what does nothing in evaluation mode
+INERT = (Dropout, VariationalDropout, Identity)  # no effect in evaluation mode
 
 
 def _known(cell: Any) -> bool:
@@ -52,14 +52,14 @@ def _known(cell: Any) -> bool:
 
 
 def is_whole(module: Module) -> bool:
-    """True for a module that becomes one piece."""
+    """True for a module that becomes one operator."""
     if isinstance(module, OverTime):
         return foreign(module) is None
     return isinstance(module, MaxPool1d) or (isinstance(module, Conv1d) and module.padding_mode == "zeros")
 
 
 def convert(g: Graph, module: Any, operands: Pair) -> list[str]:
-    """The values of a module's outputs, in order; `operands` are ((args, kwargs), the same of the other run)."""
+    """The values of a module's outputs, in order; `operands` are ((args, kwargs), those of the other run)."""
     (args, kwargs), (others, other_kwargs) = operands
     given = dict(zip(_PARAMETERS, zip(args, others, strict=True), strict=False))
     given |= {name: (value, other_kwargs[name]) for name, value in kwargs.items()}
@@ -106,7 +106,7 @@ def _nested(g: Graph, first: Any, second: Any) -> Any:
 
 
 def _run(g: Graph, layer: Any, x: str, state: Any, lengths: str) -> tuple[str, Any]:
-    """Outputs (T, N, ·) and the last state, nested as the layer gives it."""
+    """Outputs (T, N, ·) and the last state, in the layer's nested form."""
     if isinstance(layer, Layered):
         y, final = _run(g, layer.layers, x, _parted(g, layer, state), lengths)
         return y, _joined(g, layer, final)
@@ -146,7 +146,7 @@ def _parted(g: Graph, layer: Any, state: Any) -> Any:
 
 
 def _joined(g: Graph, layer: Any, state: Any) -> Any:
-    """Such tensors from a state for each layer and direction."""
+    """Tensors (layers · directions, N, ·) from a state for each layer and direction."""
     each = [s for one in state for s in one] if layer.bidirectional else list(state)
     parts = list(zip(*[s if isinstance(s, tuple) else (s,) for s in each], strict=True))
     joined = tuple(g.node("Concat", [g.node("Unsqueeze", [s, g.integers(0)]) for s in part], axis=0) for part in parts)
@@ -154,7 +154,7 @@ def _joined(g: Graph, layer: Any, state: Any) -> Any:
 
 
 def _recurrent(g: Graph, layer: Recurrent, x: str, state: Any, lengths: str) -> tuple[str, Any]:
-    """One direction of one layer: one node."""
+    """One direction of one layer, as one node."""
     cell: Any = layer.cell
     kind, order = {RNNCell: ("RNN", (0,)), GRUCell: ("GRU", (1, 0, 2)), LSTMCell: ("LSTM", (0, 3, 1, 2))}[type(cell)]
     weights = [g.constant(_ordered(w.numpy(), order)[None]) for w in (cell.weight_ih, cell.weight_hh)]  # (1, G·H, ·)

@@ -22,7 +22,7 @@ def reshape(g: Graph, a: Operand, shape: Operand) -> Any:
 
 
 def filled(shape: Any, size: int) -> tuple[int, ...]:
-    """A shape with the number that its −1 stands for."""
+    """A shape with its −1 replaced by the inferred size."""
     shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     rest = math.prod(n for n in shape if n != -1)
     return tuple(size // max(rest, 1) if n == -1 else n for n in shape)
@@ -148,7 +148,7 @@ def take_along_axis(g: Graph, arr: Operand, indices: Operand, axis: Operand) -> 
     return g.node("GatherElements", [arr.name(), indices.name()], axis=axis.static % arr.ndim)
 
 
-# ---- rows of a full batch, as loops over cells have them ---------------------------------------------------------
+# ---- rows of a full batch, in loops over cells -------------------------------------------------------------------
 
 
 def rows(g: Graph, x: Operand, places: Operand, real: Operand) -> Any:
