@@ -1,7 +1,7 @@
-"""Windows along time: how many fit, which are real, and the operation that gathers them.
+"""Windows along time: their number, their real ones, and the operation that gathers them.
 
-A window of `kernel_size` steps, `dilation` apart, reaches over d(k − 1) + 1 steps of the input, which is widened by
-`padding` at both ends. Windows begin `stride` steps apart, so that there are ⌊(L + 2p − d(k − 1) − 1) / s⌋ + 1.
+A window of `kernel_size` steps, `dilation` apart, spans d(k − 1) + 1 steps of the input, which is padded by `padding`
+at both ends. Windows begin `stride` steps apart, so there are ⌊(L + 2p − d(k − 1) − 1) / s⌋ + 1.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Array = Any
 
 
 def _gather(x: Array, size: int, stride: int, dilation: int, count: int, before: int) -> Array:
-    """(N, L, C) to windows (N, M, K, C): the m-th begins at step m·stride − before; zeros outside of the input."""
+    """(N, L, C) to windows (N, M, K, C): the m-th begins at step m·stride − before; zeros outside the input."""
     call = backend.backend_of(x).call
-    if call is not None:  # a recording, which does as a whole what follows
+    if call is not None:  # a recording notes one operation
         return call(_gather, (x, size, stride, dilation, count, before), ())
     N, L, C = x.shape
     span = (count - 1) * stride + 1  # from the first window to the last
@@ -39,7 +39,7 @@ def _gather(x: Array, size: int, stride: int, dilation: int, count: int, before:
 
 
 def _scatter(w: Array, length: int, stride: int, dilation: int, before: int) -> Array:
-    """The adjoint: each number of the windows (N, M, K, C) added to the step that it came from, (N, L, C)."""
+    """The adjoint: each number of the windows (N, M, K, C) added to its step, (N, L, C)."""
     N, M, K, C = w.shape
     span = (M - 1) * stride + 1
     x = np.zeros_like(w, shape=(N, max(span + (K - 1) * dilation, before + length), C))
@@ -60,7 +60,7 @@ scatter: Any = mg.primitive(
 
 
 def checked_count(title: str, name: str, value: Any, least: int) -> int:
-    """A whole number of steps, or a tuple of one, as PyTorch has it; ValueError if it is less than `least`."""
+    """A number of steps, or a 1-tuple of it as in PyTorch; ValueError if it is less than `least`."""
     if isinstance(value, tuple | list) and len(value) == 1:
         (value,) = value
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
@@ -80,7 +80,7 @@ def channels_last(module: Any, x: Any, channels: int | None) -> Any:
 
 
 def mask_of(module: Any, x: Any, lengths: Any, mask: Any = None) -> Array:
-    """(N, L) booleans, True where sequence n of x (N, C, L) has not ended."""
+    """(N, L) booleans, True inside sequence n of x (N, C, L)."""
     title = type(module).__name__
     if mask is not None:
         raise ValueError(f"{title}: give lengths or a mask, not both{here()}")
