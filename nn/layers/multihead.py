@@ -88,6 +88,7 @@ class MultiheadAttention(Module):
         output             with the query's shape
         weights            (N, L, S), the mean of all heads; (N, h, L, S) without average_attn_weights; no N without a
                            batch; None without need_weights
+
         Raises ValueError if shapes do not fit, TypeError for a mask of integers.
         """
         same_kv, same = key is value, query is key
