@@ -1,4 +1,4 @@
-"""Ratios against sizes, drawn from the rows of cases that are named "...: what, X = number"."""
+"""Ratios over sizes, drawn from the rows of cases that are named "...: what, X = number"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table of all that was measured, as text and as Markdown, and the machine that it was made on."""
+"""One table of all measurements, as text and as Markdown, and the machine it was made on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEGEND = (
 
 @dataclass
 class Report:
-    """The rows of all cases, and the peers that were not there."""
+    """The rows of all cases, and the missing peers."""
 
     threads: int
     effort: Effort
@@ -76,7 +76,7 @@ class Report:
 
 
 def _three(number: float) -> str:
-    """Three digits; one, and a power of ten, for what is next to nothing."""
+    """Three digits; for tiny numbers one digit and a power of ten."""
     if number < 0.01:
         return f"{number:.0e}"
     return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f}"
@@ -103,7 +103,7 @@ def _memory(row: Row) -> str:
 
 
 def processor() -> str:
-    """The CPU's model, as far as the system tells."""
+    """The CPU's model, if the system reports it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -119,7 +119,7 @@ def blas() -> str:
 
 
 def versions() -> str:
-    """Of minigrad and of the peers that are installed."""
+    """The versions of minigrad and of the installed peers."""
     known = []
     for package in ("minigrad", *PEERS):
         try:

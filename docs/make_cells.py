@@ -1,6 +1,6 @@
 """Make docs/cells.md and its pictures: `python docs/make_cells.py`, from the numbers in docs/cells/measured.json.
 
-`python docs/make_cells.py --measure` trains and times the cells anew before, a few minutes.
+`python docs/make_cells.py --measure` trains and times the cells again first, which takes a few minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOLDER = DOCS / "cells"
 MEASURED = FOLDER / "measured.json"
 MOST = 45  # nodes in a picture
 HIDDEN, STEPS, BATCH = 32, 300, 32  # of the trained networks
-ADDING, COPYING = 50, 20  # how many steps there are; how many steps the symbols are remembered
+ADDING, COPYING = 50, 20  # the number of summands' steps; the steps over which symbols are remembered
 GROUPS = {
     "Gates": ["MGUCell", "UGRNNCell", "NBRCCell", "RHNCell"],
     "Element by element": ["IndRNNCell", "SRUCell", "QRNNCell", "MinGRUCell", "MinLSTMCell"],
@@ -54,17 +54,17 @@ This page is made by `docs/make_cells.py`.
 """
 
 
-# ---- what is measured --------------------------------------------------------------------------------------------
+# ---- measurements ------------------------------------------------------------------------------------------------
 
 
 def made(name: str, D: int, H: int, **options: Any) -> Any:
-    """A cell for D features. GRU-D gets values, masks and times of them, the phased LSTM a column of times."""
+    """A cell for D features. GRU-D gets their values, masks and times, the phased LSTM a column of times."""
     width = {"GRUDCell": 3 * D, "PhasedLSTMCell": D + 1}.get(name, D)
     return getattr(nn.zoo, name)(width, H, **options)
 
 
 def presented(name: str, xs: Any) -> Any:
-    """Features (T, N, D) as the cell wants them."""
+    """Features (T, N, D) in the form that the cell expects."""
     T, N, _ = xs.shape
     if name == "GRUDCell":
         return nn.zoo.irregular(xs, np.arange(T, dtype=xs.dtype))
@@ -75,7 +75,7 @@ def presented(name: str, xs: Any) -> Any:
 
 
 def parameters_of(name: str) -> int:
-    """Their number for 64 features and 128 units."""
+    """The number of parameters for 64 features and 128 units."""
     return sum(p.size for p in made(name, 64, 128).parameters())
 
 
@@ -87,9 +87,10 @@ def rolled(name: str) -> bool:
 
 
 def exponent(name: str) -> float | None:
-    """The largest Lyapunov exponent at initialisation: 16 units, 8 features of N(0, 1), 100 steps; 20 settle.
+    """The largest Lyapunov exponent at initialisation: 16 units, 8 features of N(0, 1), 100 steps, the first 20 not
+    counted.
 
-    None for −∞, where no change of the state comes through.
+    None for −∞, where every change of the state is lost.
     """
     mg.manual_seed(0)
     cell = made(name, 8, 16, dtype=np.float64)
@@ -109,7 +110,7 @@ def exponent(name: str) -> float | None:
 
 
 def adding(rng: np.random.Generator) -> Any:
-    """The adding problem (Hochreiter & Schmidhuber 1997): the sum of the two numbers that are marked."""
+    """The adding problem (Hochreiter & Schmidhuber 1997): the sum of the two marked numbers."""
     numbers = rng.random((ADDING, BATCH, 1))
     marks = np.zeros((ADDING, BATCH, 1))
     half = ADDING // 2
@@ -155,7 +156,7 @@ def curve(name: str, problem: str) -> list[float]:
 
 
 def times() -> dict[str, dict[str, float]]:
-    """Milliseconds of forward and backward, the least of several turns of each side, on one thread each."""
+    """Milliseconds of forward and backward, the minimum over several turns of each side, on one thread each."""
     from benchmarks.cases.zoo import CASES
 
     found = {}
@@ -174,7 +175,7 @@ def times() -> dict[str, dict[str, float]]:
 
 
 def measure() -> None:
-    """Write the numbers that take time."""
+    """Measure, and write the numbers to a file."""
     found: dict[str, Any] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     for name in cells():
         found[name] = {"exponent": exponent(name)} | {p: curve(name, p) for p in ("adding", "copying")}
@@ -203,7 +204,7 @@ def head(name: str) -> str:
 
 
 def picture(name: str) -> mg.Graph | None:
-    """One step, if that is small."""
+    """The picture of one step, if it is small."""
     mg.manual_seed(0)
     cell = made(name, 3, 4)
     xs = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32)))
@@ -274,7 +275,7 @@ def page(measured: Any, drawn: dict[str, Path]) -> str:
 
 
 def numbers() -> dict[str, Any]:
-    """The settings that the page says."""
+    """The settings mentioned on the page."""
     return {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
 
 
@@ -315,7 +316,7 @@ many calls in six turns, on two cores that others used meanwhile: take them as a
 
 
 def files() -> Iterator[Path]:
-    """Write the page and its pictures; the paths."""
+    """Write the page and its pictures; returns their paths."""
     FOLDER.mkdir(exist_ok=True)
     measured = json.loads(MEASURED.read_text())
     drawn = {}

@@ -1,7 +1,7 @@
 """Make every figure of the course: `python docs/make_figures.py [folder]`, docs/course/figures if none is given.
 
 Each function below makes the figure of its name, from the packages' own code. The graphs are drawn by `mg.graph`, the
-rest by Matplotlib in the same colours. Nothing in the files depends on the day or the machine's clock.
+rest by Matplotlib in the same colours. The files do not depend on the date or the machine's clock.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def at_end(ax: Any, x: float, y: float, text: str, color: str) -> None:
 
 
 def picture_of(page: str) -> mg.Graph:
-    """The picture that a page's own code makes: its examples are run up to the one that says `picture = ...`."""
+    """The picture made by a page's own code: its examples are run up to the one with `picture = ...`."""
     names: dict[str, Any] = {}
     for example in doctest.DocTestParser().get_examples((FOLDER.parent / page).read_text(encoding="utf-8")):
         with contextlib.redirect_stdout(io.StringIO()):
@@ -91,7 +91,7 @@ def picture_of(page: str) -> mg.Graph:
 
 @figure
 def unrolled() -> mg.Graph:
-    """Three steps, as the engine recorded them."""
+    """Three steps, as recorded by the engine."""
     return picture_of("1-vanilla-rnn.md")
 
 
@@ -192,7 +192,7 @@ def lstm_step() -> mg.Graph:
 
 @figure
 def gradient_flow() -> Figure:
-    """How much of the gradient of a loss at the last step arrives at each step."""
+    """The share of the gradient of a loss at the last step that arrives at each step."""
     T, d_in, d_s = 100, 8, 32
     xs = mg.randn(T, 4, d_in, **FLOAT)
     cells = [("RNN", nn.RNNCell(d_in, d_s, **FLOAT), INK), ("GRU", nn.GRUCell(d_in, d_s, **FLOAT), GREEN)]
@@ -246,7 +246,7 @@ class Boxes:
         self.ax.axis("off")
 
     def box(self, x: float, y: float, text: str, color: str = GREY) -> tuple[float, float]:
-        """A box around (x, y), which it returns."""
+        """Draw a box around (x, y), and return that point."""
         patch = FancyBboxPatch(
             (x - 0.27, y - 0.19), 0.54, 0.38, boxstyle="round,pad=0.02,rounding_size=0.09", facecolor=FAINT[color],
             edgecolor=color, linewidth=1,
@@ -272,7 +272,7 @@ class Boxes:
         self.arrow((a[0], a[1] + 0.22), (b[0], b[1] - 0.22))
 
     def along(self, a: tuple[float, float], b: tuple[float, float]) -> None:
-        """From the side of one box to the side of the next: a state."""
+        """Draw the state from the side of one box to the side of the next."""
         sign = 1 if b[0] > a[0] else -1
         self.arrow((a[0] + 0.3 * sign, a[1]), (b[0] - 0.3 * sign, b[1]), state=True)
 

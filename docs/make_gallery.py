@@ -1,6 +1,6 @@
 """Make the gallery of pictures: `python docs/make_gallery.py [folder]`, docs/gallery.md and docs/gallery/ without one.
 
-Each function below makes the picture of its name; its source and its docstring stand beside the picture on the page.
+Each function below makes the picture of its name; the page shows its source and its docstring beside the picture.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def make(name: str) -> mg.Graph:
 
 
 def make_all(folder: Path) -> list[Path]:
-    """Write all pictures; their paths."""
+    """Write all pictures; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     return [make(name).render(folder / f"{name}.svg") for name in PICTURES]
 
@@ -245,7 +245,7 @@ def backward() -> mg.Graph:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Write the page and the pictures; the paths."""
+    """Write the page and the pictures; returns their paths."""
     yield from make_all(folder / "gallery")
     path = folder / "gallery.md"
     path.write_text(page(), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Write `docs/vocabulary.md`: every operation with its rule, as the table of rules has it.
+"""Write `docs/vocabulary.md`: every operation with its rule, from the table of rules.
 
 python docs/make_vocabulary.py           write the page
-python docs/make_vocabulary.py --check   only say whether it is up to date
+python docs/make_vocabulary.py --check   only check that it is up to date
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ CORNERS = """## Ties, repeated values, NaN
 
 
 def formula(function: Any) -> str:
-    """A formula's text: the body of a lambda, or the name of a function that has one."""
+    """A formula's text: the body of a lambda, or the name of a function."""
     if function.__name__ != "<lambda>":
         return f"{function.__name__}({', '.join(inspect.signature(function).parameters)})"
     code = function.__code__
@@ -117,7 +117,7 @@ def row(name: str, entry: Primitive) -> str:
 
 
 def section(module: str, title: str) -> str:
-    """The rules of a family, and what is composed of others."""
+    """The rules of a family, and the functions composed of others."""
     rows = [row(name, entry) for name, entry in vocabulary.PRIMITIVES.items() if family(entry) == module]
     composed = [
         spellings(name) or f"`{name}`"
@@ -143,7 +143,7 @@ def page() -> str:
 
 
 def numpy_functions() -> str:
-    """The table of NumPy's functions. Under another NumPy than that of the page, it stays as it is."""
+    """The table of NumPy's functions. With another NumPy version than the page's, the old table stays."""
     _, heading, after = (PAGE.read_text(encoding="utf-8") if PAGE.exists() else "").partition("## NumPy's functions")
     if not heading or f"NumPy {functions.VERSION}," in after or "--check" not in sys.argv:
         return functions.table()

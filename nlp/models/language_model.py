@@ -94,8 +94,7 @@ class LanguageModel(Model):
         """The input of the output map after each of the ids (T, N): (T, N, ·), and the next state.
 
         state  from an earlier call, or None at the beginning. `nn.TBPTT(k1)(model.encode, ids, batch_axis=1)` carries
-        it
-               through a stream of windows
+               it through a stream of windows
         """
         ids = self.checked(ids, self.embedding.weight)
         words = self.embedding(ids)  # (T, N, E)

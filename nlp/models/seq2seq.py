@@ -47,9 +47,8 @@ class Seq2Seq(Model):
     cell                      "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
     bridge                    the decoder's initial states: "tanh", a map of the encoder's last states, both directions
                               joined; "copy", these states themselves (of one direction); "zeros". With as many layers
-                              on
-                              both sides, each begins with its counterpart's state, otherwise all begin with the highest
-                              layer's
+                              on both sides, each begins with its counterpart's state; otherwise all begin with the
+                              highest layer's
     attention, attends, input_feeding, readout_size   as in `nlp.models.Decoder`
     context                   without attention: the encoder's last state is part of every step's input
     tied                      "output": the output map shares the embedding of targets; "all": that of sources, too

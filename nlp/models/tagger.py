@@ -72,8 +72,7 @@ class SequenceTagger(Model):
     bidirectional     read in both directions
     crf               tags are a chain (`nn.CRF`); without it, each is chosen separately
     constraints       allowed transitions, first tags and last tags, as from `nlp.tag_constraints`: (K, K), (K,) and
-    (K,)
-                      booleans, or the first of them alone. Needs the CRF
+                      (K,) booleans, or the first of them alone. Needs the CRF
     characters        the number of characters; None: words are not spelled
     character_size    of their embedding
     character_hidden  of each direction over them

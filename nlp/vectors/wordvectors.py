@@ -105,8 +105,7 @@ class WordVectors:
         """(len(vocabulary), D) the vectors in the order of a vocabulary's ids: the weight of an `nn.Embedding`.
 
         missing  the vectors of unknown words: N(0, σ²) with the σ of the known ones, or zeros. The vocabulary's `pad`
-        gets
-                 zeros
+                 gets zeros
 
         `nn.Embedding.from_pretrained(vectors.matrix_for(vocabulary), freeze=True, padding_idx=vocabulary.pad_id)`.
         Raises ValueError if none of the vocabulary's words is known.
@@ -241,8 +240,7 @@ class WordVectors:
 
         words   the words; groups of words, by name, are drawn in different colours. None: the first 100
         method  "pca": the plane of largest variance of directions; "tsne": neighbours stay neighbours, distances have
-        no
-                meaning (van der Maaten & Hinton 2008; needs scikit-learn)
+                no meaning (van der Maaten & Hinton 2008; needs scikit-learn)
 
         A label that would cover another one is omitted; its point stays.
         """
@@ -252,8 +250,7 @@ class WordVectors:
         """Write a file, atomically.
 
         format  "text" or "binary", word2vec's two formats; or "safetensors", which can be memory-mapped and keeps
-        counts
-                and every word. None: by the suffix, .txt or .vec, .bin, .safetensors
+                counts and every word. None: by the suffix, .txt or .vec, .bin, .safetensors
 
         Raises ValueError for a word with a blank or a line end, which word2vec's formats cannot hold.
         """

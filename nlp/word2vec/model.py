@@ -100,11 +100,9 @@ class Word2Vec:
                    `read_lines(path).map(str.split)`, of which memory holds only a piece
         progress   show a bar with words per second, in a terminal
         group      ranks that share the work (`nn.distributed.group()`): each reads the whole corpus, and learns from
-        every
-                   N-th block of 10,000 words, at rates that are √N times as high. All get the same vectors,
-                   reproducibly;
-                   they are slightly worse than those of one process, since ranks exchange their weights only at
-                   intervals
+                   every N-th block of 10,000 words, at rates that are √N times as high. All get the same vectors,
+                   reproducibly; they are slightly worse than those of one process, since ranks exchange their weights
+                   only at intervals
         interval   the words that each rank learns from between two exchanges of both matrices
 
         Raises TypeError for a generator, which can be iterated only once, and for strings in place of lists of words;

@@ -4,8 +4,7 @@ A cell is one step of a recurrent network. Any object with these methods is a ce
 
     initial_state(batch)   the state before the first step: a tuple of tensors (N, ...)
     step(x_t, state)       the state after a step: a tuple of as many tensors. Further tensors in it (gates, say) are
-    not
-                           carried on; a layer called with `return_states=True` shows them
+                           not carried on; a layer called with `return_states=True` shows them
     inputs(xs)             optional: the part of a step that depends on its input alone, computed for all steps at once,
                            (T, N, D) to (T, N, ...); `step` then receives its slice of the result. It may look along
                            time: it gets the real steps of sequences alone, in reading order. With `@each_row` it

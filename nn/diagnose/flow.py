@@ -144,8 +144,7 @@ def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
 
     loss    a scalar tensor, before `backward`
     states  the states: a list of tensors, or one tensor (T, N, H), or (N, T, H) from a layer with batch_first: a field
-    of
-            `return_states=True`, the output of a layer without an output map, or `np.stack` of a list
+            of `return_states=True`, the output of a layer without an output map, or `np.stack` of a list
 
     The gradient is the complete one, through all later steps, even if the states were stacked since.
 

@@ -91,8 +91,7 @@ class DataParallel:
                loss does not count, and may be None
         items  the number of items: tokens, sentences, real steps
         total  the number over all ranks (and all backwards of a step, if there are several); by default, the sum over
-        the
-               ranks
+               the ranks
         hold   keep the gradient here until the next backward without `hold`, and send both together; requires `total`
 
         All ranks have to call it. Sums begin as soon as gradients are complete, while backward goes on.
@@ -139,8 +138,7 @@ class DataParallel:
         rank's loss.
 
         closure  as in the optimizer; for one that reads the loss, such as `LBFGS`, it must return the loss of all
-        ranks,
-                 `mean(loss, items)[0]`
+                 ranks, `mean(loss, items)[0]`
         """
 
         def whole() -> Any:

@@ -49,8 +49,7 @@ class Clipping(TypedDict, total=False):
     norm_type   the norm's order: 1, 2, any positive number, inf
     clip_value  limit each element to (lo, hi), or to ± one number, after the norm; None: no limit
     nonfinite   for gradients with NaN or Inf: "pass" does not check, and so never waits for the device; "skip" skips
-    the
-                step and counts it in `skipped`; "raise" raises FloatingPointError, which names the parameters
+                the step and counts it in `skipped`; "raise" raises FloatingPointError, which names the parameters
     """
 
     clip_norm: float | None

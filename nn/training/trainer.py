@@ -137,11 +137,9 @@ class Trainer:
         """Train until `epochs` epochs are complete, including those before a `resume` or in an earlier `fit`.
 
         batches     an iterable that gives an epoch's batches at each iteration. With `state_dict` and `load_state_dict`
-        (a
-                    copy of) its position is part of checkpoints, and an iteration resumes there. Otherwise the batches
-                    of
-                    a begun epoch are iterated again, so their order must be the same each time, or be drawn from
-                    minigrad's random numbers when an iteration begins
+                    (a copy of) its position is part of checkpoints, and an iteration resumes there. Otherwise the
+                    batches of a begun epoch are iterated again, so their order must be the same each time, or be drawn
+                    from minigrad's random numbers when an iteration begins
         validation  batches whose mean loss is computed after each epoch
 
         Ctrl-C ends training after the last complete step, with a KeyboardInterrupt that says how to go on. After an
