@@ -82,18 +82,18 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
     return _multiplied(rows, laid_out, matrix, start) if found.packs else _plain(rows, laid_out, start)
 
 
-def product(rows: Array, matrix: Array, start: Array | None = None) -> Array:
-    """rows @ matrix, plus `start` (M,) in every row."""
+def product(rows: Array, matrix: Array, start: Array | None = None, out: Array | None = None) -> Array:
+    """rows @ matrix, plus `start` (M,) in every row; written into `out` (N, M) if that is given."""
     recording = current_mode().recording
     if recording is not None:
         rows, matrix, start = recording.together(rows, matrix, start)
     if rows.shape[0] == 1 and _reads_on(rows, matrix) and current_mode().fast and packs(matrix):
-        return _started(single.times(rows.dtype), (rows, matrix), rows, matrix, start)
+        return _started(single.times(rows.dtype), (rows, matrix), rows, matrix, start, out)
     if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix):
-        return _plain(rows, matrix, start)
+        return _plain(rows, matrix, start, out)
     if not _fits(rows, matrix) or _is_large(rows, matrix):
-        return _plain(rows, matrix, start)
-    return _multiplied(rows, _packed(matrix), matrix, start)
+        return _plain(rows, matrix, start, out)
+    return _multiplied(rows, _packed(matrix), matrix, start, out)
 
 
 def _are_transposed(owner: Array, matrix: Array) -> bool:
@@ -106,8 +106,8 @@ def _are_transposed(owner: Array, matrix: Array) -> bool:
     )
 
 
-def _plain(rows: Array, matrix: Array, start: Array | None) -> Array:
-    return _plus(rows @ matrix, start)
+def _plain(rows: Array, matrix: Array, start: Array | None, out: Array | None = None) -> Array:
+    return _plus(rows @ matrix if out is None else np.matmul(rows, matrix, out), start)
 
 
 def _plus(result: Array, start: Array | None) -> Array:
@@ -177,13 +177,16 @@ def _packed(matrix: Array) -> Array:
     return packed
 
 
-def _multiplied(rows: Array, packed: Array, matrix: Array, start: Array | None) -> Array:
-    return _started(products.suited(rows, matrix), (rows, packed), rows, matrix, start)
+def _multiplied(rows: Array, packed: Array, matrix: Array, start: Array | None, out: Array | None = None) -> Array:
+    return _started(products.suited(rows, matrix), (rows, packed), rows, matrix, start, out)
 
 
-def _started(kernel: Any, operands: tuple[Array, Array], rows: Array, matrix: Array, start: Array | None) -> Array:
+def _started(
+    kernel: Any, operands: tuple[Array, Array], rows: Array, matrix: Array, start: Array | None,
+    out: Array | None = None,
+) -> Array:  # fmt: skip
     """Call a kernel for the product of rows and matrix, added to `start`."""
-    result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C")
+    result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C") if out is None else out
     if start is None:
         _into(kernel, operands, result)
     elif start.dtype is rows.dtype and start.shape == result.shape[1:] and start.strides[0] == start.dtype.itemsize:

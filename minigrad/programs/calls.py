@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..fusion.structure import bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..hoisting import product
@@ -99,21 +101,42 @@ class Calls:
     # ---- a run ---------------------------------------------------------------------------------------------------
 
     def run(self, arrays: dict[Any, Array], rows: Rows) -> None:
-        """Execute the calls on these arrays, and add the lasting values to them.
+        """Execute the calls on these arrays, and add the lasting values to them. A recording holds one operation."""
+        like = arrays[self.stages.given[0]]
+        for symbol in self.lasting:
+            arrays[symbol] = backend.shaped(
+                np.empty_like, like, (rows.count, symbol.shape[1]), dtype=symbol.dtype, order="C"
+            )
+        call = backend.backend_of(like).call
+        if call is None:
+            self._run(rows, arrays.copy())
+        else:
+            targets = {*self.lasting, *self.job.targets}
+            written = tuple([array for name, array in arrays.items() if name in targets])
+            loop: Any = partial(self._run_named, rows, list(arrays))
+            loop.__name__ = "loop"
+            call(loop, tuple(arrays.values()), written)
+
+    def _run_named(self, rows: Rows, names: list[Any], *operands: Array) -> None:
+        self._run(rows, dict(zip(names, operands, strict=True)))
+
+    def _run(self, rows: Rows, own: dict[Any, Array]) -> None:
+        """Execute the calls.
 
         If the matrices fit into a core's cache, threads share the rows, and each runs all steps of its rows; otherwise
         they share each product.
         """
         stages = self.stages
-        constants = {w: arrays[w] for w in stages.weights}
+        constants = {w: own[w] for w in stages.weights}
         stages.before(constants)
-        own = arrays | {s: constants[s] if s in self.factors else _laid_out(constants[s]) for s in stages.once}
+        own |= {s: constants[s] if s in self.factors else _laid_out(constants[s]) for s in stages.once}
         for call in stages.ahead:
             self._do(call, own, rows)
         for matrix in self.matrices:
             own["packed", matrix] = _packed(constants[matrix], matrix in self.alone)
         for symbol in self.stacks:
-            own[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
+            if symbol not in own:
+                own[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
         for symbol in self.buffers:
             own[symbol] = np.empty((rows.begun, symbol.shape[1]), symbol.dtype)
         count = threads.count()
@@ -121,7 +144,6 @@ class Calls:
         self.job.run(own, rows, parts, rows.count * stages.multiplications)
         for call in stages.behind:
             self._do(call, own, rows)
-        arrays.update({s: own[s] for s in self.lasting})
 
     def _do(self, call: Product | Elementwise, arrays: dict[Any, Array], rows: Rows) -> None:
         """Execute one call for the rows of all steps."""
@@ -131,10 +153,11 @@ class Calls:
 
         if isinstance(call, Product):
             start = None if call.start is None else arrays[call.start]
-            arrays[call.result] = product(given(call.rows), arrays[call.matrix], start)
+            arrays[call.result] = product(given(call.rows), arrays[call.matrix], start, arrays.get(call.result))
         else:
             for symbol in call.results:
-                arrays[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
+                if symbol not in arrays:
+                    arrays[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
             sizes = np.array([rows.count, *call.sizes[1:]], np.int64)
             if call.kernel(sizes, *map(given, call.givens), *[arrays[s] for s in call.results]):
                 raise RuntimeError("a kernel of a loop refused its arrays")

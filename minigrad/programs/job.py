@@ -53,6 +53,7 @@ class Job:
     def __init__(self, back: bool = False) -> None:
         self.back = back
         self.calls: list[list[Field]] = []
+        self.targets: set[Any] = set()  # the names of the arrays that the calls write into
         self._kept: list[Any] = []  # kernels whose addresses the words contain
         self._written: WeakKeyDictionary[Rows, _Written] = WeakKeyDictionary()
 
@@ -61,6 +62,7 @@ class Job:
     def multiply(self, call: Product, left: Place, right: Place, packed: Any, alone: bool) -> None:
         """Rows times a matrix (K, M), packed in panels; for `alone` rows, in its column-by-column layout."""
         (K, M), dtype = call.matrix.shape, call.matrix.dtype
+        self.targets.add(right.root)
         kernels = [single.times(dtype)] * 2 if alone else [products.few(dtype), products.many(dtype)]
         few, many = map(machine.raw, kernels)
         self._kept += kernels
@@ -77,6 +79,7 @@ class Job:
 
     def compute(self, call: Elementwise, operands: Sequence[Place]) -> None:
         """An element-wise kernel from its givens to its results; see `fusion.loops.Loops` for the fields."""
+        self.targets.update(place.root for place in operands[len(call.givens) :])
         fields = []
         for field in call.fields:
             if field.startswith("data"):
@@ -92,10 +95,12 @@ class Job:
 
     def copy(self, to: Place, source: Place, width: int, count: Any = "count") -> None:
         """Copy `width` bytes of each row."""
+        self.targets.add(to.root)
         self._call(Field(driver.copy()), [*_at(to), *_at(source), Field(kind=count), Field(width)])
 
     def clear(self, to: Place, width: int) -> None:
         """Write zeros into `width` bytes of each row."""
+        self.targets.add(to.root)
         self._call(Field(driver.clear()), [*_at(to), COUNT, Field(width)])
 
     def _call(self, kernel: Field, fields: Sequence[Field]) -> None:

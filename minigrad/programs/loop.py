@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .calls import Calls, overwriting
@@ -88,7 +89,7 @@ class Loop:
         for k, initial in enumerate(states):
             arrays[step.states[k]] = initial
             if not self.fixed[k]:
-                track = np.empty((rows.length, initial.shape[1]), initial.dtype)
+                track = _room(initial, rows.length)
                 rows.begin(track, initial)
                 arrays[step.states[k]] = arrays[step.new[k]] = track
         self._forward_calls(keep, rows.begun == 1).run(arrays, rows)
@@ -129,14 +130,13 @@ class Loop:
         step, rows, arrays = self.step, saved.rows, dict(saved.arrays)
         calls = self._backward_calls(output is not None, rows.begun == 1, release)
         if output is None:
-            first = arrays[step.new[0]]
-            output = np.zeros((rows.begun, first.shape[1]), first.dtype)
+            output = _room(arrays[step.new[0]], rows.begun, np.zeros_like)
         arrays[step.seed] = output
         pairs, firsts = [], {}
         for k in self.carried:
             initial, last = saved.initial[k], finals[k]
-            last = np.zeros(initial.shape, initial.dtype) if last is None else last
-            pairs.append(np.empty((2 * rows.begun, initial.shape[1]), initial.dtype))
+            last = np.zeros_like(initial) if last is None else last
+            pairs.append(_room(initial, 2 * rows.begun))
             firsts[k] = last.copy()
             arrays |= {("pair", k): pairs[-1], ("last", k): last, ("first", k): firsts[k]}
         calls.run(arrays, rows)
@@ -210,6 +210,11 @@ class Loop:
             else:
                 found.append(known[symbol])
         return found
+
+
+def _room(like: Array, rows: int, make: Any = np.empty_like) -> Array:
+    """An array beside another one, with so many rows."""
+    return backend.shaped(make, like, (rows, like.shape[1]), order="C")
 
 
 def _read(stages: Stages) -> set[Symbol]:

@@ -51,7 +51,7 @@ class Run:
             if edge is None:
                 tensor._name, tensor._origin = names
         states = 1 + len(self.loop.step.states)
-        with changed_mode(grad=True, fast=True, scope=scope, observers=(), recording=None):
+        with changed_mode(grad=True, fast=True, scope=scope, observers=()):
             return self.plain(given[0], given[1:states], given[states:])
 
 
@@ -60,7 +60,7 @@ def rolls(array: Array) -> str | None:
     mode = current_mode()
     if not mode.fast:
         return "fast paths are switched off"
-    if mode.recording is not None or type(array) is not np.ndarray:
+    if type(backend.held(array)) is not np.ndarray:
         return "it does not compute on plain arrays of NumPy"
     if any(observer.inside for observer in mode.observers):
         return "its steps are being watched"
@@ -83,10 +83,11 @@ def rolled(
         begin(PRIMITIVE, mode)
     parents = tuple([(t.edge or t) if mode.grad and t._requires_grad else None for t in operands])
     needed = any(p is not None for p in parents)
-    initial = [_dense(s.data) for s in states]
+    arrays = _dense([t.data for t in operands] if real is None else [*[t.data for t in operands], real])
+    held = None if real is None else arrays.pop()
+    initial = arrays[1 : 1 + len(states)]
     with np.errstate(all="ignore"):
-        held = None if real is None else _dense(real)
-        output, finals, saved = loop.run(_dense(x.data), held, initial, [_dense(w.data) for w in weights], rows, needed)
+        output, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their initial state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (output, *finals)
@@ -110,14 +111,22 @@ def _nobody() -> None:
     """A stand-in for the edge of an output that does not require grad."""
 
 
-def _dense(array: Array) -> Array:
-    """The array in the form that kernels accept."""
-    if type(array) is not np.ndarray:  # a weight that another thread's recording holds for now
-        array = backend.held(array)
-    dtype = backend.native(array.dtype)
-    if array.dtype is not dtype:
-        array = array.astype(dtype)
-    return array if array.flags.c_contiguous and array.flags.aligned else array.copy()
+def _dense(arrays: Iterable[Array]) -> list[Array]:
+    """The arrays in the form that kernels accept; in a recording, the arrays that stand for them."""
+    recording = current_mode().recording
+    if recording is not None:
+        arrays = recording.operands(*arrays)
+    found = []
+    for array in arrays:
+        if (
+            recording is None and type(array) is not np.ndarray
+        ):  # a weight that another thread's recording holds for now
+            array = backend.held(array)
+        dtype = backend.native(array.dtype)
+        if array.dtype is not dtype:
+            array = array.astype(dtype)
+        found.append(array if array.flags.c_contiguous and array.flags.aligned else array.copy())
+    return found
 
 
 def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], node: Node) -> list[Any]:
@@ -128,7 +137,8 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], no
         wanted = {key_of(p) for p in parents if p is not None}
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
-    output, *finals = [None if p is None else _dense(p) for p in g]
+    dense = iter(_dense([p for p in g if p is not None]))
+    output, *finals = [None if p is None else next(dense) for p in g]
     release = current_mode().releases
     if run.spent:
         raise RuntimeError(

@@ -36,6 +36,8 @@ if hasattr(os, "register_at_fork"):
 class Newcomers(Observer):
     """Notes the leaves that are used without being lent, by weak reference."""
 
+    inside = False  # a loop names all that its steps use
+
     def __init__(self) -> None:
         self.found: dict[int, weakref.ref[Tensor]] = {}
 

@@ -149,10 +149,7 @@ class Decoder(nn.Module):
             states.append(tuple(after))
         if self.attends == "after":
             c, weights = self.look(s, memory)
-        r = _joined(s, c, y if self.deep else None)
-        if self.readout is not None:
-            r = np.tanh(self.readout(r))
-        r = self.dropout(r)
+        r = self._read(s, c, y)
         return r, Writing(tuple(states), r if self.fed_size else None), weights
 
     def look(self, query: Any, memory: Memory) -> tuple[Any, Any]:
@@ -175,25 +172,59 @@ class Decoder(nn.Module):
 
     def run(
         self, ids: Array, state: Writing, memory: Memory, teacher_forcing: float = 1.0
-    ) -> tuple[Any, list[Any]]:  # fmt: skip
-        """The input of the output map after each of the ids (T, N): (T, N, ·), and the attention weights of each step.
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """The input of the output map after each of the ids (T, N): (T, N, ·), and the attention weights (T, N, S) or
+        None.
 
         teacher_forcing  the probability that a step gets the given id rather than the likeliest one of the step before
                          (scheduled sampling, Bengio et al. 2015); drawn for each step and sequence
         """
         if not 0 <= teacher_forcing <= 1:
             raise ValueError(f"Decoder: teacher_forcing is a probability, not {teacher_forcing!r}")
-        seen: list[Any] = []
-        looked: list[Any] = []
         forced = teacher_forcing == 1
         given = self.dropout(self.embedding(ids)) if forced else ids
+        if forced and self.attends != "before" and not self.fed_size:
+            return self._over_time(given, state, memory)
+        seen: list[Any] = []
+        looked: list[Any] = []
         for t, y in mg.steps(given):
             if not forced:
                 y = self.dropout(self.embedding(self._chosen(y, seen[-1], teacher_forcing) if t else y))
             r, state, weights = self.advance(y, state, memory)
             seen.append(r)
             looked.append(weights)
-        return np.stack(seen), looked
+        return np.stack(seen), None if looked[0] is None else np.stack(looked)
+
+    def _over_time(self, ys: Any, state: Writing, memory: Memory) -> tuple[Any, Any]:
+        """The same for embeddings (T, N, E), where no step needs what the one before it saw: one layer over time above
+        the other, whose loops may be rolled, and then attention."""
+        T, N, _ = ys.shape
+        c = np.broadcast_to(memory.context, (T, N, memory.context.shape[1])) if self.context else None
+        s = _joined(ys, c)  # (T, N, ·)
+        for k, (cell, before) in enumerate(zip(self.cells, state.cells, strict=True)):
+            with mg.scope(f"cells[{k}]"):
+                s, _ = nn.Recurrent(cell).forward(self.dropout(s) if k else s, before)
+        weights = None
+        if self.attends == "after":
+            c, weights = self._look_from_all(s, memory)
+        return self._read(s, c, ys), weights
+
+    def _look_from_all(self, queries: Any, memory: Memory) -> tuple[Any, Any]:
+        """What the queries of all steps (T, N, H) find, (T, N, K), and the weights (T, N, S)."""
+        if isinstance(self.attention, nn.DotAttention | nn.GeneralAttention):
+            c, weights = self.attention(np.swapaxes(queries, 0, 1), prepared=memory.attended)  # (N, T, ·)
+            return np.swapaxes(c, 0, 1), np.swapaxes(weights, 0, 1)
+        # the others make H numbers of each pair of a query and a key: for all steps at once, that is T times the memory
+        found = [self.look(query, memory) for _, query in mg.steps(queries)]
+        c, weights = (np.stack(parts) for parts in zip(*found, strict=True))
+        return c, weights
+
+    def _read(self, s: Any, c: Any, y: Any) -> Any:
+        """What the output map sees (…, ·) of the highest cell's output, what attention gave and the embedding."""
+        r = _joined(s, c, y if self.deep else None)
+        if self.readout is not None:
+            r = np.tanh(self.readout(r))
+        return self.dropout(r)
 
     def _chosen(self, given: Array, seen: Any, teacher_forcing: float) -> Array:
         """The given ids (N,), or in their place the likeliest ones by the output map."""

@@ -189,7 +189,7 @@ class Seq2Seq(Model):
         S), or None."""
         ids, _ = self.batch_of(target, "target ids", least=2)
         r, weights = self.decoder.run(ids[:-1], *self.prepare(self.encode(source)))
-        return self.decoder.out(r), None if weights[0] is None else np.stack(weights)
+        return self.decoder.out(r), weights
 
     def start(self, source: Any) -> Start:
         """The start of decoding, for sources (S, N)."""

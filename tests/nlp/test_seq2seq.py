@@ -12,6 +12,8 @@ import minigrad as mg
 import nlp
 import nn
 from minigrad import trees
+from minigrad.backward import nodes_below
+from minigrad.native import machine
 from nlp import Captioner, Seq2Seq
 
 Rng = np.random.Generator
@@ -28,6 +30,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "readout_size": 7,
     },
     "luong general, fed, without readout": {"attention": "general", "input_feeding": True, "encoder_layers": 3},
+    "luong dot": {"cell": "lstm", "attention": "dot", "bidirectional": False, "bridge": "copy", "decoder_layers": 1},
+    "luong general, deep": {"attention": "general", "readout_size": 7, "decoder_layers": 2},
     "luong concat, no bridge": {"attention": "concat", "attends": "after", "bridge": "zeros", "cell": "rnn"},
     "additive after": {"attention": "additive", "attends": "after", "bridge": "zeros"},
     "sutskever": {"attention": None, "cell": "lstm", "bidirectional": False, "bridge": "copy", "encoder_layers": 2,
@@ -122,6 +126,20 @@ def test_every_weight_is_learnt(kind: Any) -> None:
         assert [name for name, w in model.named_parameters() if w.grad is None] == []
         optimizer.step()
     assert model.eval().loss(SOURCE, TARGET).item() < 0.5 * before
+
+
+@pytest.mark.parametrize("kind", ["sutskever", "cho", "luong dot", "luong general, deep"])
+def test_the_tape_of_a_forced_decoder_does_not_grow_with_the_target(kind: str) -> None:
+    """Where no step needs what the one before it saw, its loops are rolled."""
+    if machine.switched_off() or not machine.available():
+        pytest.skip("loops are rolled where there are compiled kernels")
+    model = made(KINDS[kind], dropout=0.1)
+
+    def nodes(T: int) -> int:
+        loss = model.loss(SOURCE.values, np.tile([[1], [9], [8]], (T, 3)))
+        return len(nodes_below([loss.edge]))
+
+    assert nodes(3) == nodes(20)
 
 
 def test_teacher_forcing() -> None:
