@@ -118,9 +118,7 @@ def _dense(arrays: Iterable[Array]) -> list[Array]:
         arrays = recording.operands(*arrays)
     found = []
     for array in arrays:
-        if (
-            recording is None and type(array) is not np.ndarray
-        ):  # a weight that another thread's recording holds for now
+        if recording is None and type(array) is not np.ndarray:  # lent to the recording of another thread
             array = backend.held(array)
         dtype = backend.native(array.dtype)
         if array.dtype is not dtype:

@@ -196,8 +196,8 @@ class Decoder(nn.Module):
         return np.stack(seen), None if looked[0] is None else np.stack(looked)
 
     def _over_time(self, ys: Any, state: Writing, memory: Memory) -> tuple[Any, Any]:
-        """The same for embeddings (T, N, E), where no step needs what the one before it saw: one layer over time above
-        the other, whose loops may be rolled, and then attention."""
+        """The same for embeddings (T, N, E), if no step needs the attention of the step before: the layers over time,
+        whose loops may be rolled, and then attention."""
         T, N, _ = ys.shape
         c = np.broadcast_to(memory.context, (T, N, memory.context.shape[1])) if self.context else None
         s = _joined(ys, c)  # (T, N, ·)
@@ -210,17 +210,17 @@ class Decoder(nn.Module):
         return self._read(s, c, ys), weights
 
     def _look_from_all(self, queries: Any, memory: Memory) -> tuple[Any, Any]:
-        """What the queries of all steps (T, N, H) find, (T, N, K), and the weights (T, N, S)."""
+        """Attention of the queries of all steps (T, N, H): contexts (T, N, K) and weights (T, N, S)."""
         if isinstance(self.attention, nn.DotAttention | nn.GeneralAttention):
             c, weights = self.attention(np.swapaxes(queries, 0, 1), prepared=memory.attended)  # (N, T, ·)
             return np.swapaxes(c, 0, 1), np.swapaxes(weights, 0, 1)
-        # the others make H numbers of each pair of a query and a key: for all steps at once, that is T times the memory
+        # the others need H numbers for each pair of query and key: for all steps at once, T times the memory
         found = [self.look(query, memory) for _, query in mg.steps(queries)]
         c, weights = (np.stack(parts) for parts in zip(*found, strict=True))
         return c, weights
 
     def _read(self, s: Any, c: Any, y: Any) -> Any:
-        """What the output map sees (…, ·) of the highest cell's output, what attention gave and the embedding."""
+        """The input (…, ·) of the output map from the highest cell's output, the context and the embedding."""
         r = _joined(s, c, y if self.deep else None)
         if self.readout is not None:
             r = np.tanh(self.readout(r))
