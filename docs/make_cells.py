@@ -35,11 +35,11 @@ GROUPS = {
 }
 INTRODUCTION = """# The zoo: cells from papers
 
-`nn.zoo` has cells of the literature. Each is a `step` of about ten lines that reads like the paper's equations, under
-the protocol of `nn.cells`; so each works in `nn.Recurrent`, `nn.Stacked`, `nn.Bidirectional` and `nn.TBPTT`, on
-ragged batches, and is drawn and diagnosed as any other. No cell promises to be a function: the code of their steps is
-read, found to do nothing but compute, and the loop is [rolled](programs.md). They take no `recurrent_dropout` and no
-`zoneout`, which most of the papers do not have.
+`nn.zoo` has cells of the literature. Each is a `step` of about ten lines that follows the paper's equations, with the
+interface of `nn.cells`. So each works in `nn.Recurrent`, `nn.Stacked`, `nn.Bidirectional` and `nn.TBPTT`, on ragged
+batches, and can be drawn and diagnosed like any other cell. No cell declares itself pure: the bytecode of its step is
+checked for side effects, and the loop is [rolled](programs.md). The cells have no `recurrent_dropout` and no `zoneout`,
+because most of the papers have neither.
 
 ```python
 >>> import minigrad as mg, nn
@@ -285,12 +285,11 @@ TABLE = """## All of them
 
 * **parameters** for 64 features and 128 units. GRU-D has three inputs for each feature, the phased LSTM one for the
   time.
-* **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the largest number of a row, for which a
-  step has no kernel, so it runs step by step. The normalised LSTM takes its means as products with ones, which have
-  one.
-* **λ**: the largest Lyapunov exponent at initialisation, a step, by `nn.diagnose.state_jacobians`: 16 units, 8
-  features from N(0, 1), 100 steps of which the first 20 do not count. Near 0 a change of the state lasts, below it is
-  forgotten; −∞ says that every ReLU was closed at some step. The clock of the clockwork RNN is left out.
+* **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the maximum of a row, which has no kernel, so
+  it runs step by step. The normalised LSTM computes its means as products with ones, which have a kernel.
+* **λ**: the largest Lyapunov exponent at initialisation, a step, by `nn.diagnose.state_jacobians`: 16 units, 8 features
+  from N(0, 1), 100 steps of which the first 20 do not count. Near 0 a change of the state persists, below 0 it is
+  forgotten; −∞ means that every ReLU was closed at some step. The clock of the clockwork RNN is excluded.
 * **adding**, **copying**: the losses after training, see below.
 
 ## Two problems of memory
