@@ -36,7 +36,8 @@ Pictures of recorded graphs, made by `mg.graph` in `docs/make_gallery.py`. They 
 * **Colour is one quantity**, on request: the norm of the gradient, on a log scale.
 
 `picture.render("picture.svg")` draws such a picture (.png and .pdf, too), `picture.html("picture.html")` makes a page
-to step through it, `picture.data()` returns the graph as plain data. """
+to step through it, `picture.data()` returns the graph as plain data.
+"""
 
 
 def picture(title: str) -> Callable[[Callable[[], mg.Graph]], Callable[[], mg.Graph]]:

@@ -53,7 +53,8 @@ The table lists every differentiable operation with the rule of its gradient. Th
 In a rule, `g` is the gradient of the output, `y` the output, and the other names are the operation's own operands and
 parameters; `x_shape` is the shape of `x`. A rule keeps alive only the values it names. Sums over broadcast axes and
 casts are done by the engine and are not part of a rule. The last section lists all functions of NumPy, with the reason
-for each one that is not supported. """
+for each one that is not supported.
+"""
 
 
 CORNERS = """## Ties, repeated values, NaN
