@@ -82,7 +82,7 @@ QUICK = Effort(warmups=1, calls=2, seconds=0.0, longest=5.0, rest=0.02, rounds=2
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """The measurement of one side of a case, or of one of its phases.
 
     seconds  for one piece: the median over rounds of the blocks' medians
@@ -100,7 +100,7 @@ class Row:
     share: float | None
 
 
-def measure(case: Case, effort: Effort) -> tuple[list[Row], set[str]]:
+def measure(case: Case, effort: Effort) -> tuple[list[Measurement], set[str]]:
     """The rows of a case, and the peers left out because they are not installed."""
     calls, missing = set_up(case)
     check_agreement(case, calls)
@@ -117,7 +117,7 @@ def measure(case: Case, effort: Effort) -> tuple[list[Row], set[str]]:
             ratios = () if side == first else tuple(r[first][phase] / r[side][phase] for r in rounds)
             peak = peaks[side].get(phase) if phase in case.memory else None
             share = peak / peaks[side][case.memory[0]] if peak and phase != case.memory[0] else None
-            rows.append(Row(case, phase, side, seconds, ratios, peak, share))
+            rows.append(Measurement(case, phase, side, seconds, ratios, peak, share))
     return rows, missing
 
 

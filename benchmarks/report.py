@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from .compare import PEERS, Effort, Row
+from .compare import PEERS, Effort, Measurement
 from .place import name_of_gpu
 
 HEAD = ("case", "side", "time", "minigrad / side", "peak memory")
@@ -28,11 +28,11 @@ class Report:
 
     threads: int
     effort: Effort
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Measurement] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
 
-    def add(self, measured: tuple[list[Row], set[str]]) -> None:
+    def add(self, measured: tuple[list[Measurement], set[str]]) -> None:
         rows, missing = measured
         self.rows += rows
         self.missing |= missing
@@ -82,18 +82,18 @@ def _three(number: float) -> str:
     return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f}"
 
 
-def _time(row: Row) -> str:
+def _time(row: Measurement) -> str:
     number, unit = (row.seconds * 1e6, "µs") if row.seconds < 1e-3 else (row.seconds * 1e3, "ms")
     return f"{_three(number)} {unit}" + (f" / {row.case.unit}" if row.case.unit != "call" else "")
 
 
-def _ratio(row: Row) -> str:
+def _ratio(row: Measurement) -> str:
     if not row.ratios:
         return ""
     return f"{_three(median(row.ratios))} ({_three(min(row.ratios))} to {_three(max(row.ratios))})"
 
 
-def _memory(row: Row) -> str:
+def _memory(row: Measurement) -> str:
     if row.peak is None:
         return ""
     return f"{row.peak / 2**20:.1f} MiB" + (f" ({row.share:.2f} of {row.case.memory[0]})" if row.share else "")

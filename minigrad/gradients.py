@@ -1,7 +1,7 @@
 """Gradients in a form other than an array: sums that are cheaper to keep in parts.
 
 Products    Σₖ pₖᵀ qₖ, the gradient of a matrix used in many products: gathered, then computed as one product
-Placed      a piece at an index of an otherwise zero array: written into one shared buffer
+Scattered      a piece at an index of an otherwise zero array: written into one shared buffer
 RowSparse   rows of an embedding matrix; the only one that users meet
 
 Rules return them in a first-order backward; under `create_graph`, rules compute with recorded Tensors instead.
@@ -105,7 +105,7 @@ class Products(Parts):
         return total
 
 
-class Placed(Parts):
+class Scattered(Parts):
     """`piece` at `index` of an otherwise zero array of the given shape."""
 
     __slots__ = ("index", "piece")
@@ -192,7 +192,7 @@ class RowSparse(Parts):
 
 def add_into(total: Array, other: Any) -> Array:
     """Add a gradient to an array that has no alias."""
-    if type(other) is Placed:
+    if type(other) is Scattered:
         other.add_to(total)
         return total
     total += other.dense() if isinstance(other, Parts) else other

@@ -8,7 +8,7 @@ from ..backend import Array, Backend, Device
 from .collectives import Nccl
 from .graphs import captured
 from .products import Cublas, product
-from .rows import Rows
+from .rows import RowAdder
 
 
 def backend(cupy: Any) -> Backend:
@@ -41,7 +41,7 @@ def backend(cupy: Any) -> Backend:
         add_at=cupy.add.at,
         synchronous=False,
         wait=lambda array: cupy.cuda.get_current_stream().synchronize(),
-        add_rows=Rows(cupy.ElementwiseKernel),
+        add_rows=RowAdder(cupy.ElementwiseKernel),
         product=multiply,
         elementwise=cupy.ElementwiseKernel,
         capture=lambda work: captured(cupy, blas, work),

@@ -31,7 +31,7 @@ if (first[k]) {
 """
 
 
-class Rows:
+class RowAdder:
     """Called with array (V, ...), indices (K,), all in [0, V), and rows (K, ...)."""
 
     def __init__(self, make: Callable[..., Any]) -> None:

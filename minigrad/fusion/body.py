@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .functions import FORMULAS, LOGIC
 from .lanes import KINDS, Lanes
-from .structure import Place, Unsuited, matrix, operands_of, order_of, placed, types_of
+from .structure import ColumnRef, Unsuited, matrix, operands_of, order_of, placed, types_of
 from .symbols import Symbol
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def columns_of(size: int) -> str:
     return str(size) if size in (0, 1) else f"%size.{size}"
 
 
-class Row:
+class OuterIteration:
     """One turn of the outer loop: addresses, and values that are constant along the inner loop."""
 
     def __init__(self, loops: Loops, outer: str) -> None:
@@ -96,10 +96,10 @@ class Row:
 class Lanewise:
     """The inner loop's body, for all lanes or under a mask."""
 
-    def __init__(self, loops: Loops, row: Row, index: str, mask: str | None) -> None:
+    def __init__(self, loops: Loops, row: OuterIteration, index: str, mask: str | None) -> None:
         self.loops, self.row, self.index, self.mask = loops, row, index, mask
         self.block = loops.block()
-        self.known: dict[Place, Lanes] = {}
+        self.known: dict[ColumnRef, Lanes] = {}
 
     # ---- memory --------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Lanewise:
             self.known[place] = self._computed(place)
         return self.known[wanted]
 
-    def _computed(self, place: Place) -> Lanes:
+    def _computed(self, place: ColumnRef) -> Lanes:
         symbol, start, alone = place
         if symbol in self.loops.givens:
             return self._given(symbol, start, alone)

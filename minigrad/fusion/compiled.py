@@ -28,12 +28,12 @@ def accelerated(plan: Plan, name: str) -> Any:
     if machine.switched_off() or not machine.available() or not plan.results:
         return plan
     try:
-        return Compiled(plan, name)
+        return CompiledPlan(plan, name)
     except Unsuited:
         return plan
 
 
-class Compiled:
+class CompiledPlan:
     """A plan as a kernel, with the plan's interface. The plan itself runs for arrays other than NumPy's.
 
     source  the kernel in LLVM IR

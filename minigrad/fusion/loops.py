@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..native import machine, threads
-from .body import BYTES, Lanewise, Row, columns_of
+from .body import BYTES, Lanewise, OuterIteration, columns_of
 from .lanes import KINDS, Block
 from .structure import Unsuited, cuts_of, matrix, schedule_of
 from .symbols import Symbol
@@ -188,7 +188,7 @@ class Loops:
         rows, columns = "%n0" if along_rows else "1", columns_of(width)
         outer, inner = (columns, rows) if self.by_column else (rows, columns)
         W = self.width
-        row = Row(self, f"%outer{k}")
+        row = OuterIteration(self, f"%outer{k}")
         whole, rest = Lanewise(self, row, f"%i{k}", None), Lanewise(self, row, f"%i{k}", f"%mask{k}")
         for lanes in (whole, rest):
             for symbol, start in pieces:

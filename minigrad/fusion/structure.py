@@ -9,7 +9,7 @@ import numpy as np
 
 from .symbols import Symbol, kind_of
 
-Place = tuple[Symbol, int, bool]  # a value from a column on; True: that column alone, in every turn
+ColumnRef = tuple[Symbol, int, bool]  # a value from a column on; True: that column alone, in every turn
 
 LARGEST = 400  # symbols in a kernel; more take too long to compile
 VIEWS = ("part", "reshape")
@@ -111,12 +111,12 @@ def cuts_of(schedule: Sequence[Symbol]) -> dict[Symbol, set[int]]:
 # ---- the order of a loop's body ----------------------------------------------------------------------------------
 
 
-def placed(symbol: Symbol, start: int, alone: bool = False) -> Place:
+def placed(symbol: Symbol, start: int, alone: bool = False) -> ColumnRef:
     """The canonical form of a place: a single column is the same everywhere."""
     return (symbol, 0, True) if matrix(symbol)[1] == 1 else (symbol, start, alone)
 
 
-def operands_of(place: Place, givens: Container[Symbol]) -> list[Place]:
+def operands_of(place: ColumnRef, givens: Container[Symbol]) -> list[ColumnRef]:
     """The places that the value at a place is computed from. A part shifts the column, and a join selects a part."""
     symbol, start, alone = place
     if symbol in givens:
@@ -134,7 +134,7 @@ def operands_of(place: Place, givens: Container[Symbol]) -> list[Place]:
     return [placed(a, start, alone) for a in symbol.args if isinstance(a, Symbol)]
 
 
-def order_of(wanted: Place, givens: Container[Symbol], known: Container[Place]) -> Iterator[Place]:
+def order_of(wanted: ColumnRef, givens: Container[Symbol], known: Container[ColumnRef]) -> Iterator[ColumnRef]:
     """The places to compute for a wanted one, operands first; the caller adds each of them to `known`."""
     stack = [wanted]
     while stack:

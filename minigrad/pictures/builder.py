@@ -15,11 +15,11 @@ from .calls import places, repeated
 from .graph import Graph, GraphEdge, GraphNode, GraphOutput, Scope
 from .inner import inner, several_of
 from .loops import crossed
-from .numbers import Record, Source, numbers
+from .numbers import Observations, Source, numbers
 from .origins import Origins
 
 
-def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, str], record: Record) -> Graph:
+def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, str], record: Observations) -> Graph:
     """The graph of these nodes, given in recording order.
 
     roots   the edges of the results to draw
@@ -40,7 +40,7 @@ def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, st
 
 
 class _Builder:
-    def __init__(self, below: list[Node], names: Mapping[Tensor, str], record: Record) -> None:
+    def __init__(self, below: list[Node], names: Mapping[Tensor, str], record: Observations) -> None:
         self.below = below
         self.names = names
         self.record = record

@@ -12,7 +12,7 @@ from .items import GAP, LANE, Item, Leaf, stacked_height
 from .loops import likeness
 
 
-class Row(Box):
+class LoopRow(Box):
     """A loop: its steps side by side, and to their left the parameters that they share."""
 
     def __init__(self) -> None:

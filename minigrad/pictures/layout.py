@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from .boxes import Box
-from .columns import Row, alike
+from .columns import LoopRow, alike
 from .graph import Graph, GraphEdge, GraphNode
 from .items import Item, Leaf
 from .labels import text_of
@@ -40,7 +40,7 @@ class Layout:
         self.dots: dict[
             GraphEdge, tuple[tuple[float, float], ...]
         ] = {}  # the points where parameters' edges branch off
-        self.asides: list[tuple[Leaf, Row, int]] = []  # ends of state edges, and the side that they point to
+        self.asides: list[tuple[Leaf, LoopRow, int]] = []  # ends of state edges, and the side that they point to
         texts = {node.id: text_of(node, graph.options) for node in graph.nodes}
         for node in graph.nodes:
             self.leaves[node.id] = Leaf(node, texts[node.id])
@@ -58,9 +58,9 @@ class Layout:
         for row in self.rows():
             self._stack(row)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[LoopRow]:
         """All loops."""
-        return [box for box in self.boxes.values() if isinstance(box, Row)]
+        return [box for box in self.boxes.values() if isinstance(box, LoopRow)]
 
     def _put(self, node: GraphNode) -> None:
         leaf = self.leaves[node.id]
@@ -83,13 +83,13 @@ class Layout:
                 self._box(scope[:-1]).add(found)
         return found
 
-    def _row(self, scope: Any, label: str) -> Row:
+    def _row(self, scope: Any, label: str) -> LoopRow:
         key = (scope, "row", label)
         found = self.boxes.get(key)
         if found is None:
-            found = self.boxes[key] = Row()
+            found = self.boxes[key] = LoopRow()
             self._box(scope).add(found)
-        assert isinstance(found, Row)
+        assert isinstance(found, LoopRow)
         return found
 
     def _put_parameters(self, graph: Graph) -> None:
@@ -106,9 +106,9 @@ class Layout:
                 self.root.add(leaf)
                 continue
             shared = [box for box in around[0] if all(box in boxes for boxes in around)]
-            row: Row | None = None
+            row: LoopRow | None = None
             for box in shared:
-                if isinstance(box, Row):
+                if isinstance(box, LoopRow):
                     if box is not shared[0] and len(box.columns) > 1:  # it belongs to one of several steps
                         break
                     row = box
@@ -128,10 +128,12 @@ class Layout:
         common = next(box for box in out if box in into)
         a = out[out.index(common) - 1] if out[0] is not common else source
         b = into[into.index(common) - 1] if into[0] is not common else target
-        loops = [box for box in out if isinstance(box, Row) and box in into]  # none if collapsed scopes contain them
-        if isinstance(common, Row) or (edge.kind == "state" and loops):
+        loops = [
+            box for box in out if isinstance(box, LoopRow) and box in into
+        ]  # none if collapsed scopes contain them
+        if isinstance(common, LoopRow) or (edge.kind == "state" and loops):
             self.states.append(edge)
-            row = common if isinstance(common, Row) else loops[0]
+            row = common if isinstance(common, LoopRow) else loops[0]
             sideways = self._sideways(row, a, b)
             self.asides.append((source, row, sideways))
             self.asides.append((target, row, -sideways if a is not b and common is row else sideways))
@@ -147,14 +149,14 @@ class Layout:
                     box.entering[source].append(item)
                 item = box
 
-    def _sideways(self, row: Row, a: Item, b: Item) -> int:
+    def _sideways(self, row: LoopRow, a: Item, b: Item) -> int:
         steps = {item: step for step, item in row.columns.items()}
         return -1 if a in steps and b in steps and steps[b] < steps[a] else 1
 
     def _draw_aside(self) -> None:
         """Place the ends of state edges at their side of the bands, in every box up to the column. If one column needs
         it, all columns do so, to look alike."""
-        sides: dict[tuple[Row, Any], set[int]] = {}
+        sides: dict[tuple[LoopRow, Any], set[int]] = {}
         keys = {leaf: (row, key) for row in self.rows() for column in row.items for key, leaf in alike(column).items()}
         for leaf, row, side in self.asides:
             sides.setdefault(keys.get(leaf, (row, leaf)), set()).add(side)
@@ -183,9 +185,9 @@ class Layout:
             for row in rows:
                 row.stack, row.between = widest, between
 
-    def _lanes(self) -> list[list[Row]]:
+    def _lanes(self) -> list[list[LoopRow]]:
         """Loops over the same steps."""
-        same: dict[Any, list[Row]] = {}
+        same: dict[Any, list[LoopRow]] = {}
         for row in self.rows():
             if len(row.columns) > 1:
                 same.setdefault(row.steps(), []).append(row)
@@ -200,7 +202,7 @@ class Layout:
                 row.room = widest
         return bool(lanes)
 
-    def _stack(self, row: Row) -> None:
+    def _stack(self, row: LoopRow) -> None:
         """Stack the parameters of a loop in the order of their uses, each near its use's height."""
         use: dict[Leaf, float] = {}
         for edge in self.supplies:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from .graph import Graph, GraphNode, Scope
 
 WINDOW = "window"  # the label of steps that contain steps themselves
-Place = tuple[Scope, str]  # a loop: the scope around it, and its steps' label
+LoopKey = tuple[Scope, str]  # a loop: the scope around it, and its steps' label
 
 
 def title(label: str, step: int | None) -> str:
@@ -15,16 +15,16 @@ def title(label: str, step: int | None) -> str:
     return label if step is None else f"{label} {step}" if label == WINDOW else f"{label} = {step}"
 
 
-def loops_of(graph: Graph) -> dict[Place, list[int]]:
+def loops_of(graph: Graph) -> dict[LoopKey, list[int]]:
     """The steps of each loop, in execution order."""
-    found: dict[Place, dict[int, None]] = {}
+    found: dict[LoopKey, dict[int, None]] = {}
     for node in graph.nodes:
         for place, step in steps_in(node.scope):
             found.setdefault(place, {})[step] = None
     return {place: list(steps) for place, steps in found.items()}
 
 
-def steps_in(scope: Scope) -> Iterable[tuple[Place, int]]:
+def steps_in(scope: Scope) -> Iterable[tuple[LoopKey, int]]:
     """Each time step in a scope, from the outermost in, with its loop."""
     for depth, (label, step) in enumerate(scope):
         if step is not None:
@@ -69,7 +69,7 @@ def through_time(graph: Graph) -> bool:
     """True if there are loops over several steps, and only states lead from one step of a loop to another, so that the
     steps can be columns."""
     inside = {node.id: dict(loops_around(node)) for node in graph.nodes}
-    steps: dict[Place, set[int]] = {}
+    steps: dict[LoopKey, set[int]] = {}
     for found in inside.values():
         for place, step in found.items():
             steps.setdefault(place, set()).add(step)
@@ -80,7 +80,7 @@ def through_time(graph: Graph) -> bool:
     for edge in graph.edges:
         if edge.kind != "state" and (edge.kind != "detached" or edge.steps is None):
             incoming.setdefault(edge.target, []).append(edge.source)
-    below: dict[str, frozenset[Place]] = {}  # the loops that a node depends on
+    below: dict[str, frozenset[LoopKey]] = {}  # the loops that a node depends on
     for node in graph.nodes:
         passed = set(inside[node.id])
         for source in incoming.get(node.id, ()):
@@ -93,7 +93,7 @@ def through_time(graph: Graph) -> bool:
     return True
 
 
-def loops_around(node: GraphNode) -> Iterable[tuple[Place, int]]:
+def loops_around(node: GraphNode) -> Iterable[tuple[LoopKey, int]]:
     """The loops that contain a node, including rolled ones, and the steps."""
     if node.span is not None:
         yield (node.scope, node.span[0]), node.span[1]

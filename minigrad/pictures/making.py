@@ -13,7 +13,7 @@ from ..trees import flatten
 from . import views
 from .builder import build
 from .graph import Graph, Options
-from .numbers import Record
+from .numbers import Observations
 from .plumbing import spread, without_plumbing
 from .running import follow_gradients, run
 from .textbook import textbook
@@ -81,7 +81,7 @@ def graph(
     else:
         if args:
             raise TypeError("graph: arguments are for a function; to draw several tensors, pass a list of them")
-        roots, record = _tensors(what), Record()
+        roots, record = _tensors(what), Observations()
         if values:
             raise ValueError(
                 "graph: a tensor's graph does not keep values; pass the function, as in mg.graph(f, x, values=True)"

@@ -18,7 +18,7 @@ SMALL = 64  # numbers: up to this size, all of an array is kept
 
 
 @dataclass
-class Record:
+class Observations:
     """Observations of a computation.
 
     values, grads  by node (a list with one for each output) or leaf

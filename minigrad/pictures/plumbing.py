@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .graph import Graph, GraphEdge, GraphNode, Scope
-from .loops import Place, crossed, steps_in
+from .loops import LoopKey, crossed, steps_in
 from .sources import MOVES
 
 PLUMBING = MOVES | {"stack"}
@@ -127,7 +127,7 @@ def _spread(graph: Graph, splitter: GraphNode) -> Graph | None:
 
 def _step_below(outer: GraphNode, inner: GraphNode) -> Scope | None:
     """The scope of the outermost time step that contains the inner node but not the outer one."""
-    known: set[Place] = {place for place, _ in steps_in(outer.scope)}
+    known: set[LoopKey] = {place for place, _ in steps_in(outer.scope)}
     for depth, (label, step) in enumerate(inner.scope):
         if step is not None and (inner.scope[:depth], label) not in known:
             return inner.scope[: depth + 1]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from .boxes import Box, leaves_of
-from .columns import Row
+from .columns import LoopRow
 from .detours import Point, Rect, around_nodes, rounded
 from .graph import GraphEdge
 from .items import GAP, LANE, Item, Leaf
@@ -183,10 +183,10 @@ def _states(layout: Layout) -> dict[GraphEdge, list[Point]]:
     return found
 
 
-def _crossed(source: Leaf, target: Leaf) -> tuple[Row, Item, Item]:
+def _crossed(source: Leaf, target: Leaf) -> tuple[LoopRow, Item, Item]:
     """The loop whose columns an edge connects (or whose column it returns to), and these columns."""
     into = list(target.around())
-    rows = [box for box in source.around() if isinstance(box, Row) and box in into]
+    rows = [box for box in source.around() if isinstance(box, LoopRow) and box in into]
     columns = [(row, row.child_with(source), row.child_with(target)) for row in rows]
     return next((found for found in columns if found[1] is not found[2]), columns[0])
 
@@ -265,7 +265,7 @@ def _first_line(heights: dict[tuple[Leaf, int], tuple[int, float]], leaf: Leaf) 
     return next((line for (one, _), line in heights.items() if one is leaf), (0, leaf.middle))
 
 
-def _lines(layout: Layout, of_loop: dict[Leaf, Row]) -> dict[tuple[Leaf, int], tuple[int, float]]:
+def _lines(layout: Layout, of_loop: dict[Leaf, LoopRow]) -> dict[tuple[Leaf, int], tuple[int, float]]:
     """For each parameter of a loop and each height of its uses: its rank among them, and its line's y."""
     users: dict[tuple[int, int], list[Leaf]] = {}
     for edge in layout.supplies:

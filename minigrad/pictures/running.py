@@ -14,14 +14,14 @@ from ..modes import changed_mode, current_mode
 from ..tape import Node, Observer
 from ..tensors import Tensor
 from ..trees import flatten
-from .numbers import Record, numbers
+from .numbers import Observations, numbers
 from .sources import Sources, formula
 
 
 class _Values(Observer):
     """Keeps the numbers of every recorded result, and values from outside (see `sources`)."""
 
-    def __init__(self, record: Record, sources: Sources) -> None:
+    def __init__(self, record: Observations, sources: Sources) -> None:
         self.record = record
         self.sources = sources
 
@@ -46,7 +46,7 @@ class _Values(Observer):
 class _Gradients(Observer):
     """Keeps the gradient of every result that a walk reaches."""
 
-    def __init__(self, record: Record, flows: bool) -> None:
+    def __init__(self, record: Observations, flows: bool) -> None:
         self.record = record
         self.flows = flows
         self.parts: dict[Any, Any] = {}
@@ -65,13 +65,15 @@ class _Gradients(Observer):
         self.record.grads[node] = [numbers(g) for g in several]
 
 
-def run(f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool) -> tuple[list[Any], Record]:
+def run(
+    f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool
+) -> tuple[list[Any], Observations]:
     """f(*args) under observation: its results as a flat list, and the record. Computed arguments are inputs as well.
 
     names  of leaves; all other arguments are inputs, named after f's parameters
     plain  run without fused and gathered operations, so that all inner values are known
     """
-    record = Record(run=True)
+    record = Observations(run=True)
     sources = Sources()
     args = _cut(args)
     for name, value in _called(f, args):
@@ -121,7 +123,7 @@ def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]
     return found
 
 
-def follow_gradients(roots: Sequence[Tensor], record: Record, flows: bool = False) -> None:
+def follow_gradients(roots: Sequence[Tensor], record: Observations, flows: bool = False) -> None:
     """Add to the record the gradients of the sum of all elements of the roots.
 
     flows  also record the norm along each edge

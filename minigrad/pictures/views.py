@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from .graph import Graph, GraphEdge, GraphNode, Scope
-from .loops import Place, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
+from .loops import LoopKey, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
 
 MANY = 6  # steps of a loop in a textbook picture
 FIRST = 3  # steps in an elided view, before the last
@@ -30,7 +30,7 @@ def elided(graph: Graph) -> Graph:
     left_out = {place: steps[FIRST:-1] for place, steps in loops.items()}
     absent = {(place, step) for place, steps in left_out.items() for step in steps}
     standing: dict[str, GraphNode] = {}
-    made: dict[Place, GraphNode] = {}
+    made: dict[LoopKey, GraphNode] = {}
     for node in graph.nodes:
         for place, step in steps_in(node.scope):
             if (place, step) in absent:
@@ -55,8 +55,8 @@ def rolled(graph: Graph) -> Graph:
     Nodes of different steps correspond if they have the same operation, line and index among such nodes; they take the
     most frequent of their names.
     """
-    spans: dict[Place, tuple[int, int]] = {}
-    loops: dict[str, tuple[Place, ...]] = {}
+    spans: dict[LoopKey, tuple[int, int]] = {}
+    loops: dict[str, tuple[LoopKey, ...]] = {}
     for node in graph.nodes:
         found = []
         for place, step in steps_in(node.scope):

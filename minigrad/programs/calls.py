@@ -13,8 +13,8 @@ from ..fusion.structure import bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..hoisting import product
 from ..native import panels, products, threads
-from .job import Job, Place
-from .stages import Elementwise, Product, Stages, base_among, givens_of, results_of, untransposed
+from .job import Job, Location
+from .stages import ElementwiseCall, Product, Stages, base_among, givens_of, results_of, untransposed
 from .tracks import Rows
 
 Array = Any
@@ -56,11 +56,11 @@ class Calls:
 
     # ---- places --------------------------------------------------------------------------------------------------
 
-    def place(self, symbol: Symbol) -> Place:
+    def place(self, symbol: Symbol) -> Location:
         """The place of a value in memory."""
         size, width = symbol.dtype.itemsize, symbol.shape[-1] if symbol.ndim else 1
         if symbol in self.stages.fixed:
-            return Place(symbol, None, (width * size, size)[-symbol.ndim :])
+            return Location(symbol, None, (width * size, size)[-symbol.ndim :])
         offset = 0
         if symbol in self.inside:
             symbol, offset = self.inside[symbol]
@@ -75,7 +75,7 @@ class Calls:
             self.buffers.append(symbol)
             self.layout[symbol] = symbol, "first"
         root, kind = self.layout[symbol]
-        return Place(root, kind, (width * size, size), offset * size)
+        return Location(root, kind, (width * size, size), offset * size)
 
     def add_stages(self) -> None:
         """Append the calls of the stages to the job."""
@@ -145,7 +145,7 @@ class Calls:
         for call in stages.behind:
             self._do(call, own, rows)
 
-    def _do(self, call: Product | Elementwise, arrays: dict[Any, Array], rows: Rows) -> None:
+    def _do(self, call: Product | ElementwiseCall, arrays: dict[Any, Array], rows: Rows) -> None:
         """Execute one call for the rows of all steps."""
 
         def given(symbol: Symbol) -> Array:
@@ -221,7 +221,7 @@ def _ancestors(symbol: Symbol) -> set[Symbol]:
     return {a for s in [*schedule_of([], [symbol])] for a in (s, *s.args) if isinstance(a, Symbol)}
 
 
-def _parts_read(call: Elementwise, host: Symbol, width: int) -> dict[Symbol, list[int]]:
+def _parts_read(call: ElementwiseCall, host: Symbol, width: int) -> dict[Symbol, list[int]]:
     """For each result, the parts of `host` that it is computed from, by their first columns.
 
     Empty if anything but parts of this width is read, from the host or from values computed element-wise from it.

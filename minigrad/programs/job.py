@@ -1,6 +1,6 @@
 """The calls of all steps as a job for machine code (`native.driver`).
 
-An operand of a call lies in an array: at each step it is a block of rows, from some column on (`Place`). A list of
+An operand of a call lies in an array: at each step it is a block of rows, from some column on (`Location`). A list of
 positions holds the first row of each step; it belongs to the layout of the rows (`tracks`). A job therefore depends on
 that layout alone; the arrays are passed to each run.
 """
@@ -14,13 +14,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..native import driver, machine, panels, products, single
-from .stages import Elementwise, Product
+from .stages import ElementwiseCall, Product
 from .tracks import Piece, Rows
 
 Array = Any
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """The memory of a value.
 
     root     the name of its array
@@ -59,7 +59,7 @@ class Job:
 
     # ---- the calls of a step -------------------------------------------------------------------------------------
 
-    def multiply(self, call: Product, left: Place, right: Place, packed: Any, alone: bool) -> None:
+    def multiply(self, call: Product, left: Location, right: Location, packed: Any, alone: bool) -> None:
         """Rows times a matrix (K, M), packed in panels; for `alone` rows, in its column-by-column layout."""
         (K, M), dtype = call.matrix.shape, call.matrix.dtype
         self.targets.add(right.root)
@@ -77,7 +77,7 @@ class Job:
         numbers = [Field(K), Field(M), Field(last), Field(), start]
         self._call(Field(kind=kernel), [*_at(left), Field(size), Field(0, packed), *_at(right), COUNT, *numbers])
 
-    def compute(self, call: Elementwise, operands: Sequence[Place]) -> None:
+    def compute(self, call: ElementwiseCall, operands: Sequence[Location]) -> None:
         """An element-wise kernel from its givens to its results; see `fusion.loops.Loops` for the fields."""
         self.targets.update(place.root for place in operands[len(call.givens) :])
         fields = []
@@ -93,12 +93,12 @@ class Job:
         self._kept.append(call.kernel)
         self._call(Field(machine.raw(call.kernel)), fields)
 
-    def copy(self, to: Place, source: Place, width: int, count: Any = "count") -> None:
+    def copy(self, to: Location, source: Location, width: int, count: Any = "count") -> None:
         """Copy `width` bytes of each row."""
         self.targets.add(to.root)
         self._call(Field(driver.copy()), [*_at(to), *_at(source), Field(kind=count), Field(width)])
 
-    def clear(self, to: Place, width: int) -> None:
+    def clear(self, to: Location, width: int) -> None:
         """Write zeros into `width` bytes of each row."""
         self.targets.add(to.root)
         self._call(Field(driver.clear()), [*_at(to), COUNT, Field(width)])
@@ -157,7 +157,7 @@ class _Written(NamedTuple):
     lists: Any
 
 
-def _at(place: Place) -> tuple[Field, Field]:
+def _at(place: Location) -> tuple[Field, Field]:
     """The words of a place: its address, and the bytes from row to row."""
     stride = place.strides[0]
     return Field(place.offset, place.root, place.kind, stride), Field(stride)

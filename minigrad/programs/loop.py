@@ -16,7 +16,7 @@ from .. import backend
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .calls import Calls, overwriting
-from .job import Place
+from .job import Location
 from .stages import Stages, base_among, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
@@ -174,8 +174,8 @@ class Loop:
             now = calls.place(step.seeds[k])
             width = now.strides[0]
             arriving, leaving = now._replace(kind="arriving now"), now._replace(kind="leaving now")
-            calls.job.copy(arriving, Place(("last", k), "arriving", now.strides), width, "count arriving")
-            calls.job.copy(Place(("first", k), "leaving", now.strides), leaving, width, "count leaving")
+            calls.job.copy(arriving, Location(("last", k), "arriving", now.strides), width, "count arriving")
+            calls.job.copy(Location(("first", k), "leaving", now.strides), leaving, width, "count leaving")
         calls.add_stages()
         for k in elsewhere:
             before, gradient = calls.place(step.seeds[k])._replace(kind="before"), step.pulled[1 + k]

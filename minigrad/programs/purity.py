@@ -36,7 +36,7 @@ _SILENT = ("PUSH_NULL", "PRECALL", "CACHE", "RESUME", "COPY_FREE_VARS", "NOP", "
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 
 
-class Reads:
+class CapturedValues:
     """The values that functions read apart from their arguments. Calling it returns their present values."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Reads:
         return [shown(_read(holder, name)) for holder, name in self.places.values()]
 
 
-def reads_of(*functions: Any) -> tuple[str | None, Reads]:
+def reads_of(*functions: Any) -> tuple[str | None, CapturedValues]:
     """Check that functions only compute a result from their arguments and the values they read.
 
     Returns None, or a sentence with the first possible effect and its line; and the values read."""
@@ -73,7 +73,7 @@ def _read(holder: Any, name: Any) -> Any:
 class _Reader:
     def __init__(self) -> None:
         self.seen: set[Any] = set()
-        self.reads = Reads()
+        self.reads = CapturedValues()
 
     def look(self, function: Any) -> str | None:
         """Check a function and all that it calls."""

@@ -17,7 +17,7 @@ import numpy as np
 from ..modes import current_mode
 from ..tensors import Tensor
 from .loop import Loop
-from .purity import Reads, reads_of
+from .purity import CapturedValues, reads_of
 from .rolled import rolls
 from .step import Operand, Step, Unrolled
 
@@ -76,7 +76,7 @@ class _Kept(NamedTuple):
     """A cache entry: a program, or the reason why there is none; and the values its step read from outside."""
 
     program: Rolling | str
-    reads: Reads | None
+    reads: CapturedValues | None
     values: Any
 
 

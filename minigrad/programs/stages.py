@@ -31,7 +31,7 @@ class Product(NamedTuple):
     start: Symbol | None = None
 
 
-class Elementwise:
+class ElementwiseCall:
     """One kernel, from `givens` to `results`; see `fusion.loops.Loops` for `fields` and `sizes`."""
 
     def __init__(self, givens: Sequence[Symbol], results: Sequence[Symbol], fixed: set[Symbol]) -> None:
@@ -53,7 +53,7 @@ class Stages:
     first      given values that exist for all steps before the loop runs
     then       given values that exist after it
 
-    ahead, calls, behind  `Product` and `Elementwise`, in order: for all steps before the loop, at each step, and for
+    ahead, calls, behind  `Product` and `ElementwiseCall`, in order: for all steps before the loop, at each step, for
                all steps after it. A product independent of states runs ahead; one that no state depends on, behind
     once       the constants that the calls use, weights or computed from them
     terms      sums over the rows of all steps
@@ -195,7 +195,7 @@ class Stages:
 
     def _divide(
         self, schedule: Sequence[Symbol], available: set[Symbol], wanted: set[Symbol]
-    ) -> list[Product | Elementwise]:
+    ) -> list[Product | ElementwiseCall]:
         """Divide values into stages: the products whose operands are ready, then one kernel for the values they enable.
 
         wanted  the values read after these calls
@@ -208,7 +208,7 @@ class Stages:
         for symbol in schedule:
             for a in self._arguments(symbol):
                 last[a] = max(last.get(a, 0), level[symbol])
-        calls: list[Product | Elementwise] = []
+        calls: list[Product | ElementwiseCall] = []
         for n in range(max(level.values(), default=0) + 1):
             here = [s for s in schedule if level[s] == n]
             for symbol in [s for s in here if self._is_product(s)]:
@@ -219,7 +219,7 @@ class Stages:
             outputs = [s for s in here if s not in available and (s in wanted or last.get(s, 0) > n)]
             outputs = [s for s in outputs if s in set(self.stored) or base_among(s, available) is None]
             if outputs:
-                calls.append(Elementwise(self._reached(outputs, available), outputs, self.fixed))
+                calls.append(ElementwiseCall(self._reached(outputs, available), outputs, self.fixed))
                 available.update(outputs)
         return calls
 
@@ -248,17 +248,17 @@ def _sums_rows(symbol: Symbol, fixed: set[Symbol]) -> bool:
     return bool(symbol.op == "sum" and 0 in symbol.params)
 
 
-def givens_of(call: Product | Elementwise) -> list[Symbol]:
+def givens_of(call: Product | ElementwiseCall) -> list[Symbol]:
     """The values that a call reads."""
     return [call.rows] if isinstance(call, Product) else call.givens
 
 
-def results_of(call: Product | Elementwise) -> list[Symbol]:
+def results_of(call: Product | ElementwiseCall) -> list[Symbol]:
     """The values that a call computes."""
     return [call.result] if isinstance(call, Product) else call.results
 
 
-def constants_of(call: Product | Elementwise) -> list[Symbol]:
+def constants_of(call: Product | ElementwiseCall) -> list[Symbol]:
     """The operands of a call that may be constants."""
     if isinstance(call, Product):
         return [call.matrix] if call.start is None else [call.matrix, call.start]

@@ -1,12 +1,12 @@
 """`mg.compile`: record the array operations of a function, and replay them without Python."""
 
-from .compiled import Compiled, compile
+from .compiled import CompiledFunction, compile
 from .errors import RecordingError
 from .live import Live, assigned, attributes, borrow, decided, decides, done, live, only_outside
 from .traced import Traced
 
 __all__ = [
-    "Compiled",
+    "CompiledFunction",
     "Live",
     "RecordingError",
     "Traced",

@@ -21,7 +21,7 @@ from ..tensors import Tensor
 from ..trees import flatten, outline
 from .errors import DataError, RecordingError
 from .quick import MISS, quick
-from .reads import Reads
+from .reads import CapturedState
 from .session import FLOATS, TURN, Newcomers, Replay, Session, without_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ REASONS = 100  # entries of `why`
 WATCHED = 64  # cached kinds of arguments that were met only once
 
 
-class Compiled:
+class CompiledFunction:
     """A compiled function. Call it like the plain function, which is its attribute `plain`.
 
     why      the reason of each recording; the latest hundred
@@ -43,7 +43,7 @@ class Compiled:
         self.plain = function
         self.name = getattr(function, "__name__", type(function).__name__)
         self.why: list[str] = []
-        self._reads = Reads(function)
+        self._reads = CapturedState(function)
         self._warned = False
         self._uncompiled: set[Any] = set()  # structures of arguments for which the function is not recorded
         self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
@@ -191,9 +191,9 @@ class Compiled:
         """Bind as a method: the instance is the first argument, and a constant."""
         return self if instance is None else MethodType(self, instance)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
         """A copy without recordings; for a bound method, that of the copied object."""
-        return Compiled(copy.deepcopy(self.plain, memo))
+        return CompiledFunction(copy.deepcopy(self.plain, memo))
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
@@ -262,4 +262,4 @@ def compile(function: F) -> F:
         raise RecordingError(
             f"compile: {function.__name__} gives its values one after the other; compile what is done in each step"
         )
-    return Compiled(function)  # type: ignore[return-value]
+    return CompiledFunction(function)  # type: ignore[return-value]

@@ -32,7 +32,7 @@ class Register:
         self.number = number
 
 
-class Plan:
+class ReplayPlan:
     """A recording as calls.
 
     operations    the operations, without dead code

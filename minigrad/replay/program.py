@@ -10,7 +10,7 @@ import numpy as np
 from .. import backend
 from ..tape import WRITES
 from .calls import Call
-from .plan import Plan, Register
+from .plan import Register, ReplayPlan
 from .recording import Recording, Value
 
 Array = Any
@@ -30,7 +30,7 @@ class Program:
     def __init__(self, recording: Recording, inputs: Sequence[Value], results: Sequence[Value], like: Array) -> None:
         self.inputs = list(inputs)
         self.results = list(results)
-        self.plan = plan = Plan(recording, inputs, results, like)
+        self.plan = plan = ReplayPlan(recording, inputs, results, like)
         self.operations = plan.operations
         self.nbytes = plan.nbytes
         self._results = [plan.place(value) for value in results]  # an array, or a Register

@@ -41,7 +41,7 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
     )
     if not simple:
         return always_miss
-    source = Source()
+    source = SourceCode()
     leaves: list[str] = []
     if not (source.take_apart("args", args, leaves) and source.take_apart("kwargs", kwargs, leaves)):
         return always_miss
@@ -76,27 +76,27 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
         source.add(f"    {source.name(function)}({', '.join(map(source.name, arguments))})")
     for k, array in enumerate(program.result_arrays):
         source.add(f"    r{k} = {source.name(array)}.copy()")
-    results: Any = [Result(k) for k in range(len(program.result_arrays))]
-    outputs = [make(results, [Argument(name) for name in leaves]) for make in replay.outputs]
+    results: Any = [ResultSlot(k) for k in range(len(program.result_arrays))]
+    outputs = [make(results, [ArgumentSlot(name) for name in leaves]) for make in replay.outputs]
     source.add(f"return {source.built(replay.build(outputs))}")
     return source.function()
 
 
-class Result:
+class ResultSlot:
     """A placeholder for an array among the results, inside the structure of the returned value."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
-class Argument:
+class ArgumentSlot:
     """A placeholder for an argument in that structure, by its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
-class Source:
+class SourceCode:
     """Lines of source, and the objects that they name."""
 
     def __init__(self) -> None:
@@ -178,11 +178,11 @@ class Source:
             if kind in (tuple, list):
                 return f"({parts})" if kind is tuple else f"[{parts}]"
             return f"{self.name(kind)}({parts})" if hasattr(tree, "_fields") else f"{self.name(kind)}([{parts}])"
-        if type(tree) is Result:
+        if type(tree) is ResultSlot:
             return f"r{tree.number}"
-        if type(tree) is Argument:
+        if type(tree) is ArgumentSlot:
             return tree.name
-        if type(tree) is Tensor and type(tree.data) is Result:
+        if type(tree) is Tensor and type(tree.data) is ResultSlot:
             return f"of(r{tree.data.number})"
         return self.name(tree)
 

@@ -17,7 +17,7 @@ _FOLLOWED = (Tensor, type, types.ModuleType, types.FunctionType, types.BuiltinFu
 _MISSING = object()
 
 
-class Reads:
+class CapturedState:
     """The values that a function captures. Calling it returns their present state, as a hashable value."""
 
     def __init__(self, function: Any) -> None:

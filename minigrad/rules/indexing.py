@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..gradients import Placed, RowSparse
+from ..gradients import RowSparse, Scattered
 from ..modes import current_mode
 from ..tensors import Tensor
 from ..vocabulary import composed, operation
@@ -20,13 +20,13 @@ def placed(piece: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """`piece` at `index` of zeros: the gradient of indexing."""
     if isinstance(piece, Tensor):
         return place(piece, index, shape)
-    part = Placed(shape, index, piece)
+    part = Scattered(shape, index, piece)
     return part if current_mode().fast else part.dense()
 
 
 @operation(piece=lambda g, index: g[index])
 def place(piece: Array, index: Any, shape: Any) -> Array:
-    return Placed(shape, index, piece).dense()
+    return Scattered(shape, index, piece).dense()
 
 
 @operation(name="getitem", a=lambda g, a_shape, index: placed(g, index, a_shape))

@@ -175,7 +175,7 @@ def _looks_like(path: StrPath) -> Format | None:
     return "binary" if counted and CONTROL.search(body) else None
 
 
-class Rows:
+class GrowingMatrix:
     """A matrix (n, D), float32, that grows row by row."""
 
     def __init__(self, dim: int) -> None:
@@ -205,7 +205,7 @@ def _load_text(path: StrPath, limit: int | None, errors: Errors) -> tuple[list[s
         dim = len(BLANKS.split(line.strip(" \t"))) - 1
     _check_size(path, dim)
     words: list[str] = []
-    rows, batch = Rows(dim), []
+    rows, batch = GrowingMatrix(dim), []
     for number, line in numbered:
         if len(words) == limit:
             break
@@ -250,7 +250,7 @@ def _read_binary(file: IO[bytes], path: StrPath, limit: int | None, errors: Erro
     _check_size(path, dim)
     data, at = b"", 0
     words: list[str] = []
-    rows = Rows(dim)
+    rows = GrowingMatrix(dim)
 
     def more(why: str) -> None:
         nonlocal data, at

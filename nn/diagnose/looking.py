@@ -24,7 +24,7 @@ from .jacobians import StateJacobians, state_jacobians
 from .perturbing import Batch
 from .result import BLUE, RED, Array, share
 from .tape import Tape
-from .watching import Loop, Run
+from .watching import LoopPass, Run
 
 LOST = 1e-4  # share of a gradient below which a loss at the end teaches nothing about the beginning
 EXPLODED = 1e2
@@ -234,7 +234,7 @@ class Look:
         else:
             self.say("gates", "no gates were seen (those of nn's cells, and values called by mg.name)")
 
-    def _gates_of(self, loop: Loop) -> dict[str, Gate]:
+    def _gates_of(self, loop: LoopPass) -> dict[str, Gate]:
         arrays = loop.gates or {
             name: [backend.to_numpy(s.data) for s in states] for name, states in loop.states.items()
         }  # fmt: skip

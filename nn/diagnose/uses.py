@@ -16,7 +16,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.arrivals import fit
 from minigrad.backward import key_of
-from minigrad.gradients import Placed, Products, RowSparse, add, add_into
+from minigrad.gradients import Products, RowSparse, Scattered, add, add_into
 from minigrad.primitives import Pull
 from minigrad.tape import Node, Observer, Output
 
@@ -236,12 +236,12 @@ def _labels(pieces: list[tuple[Labels, Any]], whole: Any) -> Any:
     if not pieces or whole is None:
         return None
     label, gradient = pieces[0]
-    if len(pieces) == 1 and type(gradient) is not Placed:
+    if len(pieces) == 1 and type(gradient) is not Scattered:
         return np.full_like(whole, label, dtype=KIND) if isinstance(label, int) else label
     free = UNKNOWN - 1
     labels = np.full_like(whole, free, dtype=KIND)
     for label, gradient in pieces:
-        at = gradient.index if type(gradient) is Placed else ...
+        at = gradient.index if type(gradient) is Scattered else ...
         before = labels[at]
         if bool(np.any((before != free) & (before != label))):
             return CONFLICT

@@ -71,7 +71,7 @@ def _innermost(scope: Scope | None) -> Scope | None:
 
 
 @dataclass
-class Loop:
+class LoopPass:
     """One pass of a loop over steps.
 
     name    the scope around it: `encoder.lstm[0]`
@@ -105,11 +105,11 @@ class Run:
         if isinstance(module, OverTime) and args:
             self.layers.append((module, args[0], label))
 
-    def _loops(self) -> Iterator[Loop]:
+    def _loops(self) -> Iterator[LoopPass]:
         """The loops, each pass separately: a layer that is called twice has two."""
-        passes: dict[Any, tuple[Loop, int, int]] = {}  # (the current pass, its last step, its direction)
-        where: dict[Node, tuple[Loop, int]] = {}
-        found: list[Loop] = []
+        passes: dict[Any, tuple[LoopPass, int, int]] = {}  # (the current pass, its last step, its direction)
+        where: dict[Node, tuple[LoopPass, int]] = {}
+        found: list[LoopPass] = []
         for node in sorted(self.watch.outputs, key=lambda n: n.position):
             scope = _innermost(node.scope)
             if scope is None:
@@ -118,7 +118,7 @@ class Run:
             loop, last, way = passes.get(key, (None, t, 0))
             moved = (t > last) - (t < last)
             if loop is None or (moved and way and moved != way):
-                loop, way, moved = Loop(str(scope.outer or "loop")), 0, 0
+                loop, way, moved = LoopPass(str(scope.outer or "loop")), 0, 0
                 found.append(loop)
             passes[key] = (loop, t, moved or way)
             loop.steps.setdefault(t, []).append(node)
@@ -128,7 +128,7 @@ class Run:
             if len(loop.steps) > 1:
                 yield loop
 
-    def _fill(self, loop: Loop, where: dict[Node, tuple[Loop, int]]) -> None:
+    def _fill(self, loop: LoopPass, where: dict[Node, tuple[LoopPass, int]]) -> None:
         """Find the carried results: those that another step of the loop uses."""
         kinds: dict[Any, dict[int, Output]] = {}  # (operation, its index in a step, output) by step
         names: dict[Any, str] = {}

@@ -47,7 +47,7 @@ class DataParallel:
 
     def __init__(self, optimizer: Optimizer, group: Group, module: Any = None) -> None:
         self.optimizer, self.group = optimizer, group
-        self._plan: reduction.Plan | None = None
+        self._plan: reduction.ReductionPlan | None = None
         self._held: dict[int, Any] = {}
         self._reduced = False
         if group.size > 1:

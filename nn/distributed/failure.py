@@ -24,7 +24,7 @@ LONG = 0.1  # seconds of waiting
 FIRST, GRACE = 1.0, 1.0  # seconds until the first question, and for the last answers
 
 
-class Watch:
+class Watchdog:
     """Waits for the ranks of a group.
 
     communicator  of mpi4py, for questions and answers only

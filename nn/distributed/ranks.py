@@ -31,7 +31,7 @@ class Ranks(Group):
         self._communicator = communicator.Dup()  # a duplicate, whose messages stay separate
         self.rank, self.size = communicator.rank, communicator.size
         self._places: list[str] = []
-        self._watch = failure.Watch(communicator.Dup(), self._named)
+        self._watch = failure.Watchdog(communicator.Dup(), self._named)
         self._wires: dict[str, Any] = {}  # NCCL's communicators, by device
         failure.end_all_on_errors(communicator, self._named)
         atexit.register(self._leave)

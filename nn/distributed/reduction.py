@@ -22,7 +22,7 @@ from .group import Array, Group
 BUCKET = 4 << 20  # bytes
 
 
-class Plan(NamedTuple):
+class ReductionPlan(NamedTuple):
     """The order and form in which gradients travel. All ranks have the same one.
 
     buckets  lists of parameters (by number) that are summed as one array
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     sparse: list[int]
 
 
-def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sparse: Iterable[int]) -> Plan:
+def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sparse: Iterable[int]) -> ReductionPlan:
     """The plan for parameters whose gradients were completed in this order on rank 0; those that are row-sparse on any
     rank travel as rows."""
     place = 2 * len(parameters) - np.arange(len(parameters))  # without knowledge, the last ones first
@@ -57,7 +57,7 @@ def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sp
         if sum(parameters[n].data.nbytes for n in small) >= BUCKET:
             buckets.append(together.pop((p.dtype, p.device)))
     buckets += together.values()
-    return Plan(buckets, rows)
+    return ReductionPlan(buckets, rows)
 
 
 class Reduction(Observer):
@@ -71,7 +71,7 @@ class Reduction(Observer):
     inside, leaves = False, True
 
     def __init__(
-        self, group: Group, parameters: Sequence[mg.Tensor], planned: Plan | None, held: Mapping[int, Any]
+        self, group: Group, parameters: Sequence[mg.Tensor], planned: ReductionPlan | None, held: Mapping[int, Any]
     ) -> None:  # fmt: skip
         self.group, self.parameters, self.planned = group, parameters, planned
         self.numbers = {p: k for k, p in enumerate(parameters)}

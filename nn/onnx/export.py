@@ -20,7 +20,7 @@ from .operands import Operand
 from .operations import OPERATIONS
 from .sizes import Axes, another, named_axes, sizes_of, solved
 from .tracing import Record, trace
-from .values import Graph
+from .values import OnnxGraph
 
 OPSET = 18
 IR_VERSION = 9  # of ONNX 1.14, the first release whose newest opset is at least this one
@@ -78,7 +78,7 @@ def export_onnx(
                 raise
     _check_same(model, records, other_records)
     larger = sizes_of(others, found)
-    graph = Graph(onnx, {name: (n, larger[name]) for name, n in sizes.items()})
+    graph = OnnxGraph(onnx, {name: (n, larger[name]) for name, n in sizes.items()})
     names = _chosen("inputs", inputs, names)
     results = list(_results(returned, other_returned, "output"))
     ends = _chosen("outputs", outputs, [name for name, _, _ in results])
@@ -186,7 +186,7 @@ def _check_same(model: Module, records: list[Record], others: list[Record]) -> N
     )
 
 
-def _convert(graph: Graph, a: Record, b: Record) -> None:
+def _convert(graph: OnnxGraph, a: Record, b: Record) -> None:
     """The nodes of one record. A missing counterpart is an error only if the result is needed."""
     graph.place = f"{a.name} {a.place}"
     try:
@@ -209,7 +209,7 @@ def _convert(graph: Graph, a: Record, b: Record) -> None:
 # ---- the file ----------------------------------------------------------------------------------------------------
 
 
-def _model(graph: Graph, model: Module, inputs: list[tuple[str, Array, Array]], outputs: Any) -> bytes:
+def _model(graph: OnnxGraph, model: Module, inputs: list[tuple[str, Array, Array]], outputs: Any) -> bytes:
     """The file's bytes, with the nodes that the outputs need."""
     onnx = graph.onnx
     needed = {name for name, _, _ in outputs}

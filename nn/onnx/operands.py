@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .values import Graph
+from .values import OnnxGraph
 
 
 class Operand:
@@ -17,7 +17,7 @@ class Operand:
     dtype  of the arrays; of a number, None
     """
 
-    def __init__(self, graph: Graph, first: Any, second: Any) -> None:
+    def __init__(self, graph: OnnxGraph, first: Any, second: Any) -> None:
         self.graph = graph
         self.first, self.second = (v.data if isinstance(v, mg.Tensor) else v for v in (first, second))
         self.dtype = self.first.dtype if isinstance(self.first, np.ndarray) else None

@@ -21,7 +21,7 @@ from ..modules import Module
 from ..sequences.recurrent import OverTime, Recurrent
 from ..sequences.rnn import Layered
 from ..sequences.stacking import Bidirectional, Stacked
-from .values import Graph
+from .values import OnnxGraph
 
 Pair = tuple[Any, Any]
 
@@ -58,7 +58,7 @@ def is_whole(module: Module) -> bool:
     return isinstance(module, MaxPool1d) or (isinstance(module, Conv1d) and module.padding_mode == "zeros")
 
 
-def convert(g: Graph, module: Any, operands: Pair) -> list[str]:
+def convert(g: OnnxGraph, module: Any, operands: Pair) -> list[str]:
     """The values of a module's outputs, in order; `operands` are ((args, kwargs), those of the other run)."""
     (args, kwargs), (others, other_kwargs) = operands
     given = dict(zip(_PARAMETERS, zip(args, others, strict=True), strict=False))
@@ -78,7 +78,7 @@ _PARAMETERS = ("xs", "state")
 # ---- layers over time --------------------------------------------------------------------------------------------
 
 
-def _over_time(g: Graph, layer: Any, x: Pair, given: dict[str, Pair]) -> list[str]:
+def _over_time(g: OnnxGraph, layer: Any, x: Pair, given: dict[str, Pair]) -> list[str]:
     for name in ("mask", "return_states"):
         if name in given and given[name][0] is not False:
             raise g.refused(f"{type(layer).__name__} has no counterpart with {name}=; lengths= has one")
@@ -99,13 +99,13 @@ def _arrays(pair: Pair) -> Pair:
     return tuple(v.data if isinstance(v, mg.Tensor) else np.asarray(v) for v in pair)  # type: ignore[return-value]
 
 
-def _nested(g: Graph, first: Any, second: Any) -> Any:
+def _nested(g: OnnxGraph, first: Any, second: Any) -> Any:
     """A nested state as names."""
     leaves, rebuild = trees.flatten(first)
     return rebuild([g.value(*_arrays(pair)) for pair in zip(leaves, trees.flatten(second)[0], strict=True)])
 
 
-def _run(g: Graph, layer: Any, x: str, state: Any, lengths: str) -> tuple[str, Any]:
+def _run(g: OnnxGraph, layer: Any, x: str, state: Any, lengths: str) -> tuple[str, Any]:
     """Outputs (T, N, ·) and the last state, in the layer's nested form."""
     if isinstance(layer, Layered):
         y, final = _run(g, layer.layers, x, _parted(g, layer, state), lengths)
@@ -135,7 +135,7 @@ def _width(layer: Any) -> int:
     return int(layer.cell.sizes[0])
 
 
-def _parted(g: Graph, layer: Any, state: Any) -> Any:
+def _parted(g: OnnxGraph, layer: Any, state: Any) -> Any:
     """A state for each layer and direction, from tensors (layers · directions, N, ·)."""
     if state is None:
         return None
@@ -145,7 +145,7 @@ def _parted(g: Graph, layer: Any, state: Any) -> Any:
     return tuple(zip(each[::2], each[1::2], strict=True)) if layer.bidirectional else tuple(each)
 
 
-def _joined(g: Graph, layer: Any, state: Any) -> Any:
+def _joined(g: OnnxGraph, layer: Any, state: Any) -> Any:
     """Tensors (layers · directions, N, ·) from a state for each layer and direction."""
     each = [s for one in state for s in one] if layer.bidirectional else list(state)
     parts = list(zip(*[s if isinstance(s, tuple) else (s,) for s in each], strict=True))
@@ -153,7 +153,7 @@ def _joined(g: Graph, layer: Any, state: Any) -> Any:
     return joined[0] if len(joined) == 1 else joined
 
 
-def _recurrent(g: Graph, layer: Recurrent, x: str, state: Any, lengths: str) -> tuple[str, Any]:
+def _recurrent(g: OnnxGraph, layer: Recurrent, x: str, state: Any, lengths: str) -> tuple[str, Any]:
     """One direction of one layer, as one node."""
     cell: Any = layer.cell
     kind, order = {RNNCell: ("RNN", (0,)), GRUCell: ("GRU", (1, 0, 2)), LSTMCell: ("LSTM", (0, 3, 1, 2))}[type(cell)]
@@ -186,7 +186,7 @@ def _ordered(weight: Any, order: tuple[int, ...]) -> Any:
     return np.concatenate([blocks[k] for k in order])
 
 
-def _spread(g: Graph, learned: mg.Tensor, x: str) -> str:
+def _spread(g: OnnxGraph, learned: mg.Tensor, x: str) -> str:
     """A learned state (H,) for each sequence of x (T, N, D)."""
     batch = g.node("Shape", [x], start=1, end=2)
     shape = g.node("Concat", [batch, g.integers(*learned.shape)], axis=0)
@@ -196,7 +196,7 @@ def _spread(g: Graph, learned: mg.Tensor, x: str) -> str:
 # ---- windows -----------------------------------------------------------------------------------------------------
 
 
-def _convolved(g: Graph, layer: Conv1d, x: Pair) -> str:
+def _convolved(g: OnnxGraph, layer: Conv1d, x: Pair) -> str:
     weights = [g.value(p.data, p.data) for p in (layer.weight, layer.bias) if p is not None]
     return g.node(  # type: ignore[no-any-return]
         "Conv", [g.value(*x), *weights], kernel_shape=[layer.kernel_size], strides=[layer.stride],
@@ -204,7 +204,7 @@ def _convolved(g: Graph, layer: Conv1d, x: Pair) -> str:
     )  # fmt: skip
 
 
-def _pooled(g: Graph, layer: MaxPool1d, x: Pair) -> str:
+def _pooled(g: OnnxGraph, layer: MaxPool1d, x: Pair) -> str:
     return g.node(  # type: ignore[no-any-return]
         "MaxPool", [g.value(*x)], kernel_shape=[layer.kernel_size], strides=[layer.stride], pads=list(layer._ends()),
         dilations=[layer.dilation], ceil_mode=int(layer.ceil_mode),

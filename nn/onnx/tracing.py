@@ -39,7 +39,7 @@ class Record(NamedTuple):
     place: str
 
 
-class Trace(Observer):
+class Tracer(Observer):
     """The records of one run. It keeps all arrays alive, so that their identities stay unique."""
 
     def __init__(self) -> None:
@@ -71,14 +71,14 @@ def trace(
     model: Module, call: Callable[..., Any], args: tuple[Any, ...], whole: Callable[[Module], bool]
 ) -> tuple[list[Record], Any]:  # fmt: skip
     """The records and the result of call(*args). Modules for which `whole` is true are one record each."""
-    found = Trace()
+    found = Tracer()
     with _wrapped(model, whole, found), mg.no_grad(), mg.plain_path(), changed_mode(observers=(found,)):
         returned = call(*args)
     return found.records, returned
 
 
 @contextmanager
-def _wrapped(model: Module, whole: Callable[[Module], bool], found: Trace) -> Iterator[None]:
+def _wrapped(model: Module, whole: Callable[[Module], bool], found: Tracer) -> Iterator[None]:
     """The model in evaluation mode, with its whole modules reporting their calls to the trace."""
     modes = [(module, module.training) for module in model.modules()]
     watched = [module for module, _ in modes if whole(module)]
@@ -95,7 +95,7 @@ def _wrapped(model: Module, whole: Callable[[Module], bool], found: Trace) -> It
             module.training = mode
 
 
-def _telling(module: Module, forward: Callable[..., Any], found: Trace) -> Callable[..., Any]:
+def _telling(module: Module, forward: Callable[..., Any], found: Tracer) -> Callable[..., Any]:
     def told(*args: Any, **kwargs: Any) -> Any:
         if found not in current_mode().observers:  # inside another whole module
             return forward(*args, **kwargs)

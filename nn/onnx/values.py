@@ -15,7 +15,7 @@ from .sizes import Size, solved
 Array = Any
 
 
-class Graph:
+class OnnxGraph:
     """Nodes and constants, added by `operations` and `recurrent`.
 
     sizes  of each named axis, in both runs
