@@ -16,7 +16,7 @@ from .recording import Recording, Value
 Array = Any
 
 
-class Program:
+class ReplayProgram:
     """A recording that can be run again.
 
     inputs   the values passed to each run, in order

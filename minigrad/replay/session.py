@@ -23,7 +23,7 @@ from ..tensors import Tensor
 from ..trees import flatten
 from .errors import RecordingError
 from .live import Live, same
-from .program import Program
+from .program import ReplayProgram
 from .recording import Recording, Value
 
 Array = Any
@@ -102,7 +102,7 @@ def _name(tensor: Tensor) -> str:
 class Replay:
     """A program with its guards and its effects."""
 
-    def __init__(self, session: Session, program: Program) -> None:
+    def __init__(self, session: Session, program: ReplayProgram) -> None:
         recording = session.recording
         self.program = program
         self.uses = session.uses
@@ -333,7 +333,7 @@ class Session:
                 use.before = "any"
             use.grad = None
         self.uses = [u for u in self.uses if u.argument is not None or u.after is not None or u.value in used]
-        return Replay(self, Program(recording, self.inputs, self.results, self._like))
+        return Replay(self, ReplayProgram(recording, self.inputs, self.results, self._like))
 
 
 def _other_generators() -> tuple[Any, ...]:
