@@ -1,4 +1,4 @@
-"""Scopes: where in the model, and at which time step, an operation was recorded.
+"""Scopes: the module and the time step in which an operation is recorded.
 
 A scope is a linked list of labels held by the recording mode. Nodes keep a reference to the innermost one, so that
 pictures, errors and profiles can say `encoder.lstm[1] t=37`.
@@ -18,7 +18,7 @@ X = TypeVar("X")
 
 
 class Scope:
-    """One label inside `outer`; `step` is a time step's number, or None for a named scope."""
+    """One label inside `outer`; `step` is the number of a time step, or None for a named scope."""
 
     __slots__ = ("label", "outer", "step")
 
@@ -48,7 +48,7 @@ class Scope:
 
 
 class scope:  # noqa: N801 (used as a statement: `with mg.scope("encoder"):`)
-    """Name what is recorded inside the block: `with mg.scope("encoder"):`. Scopes nest."""
+    """Operations inside the block are recorded in a named scope: `with mg.scope("encoder"):`. Scopes nest."""
 
     def __init__(self, label: str) -> None:
         if not isinstance(label, str):
@@ -71,7 +71,7 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
     """`for t, x in mg.steps(xs):` is `enumerate(xs)` with a scope for each time step.
 
     xs       anything that can be iterated; a Tensor of shape (T, ...) gives its T slices
-    label    what the step is called in pictures and messages
+    label    the name of the step in pictures and messages
     reverse  from the last step, T − 1, to the first
 
     The scope ends with the loop, also when it is left by `break`, `return` or an exception.
@@ -92,15 +92,15 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
             mode = current_mode()
             MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted, mode.recording))
             yield t, x
-            leave()  # what makes the next x belongs to no step
+            leave()  # the computation of the next x belongs to no step
     finally:
         leave()
 
 
 def name(tensor: Tensor, label: str) -> Tensor:
-    """Call a value by a name in pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
+    """Give a value a label for pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
 
-    Go on with what it returns: the tensor, or what `mg.intervene` puts in its place.
+    Use the returned value: the tensor, or its replacement by `mg.intervene`.
     """
     from .tensors import Tensor
 
@@ -112,7 +112,7 @@ def name(tensor: Tensor, label: str) -> Tensor:
 
 
 def offered(label: str, tensor: Tensor, by: str) -> Tensor:
-    """A value that has a label here, or what an observer puts in its place."""
+    """A value with a label, or its replacement by an observer."""
     for observer in current_mode().observers:
         tensor = observer.named(label, tensor, by=by)
     return tensor

@@ -1,8 +1,8 @@
 """Tensor: one array and its place on the tape.
 
-A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which come back here through
-NumPy's two protocols and are looked up in the table of primitives (`dispatch`); the arithmetic operators are bound to
-the same primitives, without the detour, in `rules/__init__.py`.
+A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which call the Tensor back through
+NumPy's two protocols; `dispatch` looks up their primitives. The arithmetic operators are bound to the same primitives
+directly, in `rules/__init__.py`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Tensor:
 
     data           the array (NumPy or CuPy). Writing through it is not noticed by backward.
     grad           the gradient, a Tensor (or `RowSparse`) like this one, or None
-    requires_grad  whether gradients flow here
-    name           what pictures and messages call it, or None
+    requires_grad  True if gradients flow to it
+    name           its label in pictures and messages, or None
 
-    Make tensors with `minigrad.tensor`, `zeros`, `randn` and so on. `Tensor(array)` wraps an array as it is.
+    Make tensors with `minigrad.tensor`, `zeros`, `randn` and so on. `Tensor(array)` wraps an array without a copy.
     """
 
     __slots__ = ("__weakref__", "_hooks", "_name", "_origin", "_requires_grad", "data", "edge", "grad")
 
     data: Array
-    edge: Edge | None  # how it is found on the tape (see `tape`); None for leaves and constants
+    edge: Edge | None  # its reference to the tape (see `tape`); None for leaves and constants
     grad: Any
     _requires_grad: bool
     _name: str | None
@@ -69,7 +69,7 @@ class Tensor:
         t._requires_grad = edge is not None
         return t
 
-    # ---- what it is ----------------------------------------------------------------------------------------------
+    # ---- attributes ----------------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,7 +98,7 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it is not the result of a recorded operation."""
+        """True if it is not the result of a recorded operation."""
         return self.edge is None
 
     @property
@@ -212,15 +212,15 @@ class Tensor:
         twin._requires_grad, twin._name = self._requires_grad, self._name
         return twin
 
-    if not TYPE_CHECKING:  # a type checker shall find missing names
+    if not TYPE_CHECKING:  # type checkers should report missing names
 
         def __getattr__(self, name: str) -> Any:
-            """Say how NumPy does what a name of PyTorch's does."""
-            if name.startswith("__"):  # NumPy asks for some that are not there, in np.asarray for one
+            """Raise AttributeError, with NumPy's equivalent of a name of PyTorch."""
+            if name.startswith("__"):  # NumPy probes for missing ones, for example in np.asarray
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             raise AttributeError(missing(f"{type(self).__name__!r} object", name, METHODS), name=name, obj=self)
 
-    # ---- ways out ------------------------------------------------------------------------------------------------
+    # ---- conversions ---------------------------------------------------------------------------------------------
 
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number."""
@@ -233,11 +233,11 @@ class Tensor:
         return self.data.tolist()
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a NumPy array of its own, copied from the device where needed."""
+        """A copy of the values as a NumPy array."""
         return np.array(backend.to_numpy(self.data))
 
     def detach(self) -> Tensor:
-        """The same values, cut off the tape. It shares memory with this tensor."""
+        """A tensor on the same memory, detached from the tape."""
         t = Tensor._of(self.data)
         if self.edge is not None:
             node, _ = node_of(self.edge)
@@ -247,7 +247,7 @@ class Tensor:
         return t
 
     def to(self, device: str) -> Tensor:
-        """The tensor on another device; itself if it is there. Gradients travel back."""
+        """The tensor on a device; itself if it is already there. Gradients flow back across devices."""
         from .rules.copying import to_device
 
         if not isinstance(device, str):
@@ -278,7 +278,7 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.data.__dlpack_device__()  # type: ignore[no-any-return]
 
-    # ---- ways in -------------------------------------------------------------------------------------------------
+    # ---- NumPy's protocols ---------------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
@@ -302,13 +302,13 @@ class Tensor:
     ) -> None:
         """Add the gradient of this tensor to the `.grad` of every leaf that it depends on.
 
-        gradient      ∂L/∂self, of this tensor's shape; may be left out for a scalar, where it is 1
-        retain_graph  keep the graph, so that it can be walked again; else it is released as the walk goes
-        create_graph  record the gradients' own computation, for higher orders (implies retain_graph)
-        inputs        the tensors whose `.grad` is wanted (leaves or not); all leaves, if None
+        gradient      ∂L/∂self, of this tensor's shape; 1 by default for a scalar
+        retain_graph  keep the graph for another backward; otherwise it is released during the walk
+        create_graph  record the computation of the gradients, for higher orders (implies retain_graph)
+        inputs        the tensors that receive a `.grad` (leaves or not); None for all leaves
 
-        Raises RuntimeError if this tensor does not require grad, if the graph was released, or if an array that it
-        needs was overwritten; ValueError if `gradient` has another shape.
+        Raises RuntimeError if this tensor does not require grad, if the graph was released, or if a kept array was
+        overwritten; ValueError if `gradient` has another shape.
         """
         from .leaves import backward
 
@@ -323,7 +323,7 @@ class Tensor:
             node.extras().retained[index] = weakref.ref(self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `hook(gradient)` when this tensor's gradient is complete; what it returns, if not None, replaces it.
+        """Call `hook(gradient)` when this tensor's gradient is complete; a result other than None replaces it.
 
         Returns a function that removes the hook.
         """
