@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo examples test coverage kernels check trust bench docs clean
+.PHONY: demo examples test coverage kernels check trust bench docs notebooks clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
 demo: $(VENV)/demo
@@ -24,7 +24,7 @@ AS_NUMPY := $(addprefix tests/engine/test_,fusion.py gathering.py hoisting.py li
 	$(addprefix tests/nn/test_,cells.py ctc.py fused_cells.py optimizers.py ragged.py recurrent.py)
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(PYTEST) $(WORKERS) $(COVER) tests --ignore=tests/parity --ignore=tests/browser \
-		--ignore=tests/mpi $(THREADED:%=--ignore=%)
+		--ignore=tests/mpi --ignore=tests/notebooks $(THREADED:%=--ignore=%)
 	$(PYTEST) $(COVER) $(THREADED)
 	OMP_NUM_THREADS=1 MINIGRAD_COMPILE=0 $(PYTEST) $(WORKERS) $(COVER) $(AS_NUMPY)
 
@@ -40,7 +40,7 @@ kernels: $(VENV)/test
 	$(BIN)/python tests/kernels.py
 
 # Lint, types, all that compares with PyTorch, other processors' kernels, the viewer in a browser (skipped where there is
-# none), and ranks under mpiexec.
+# none), the course's notebooks, and ranks under mpiexec.
 check: $(VENV)/dev kernels
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,6 +48,7 @@ check: $(VENV)/dev kernels
 	$(BIN)/python docs/make_vocabulary.py --check
 	$(PYTEST) $(WORKERS) tests/parity
 	$(PYTEST) tests/browser
+	$(PYTEST) $(WORKERS) tests/notebooks
 	OMP_NUM_THREADS=1 $(PYTEST) tests/mpi
 
 # What docs/RELIABILITY.md promises, tried out: about ten minutes on two cores; `LONG=1 make trust` takes hours.
@@ -67,7 +68,13 @@ docs: $(VENV)/test
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python docs/make_word_vectors.py
 	$(BIN)/python docs/make_decoding.py
+	$(BIN)/python docs/make_diagnose.py
+	$(BIN)/python docs/make_models.py
 	$(BIN)/python docs/make_cells.py
+
+# The pages of the course as notebooks, in out/notebooks.
+notebooks: $(VENV)/dev
+	$(BIN)/python docs/make_notebooks.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from drawing import axes, save, style
 
 import minigrad as mg
 import nn
+from nn.diagnose.result import COLORS, GREY
 
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "cells"
@@ -218,21 +219,22 @@ def picture(name: str) -> mg.Graph | None:
 
 def plot(problem: str, measured: Any, path: Path, chance: float, unit: str) -> None:
     """The curves of all cells, a panel for each family."""
-    from matplotlib import pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "cells"
-    figure, panels = plt.subplots(1, len(GROUPS), figsize=(15, 3.2), sharey=True, layout="constrained")
-    for panel, (title, names) in zip(panels, GROUPS.items(), strict=True):
-        for name in names:
-            values = measured[name][problem]
-            panel.plot(np.arange(1, len(values) + 1) * 10, values, label=name.removesuffix("Cell"), linewidth=1.2)
-        panel.axhline(chance, color="#999999", linewidth=0.8, linestyle=":")
-        panel.set(title=title, xlabel="steps of training", yscale="log")
-        panel.legend(fontsize=7, frameon=False)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(unit)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    with style():
+        figure, ((*upper, spare), lower) = axes(9.6, 6.0, nrows=2, ncols=3, sharey=True)
+        panels = [*upper, *lower]
+        spare.set_visible(False)
+        for panel, (title, names) in zip(panels, GROUPS.items(), strict=True):
+            for name, color in zip(names, COLORS, strict=False):
+                values = measured[name][problem]
+                label = name.removesuffix("Cell")
+                panel.plot(np.arange(1, len(values) + 1) * 10, values, label=label, color=color, linewidth=1.4)
+            panel.axhline(chance, color=GREY, linewidth=0.8, linestyle=":")
+            panel.set(title=title, xlabel="steps of training", yscale="log")
+            panel.legend(fontsize=9, frameon=False, loc="lower left")
+        panels[0].set_ylim(bottom=panels[0].get_ylim()[0] / 5)  # room for the legends
+        for panel in (upper[0], lower[0]):
+            panel.set_ylabel(unit)
+        save(figure, path)
 
 
 def table(measured: Any) -> str:
@@ -286,7 +288,7 @@ TABLE = """## All of them
 * **parameters** for 64 features and 128 units. GRU-D has three inputs for each feature, the phased LSTM one for the
   time.
 * **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the maximum of a row, which has no kernel, so
-  it runs step by step. The normalised LSTM computes its means as products with ones, which have a kernel.
+  it runs step by step.
 * **λ**: the largest Lyapunov exponent at initialisation, a step, by `nn.diagnose.state_jacobians`: 16 units, 8 features
   from N(0, 1), 100 steps of which the first 20 do not count. Near 0 a change of the state persists, below 0 it is
   forgotten; −∞ means that every ReLU was closed at some step. The clock of the clockwork RNN is excluded.

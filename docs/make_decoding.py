@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from drawing import adapt, save, style
 
 import minigrad as mg
 import nlp
@@ -51,7 +51,7 @@ def make_trees(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     model = Pairs(CORPUS)
     found = nlp.beam_search(model, model.start(1), beam=3, max_length=5)
-    return [found.tree(0, model.vocabulary).render(folder / "tree.svg")]
+    return [adapt(found.tree(0, model.vocabulary).render(folder / "tree.svg"))]
 
 
 def make_map(path: Path) -> None:
@@ -70,8 +70,8 @@ def make_map(path: Path) -> None:
         optimizer.step()
     model.eval()
     found = nlp.beam_search(model, model.start(v.encode(SOURCE)[:, None]), max_length=10)
-    with mpl.rc_context({"svg.hashsalt": "decoding", "svg.fonttype": "none"}):
-        found.attention_map(0, source=SOURCE, target=v).savefig(path, metadata={"Date": None})
+    with style():
+        save(found.attention_map(0, source=SOURCE, target=v), path)
 
 
 if __name__ == "__main__":

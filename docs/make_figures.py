@@ -6,9 +6,6 @@ rest by Matplotlib in the same colours. The files do not depend on the date or t
 
 from __future__ import annotations
 
-import contextlib
-import doctest
-import io
 import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -18,23 +15,17 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from drawing import FAINT, Boxes, at_end, axes, examples, pictures_of, save, style
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Polygon
 from matplotlib.ticker import LogLocator
 
 import minigrad as mg
 import nn
-from nn.diagnose.result import BLUE, GOLD, GREEN, GREY, INK, PLOT_STYLE, RED
+from nn.diagnose.result import BLUE, GOLD, GREEN, GREY, INK, RED
 
 FOLDER = Path(__file__).parent / "course" / "figures"
 FLOAT: Any = {"dtype": np.float64}
-
-FAINT = {BLUE: "#CCDDEE", GREY: "#F4F4F4", GOLD: "#F6E3AE"}
-STYLE: dict[str, Any] = PLOT_STYLE | {
-    "svg.hashsalt": "course",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
-}
 
 Made = Figure | mg.Graph
 FIGURES: dict[str, Callable[[], Made]] = {}
@@ -50,49 +41,45 @@ def make_all(folder: Path = FOLDER) -> list[Path]:
     """Write every figure; the paths, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    with mpl.rc_context(STYLE):
-        for name, make in FIGURES.items():
-            mg.manual_seed(0)
-            made, path = make(), folder / name
-            if isinstance(made, Figure):
-                made.savefig(path, dpi=200, metadata={"Date": None}, bbox_inches="tight", pad_inches=0.08)
-            else:
-                made.render(path)
-            paths.append(path)
+    for name, make in FIGURES.items():
+        with style():
+            paths.append(save(make(), folder / name))
     return paths
 
 
-def axes(width: float = 6.4, height: float = 3.0, **options: Any) -> tuple[Figure, Any]:
-    """A figure with its axes, without a window."""
-    drawing = Figure(figsize=(width, height), layout="constrained")
-    return drawing, drawing.subplots(**options)
-
-
-def at_end(ax: Any, x: float, y: float, text: str, color: str) -> None:
-    """A curve's name beside its last point."""
-    place: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-    ax.annotate(text, (x, y), color=color, annotation_clip=False, **place)
+def picture_of(page: str, name: str) -> mg.Graph:
+    """The picture of this name that a page's own code makes."""
+    found = next(made for made_name, made in pictures_of(FOLDER.parent / page) if made_name == name)
+    assert isinstance(found, mg.Graph)
+    return found
 
 
 # ---- 1 and 2: the vanilla network --------------------------------------------------------------------------------
 
 
-def picture_of(page: str) -> mg.Graph:
-    """The picture made by a page's own code: its examples are run up to the one with `picture = ...`."""
-    names: dict[str, Any] = {}
-    for example in doctest.DocTestParser().get_examples((FOLDER.parent / page).read_text(encoding="utf-8")):
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(example.source, page, "single"), names)
-        if example.source.startswith("picture = "):
-            found: mg.Graph = names["picture"]
-            return found
-    raise ValueError(f"{page} makes no picture")
+@figure
+def unrolled() -> mg.Graph:
+    """Three steps, as the engine recorded them."""
+    return picture_of("1-vanilla-rnn.md", "unrolled.svg")
 
 
 @figure
-def unrolled() -> mg.Graph:
-    """Three steps, as recorded by the engine."""
-    return picture_of("1-vanilla-rnn.md")
+def bptt_three() -> Figure:
+    """The ways of the gradient through three steps: six from a loss to a use of the state map."""
+    d = Boxes(5.4, 3.75)
+    columns = [0.2, 2.2, 4.2]
+    states = [d.box(x, 1.5, f"$s_{k}$") for k, x in enumerate(columns, 1)]
+    for k, (x, s) in enumerate(zip(columns, states, strict=True), 1):
+        loss = d.box(x, 2.8, f"$L_{k}$", GOLD)
+        use = d.box(x, 0.2, "$W_s$", BLUE)
+        d.arrow((loss[0], loss[1] - 0.22), (s[0], s[1] + 0.22))
+        d.arrow((s[0], s[1] - 0.22), (use[0], use[1] + 0.22))
+        d.text(x + 0.1, 2.15, rf"$\partial L_{k}/\partial s_{k}$")
+        d.text(x + 0.1, 0.85, rf"$\partial^{{+}} s_{k}/\partial W_s$")
+    for k, (a, b) in enumerate(pairwise(states), 2):
+        d.along(b, a)
+        d.text((a[0] + b[0]) / 2, 1.68, rf"$\partial s_{k}/\partial s_{k - 1}$", RED, ha="center")
+    return d.drawing
 
 
 @figure
@@ -118,11 +105,10 @@ def bptt_terms() -> Figure:
             delta = da @ W_s.T
     drawing, ax = axes(4.6, 3.7)
     edges = np.arange(T + 1) + 0.5
-    colours = mpl.colors.LinearSegmentedColormap.from_list("blues", ["#F2F6FA", "#A9C4DE", BLUE, "#16324F"])
+    colours = mpl.colors.LinearSegmentedColormap.from_list("blues", ["#F2F6FA", "#A9C4DE", BLUE, "#1F4A73"])
     scale = mpl.colors.LogNorm(1e-5, 10)
     mesh = ax.pcolormesh(
-        edges, edges, np.clip(norms, 1e-5, 10), norm=scale, cmap=colours, edgecolor="white", linewidth=0.4,
-        rasterized=True,
+        edges, edges, np.clip(norms, 1e-5, 10), norm=scale, cmap=colours, rasterized=True,
     )  # fmt: skip
     ax.set(xlabel="step k at which the weight acts", ylabel="step t of the loss", aspect="equal")
     ax.set_xticks([1, 5, 10, 15, 20])
@@ -141,19 +127,20 @@ def bptt_terms() -> Figure:
 
 @figure
 def tanh() -> Figure:
-    """tanh and the logistic function, with the derivatives that the engine computes."""
-    drawing, (left, right) = axes(6.8, 2.6, ncols=2, sharey=True)
-    a = mg.tensor(np.linspace(-5, 5, 121))
-    named: Sequence[tuple[Any, Any, str, str]] = (
-        (left, np.tanh, "tanh", BLUE), (right, mg.sigmoid, "σ, the logistic function", GREEN),
+    """tanh, the logistic function and ReLU, with the derivatives that the engine computes."""
+    drawing, panels = axes(8.4, 2.7, ncols=3)
+    a = mg.tensor(np.linspace(-5, 5, 122))  # without the kink at 0
+    named: Sequence[tuple[Any, str, str]] = (
+        (np.tanh, "tanh", BLUE), (mg.sigmoid, "σ, the logistic function", GREEN), (mg.relu, "ReLU", GOLD),
     )  # fmt: skip
-    for ax, f, title, color in named:
+    for ax, (f, title, color) in zip(panels, named, strict=True):
         slope = mg.grad(lambda a, f=f: f(a).sum())(a)
         ax.axhline(0, color=GREY, linewidth=0.7)
         ax.plot(a.numpy(), f(a).numpy(), color=color, label="value")
         ax.plot(a.numpy(), slope.numpy(), color=RED, linestyle=(0, (4, 2)), label="derivative")
-        ax.set(title=title, xlabel="a", xticks=[-4, -2, 0, 2, 4], yticks=[-1, -0.5, 0, 0.25, 0.5, 1])
-        ax.legend(frameon=False, loc="lower right" if f is np.tanh else "upper left", handlelength=2.2)
+        ax.set(title=title, xlabel="a", xticks=[-4, -2, 0, 2, 4], yticks=[-1, -0.5, 0, 0.25, 0.5, 1], ylim=(-1.1, 1.1))
+        ax.legend(frameon=False, loc="upper left" if f is mg.relu else "lower right", handlelength=2.2)
+    panels[2].set(ylim=(-1.1, 3.1), yticks=[-1, 0, 1, 2, 3])
     return drawing
 
 
@@ -181,13 +168,62 @@ def jacobian_products() -> Figure:
     return drawing
 
 
+@figure
+def clipping() -> Figure:
+    """Gradients of two weights, clipped by three norms and by range."""
+    drawing, panels = axes(8.8, 2.75, ncols=4, sharey=True)
+    gradients = [(1.7, 1.1), (-0.6, 1.9), (-1.8, -0.5), (0.5, 0.35), (0.4, -1.7)]
+    corners = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
+    round_ = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 73)[:-1]])
+    square = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
+    for ax, title, outline, p in zip(
+        panels, ("by the 1-norm", "by the 2-norm", "by the ∞-norm", "by range"), (corners, round_, square, square),
+        (1, 2, np.inf, None), strict=True,
+    ):  # fmt: skip
+        ax.add_patch(Polygon(outline, facecolor=FAINT[BLUE], edgecolor=BLUE, linewidth=0.8))
+        for gradient in gradients:
+            w = mg.zeros(2, requires_grad=True)
+            w.grad = mg.tensor(np.array(gradient, np.float32))
+            _ = nn.clip_grad_value_([w], 1.0) if p is None else nn.clip_grad_norm_([w], 1.0, norm_type=p)
+            after = w.grad.numpy()
+            ax.plot([0, gradient[0]], [0, gradient[1]], color=GREY, linewidth=1.0)
+            ax.plot(*gradient, "o", color=GREY, markersize=4)
+            ax.plot([gradient[0], after[0]], [gradient[1], after[1]], color=RED, linewidth=1.2, linestyle=(0, (2, 1.5)))
+            ax.plot(*after, "o", color=RED, markersize=4.5)
+        ax.set(title=title, xlim=(-2.1, 2.1), ylim=(-2.1, 2.1), aspect="equal", xlabel="$g_1$")
+        ax.set(xticks=[-2, -1, 0, 1, 2], yticks=[-2, -1, 0, 1, 2])
+    panels[0].set_ylabel("$g_2$")
+    return drawing
+
+
 # ---- 4 and 5: gates ----------------------------------------------------------------------------------------------
 
 
 @figure
 def lstm_step() -> mg.Graph:
     """One step of an LSTM, written as its equations."""
-    return picture_of("4-lstm.md")
+    return picture_of("4-lstm.md", "lstm-step.svg")
+
+
+@figure
+def forgetting() -> Figure:
+    """The forget gate and the memory of both units of the restaurant's network, from the code of page 4."""
+    names = next(names for _, names in examples(FOLDER.parent / "4-lstm.md") if "reading" in names)
+    words, reading = names["sentence"], names["reading"]
+    drawing, panels = axes(7.6, 3.4, nrows=2, sharex=True)
+    steps = np.arange(len(words))
+    for unit, (name, color) in enumerate((("topic", BLUE), ("opinion", RED))):
+        f, C = (values.numpy()[:, 0, unit] for values in (reading.f, reading.c))
+        panels[0].plot(steps, f, color=color, marker="o" if unit else "s", markersize=6 if not unit else 4, label=name)
+        panels[1].bar(steps + (unit - 0.5) * 0.36, C, 0.34, color=color, label=name)
+    panels[0].set(ylim=(-0.08, 1.12), yticks=[0, 0.5, 1], title="forget gate f: 1 keeps, 0 forgets")
+    panels[1].set(ylim=(-1.15, 1.15), yticks=[-1, 0, 1], title="memory C")
+    panels[1].axhline(0, color=GREY, linewidth=0.7)
+    panels[1].set_xticks(steps, words)
+    panels[0].legend(frameon=False, loc="center right")
+    for ax in panels:
+        ax.axvspan(3.5, 4.5, color=GREY, alpha=0.15, linewidth=0)
+    return drawing
 
 
 @figure
@@ -230,58 +266,10 @@ def gradient_flow() -> Figure:
 @figure
 def gru_step() -> mg.Graph:
     """One step of a GRU, written as its equations."""
-    return picture_of("5-gru.md")
+    return picture_of("5-gru.md", "gru-step.svg")
 
 
 # ---- 6 and 7: boxes and arrows -----------------------------------------------------------------------------------
-
-
-class Boxes:
-    """A drawing of boxes on a grid, and arrows between them: red along the time, grey upward."""
-
-    def __init__(self, columns: float, rows: float, below: float = 0.0) -> None:
-        self.drawing = Figure(figsize=(0.92 * columns + 0.3, 0.82 * (rows + below) + 0.2))
-        self.ax = self.drawing.add_axes((0, 0, 1, 1))
-        self.ax.set(xlim=(-0.65, columns - 0.35), ylim=(-0.4 - below, rows - 0.6), aspect="equal")
-        self.ax.axis("off")
-
-    def box(self, x: float, y: float, text: str, color: str = GREY) -> tuple[float, float]:
-        """Draw a box around (x, y), and return that point."""
-        patch = FancyBboxPatch(
-            (x - 0.27, y - 0.19), 0.54, 0.38, boxstyle="round,pad=0.02,rounding_size=0.09", facecolor=FAINT[color],
-            edgecolor=color, linewidth=1,
-        )  # fmt: skip
-        self.ax.add_patch(patch)
-        self.ax.text(x, y, text, ha="center", va="center", fontsize=10)
-        return x, y
-
-    def text(self, x: float, y: float, text: str, **options: Any) -> None:
-        """Plain text."""
-        self.ax.text(x, y, text, va="center", color="#555555", **options)
-
-    def arrow(self, a: tuple[float, float], b: tuple[float, float], state: bool = False, bend: float = 0.0) -> None:
-        """From box to box."""
-        patch = FancyArrowPatch(
-            a, b, arrowstyle="-|>", mutation_scale=9, shrinkA=0, shrinkB=0, color=RED if state else "#777777",
-            linewidth=1.9 if state else 1.0, connectionstyle=f"arc3,rad={bend}",
-        )  # fmt: skip
-        self.ax.add_patch(patch)
-
-    def up(self, a: tuple[float, float], b: tuple[float, float]) -> None:
-        """From the top of one box to the bottom of another."""
-        self.arrow((a[0], a[1] + 0.22), (b[0], b[1] - 0.22))
-
-    def along(self, a: tuple[float, float], b: tuple[float, float]) -> None:
-        """Draw the state from the side of one box to the side of the next."""
-        sign = 1 if b[0] > a[0] else -1
-        self.arrow((a[0] + 0.3 * sign, a[1]), (b[0] - 0.3 * sign, b[1]), state=True)
-
-    def chain(self, y: float, texts: Sequence[str], start: float = 0, color: str = GREY) -> list[tuple[float, float]]:
-        """Boxes side by side, with the state from each to the next."""
-        boxes = [self.box(start + k, y, text, color) for k, text in enumerate(texts)]
-        for a, b in pairwise(boxes):
-            self.along(a, b)
-        return boxes
 
 
 @figure
@@ -308,36 +296,32 @@ def deep_bidirectional() -> Figure:
     return d.drawing
 
 
-class MGU(nn.Module):
-    """The minimal gated unit of page 6."""
-
-    states, gates = ("h",), ("f",)
-
-    def __init__(self, d_in: int, d_s: int) -> None:
-        super().__init__()
-        self.d_s = d_s
-        self.forget, self.candidate = nn.Linear(d_in + d_s, d_s), nn.Linear(d_in + d_s, d_s)
-
-    def initial_state(self, batch: int) -> tuple[mg.Tensor, ...]:
-        """Zeros."""
-        return (mg.zeros((batch, self.d_s)),)
-
-    def step(self, x: mg.Tensor, state: tuple[mg.Tensor, ...]) -> tuple[mg.Tensor, ...]:
-        """The next state and the gate."""
-        (h,) = state
-        f = mg.sigmoid(self.forget(np.concatenate([x, h], axis=-1)))
-        candidate = np.tanh(self.candidate(np.concatenate([x, f * h], axis=-1)))
-        return mg.name((1 - f) * h + f * candidate, "h"), mg.name(f, "f")
+@figure
+def minimal_gated_unit() -> mg.Graph:
+    """A cell of one's own."""
+    return picture_of("6-deep-and-bidirectional.md", "minimal-gated-unit.svg")
 
 
 @figure
-def minimal_gated_unit() -> mg.Graph:
-    """Two steps of it."""
-    cell = MGU(3, 4)
-    state = cell.initial_state(2)
-    for _, x in mg.steps(mg.randn(2, 2, 3)):
-        state = cell.step(x, state)[:1]
-    return mg.graph(state, params=cell.named_parameters())
+def deep_transition() -> Figure:
+    """Two stacked layers beside one layer whose step has two maps."""
+    d = Boxes(8.9, 3.25, below=0.5)
+    for k, (lower, upper) in enumerate(
+        zip(
+            d.chain(1.1, [f"$h^{{(1)}}_{t}$" for t in (1, 2, 3)], pitch=1.3),
+            d.chain(2.2, [f"$h^{{(2)}}_{t}$" for t in (1, 2, 3)], pitch=1.3),
+            strict=True,
+        ),
+        1,
+    ):
+        d.up(d.box(lower[0], 0, f"$x_{k}$", BLUE), lower)
+        d.up(lower, upper)
+    d.text(1.3, -0.62, "stacked: one map from state to state", ha="center")
+    parts = d.chain(1.6, ["$u_1$", "$s_1$", "$u_2$", "$s_2$", "$u_3$", "$s_3$"], start=3.9, pitch=0.84)
+    for k, u in enumerate(parts[::2], 1):
+        d.up(d.box(u[0], 0, f"$x_{k}$", BLUE), u)
+    d.text(6.0, -0.62, "deep transition: two maps from state to state", ha="center")
+    return d.drawing
 
 
 @figure
@@ -348,6 +332,26 @@ def many_to_one() -> Figure:
     for k, s in enumerate(states):
         d.up(d.box(k, 0, f"x{'₁₂₃₄'[k]}", BLUE), s)
     d.up(states[-1], d.box(3, 2, "y", GOLD))
+    return d.drawing
+
+
+@figure
+def sentiment() -> Figure:
+    """Many to one as part of a whole model: tokens, embedding, two layers, an MLP, classes."""
+    words = ["the", "food", "is", "good"]
+    d = Boxes(5.4, 6.2, left=2.1)
+    pitch = 1.15
+    lower = d.chain(2, ["LSTM"] * 4, pitch=pitch)
+    upper = d.chain(3, ["LSTM"] * 4, pitch=pitch)
+    for k, word in enumerate(words):
+        token, vector = d.box(pitch * k, 0, word, BLUE, 0.62), d.box(pitch * k, 1, f"$v_{k + 1}$", GREEN)
+        for below, above in pairwise((token, vector, lower[k], upper[k])):
+            d.up(below, above)
+    mlp, out = d.box(3 * pitch, 4, "MLP", RED), d.box(3 * pitch, 5, "good 0.9 · bad 0.1", GOLD, 1.8)
+    for below, above in pairwise((upper[-1], mlp, out)):
+        d.up(below, above)
+    for y, label in enumerate(("tokens", "embedding: a vector each", "layer 1", "layer 2", "maps and ReLU", "a class")):
+        d.text(-0.65, y, label, ha="right")
     return d.drawing
 
 
@@ -373,6 +377,42 @@ def one_to_many() -> Figure:
         if k < 3:
             d.arrow((y[0] + 0.3, y[1] - 0.08), (k + 0.86, 1.22))
     d.text(0.64, 1.34, "feed", ha="right", fontsize=9)
+    return d.drawing
+
+
+def through_time(d: Boxes, inputs: Sequence[str], pitch: float) -> list[tuple[float, float]]:
+    """Inputs, states and outputs of four steps; the outputs' places."""
+    outputs = []
+    for k, s in enumerate(d.chain(1, ["$s_1$", "$s_2$", "$s_3$", "$s_4$"], pitch=pitch)):
+        d.up(d.box(s[0], 0, inputs[k], BLUE), s)
+        outputs.append(d.box(s[0], 2, f"$y_{k + 1}$", GOLD))
+        d.up(s, outputs[-1])
+    return outputs
+
+
+@figure
+def reinjection() -> Figure:
+    """In use, each output is the next input."""
+    d = Boxes(5.4, 3.0)
+    pitch = 1.5
+    outputs = through_time(d, ["$x$", "$y_1$", "$y_2$", "$y_3$"], pitch)
+    for y in outputs[:-1]:
+        d.feed(y, (y[0] + pitch, 0))
+    return d.drawing
+
+
+@figure
+def teacher_forcing() -> Figure:
+    """In training, the right word is the next input, and the outputs go to the losses."""
+    d = Boxes(5.4, 5.0)
+    pitch = 1.5
+    outputs = through_time(d, ["$x$", "$y^*_1$", "$y^*_2$", "$y^*_3$"], pitch)
+    for k, y in enumerate(outputs):
+        loss, right = d.box(y[0], 3, f"$L_{k + 1}$"), d.box(y[0], 4, f"$y^*_{k + 1}$", GREEN)
+        d.up(y, loss)
+        d.arrow((right[0], right[1] - 0.22), (loss[0], loss[1] + 0.22))
+        if k < 3:
+            d.feed(right, (right[0] + pitch, 0))
     return d.drawing
 
 

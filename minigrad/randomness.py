@@ -10,6 +10,9 @@ stream on each of them, and the state holds the stream's number: continuing and 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from .modes import current_mode
 _seed: int = int.from_bytes(os.urandom(8), "little")
 _generators: dict[str, Any] = {}
 _streams: dict[str, int] = {}  # of other devices: the number of the current stream
+_source: ContextVar[tuple[str, Any]] = ContextVar("minigrad_source", default=("", None))
 
 
 def manual_seed(seed: int) -> None:
@@ -44,12 +48,25 @@ def generator(device: str = "cpu") -> Any:
     if device != "cpu" and ":" not in device:
         device += ":0"
     if device not in _generators:
+        where, source = _source.get()
+        if where == device:
+            return source
         stream = _streams.get(device, 0)
         seed: Any = _seed if device == "cpu" else [_seed, int(device.partition(":")[2]), stream]
         _generators[device] = backend.backend_for(device).default_rng(seed, device)
         if device != "cpu":
             _streams[device] = stream
     return _generators[device]
+
+
+@contextmanager
+def drawn_from(device: str, source: Any) -> Iterator[None]:
+    """Inside the block, what is drawn for a device that has no generator of its own comes from another source."""
+    token = _source.set((device, source))
+    try:
+        yield
+    finally:
+        _source.reset(token)
 
 
 def redraw(draw: str, array: Any) -> None:

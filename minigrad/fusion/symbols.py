@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import backend
@@ -54,12 +55,13 @@ class Trace:
 
     deriving  True while gradients are derived: sums over broadcast axes and joins are allowed, too
     products  True if matrices may be multiplied and transposed, as in a step of a loop
+    rows      the number of rows of such a step; a sum along them is a product with a column of ones
     """
 
-    def __init__(self, products: bool = False) -> None:
+    def __init__(self, rows: int | None = None) -> None:
         self.known: dict[Any, Symbol] = {}
-        self.deriving = products
-        self.products = products
+        self.deriving = self.products = rows is not None
+        self.rows = rows
 
     def symbol(self, op: Any, args: tuple[Any, ...], params: Any, shape: tuple[int, ...], dtype: Any) -> Symbol:
         key = (op, tuple([id(a) if isinstance(a, Symbol) else (type(a), exact(a)) for a in args]), params)
@@ -76,7 +78,7 @@ class Trace:
 class Symbol(NDArrayOperatorsMixin):
     """A value in a trace.
 
-    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill", "transpose", "solve"
+    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill", "ones", "transpose", "solve"
     args    Symbols and numbers
     params  further parameters of the operation (an axis, a slice, ...)
     """
@@ -254,10 +256,23 @@ def _where(trace: Trace, condition: Any, a: Any, b: Any) -> Symbol:
 
 
 def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Symbol:
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(range(a.ndim)) if axis is None else normalize_axis_tuple(axis, a.ndim)
     shape = tuple([1 if k in axes else n for k, n in enumerate(a.shape)])
+    if axes == (1,) and a.shape == (trace.rows, a.shape[1]):
+        if not keepdims:
+            raise refuse("a sum along a row without keepdims=True")
+        return a @ trace.symbol("ones", (), a.shape[1:], (a.shape[1], 1), a.dtype)  # type: ignore[no-any-return]
     total = trace.symbol("sum", (a,), axes, shape, a.dtype)
     return total if keepdims else total.reshape(tuple([n for k, n in enumerate(a.shape) if k not in axes]))
+
+
+def _mean(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Any:
+    total = _sum(trace, a, axis, keepdims)
+    return total * (1 / max(a.size // max(total.size, 1), 1))
+
+
+def _broadcast_to(trace: Trace, a: Symbol, shape: Any) -> Any:
+    return a if a.shape == tuple(shape) else a * _filled(1.0)(trace, a, shape=shape)
 
 
 def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> Symbol:
@@ -293,6 +308,8 @@ def _filled(value: float) -> Callable[..., Symbol]:
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.where: _where,
     np.sum: _sum,
+    np.mean: _mean,
+    np.broadcast_to: _broadcast_to,
     np.concatenate: _concatenate,
     np.transpose: _transpose,
     np.swapaxes: _swapaxes,
@@ -303,7 +320,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ndim: lambda trace, a: a.ndim,
     np.reshape: lambda trace, a, shape: a.reshape((shape,) if isinstance(shape, int) else shape),
 }
-_DERIVING = {np.sum, np.concatenate, np.reshape}
+_DERIVING = {np.sum, np.mean, np.broadcast_to, np.concatenate, np.reshape}
 
 
 def _no_random_numbers(seed: Any, device: str) -> Any:

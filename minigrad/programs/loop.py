@@ -16,6 +16,7 @@ from .. import backend
 from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .calls import Calls, overwriting
+from .draws import drawn
 from .job import Location
 from .stages import Stages, base_among, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
@@ -45,7 +46,8 @@ class Loop:
         self.step = step
         self.fixed = [new is old for new, old in zip(step.new, step.states, strict=True)]  # states that stay
         moving = [s for s, stays in zip(step.new, self.fixed, strict=True) if not stays]
-        given = [step.x, *step.states, *([step.real] if step.real is not None else [])]
+        draws = [draw.symbol for draw in step.draws]
+        given = [step.x, *step.states, *([step.real] if step.real is not None else []), *draws]
         if len(set(moving)) < len(moving) or set(moving) & set(given):
             raise Unrolled("a step returns one value as two states")
         if any(p is not None and stays for p, stays in zip(step.pulled[1:], self.fixed, strict=False)):
@@ -53,9 +55,10 @@ class Loop:
         self.moving = moving
         self.carried = [k for k, stays in enumerate(self.fixed) if not stays]
         old = [step.states[k] for k in self.carried]
-        always = [step.x, *([step.real] if step.real is not None else [])]
+        always = [step.x, *([step.real] if step.real is not None else []), *draws]
         self.backward: Stages | None = None
         needed: list[Symbol] = []
+        self.spent = draws  # what backward does not read
         pulled = [p for p in step.pulled if p is not None]
         if pulled:
             seeds = [step.seed, *[step.seeds[k] for k in self.carried]]
@@ -64,7 +67,9 @@ class Loop:
             carried = [p for p in (step.pulled[1 + k] for k in self.carried) if p is not None]
             there = [*always, *old, *moving, *kept]
             self.backward = Stages([*given, *moving, *kept, *seeds], step.weights, pulled, carried, there, there)
-            read = _read(self.backward) - set(given) - self.backward.fixed
+            read = _read(self.backward)
+            self.spent = [s for s in draws if s not in read]
+            read -= {*given, *self.backward.fixed}
             needed = [s for s in kept if s in read]
         results = [*moving, *needed]
         then = [*always, *old, *moving]
@@ -86,6 +91,7 @@ class Loop:
         arrays[step.x] = x
         if step.real is not None:
             arrays[step.real] = real
+        arrays |= drawn(step.draws, rows)
         for k, initial in enumerate(states):
             arrays[step.states[k]] = initial
             if not self.fixed[k]:
@@ -93,6 +99,8 @@ class Loop:
                 rows.begin(track, initial)
                 arrays[step.states[k]] = arrays[step.new[k]] = track
         self._forward_calls(keep, rows.begun == 1).run(arrays, rows)
+        for symbol in self.spent:
+            del arrays[symbol]
         output = arrays[step.new[0]][rows.new]
         finals = [states[k][: rows.begun] if self.fixed[k] else arrays[step.new[k]][rows.final].copy()
                   for k in range(len(states))]  # fmt: skip
@@ -112,6 +120,7 @@ class Loop:
         layout: dict[Symbol, tuple[Any, str]] = {step.x: (step.x, "rows")}
         if step.real is not None:
             layout[step.real] = step.real, "rows"
+        layout |= {draw.symbol: (draw.symbol, "rows") for draw in step.draws}
         for state, new, stays in zip(step.states, step.new, self.fixed, strict=True):
             layout |= {state: (state, "first")} if stays else {state: (state, "old"), new: (new, "new")}
         return layout

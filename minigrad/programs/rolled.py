@@ -18,6 +18,7 @@ from ..backward import key_of, nodes_below, parents_of, walk
 from ..modes import changed_mode, current_mode
 from ..native import machine
 from ..primitives import Primitive, Pull, begin, new_node, record_many
+from ..randomness import generator
 from ..tape import Edge, Node, Output, caller, describe, node_of, refuse_overwritten
 from ..tensors import Tensor
 from .loop import Loop, Saved
@@ -32,13 +33,15 @@ class Run:
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
     spent  True once backward may have overwritten kept arrays
+    drawn  the state of the random numbers before the loop, if it draws some
     """
 
-    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain) -> None:
+    def __init__(self, loop: Loop, saved: Saved, operands: Sequence[Tensor], plain: Plain, drawn: Any) -> None:
         self.loop, self.saved, self.plain = loop, saved, plain
         self.data = [t.data for t in operands]
         self.names = [(t._name, t._origin) for t in operands]
         self.spent = False
+        self.drawn = drawn
         self.outputs: list[Callable[[], Output | None]] = []
 
     def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
@@ -51,8 +54,15 @@ class Run:
             if edge is None:
                 tensor._name, tensor._origin = names
         states = 1 + len(self.loop.step.states)
-        with changed_mode(grad=True, fast=True, scope=scope, observers=()):
-            return self.plain(given[0], given[1:states], given[states:])
+        numbers = generator("cpu").bit_generator
+        now = numbers.state
+        try:
+            if self.drawn is not None:
+                numbers.state = self.drawn
+            with changed_mode(grad=True, fast=True, scope=scope, observers=()):
+                return self.plain(given[0], given[1:states], given[states:])
+        finally:
+            numbers.state = now
 
 
 def rolls(array: Array) -> str | None:
@@ -86,6 +96,7 @@ def rolled(
     arrays = _dense([t.data for t in operands] if real is None else [*[t.data for t in operands], real])
     held = None if real is None else arrays.pop()
     initial = arrays[1 : 1 + len(states)]
+    drawn = generator("cpu").bit_generator.state if loop.step.draws and needed else None
     with np.errstate(all="ignore"):
         output, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their initial state
@@ -93,7 +104,7 @@ def rolled(
     ys = (output, *finals)
     if not needed:
         return record_many(PRIMITIVE, ys, (), mode, operands)
-    run = Run(loop, saved, operands, plain)
+    run = Run(loop, saved, operands, plain, drawn)
     node = new_node(PRIMITIVE, ((parents, _PULL, (run, saved.kept, parents, None)),), mode.scope, 2)
     node.shape, node.dtype = tuple([y.shape for y in ys]), tuple([y.dtype for y in ys])
     vary = [loop.step.varies[0], *loop.step.varies]

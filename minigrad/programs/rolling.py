@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..creation import get_default_dtype
 from ..modes import current_mode
+from ..randomness import generator
 from ..tensors import Tensor
 from .loop import Loop
 from .purity import CapturedValues, reads_of
@@ -59,7 +61,11 @@ class Rolling:
         """A step with these weights, including its input map."""
         cell = self.with_weights(weights)
         inputs: Any = getattr(cell, "inputs", None)
-        return cell.step(inputs(x) if getattr(inputs, "each_row", False) else x, state)
+        if getattr(inputs, "each_row", False):
+            x = inputs(x)
+            if generator("symbol").draws:
+                raise Unrolled("its inputs draw random numbers, which the loop draws before its steps draw any")
+        return cell.step(x, state)
 
     def with_weights(self, weights: Any) -> Any:
         """The cell as it was when the program was made, with other tensors in place of its weights."""
@@ -98,7 +104,8 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list
         return "its inputs or states have more than one axis"
     grad = current_mode().grad
     try:
-        key = (held, grad, *_about(xs), *[about for s in state for about in _about(s)], *_signature(cell, every))
+        about = [each for tensor in (xs, *state) for each in _about(tensor)]
+        key = (held, grad, get_default_dtype(), *about, *_signature(cell, every))
         found = _kept.get(key)
     except TypeError:
         return f"{getattr(cell, 'title', type(cell).__name__)} reads {_unhashable(cell)}, which may change unnoticed"
@@ -106,7 +113,10 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list
         found = _kept[key] = _made(cell, xs, state, held, grad)
         if len(_kept) > MOST:
             _kept.popitem(last=False)
-    return found.program
+    program = found.program
+    if isinstance(program, Rolling) and program.loop.step.draws and current_mode().recording is not None:
+        return "its steps draw random numbers, and mg.compile records them one by one"
+    return program
 
 
 def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool) -> _Kept:

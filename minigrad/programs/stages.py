@@ -328,4 +328,6 @@ def _computed(symbol: Symbol, args: list[Any]) -> Array:
         return np.where(*args)
     if op == "fill":
         return np.full(symbol.shape, args[0], symbol.dtype)
+    if op == "ones":
+        return np.ones(symbol.shape, symbol.dtype)
     raise Unrolled(f"{op} outside of the loop")

@@ -20,8 +20,9 @@ from ..modes import changed_mode
 from ..primitives import Primitive
 from ..tape import Observer
 from ..tensors import Tensor
+from .draws import Source
 
-ROWS = 2  # of a traced step; at run time, the number of sequences
+ROWS = 1_000_006  # of a traced step, unlike the size of any weight; at run time, the number of sequences
 Function = Callable[[Tensor, tuple[Tensor, ...], Sequence[Tensor]], Any]
 
 
@@ -46,6 +47,7 @@ class Step:
 
     x, real, states, weights  the given values; `real` is None, or the mask of the rows that take part in the step
     new      the states after the step
+    draws    the random numbers drawn
     kept     the intermediate values that the rules name
     seeds    gradients of the new states, carried back, and `seed`, the gradient of the step's output
     pulled   the gradients of x, states and weights; None where none is needed or none arrives
@@ -57,7 +59,7 @@ class Step:
     ) -> None:  # fmt: skip
         x, *rest = [o._replace(dtype=native(o.dtype)) for o in (x, *states, *weights)]
         states, weights = rest[: len(states)], rest[len(states) :]
-        self.trace = trace = Trace(products=True)
+        self.trace = trace = Trace(rows=ROWS)
         self.x = trace.input("x", (ROWS, *x.shape), x.dtype)
         self.real = trace.input("real", (ROWS, 1), np.bool_) if held else None
         self.states = [trace.input(f"state {k}", (ROWS, *s.shape), s.dtype) for k, s in enumerate(states)]
@@ -70,14 +72,19 @@ class Step:
         before = tuple(given[1 : 1 + len(states)])
         numbers = randomness.generator("cpu").bit_generator
         drawn = numbers.state
+        source = Source(trace, ROWS)
         try:
-            with changed_mode(grad=grad, scope=None, observers=(_Traceable(),), fast=False, hoisted=None):
+            with (
+                changed_mode(grad=grad, scope=None, observers=(_Traceable(),), fast=False, hoisted=None),
+                randomness.drawn_from("symbol:0", source),
+            ):
                 returned = function(given[0], before, given[1 + len(states) :])
                 after = self._checked(returned, before)
         except FusionError as error:
             raise Unrolled(str(error).split("\n")[0].removeprefix("fuse: ")) from None
         finally:
             numbers.state = drawn  # the loop draws the trace's random numbers again
+        self.draws = source.draws
         self.new = [s.data for s in after]
         self.varies = [s.requires_grad for s in after]
         self.kept: list[Symbol] = []

@@ -11,7 +11,8 @@ import minigrad as mg
 from .. import init
 from ..cells.cell import Cell, State, each_row
 from ..layers.linear import Linear
-from ..modules import Module, Parameter
+from ..layers.normalization import LayerNorm
+from ..modules import Parameter
 from .mapped import Mapped
 
 
@@ -57,29 +58,6 @@ class JANETCell(Mapped):
         return h, f, n
 
 
-class _Norm(Module):
-    """α (z − μ)/√(σ² + 1e-5), over each row: `nn.LayerNorm` without its shift. The means are products with a column of
-    1/H and a row of ones, for which a rolled step has kernels."""
-
-    shares: Any
-    ones: Any
-
-    def __init__(self, size: int, device: str, dtype: Any) -> None:
-        super().__init__()
-        self.weight = Parameter(mg.ones(size, device=device, dtype=dtype))
-        self.register_buffer("shares", mg.ones((size, 1), device=device, dtype=dtype) / size, persistent=False)
-        self.register_buffer("ones", mg.ones((1, size), device=device, dtype=dtype), persistent=False)
-
-    def mean(self, z: Any) -> Any:
-        """The mean of each row, repeated at each of its elements."""
-        return z @ self.shares @ self.ones
-
-    def forward(self, z: Any) -> Any:
-        """(N, H) to (N, H)."""
-        z = z - self.mean(z)
-        return self.weight * z / np.sqrt(self.mean(z * z) + 1e-5)
-
-
 class LayerNormLSTMCell(Cell):
     """An LSTM with layer normalisation (Ba, Kiros & Hinton 2016).
 
@@ -87,7 +65,7 @@ class LayerNormLSTMCell(Cell):
         c' = σ(z_f)·c + σ(z_i)·tanh(z_g)
         h' = σ(z_o)·tanh(LN(c') + b_c)
 
-    LN(z) = α (z − μ)/√(σ² + 1e-5), with an α for each. Equal to `nn.LSTMCell(layer_norm=True)`, with means as products.
+    LN(z) = α (z − μ)/√(σ² + 1e-5), with an α for each. Equal to `nn.LSTMCell(layer_norm=True)`, written out.
     """
 
     states = ("h", "c")
@@ -99,7 +77,7 @@ class LayerNormLSTMCell(Cell):
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.W = Linear(input_size, 4 * H, bias=False, **made)
         self.U = Linear(H, 4 * H, bias=False, **made)
-        self.norm_x, self.norm_h, self.norm_c = (_Norm(n, device, dtype) for n in (4 * H, 4 * H, H))
+        self.norm_x, self.norm_h, self.norm_c = (LayerNorm(n, bias=False, **made) for n in (4 * H, 4 * H, H))
         self.b, self.b_c = Parameter(mg.zeros(4 * H, **made)), Parameter(mg.zeros(H, **made))
 
     @each_row

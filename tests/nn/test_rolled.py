@@ -97,6 +97,25 @@ class Turned(nn.Module):
         return (np.tanh(others @ np.transpose(self.W) + h @ Q + turned),)
 
 
+class Dropping(nn.Module):
+    """Dropout, normal noise and a module's dropout at each step."""
+
+    states = ("h",)
+
+    def __init__(self, input_size: int, dtype: Any) -> None:
+        super().__init__()
+        self.map = nn.Linear(input_size + H, H, dtype=dtype)
+        self.drop = nn.Dropout(0.4)
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return (mg.zeros((batch, H), dtype=self.map.weight.dtype),)
+
+    def step(self, x: Any, state: Any) -> Any:
+        (h,) = state
+        z = self.map(self.drop(np.concatenate([x, h], axis=-1)))
+        return (np.where(mg.rand_like(h).data < 0.3, h, np.tanh(z + 0.1 * mg.randn_like(h))),)
+
+
 CELLS: dict[str, Callable[[int, Any], Any]] = {
     "rnn": lambda D, t: nn.RNNCell(D, H, dtype=t),
     "relu": lambda D, t: nn.RNNCell(D, H, nonlinearity="relu", dtype=t),
@@ -105,7 +124,10 @@ CELLS: dict[str, Callable[[int, Any], Any]] = {
     "lstm": lambda D, t: nn.LSTMCell(D, H, dtype=t),
     "peephole": lambda D, t: nn.LSTMCell(D, H, peephole=True, dtype=t),
     "coupled": lambda D, t: nn.LSTMCell(D, H, coupled=True, peephole=True, dtype=t),
+    "normalised": lambda D, t: nn.LSTMCell(D, H, layer_norm=True, dtype=t),
     "projected": lambda D, t: nn.LSTMCell(D, H, proj_size=3, dtype=t),
+    "zoning": lambda D, t: nn.LSTMCell(D, H, zoneout=(0.3, 0.5), recurrent_dropout=0.4, dtype=t),
+    "dropping": Dropping,
     "zoneout": lambda D, t: nn.LSTMCell(D, H, zoneout=(0.1, 0.2), dtype=t).eval(),
     "dropout": lambda D, t: nn.LSTMCell(D, H, recurrent_dropout=0.4, dtype=t),
     "gru": lambda D, t: nn.GRUCell(D, H, dtype=t),
@@ -385,11 +407,11 @@ def test_changed_options_and_modes_are_seen() -> None:
     layer = nn.Recurrent(nn.LSTMCell(3, 4, zoneout=0.5))
     x = mg.randn(4, 2, 3)
     assert "rolled" in layer.__class__.__dict__
-    layer(x)
-    assert layer.rolled.startswith("not rolled: random numbers are drawn")  # by zoneout
+    assert np.abs(layer(x)[0].data - layer(x)[0].data).max() > 1e-3  # other units keep their value
     layer.eval()
     halved = layer(x)[0].data
     assert layer.rolled is True
+    np.testing.assert_array_equal(layer(x)[0].data, halved)
     layer.cell.zoneout = (0.0, 0.0)
     assert np.abs(layer(x)[0].data - halved).max() > 1e-3
     with step_by_step():
@@ -405,6 +427,53 @@ def test_random_numbers_are_those_of_the_loop_step_by_step() -> None:
     mg.manual_seed(5)
     np.testing.assert_array_equal(traced, layer(mg.ones((4, 2, 3)))[0].data)
     assert state == mg.get_random_state()
+
+
+@pytest.mark.parametrize("kind", ["zoning", "dropping"])
+def test_an_unfolded_loop_draws_the_same_numbers(kind: str) -> None:
+    layer, xs = layer_of(kind, np.float64), np.random.default_rng(0).standard_normal((4, 3, 3))
+
+    def gradients(unfold: bool) -> list[Any]:
+        mg.manual_seed(2)
+        x = mg.tensor(xs, requires_grad=True)
+        loss = np.sum(np.sin(layer(x)[0]))
+        assert layer.rolled is True
+        if unfold:
+            after = mg.get_random_state()
+            mg.graph(loss)
+            assert mg.get_random_state() == after
+        layer.zero_grad()
+        loss.backward()
+        return [loss, x.grad, *[p.grad for p in layer.parameters()]]
+
+    near(gradients(True), gradients(False), 1e-12)
+
+
+class Noisy(nn.RNNCell):
+    """A map of the input that draws: the numbers of all steps come before those of the first step."""
+
+    rolled = True
+
+    @nn.each_row
+    def inputs(self, xs: Any) -> Any:
+        return super().inputs(xs + mg.rand_like(xs))
+
+
+def test_what_draws_in_another_order_is_not_rolled() -> None:
+    layer = nn.Recurrent(Noisy(3, 4))
+    layer(mg.randn(4, 2, 3))
+    assert "its inputs draw random numbers" in layer.rolled
+    layer = nn.Recurrent(nn.GRUCell(3, 4, zoneout=0.2))
+    step = mg.compile(lambda x: layer(x)[0].detach())
+    for k in range(4):
+        x = mg.randn(4, 2, 3)
+        mg.manual_seed(k)
+        found = step(x)
+        mg.manual_seed(k)
+        np.testing.assert_allclose(found.data, layer(x)[0].data, rtol=1e-5)
+    assert layer.rolled is True  # but recorded step by step
+    layer(x)
+    assert step.why == ["the first call"]
 
 
 class Counting(nn.GRUCell):
@@ -429,9 +498,9 @@ def test_reasons() -> None:
     assert layer.rolled == "not rolled: it was not called yet"
     layer(x)
     assert layer.rolled == "not rolled: the layer was made with rolled=False"
-    layer = nn.Recurrent(nn.LSTMCell(3, 4, layer_norm=True))
+    layer = nn.Recurrent(nn.RNNCell(3, 4, nonlinearity=mg.softmax))
     layer(x)
-    assert "element-wise" in layer.rolled or "sum" in layer.rolled
+    assert "element-wise" in layer.rolled
     layer = nn.Recurrent(nn.GRUCell(3, 4))
     with mg.plain_path():
         layer(x)

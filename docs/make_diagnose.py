@@ -1,0 +1,48 @@
+"""Make the pictures of docs/diagnose.md: `python docs/make_diagnose.py [folder]`, docs/diagnose if none.
+
+All but one are plots that the page's own code makes; the last one is that of examples/vanishing_gradients.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from drawing import adapt, pictures_of, save, style
+
+import minigrad as mg
+import nn
+
+HERE = Path(__file__).parent
+FOLDER = HERE / "diagnose"
+
+
+def make_plots(folder: Path = FOLDER) -> list[Path]:
+    """Write the page's plots; the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with style():
+        return [save(made, folder / name) for name, made in pictures_of(HERE / "diagnose.md")]
+
+
+def make_four(path: Path) -> Path:
+    """Write the gradient's way through the example's four networks; the path."""
+    sys.path.insert(0, str(HERE.parent / "examples"))
+    from vanishing_gradients import draw_flow, make_layers
+
+    flows = {}
+    with style():
+        layers = make_layers(4, 32)
+        xs = 0.01 * mg.randn(60, 8, 4, dtype=np.float64)
+        for name, layer in layers.items():
+            outputs, _, states = layer(xs, return_states=True)
+            carried = states.c if hasattr(states, "c") else states.h
+            flows[name] = nn.diagnose.gradient_flow((outputs[-1] ** 2).sum(), carried)
+        draw_flow(flows, path)
+    return adapt(path)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    for written in [*make_plots(target), make_four(target / "four-networks.svg")]:
+        print(f"{written} ({written.stat().st_size / 1000:.0f} kB)")
