@@ -58,7 +58,7 @@ class Loop:
         always = [step.x, *([step.real] if step.real is not None else []), *draws]
         self.backward: Stages | None = None
         needed: list[Symbol] = []
-        self.spent = draws  # what backward does not read
+        self.spent = draws  # values that backward does not read
         pulled = [p for p in step.pulled if p is not None]
         if pulled:
             seeds = [step.seed, *[step.seeds[k] for k in self.carried]]

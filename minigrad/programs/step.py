@@ -20,7 +20,7 @@ from ..modes import changed_mode
 from ..primitives import Primitive
 from ..tape import Observer
 from ..tensors import Tensor
-from .draws import Source
+from .draws import DrawRecorder
 
 ROWS = 1_000_006  # of a traced step, unlike the size of any weight; at run time, the number of sequences
 Function = Callable[[Tensor, tuple[Tensor, ...], Sequence[Tensor]], Any]
@@ -72,7 +72,7 @@ class Step:
         before = tuple(given[1 : 1 + len(states)])
         numbers = randomness.generator("cpu").bit_generator
         drawn = numbers.state
-        source = Source(trace, ROWS)
+        source = DrawRecorder(trace, ROWS)
         try:
             with (
                 changed_mode(grad=grad, scope=None, observers=(_Traceable(),), fast=False, hoisted=None),
