@@ -1,8 +1,8 @@
-"""Arrays and devices. The only module that imports CuPy; `cuda` has what is done for its arrays.
+"""Arrays and devices. The only module that imports CuPy; `cuda` holds the code for its arrays.
 
-Everything else is written once, in NumPy's vocabulary: `np.tanh(a)` runs where `a` is, because CuPy's arrays answer
-NumPy's protocols. What those protocols do not reach stands here: which device an array is on, moving between
-devices, creating arrays on a device, random numbers, scattered addition.
+All other code is written once, with NumPy's functions: `np.tanh(a)` runs on the device of `a`, because CuPy's arrays
+implement NumPy's protocols. This module has the operations outside those protocols: the device of an array, transfers
+between devices, creation on a device, random numbers, scattered addition.
 
 `register` adds another kind of array (the tests add a strict stand-in for CuPy).
 """

@@ -138,7 +138,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 (PyTorch's name)
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are being recorded here."""
+    """True if operations are recorded here."""
     return current_mode().grad
 
 

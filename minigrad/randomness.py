@@ -61,7 +61,7 @@ def generator(device: str = "cpu") -> Any:
 
 @contextmanager
 def drawn_from(device: str, source: Any) -> Iterator[None]:
-    """Inside the block, what is drawn for a device that has no generator of its own comes from another source."""
+    """Inside the block, a device that has no generator yet draws from another source."""
     token = _source.set((device, source))
     try:
         yield
