@@ -56,8 +56,8 @@ class Calls:
 
     # ---- places --------------------------------------------------------------------------------------------------
 
-    def place(self, symbol: Symbol) -> Location:
-        """The place of a value in memory."""
+    def location(self, symbol: Symbol) -> Location:
+        """The location of a value in memory."""
         size, width = symbol.dtype.itemsize, symbol.shape[-1] if symbol.ndim else 1
         if symbol in self.stages.fixed:
             return Location(symbol, None, (width * size, size)[-symbol.ndim :])
@@ -82,20 +82,20 @@ class Calls:
         for call in self.stages.calls:
             if isinstance(call, Product):
                 self.job.multiply(
-                    call, self.place(call.rows), self.place(call.result), ("packed", call.matrix),
+                    call, self.location(call.rows), self.location(call.result), ("packed", call.matrix),
                     call.matrix in self.alone,
                 )  # fmt: skip
             else:
-                self.job.compute(call, [self.place(s) for s in (*call.givens, *call.results)])
+                self.job.compute(call, [self.location(s) for s in (*call.givens, *call.results)])
 
     def whole(self, symbol: Symbol, arrays: Mapping[Any, Array], rows: Rows) -> Array:
         """The values of a Symbol at all steps, (R, ·), in time order."""
-        place = self.place(symbol)
-        array, start = arrays[place.root], place.offset // symbol.dtype.itemsize
-        if place.kind == "first":  # a state that stays
+        location = self.location(symbol)
+        array, start = arrays[location.root], location.offset // symbol.dtype.itemsize
+        if location.kind == "first":  # a state that stays
             array = np.concatenate([array[:n] for n in sorted(rows.counts, reverse=True)])
-        elif place.kind in ("old", "new"):
-            array = array[rows.old if place.kind == "old" else rows.new]
+        elif location.kind in ("old", "new"):
+            array = array[rows.old if location.kind == "old" else rows.new]
         return array[:, start : start + symbol.shape[1]]
 
     # ---- a run ---------------------------------------------------------------------------------------------------

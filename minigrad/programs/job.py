@@ -79,7 +79,7 @@ class Job:
 
     def compute(self, call: ElementwiseCall, operands: Sequence[Location]) -> None:
         """An element-wise kernel from its givens to its results; see `fusion.loops.Loops` for the fields."""
-        self.targets.update(place.root for place in operands[len(call.givens) :])
+        self.targets.update(location.root for location in operands[len(call.givens) :])
         fields = []
         for field in call.fields:
             if field.startswith("data"):
@@ -157,10 +157,10 @@ class _Written(NamedTuple):
     lists: Any
 
 
-def _at(place: Location) -> tuple[Field, Field]:
-    """The words of a place: its address, and the bytes from row to row."""
-    stride = place.strides[0]
-    return Field(place.offset, place.root, place.kind, stride), Field(stride)
+def _at(location: Location) -> tuple[Field, Field]:
+    """The words of a location: its address, and the bytes from row to row."""
+    stride = location.strides[0]
+    return Field(location.offset, location.root, location.kind, stride), Field(stride)
 
 
 def _address(array: Array) -> int:

@@ -180,18 +180,18 @@ class Loop:
             inside = {**inside, **overwriting(stages, inside)}
         calls = Calls(stages, layout, alone, back=True, inside=inside)
         for k in self.carried:
-            now = calls.place(step.seeds[k])
+            now = calls.location(step.seeds[k])
             width = now.strides[0]
             arriving, leaving = now._replace(kind="arriving now"), now._replace(kind="leaving now")
             calls.job.copy(arriving, Location(("last", k), "arriving", now.strides), width, "count arriving")
             calls.job.copy(Location(("first", k), "leaving", now.strides), leaving, width, "count leaving")
         calls.add_stages()
         for k in elsewhere:
-            before, gradient = calls.place(step.seeds[k])._replace(kind="before"), step.pulled[1 + k]
+            before, gradient = calls.location(step.seeds[k])._replace(kind="before"), step.pulled[1 + k]
             if gradient is None:
                 calls.job.clear(before, before.strides[0])
             else:
-                calls.job.copy(before, calls.place(gradient), before.strides[0])
+                calls.job.copy(before, calls.location(gradient), before.strides[0])
         self._calls[key] = calls
         return calls
 

@@ -200,13 +200,13 @@ def _unfold(node: Node) -> dict[Any, Any]:
     refuse_overwritten(node)
     ((parents, _, (run, *_)),) = node.edges
     parents = _current(parents)
-    place = caller()[0]
+    code = caller()[0]
     outputs = run.again(parents, node.scope)
     known = {node_of(p)[0] for p in parents if p is not None and not isinstance(p, Tensor)}
     new = _recorded([o.edge for o in outputs if o.edge is not None], known)
     for k, each in enumerate(new):  # positions between those before and after the loop
         each.position = node.position + (k + 1) / (len(new) + 1)
-        if each.code is place:
+        if each.code is code:
             each.code, each.instruction = node.code, node.instruction
     changed = {}
     for index, (ref, output) in enumerate(zip(run.outputs, outputs, strict=True)):
