@@ -11,6 +11,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import leaves as leaves  # binds Tensor.backward
 from . import process as process  # before anything imports NumPy
 from . import rules as rules  # fills the table and binds the operators
 from .anomaly import AnomalyError, detect_anomaly
@@ -66,6 +67,7 @@ from .scopes import name, scope, steps
 from .tape import Observer
 from .tensors import Tensor
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .version import __version__ as __version__
 from .vocabulary import primitive
 
 if TYPE_CHECKING:
@@ -75,7 +77,6 @@ if TYPE_CHECKING:
     from .pictures.making import graph
     from .profiling import Profile, profile
 
-__version__ = "0.1.0"
 
 # Modules by the public names they define; imported on first use, since importing them takes as long as all the rest.
 _LATER = {

@@ -13,8 +13,9 @@ from . import backend
 from .gradients import Parts
 from .modes import changed_mode, current_mode
 from .scopes import here
-from .tape import Node, Observer, caller, describe, kept_arrays, line_of
+from .tape import Node, Observer, describe, kept_arrays
 from .tensors import Tensor
+from .where import caller, line_of
 
 
 class AnomalyError(FloatingPointError):

@@ -9,62 +9,17 @@ between devices, creation on a device, random numbers, scattered addition.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
+from .kinds import Array as Array
+from .kinds import Backend as Backend
+from .kinds import Device as Device
+from .kinds import DeviceError as DeviceError
 from .modes import current_mode
-
-Array = Any
-Device = str
-
-
-class Backend(NamedTuple):
-    """One kind of array.
-
-    array_type    its class
-    module        the module with NumPy's functions for this kind
-    device_of     array -> "cpu", "cuda:0", ...
-    to_numpy      array -> NumPy array
-    from_numpy    (NumPy array, device) -> array
-    default_rng   (seed, device) -> a generator with `random`, `standard_normal`
-    add_at        (array, index, values): unbuffered `array[index] += values`
-    synchronous   True if reading a value needs no synchronisation
-    wait          (array): wait until it is computed; None for synchronous kinds
-    call          (function, arguments, written arguments): a call as one operation of the recording of such arrays
-                  (`replay`); None for other kinds
-    inside        array -> the plain array that it stands for
-    add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None to sort the rows instead
-    product       (a, b, out): `out = a @ b` in a form that can be captured; None for np.matmul
-    elementwise   makes a kernel, called like cupy.ElementwiseKernel; None if fused functions run otherwise
-    capture       (function) -> a launcher of all its launches as one graph, captured without executing them; None if
-                  unsupported
-    collectives   (device, size, rank, exchange) -> sums and concatenations over processes; None if unsupported.
-                  `exchange` sends rank 0's list of numbers to all
-    """
-
-    array_type: type
-    module: Any
-    device_of: Callable[[Array], Device]
-    to_numpy: Callable[[Array], np.ndarray[Any, Any]]
-    from_numpy: Callable[[Any, Device], Array]
-    default_rng: Callable[[Any, Device], Any]
-    add_at: Callable[[Array, Any, Array], None]
-    synchronous: bool
-    wait: Callable[[Array], None] | None = None
-    call: Callable[..., Any] | None = None
-    inside: Callable[[Array], Array] | None = None
-    add_rows: Callable[[Array, Array, Array], None] | None = None
-    product: Callable[..., None] | None = None
-    elementwise: Callable[..., Any] | None = None
-    capture: Callable[[Callable[[], None]], Callable[[], None]] | None = None
-    collectives: Callable[..., Any] | None = None
-
-
-class DeviceError(RuntimeError, TypeError, ValueError):
-    """Arrays of different devices in one operation, or an unavailable device."""
-
 
 NUMPY = Backend(
     array_type=np.ndarray,
@@ -89,6 +44,9 @@ def register(kind: str, backend: Backend) -> None:
 def unregister(kind: str) -> None:
     """Remove a kind of array."""
     _BACKENDS.pop(_BY_DEVICE.pop(kind).array_type, None)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 # ---- CuPy --------------------------------------------------------------------------------------------------------
@@ -258,15 +216,41 @@ def shaped(function: Callable[..., Array], like: Array, shape: tuple[int, ...], 
     return function(like, shape=shape, **how) if shape else function(like, shape=(1,), **how).reshape(())
 
 
+def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
+    """np.empty_like or np.zeros_like as np.empty and np.zeros, for arrays of the kind of `like`."""
+    return lambda shape, dtype, order: shaped(function, like, shape, dtype=dtype, order=order)
+
+
+def decisive(array: Array, what: str) -> Array:
+    """An array whose numbers decide what is computed. `what` says so, if it is of a kind that refuses."""
+    decides = backend_of(array).decides
+    if decides is not None:
+        decides(array, what)
+    return array
+
+
+def as_one(function: F) -> F:
+    """Decorate a function of arrays, so that it is one operation to whoever follows what is done with its first one."""
+
+    @functools.wraps(function)
+    def whole(array: Array, *others: Any) -> Any:
+        call = backend_of(array).call
+        return function(array, *others) if call is None else call(function, (array, *others), ())
+
+    return whole  # type: ignore[return-value]
+
+
 # ---- indices -----------------------------------------------------------------------------------------------------
 
 
 def check_indices(operation: str, indices: Array, size: int) -> None:
     """Raise IndexError if an index is not in [0, size). On a GPU only under `detect_anomaly`: it synchronises."""
+    _checked(indices, operation, size)
+
+
+@as_one
+def _checked(indices: Array, operation: str, size: int) -> None:
     kind = backend_of(indices)
-    if kind.call is not None:
-        kind.call(check_indices, (operation, indices, size), ())
-        return
     if indices.size == 0 or not (kind.synchronous or current_mode().observers):
         return
     low, high = int(indices.min()), int(indices.max())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +18,9 @@ from . import backend
 from .arrivals import Arrivals, copied, whole
 from .gradients import Parts, RowSparse
 from .modes import MODE, Once, current_mode
-from .primitives import refuse_others
+from .primitives import Pull, refuse_others
 from .tape import WRITES, Edge, Node, Observer, Output, describe, node_of, refuse_overwritten
 from .tensors import Tensor
-
-if TYPE_CHECKING:
-    from .primitives import Pull
 
 Array = Any
 ndarray = np.ndarray
@@ -268,7 +265,7 @@ def _leading_to(roots: Iterable[Edge], wanted: set[Any]) -> set[Any]:
 def _any_needed(parent: Any, needed: set[Any]) -> bool:
     if type(parent) is tuple:
         return any(p is not None and _any_needed(p, needed) for p in parent)
-    return (parent.node if type(parent) is Output else parent) in needed
+    return node_of(parent)[0] in needed
 
 
 def _is_wanted(node: Node, wanted: Any) -> bool:

@@ -36,7 +36,7 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
         raise TypeError("tensor: a list of Tensors is joined by np.stack, which records it")
     if not isinstance(data, int | float) and isinstance(data, Real):
-        data = getattr(data, "kind", float)(float(data))  # a fraction, or a number of a recording
+        data = getattr(data, "kind", float)(float(data))  # a fraction, or a live number
     try:
         array = np.asarray(data, dtype=dtype)
     except (ValueError, TypeError) as error:
@@ -49,16 +49,13 @@ def as_array(data: Any, dtype: Any = None) -> Any:
 def _holds_arrays(data: Any) -> bool:
     while isinstance(data, list | tuple) and data:
         data = data[0]
-    stands_for = getattr(data, "kind", None)  # of a number of a recording
+    stands_for = getattr(data, "kind", None)  # of a live number
     return hasattr(stands_for or data, "dtype") or (stands_for is None and hasattr(data, "__array__"))
 
 
 def _made(array: Any, device: str | None, requires_grad: bool) -> Tensor:
     array = array if device is None else backend.transfer(array, device)
-    recording = current_mode().recording
-    if recording is not None and not backend.is_recorded(array):
-        array = recording.made(array)
-    return Tensor(array, requires_grad)
+    return Tensor(current_mode().intake.made(array), requires_grad)
 
 
 def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
@@ -71,9 +68,7 @@ def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_
     """
     if isinstance(data, Tensor):
         data = data.data
-    recording = current_mode().recording
-    if recording is not None:
-        (data,) = recording.operands(data)  # arrays are read anew at each replay
+    (data,) = current_mode().intake.operands(data)
     array = as_array(data, dtype)
     if not backend.is_array(array):
         array = np.asarray(array)
@@ -157,9 +152,7 @@ def _random(draw: str, shape: Any, dtype: Any, device: str | None, requires_grad
         raise TypeError(f"random numbers are floats, not {dtype}; use astype on what was drawn")
     drawn = getattr(generator(device or "cpu"), draw)(shape, dtype=np.float64 if dtype == np.float64 else np.float32)
     drawn = np.asarray(drawn) if np.isscalar(drawn) else drawn
-    recording = current_mode().recording
-    if recording is not None:
-        drawn = recording.drawn(lambda array: redraw(draw, array), drawn)
+    drawn = current_mode().intake.drawn(lambda array: redraw(draw, array), drawn)
     return _made(drawn, None, False).astype(dtype).requires_grad_(requires_grad)
 
 

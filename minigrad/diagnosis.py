@@ -13,6 +13,7 @@ import numpy as np
 from . import process
 from .backend import CUPY
 from .native import cache, machine
+from .version import __version__
 
 EXTRAS = {
     "llvmlite": ("fast", "compiled kernels for fused functions"),
@@ -72,8 +73,6 @@ def report() -> str:
         for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", process.TIMEOUT)
         if name in os.environ
     ]
-    from . import __version__
-
     lines = [
         f"minigrad     {__version__}",
         f"Python       {platform.python_version()} on {platform.system()} {platform.machine()}",

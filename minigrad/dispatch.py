@@ -18,7 +18,9 @@ import numpy as np
 
 from . import backend
 from .modes import current_mode
+from .primitives import explained
 from .scopes import here
+from .tensors import Tensor
 
 UFUNCS: dict[Any, Any] = {}
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
@@ -50,15 +52,9 @@ REFUSED: dict[Any, str] = {}
 _USUAL: dict[str, Any] = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True}
 
 
-def _is_tensor(value: Any) -> bool:
-    from .tensors import Tensor
-
-    return isinstance(value, Tensor)
-
-
 def unwrapped(value: Any) -> Any:
     """Nested tuples, lists and dicts, with each Tensor replaced by its array."""
-    if _is_tensor(value):
+    if isinstance(value, Tensor):
         return value.data
     if isinstance(value, tuple | list):
         return type(value)([unwrapped(v) for v in value]) if type(value) in (tuple, list) else value
@@ -68,7 +64,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def _requires_grad(value: Any) -> bool:
-    if _is_tensor(value):
+    if isinstance(value, Tensor):
         return bool(value.requires_grad)
     if isinstance(value, tuple | list):
         return any(_requires_grad(v) for v in value)
@@ -79,8 +75,6 @@ def _requires_grad(value: Any) -> bool:
 
 def _wrapped(value: Any) -> Any:
     """Floating arrays as Tensors; indices, masks and numbers unchanged."""
-    from .tensors import Tensor
-
     if isinstance(value, tuple | list):
         return type(value)([_wrapped(v) for v in value]) if type(value) in (tuple, list) else value
     return Tensor._of(value) if backend.is_array(value) and value.dtype.kind == "f" else value
@@ -92,8 +86,6 @@ def plainly(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     try:
         answer = call(*args, **kwargs)
     except Exception as error:
-        from .primitives import explained
-
         raise explained(error, name, args) from error
     for observer in current_mode().observers:
         observer.asked(name, (*args, kwargs) if kwargs else tuple(args), answer)
@@ -113,7 +105,7 @@ def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any, f
 
 
 def _refuse_out(name: str, out: Any, inputs: Any) -> None:
-    if any(_is_tensor(o) for o in (out if isinstance(out, tuple) else (out,))):
+    if any(isinstance(o, Tensor) for o in (out if isinstance(out, tuple) else (out,))):
         raise TypeError(f"{name}: out= cannot be a Tensor, whose values may be needed for a gradient; use the result")
     if current_mode().grad and _requires_grad(inputs):
         raise TypeError(
@@ -137,7 +129,7 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
         if ufunc in UFUNCS and not kwargs:
             return UFUNCS[ufunc].apply(*inputs)
         if ufunc in UFUNCS and set(kwargs) == {"dtype"} and np.dtype(kwargs["dtype"]).kind == "f":
-            cast = [x.astype(kwargs["dtype"]) if _is_tensor(x) else x for x in inputs]
+            cast = [x.astype(kwargs["dtype"]) if isinstance(x, Tensor) else x for x in inputs]
             return UFUNCS[ufunc].apply(*cast)
         if ufunc in UFUNCS and kwargs:
             name += f" with {', '.join(kwargs)}="
@@ -196,9 +188,7 @@ def _spelled_out(function: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...]
 def _called(name: str, function: Any, args: Any, kwargs: Any) -> Any:
     """Call the table's entry for a NumPy function; raise for unsupported arguments, by name."""
     known = FUNCTIONS[function]
-    recording = current_mode().recording
-    if recording is not None:  # a composed function may copy plain arrays, which is repeated at each run
-        args, kwargs = recording.operands(args, kwargs, kinds="f")
+    args, kwargs = current_mode().intake.operands(args, kwargs, kinds="f")  # what is composed may lay them out anew
     try:
         return known(*args, **kwargs)
     except TypeError:
@@ -222,3 +212,22 @@ def numpy_function(function: Any, args: Any, kwargs: Any) -> Any:
     if function in FUNCTIONS:
         return _called(name, function, args, kwargs)
     return _without_rule(name, function, args, kwargs, function)
+
+
+# ---- Tensor's two protocols --------------------------------------------------------------------------------------
+
+
+def _array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    if method == "__call__" and not kwargs:
+        primitive = UFUNCS.get(ufunc)
+        if primitive is not None:
+            return primitive.apply(*inputs)
+    return other_ufunc(ufunc, method, inputs, kwargs)
+
+
+def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    return numpy_function(function, args, kwargs)
+
+
+Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[method-assign]
+Tensor.__array_function__ = _array_function  # type: ignore[method-assign]

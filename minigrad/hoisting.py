@@ -60,8 +60,8 @@ class Hoisted:
 def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
     """rows @ matrix, plus `start` (M,) in every row; inside a loop, the matrix may be laid out for later steps."""
     mode = current_mode()
-    if mode.recording is not None:
-        rows, matrix, start = mode.recording.together(rows, matrix, start)
+    if mode.intake.follows:
+        rows, matrix, start = mode.intake.together(rows, matrix, start)
     hoisted = mode.hoisted
     if hoisted is None or rows.shape[0] < 2 or not mode.fast:  # one row is fast in every layout
         return product(rows, matrix, start)
@@ -83,10 +83,8 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
 
 
 def product(rows: Array, matrix: Array, start: Array | None = None, out: Array | None = None) -> Array:
-    """rows @ matrix, plus `start` (M,) in every row; written into `out` (N, M) if that is given."""
-    recording = current_mode().recording
-    if recording is not None:
-        rows, matrix, start = recording.together(rows, matrix, start)
+    """The product of two matrices, plus `start` (M,) in every row; in `out` (N, M), if that is given."""
+    rows, matrix, start = current_mode().intake.together(rows, matrix, start)
     if rows.shape[0] == 1 and _reads_on(rows, matrix) and current_mode().fast and packs(matrix):
         return _started(single.times(rows.dtype), (rows, matrix), rows, matrix, start, out)
     if rows.shape[0] < WORTHWHILE or not current_mode().fast or not packs(matrix):
@@ -122,9 +120,7 @@ def _plus(result: Array, start: Array | None) -> Array:
 
 def add_product(total: Array, rows: Array, matrix: Array) -> None:
     """total += rows @ matrix."""
-    recording = current_mode().recording
-    if recording is not None:
-        total, rows, matrix = recording.together(total, rows, matrix)
+    total, rows, matrix = current_mode().intake.together(total, rows, matrix)
     fits = _fits(rows, matrix) and total.dtype is rows.dtype and total.strides[1] == total.dtype.itemsize
     if fits and current_mode().fast and packs(matrix):
         _into(products.added(rows.dtype), (rows, _packed(matrix)), total)

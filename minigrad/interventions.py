@@ -21,10 +21,10 @@ from .names import Name, Pattern
 from .primitives import Primitive
 from .replay import RecordingError
 from .replay.session import Newcomers
-from .scopes import Scope
 from .tables import html_table
 from .tape import Observer
 from .tensors import Tensor
+from .where import Scope
 
 if TYPE_CHECKING:
     from .pictures import Graph
@@ -67,7 +67,7 @@ class Intervention(Observer):
 
     def __enter__(self) -> Intervention:
         mode = current_mode()
-        if mode.recording is not None or any(isinstance(o, Newcomers) for o in mode.observers):
+        if mode.intake.follows or any(isinstance(o, Newcomers) for o in mode.observers):
             raise RecordingError(
                 "intervene: a function of mg.compile would replay the values of one intervention for ever; put the "
                 "intervention around the call, where the function runs as it is written"

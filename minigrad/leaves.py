@@ -35,9 +35,7 @@ def seed(tensor: Tensor, gradient: Any, operation: str = "backward") -> Any:
         value = backend.from_numpy(np.asarray(value, tensor.dtype), tensor.device)
     if value.shape != tensor.shape:
         raise ValueError(f"{operation}: the gradient has shape {value.shape}, the tensor {tensor.shape}")
-    recording = current_mode().recording
-    if recording is not None:
-        (value,) = recording.operands(value)
+    (value,) = current_mode().intake.operands(value)
     if backend.device_of(value) != tensor.device:
         raise backend.DeviceError(
             f"{operation}: the gradient is on {backend.device_of(value)}, the tensor on {tensor.device}"
@@ -46,15 +44,24 @@ def seed(tensor: Tensor, gradient: Any, operation: str = "backward") -> Any:
 
 
 def backward(
-    tensor: Tensor,
+    self: Tensor,
     gradient: Any = None,
     *,
     retain_graph: bool = False,
     create_graph: bool = False,
     inputs: Sequence[Tensor] | None = None,
 ) -> None:
-    """See `Tensor.backward`."""
-    start = seed(tensor, gradient)
+    """Add the gradient of this tensor to the `.grad` of every leaf that it depends on.
+
+    gradient      ∂L/∂self, of this tensor's shape; 1 by default for a scalar
+    retain_graph  keep the graph for another backward; otherwise it is released during the walk
+    create_graph  record the computation of the gradients, for higher orders (implies retain_graph)
+    inputs        the tensors that receive a `.grad` (leaves or not); None for all leaves
+
+    Raises RuntimeError if this tensor does not require grad, if the graph was released, or if an array that it needs
+    was overwritten; ValueError if `gradient` has another shape.
+    """
+    start = seed(self, gradient)
     if create_graph:
         start = start if isinstance(start, Tensor) else Tensor._of(start)
     elif isinstance(start, Tensor):
@@ -65,7 +72,7 @@ def backward(
             raise RuntimeError(f"backward: an input of shape {target.shape} does not require grad")
     keys = [key_of(target.edge or target) for target in targets or ()]  # a walk that unfolds loops changes edges
     found = walk(
-        [(tensor.edge or tensor, start)],
+        [(self.edge or self, start)],
         retain_graph=retain_graph or create_graph,
         create_graph=create_graph,
         wanted=None if targets is None else set(keys),
@@ -99,3 +106,6 @@ def accumulate(leaf: Tensor, gradient: Any) -> None:
 
 def _wrapped(total: Any) -> Tensor:
     return Tensor._of(np.asarray(total) if isinstance(total, np.generic) else total)
+
+
+Tensor.backward = backward  # type: ignore[method-assign]

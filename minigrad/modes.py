@@ -11,11 +11,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from .scopes import Scope
-    from .tape import Observer
+from .intake import OPEN, Intake
+from .tape import Observer
+from .where import Scope
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,16 +44,16 @@ class Mode:
     scope      the innermost `scope`, or None
     observers  are notified of every recorded node and of every gradient (see `tape.Observer`)
     fast       True if gathered, fused and other fast paths are allowed
-    recording  the recording of `mg.compile`, or None
+    intake     the way in of plain arrays and of state in Python (see there)
     hoisted    the cache of a loop over steps: matrices packed for products; None outside loops
     releases   True if a walk releases each node after its rules, which may then overwrite the kept arrays
     """
 
-    __slots__ = ("fast", "grad", "hoisted", "observers", "recording", "releases", "scope")
+    __slots__ = ("fast", "grad", "hoisted", "intake", "observers", "releases", "scope")
 
     def __init__(
         self, grad: bool = True, scope: Scope | None = None, observers: tuple[Observer, ...] = (), fast: bool = True,
-        hoisted: Once | None = None, recording: Any = None, releases: bool = False,
+        hoisted: Once | None = None, intake: Intake = OPEN, releases: bool = False,
     ) -> None:  # fmt: skip
         self.grad = grad
         self.scope = scope
@@ -61,14 +61,14 @@ class Mode:
         self.fast = fast
         self.hoisted = hoisted
         self.releases = releases
-        self.recording = recording
+        self.intake = intake
 
     def replace(self, **changes: Any) -> Mode:
         return Mode(**({name: getattr(self, name) for name in self.__slots__} | changes))
 
     def inside(self, scope: Scope | None) -> Mode:
         """The mode in another scope; a shorter `replace`, for modules and steps."""
-        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.recording, self.releases)
+        return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.intake, self.releases)
 
 
 MODE: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a Mode is never changed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .scopes import Scope
+from .where import Scope
 
 STEP = r"([^\s.=]+)=(\d+:?\d*|:\d*)(?=\s|\.|$)"  # t=3, t=2:6, t=2:, t=:4
 

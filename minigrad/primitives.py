@@ -24,10 +24,12 @@ from typing import Any
 import numpy as np
 
 from . import backend
+from .creation import as_array
 from .modes import Mode, current_mode
 from .scopes import here
-from .tape import INTERNAL, Node, Output, next_position
+from .tape import Node, Output, next_position
 from .tensors import Tensor
+from .where import INTERNAL
 
 Array = Any
 Formula = Callable[..., Any]
@@ -192,10 +194,10 @@ class Primitive:
 
 
 def begin(primitive: Primitive, mode: Mode, *operands: Any) -> Any:
-    """Notify the observers that an operation begins; returns its operands, replaced by those of a recording."""
+    """Tell the observers that an operation begins; its operands, as it shall take them."""
     for observer in mode.observers:
         observer.began(primitive)
-    return operands if mode.recording is None else mode.recording.operands(*operands)
+    return mode.intake.operands(*operands)
 
 
 def record(
@@ -337,8 +339,6 @@ def operand(value: Any, other: Array, name: str = "operand") -> Any:
     if isinstance(value, np.generic):
         return value.item() if other.dtype.kind == "f" else value
     if isinstance(value, list | tuple):
-        from .creation import as_array
-
         dtype = other.dtype if other.dtype.kind == "f" else None
         array = as_array(value, dtype)
         refuse_others(name, array)

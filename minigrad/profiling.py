@@ -11,17 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from . import backend
 from .modes import changed_mode, current_mode
 from .pictures.drawing import write
 from .tables import html_table
-from .tape import Node, Observer
-
-if TYPE_CHECKING:
-    from .primitives import Primitive
-    from .tape import Edge
+from .tape import Edge, Node, Observer, Operation
 
 Array = Any
 By = Literal["operation", "scope", "both"]
@@ -214,10 +210,10 @@ class _Watch(Observer):
     def now(self) -> float:
         return time.perf_counter() - self.found.began
 
-    def began(self, primitive: Primitive) -> None:
+    def began(self, primitive: Operation) -> None:
         self.open.append(_Open(primitive.name, primitive, self.now()))
 
-    def recorded(self, primitive: Primitive, operands: Any, outputs: tuple[Array, ...], edge: Any) -> None:
+    def recorded(self, primitive: Operation, operands: Any, outputs: tuple[Array, ...], edge: Any) -> None:
         _wait(outputs[0])
         begun = [one.of is primitive for one in self.open]
         if any(begun):

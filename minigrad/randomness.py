@@ -31,16 +31,10 @@ def manual_seed(seed: int) -> None:
     global _seed
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"manual_seed: the seed must be an integer that is not negative, not {seed!r}")
-    _refuse_while_recording("the random numbers begin anew")
+    current_mode().intake.only_outside("the random numbers begin anew, which would happen only once")
     _seed = seed
     _generators.clear()
     _streams.clear()
-
-
-def _refuse_while_recording(what: str) -> None:
-    recording = current_mode().recording
-    if recording is not None:
-        raise recording.refused(f"{what}, which would happen only once")
 
 
 def generator(device: str = "cpu") -> Any:

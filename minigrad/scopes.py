@@ -1,50 +1,27 @@
 """Scopes: the module and the time step in which an operation is recorded.
 
-A scope is a linked list of labels held by the recording mode. Nodes keep a reference to the innermost one, so that
+A `Scope` is a linked list of labels held by the recording mode. Nodes keep a reference to the innermost one, so that
 pictures, errors and profiles can say `encoder.lstm[1] t=37`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .modes import MODE, Mode, Once, current_mode
-
-if TYPE_CHECKING:
-    from .tensors import Tensor
+from .where import Scope
 
 X = TypeVar("X")
 
 
-class Scope:
-    """One label inside `outer`; `step` is the number of a time step, or None for a named scope."""
+class Named(Protocol):
+    """A value that can have a name: a Tensor."""
 
-    __slots__ = ("label", "outer", "step")
+    name: str | None
 
-    def __init__(self, outer: Scope | None, label: str, step: int | None = None) -> None:
-        self.outer = outer
-        self.label = label
-        self.step = step
 
-    def path(self) -> tuple[Scope, ...]:
-        """From the outermost scope to this one."""
-        chain: list[Scope] = []
-        scope: Scope | None = self
-        while scope is not None:
-            chain.append(scope)
-            scope = scope.outer
-        return tuple(reversed(chain))
-
-    def __str__(self) -> str:
-        text, joint = "", ""
-        for part in self.path():
-            if part.step is not None:
-                text, joint = f"{text} {part.label}={part.step}", " "
-            else:
-                text += ("" if part.label.startswith("[") else joint) + part.label
-                joint = "."
-        return text.strip()
+N = TypeVar("N", bound=Named)
 
 
 class scope:  # noqa: N801 (used as a statement: `with mg.scope("encoder"):`)
@@ -90,29 +67,27 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
         for t, x in reversed(list(enumerate(xs))) if reverse else enumerate(xs):
             inner = Scope(outer, label, t)
             mode = current_mode()
-            MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted, mode.recording))
+            MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted, mode.intake))
             yield t, x
             leave()  # the computation of the next x belongs to no step
     finally:
         leave()
 
 
-def name(tensor: Tensor, label: str) -> Tensor:
-    """Give a value a label for pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
+def name(tensor: N, label: str) -> N:
+    """Call a Tensor by a name in pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
 
     Use the returned value: the tensor, or its replacement by `mg.intervene`.
     """
-    from .tensors import Tensor
-
-    if not isinstance(tensor, Tensor):
+    if not hasattr(tensor, "edge"):
         raise TypeError(f"name: expected a Tensor, got {type(tensor).__name__}")
     tensor = offered(label, tensor, "name")
     tensor.name = label
     return tensor
 
 
-def offered(label: str, tensor: Tensor, by: str) -> Tensor:
-    """A value with a label, or its replacement by an observer."""
+def offered(label: str, tensor: N, by: str) -> N:
+    """A Tensor that has a label here, or what an observer puts in its place."""
     for observer in current_mode().observers:
         tensor = observer.named(label, tensor, by=by)
     return tensor

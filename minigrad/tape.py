@@ -14,22 +14,24 @@ An *edge* is a reference to a result on the tape, held by its Tensor and by the 
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 import weakref
 from collections.abc import Callable, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from .primitives import Primitive
-    from .scopes import Scope
-    from .tensors import Tensor
+from .where import Scope, caller, line_of
 
 Array = Any  # a NumPy, CuPy or otherwise registered array
+Tensor = Any  # a `tensors.Tensor`, which is built on this file
 next_position = itertools.count(1).__next__
+
+
+class Operation(Protocol):
+    """A node's operation, as the tape knows it: a `Primitive`."""
+
+    name: str
+    parameters: list[str]
+    sparse: bool
 
 
 class Extra:
@@ -65,7 +67,7 @@ class Node:
 
     position: float
     edges: Any
-    primitive: Primitive
+    primitive: Operation
     shape: Any
     dtype: Any
     scope: Scope | None
@@ -99,7 +101,7 @@ Edge = Any  # Node | Output | Tensor (a leaf)
 
 
 def node_of(edge: Edge) -> tuple[Node, int]:
-    """The node of an edge that is not a leaf, and the index of the output."""
+    """The node behind an edge, or a leaf itself, and which of its outputs it is. Who reads edges asks this."""
     return (edge.node, edge.index or 0) if type(edge) is Output else (edge, 0)
 
 
@@ -122,10 +124,10 @@ class Observer:
         """
         return value
 
-    def began(self, primitive: Primitive) -> None:
+    def began(self, primitive: Operation) -> None:
         """An operation begins; `recorded` follows, unless it fails."""
 
-    def recorded(self, primitive: Primitive, operands: tuple[Any, ...], outputs: tuple[Array, ...], edge: Any) -> None:
+    def recorded(self, primitive: Operation, operands: tuple[Any, ...], outputs: tuple[Array, ...], edge: Any) -> None:
         """An operation was done on `operands` (Tensors and others); `edge` is its Node, or None if not recorded."""
 
     def asked(self, name: str, operands: tuple[Any, ...], answer: Any) -> None:
@@ -152,48 +154,6 @@ class Observer:
     def whole(self, leaf: Any, gradient: Any) -> None:
         """A leaf's gradient is complete; the walk returns it. (With `leaves`, these three are called as soon as that
         is so, also before `finished`.)"""
-
-
-# ---- the user's line ---------------------------------------------------------------------------------------------
-
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_PACKAGES = (
-    *[os.path.join(_HERE, package) + os.sep for package in ("minigrad", "nn", "nlp")],
-    os.path.dirname(os.path.abspath(np.__file__)) + os.sep,
-)
-
-
-class _Internal(dict[str, bool]):
-    """True for files of these packages and of NumPy. Cached, because it is read at every recorded operation."""
-
-    def __missing__(self, filename: str) -> bool:
-        answer = self[filename] = filename.startswith(_PACKAGES)
-        return answer
-
-
-INTERNAL = _Internal()
-
-
-def caller() -> tuple[CodeType, int]:
-    """The innermost frame outside these packages, as a code object and an instruction's offset."""
-    frame = sys._getframe(1)
-    while INTERNAL[frame.f_code.co_filename] and frame.f_back is not None:
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti
-
-
-def line_of(code: CodeType, instruction: int) -> str:
-    """`file.py:12, in function: the line's text`."""
-    import linecache
-
-    line = None
-    for start, end, number in code.co_lines():
-        if start <= instruction < end:
-            line = number
-    if line is None:
-        line = code.co_firstlineno
-    text = linecache.getline(code.co_filename, line).strip()
-    return f"{code.co_filename}:{line}, in {code.co_name}" + (f": {text}" if text else "")
 
 
 def describe(node: Node, index: int = 0) -> str:

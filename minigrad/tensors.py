@@ -1,8 +1,8 @@
 """Tensor: one array and its place on the tape.
 
-A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which call the Tensor back through
-NumPy's two protocols; `dispatch` looks up their primitives. The arithmetic operators are bound to the same primitives
-directly, in `rules/__init__.py`.
+A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which come back by NumPy's two
+protocols and are looked up in the table of primitives. The arithmetic operators are bound to the same primitives,
+without the detour. `dispatch`, `rules` and `leaves` do so from above: this file knows nothing of what is built on it.
 """
 
 from __future__ import annotations
@@ -160,13 +160,6 @@ class Tensor:
             raise TypeError("len() of a tensor without axes")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.ndim == 0:
-            raise TypeError("iteration over a tensor without axes")
-        from .rules.joining import unstack
-
-        return iter(unstack(self))
-
     def __reversed__(self) -> Iterator[Tensor]:
         return iter(self[::-1])
 
@@ -246,18 +239,6 @@ class Tensor:
             t._name, t._origin = self._name, self._origin
         return t
 
-    def to(self, device: str) -> Tensor:
-        """The tensor on a device; itself if it is already there. Gradients flow back across devices."""
-        from .rules.copying import to_device
-
-        if not isinstance(device, str):
-            raise TypeError(f"to: expected a device like 'cpu' or 'cuda', got {device!r}; use astype for dtypes")
-        backend.backend_for(device)
-        if self.device == device or (":" not in device and self.device.partition(":")[0] == device):
-            return self
-        moved: Tensor = to_device(self, device, self.device)
-        return moved
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self._requires_grad:
             raise TypeError(
@@ -278,41 +259,7 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.data.__dlpack_device__()  # type: ignore[no-any-return]
 
-    # ---- NumPy's protocols ---------------------------------------------------------------------------------------
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and not kwargs:
-            primitive = UFUNCS.get(ufunc)
-            if primitive is not None:
-                return primitive.apply(*inputs)
-        return other_ufunc(ufunc, method, inputs, kwargs)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return numpy_function(function, args, kwargs)
-
     # ---- gradients -----------------------------------------------------------------------------------------------
-
-    def backward(
-        self,
-        gradient: Any = None,
-        *,
-        retain_graph: bool = False,
-        create_graph: bool = False,
-        inputs: Sequence[Tensor] | None = None,
-    ) -> None:
-        """Add the gradient of this tensor to the `.grad` of every leaf that it depends on.
-
-        gradient      ∂L/∂self, of this tensor's shape; 1 by default for a scalar
-        retain_graph  keep the graph for another backward; otherwise it is released during the walk
-        create_graph  record the computation of the gradients, for higher orders (implies retain_graph)
-        inputs        the tensors that receive a `.grad` (leaves or not); None for all leaves
-
-        Raises RuntimeError if this tensor does not require grad, if the graph was released, or if a kept array was
-        overwritten; ValueError if `gradient` has another shape.
-        """
-        from .leaves import backward
-
-        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 
     def retain_grad(self) -> None:
         """Keep the gradient of this result in its `.grad`, as leaves do."""
@@ -465,12 +412,6 @@ class Tensor:
     def copy(self) -> Tensor:
         return np.copy(self)  # type: ignore
 
-    def astype(self, dtype: Any) -> Tensor:
-        """The values in another dtype; the gradient is cast back. Integers and booleans have no gradient."""
-        from .rules.copying import astype
-
-        return astype(self, dtype)  # type: ignore[no-any-return]
-
     def round(self, decimals: int = 0) -> Tensor:
         return np.round(self, decimals)  # type: ignore
 
@@ -523,8 +464,21 @@ class Tensor:
             raise ValueError(f"mT needs two axes, the tensor has shape {self.shape}")
         return np.swapaxes(self, -1, -2)  # type: ignore
 
-    if TYPE_CHECKING:  # bound in rules/__init__.py
+    if TYPE_CHECKING:  # bound from above: gradients in `leaves`, the protocols in `dispatch`, all else in `rules`
 
+        def backward(
+            self,
+            gradient: Any = None,
+            *,
+            retain_graph: bool = False,
+            create_graph: bool = False,
+            inputs: Sequence[Tensor] | None = None,
+        ) -> None: ...
+        def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any: ...
+        def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any: ...
+        def to(self, device: str) -> Tensor: ...
+        def astype(self, dtype: Any) -> Tensor: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
@@ -550,5 +504,3 @@ class Tensor:
 
 
 _SIGNS: dict[Any, str] = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
-
-from .dispatch import UFUNCS, numpy_function, other_ufunc  # noqa: E402 (the tables speak of Tensors)

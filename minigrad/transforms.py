@@ -14,6 +14,7 @@ import numpy as np
 
 from . import backend
 from .backward import key_of, nodes_below, parents_of, walk
+from .creation import tensor
 from .leaves import seed
 from .modes import current_mode, enable_grad
 from .rules.copying import copy
@@ -24,8 +25,6 @@ from .trees import flatten
 def _variable(x: Any, operation: str) -> Tensor:
     """A tensor to differentiate by: on the tape of an enclosing transform, else a fresh leaf."""
     if not isinstance(x, Tensor):
-        from .creation import tensor
-
         x = tensor(x)
     if x.dtype.kind != "f":
         raise TypeError(f"{operation}: cannot differentiate by a tensor of dtype {x.dtype}; only floating ones vary")

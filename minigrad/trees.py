@@ -1,9 +1,11 @@
-"""Nested dicts, lists and tuples of tensors: flattening and rebuilding."""
+"""Nested dicts, lists and tuples: of tensors, as a flat list of leaves and a way back, and of anything."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+_NESTED = (tuple, list, dict)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
@@ -50,3 +52,24 @@ def outline(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
         return
     for child in tree:
         outline(child, leaves, structure)
+
+
+def leaves_in(tree: Any, kind: type) -> list[Any]:
+    """All of one kind anywhere in nested tuples, lists and dicts."""
+    found: list[Any] = []
+    for part in tree.values() if isinstance(tree, dict) else tree:
+        if type(part) is kind:
+            found.append(part)
+        elif isinstance(part, _NESTED):
+            found += leaves_in(part, kind)
+    return found
+
+
+def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nested structure with every leaf changed."""
+    if not isinstance(tree, _NESTED):
+        return change(tree)
+    if isinstance(tree, dict):
+        return {k: replaced(p, change) if isinstance(p, _NESTED) else change(p) for k, p in tree.items()}
+    parts = [replaced(p, change) if isinstance(p, _NESTED) else change(p) for p in tree]
+    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .dispatch import FUNCTIONS, UFUNCS
+from .modes import current_mode
 from .primitives import Elementwise, Formula, Primitive
+from .tensors import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,6 +76,31 @@ def composed(*functions: Any) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def first_order(recorded: Callable[..., Any]) -> Callable[[F], F]:
+    """Decorate a formula, or a part of one, for arrays: those of a first-order gradient. For Tensors (`create_graph`),
+    `recorded` computes the same of recorded operations, so that it has a gradient again.
+
+    Most formulas need no such pair, since NumPy's functions serve both. No other place of the rules tells them apart.
+    """
+
+    def decorate(of_arrays: F) -> F:
+        @functools.wraps(of_arrays)
+        def formula(*operands: Any) -> Any:
+            for operand in operands:
+                if isinstance(operand, Tensor):
+                    return recorded(*operands)
+            return of_arrays(*operands)
+
+        return formula  # type: ignore[return-value]
+
+    return decorate
+
+
+def will_be_recorded(*operands: Any) -> bool:
+    """True if an operation on these is recorded here."""
+    return current_mode().grad and any(isinstance(t, Tensor) and t.requires_grad for t in operands)
 
 
 def primitive(

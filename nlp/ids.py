@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, replay
+from minigrad import backend
 
 Array = Any
 
@@ -23,9 +23,7 @@ def checked_ids(title: str, ids: Any, size: int, ndim: int | None = None) -> Arr
         raise TypeError(f"{title}: ids must be integers, not {array.dtype}")
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{title}: expected ids of {ndim} axis, got shape {array.shape}")
-    if backend.is_recorded(array):
-        replay.decides(f"{title}: the ids are checked")
-    if array.size:
+    if backend.decisive(array, f"{title}: the ids are checked").size:
         low, high = int(array.min()), int(array.max())
         if low < 0 or high >= size:
             wrong = low if low < 0 else high

@@ -141,14 +141,14 @@ def as_gradients(norm: mg.Tensor, arrays: Sequence[Array]) -> mg.Tensor:
 def _norm(a: Array, p: float) -> Array:
     """‖a‖ₚ with shape (1,), in float64."""
     if p == 2:
-        call = backend.backend_of(a).call
-        return _euclidean(a) if call is None else call(_euclidean, (a,), ())  # one operation of a recording
+        return _euclidean(a)
     a = a.reshape(-1)
     if p == math.inf:
         return np.max(np.abs(a), keepdims=True).astype(np.float64)
     return _scaled_norm(a, p)
 
 
+@backend.as_one
 def _euclidean(a: Array) -> Array:
     """‖a‖₂ as one product; with scaling where squares may overflow or underflow, and where a check would wait."""
     if backend.backend_of(a).synchronous:

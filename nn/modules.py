@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, notebook, replay, tape
+from minigrad import backend, notebook, tape
 from minigrad.modes import current_mode
 from minigrad.scopes import offered
+from minigrad.state import State, decided
 
 M = TypeVar("M", bound="Module")
 Hook = Callable[[Any, tuple[Any, ...], Any], Any]
@@ -113,7 +114,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = current_mode()
-        if mode.recording is not None:
+        if mode.intake.follows:
             self._say_what_is_read()
         with mg.scope(self._label or type(self).__name__):
             output = self.forward(*args, **kwargs)
@@ -126,12 +127,12 @@ class Module:
         return output
 
     def _say_what_is_read(self) -> None:
-        """Guard the plain attributes of all modules inside a recording, such as `training`."""
+        """What is computed depends on the plain attributes of all modules inside, `training` for one."""
         for name, module in self.named_modules():
             values, title = vars(module), name or type(self).__name__
             read = (bool, int, float, str, tuple, type(None), mg.Tensor, Module)
-            replay.attributes(values, [k for k, v in values.items() if isinstance(v, read) and k != "_label"], title)
-            replay.decided(functools.partial(len, values), f"how many attributes {title} has")
+            State(values, title).read(k for k, v in values.items() if isinstance(v, read) and k != "_label")
+            decided(functools.partial(len, values), f"how many attributes {title} has")
 
     def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
         """Call `hook(module, args, output)` after each forward; a result other than None replaces the output.

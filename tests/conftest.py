@@ -80,7 +80,7 @@ def _global_state() -> dict[str, Any]:
         "recording mode": (mode.grad, mode.fast),
         "scope": mode.scope,
         "hoisted matrices": mode.hoisted,
-        "recording": mode.recording,
+        "intake": mode.intake,
         "observers": mode.observers,
         "default dtype": mg.get_default_dtype(),
         "np.errstate": np.geterr(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,62 @@ def test_arrows_never_point_up(path: Path) -> None:
     if path.name != "backend.py":
         assert not found & {"cupy", "cupyx"}
     assert not found & {"pickle", "shelve", "torch", "scipy"}
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file's module."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+CORE = {
+    "arrivals", "backend", "backward", "creation", "dispatch", "gradients", "hoisting", "intake", "kinds", "leaves",
+    "modes", "primitives", "randomness", "rules", "scopes", "state", "tape", "tensors", "vocabulary", "where",
+}  # fmt: skip
+MODULES = {module_of(path): path for path in FILES}
+
+
+@cache
+def modules_imported(module: str) -> set[str]:
+    """The modules of these packages that a module imports anywhere in its text: when it is imported itself, inside of a
+    function, or for a type checker. Importing a.b.c runs a.b, too, unless the importer is inside of a.b."""
+    path, found = MODULES[module], set()
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
+            base = base if node.level else node.module or ""
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else base for name in names}
+    around = {name.rpartition(".")[0] for name in found}
+    around = {name for name in around if not f"{module}.".startswith(f"{name}.")}
+    return (found | around) & set(MODULES) - {module}
+
+
+def test_no_circle_of_imports() -> None:
+    graph = {module: modules_imported(module) for module in MODULES if module.startswith("minigrad")}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_who_computes_knows_nothing_of_recordings(module: str) -> None:
+    """Layers, models and the engine's core tell `Mode.intake` and `state.State` what enters, and no more."""
+    package, _, file = module.partition(".")
+    if package == "minigrad" and file.partition(".")[0] not in CORE:
+        return
+    assert not [name for name in modules_imported(module) if name.startswith("minigrad.replay")]
+    if package == "minigrad":  # nor does anything below it
+        seen, stack = set[str](), [module]
+        while stack:
+            for name in modules_imported(stack.pop()) - seen - {"minigrad"}:
+                seen.add(name)
+                stack.append(name)
+        assert not seen & {"minigrad.fusion", "minigrad.programs", "minigrad.replay", "minigrad.pictures"}
 
 
 def test_every_package_is_installed() -> None:

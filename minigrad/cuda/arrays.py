@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, Backend, Device
+from ..kinds import Array, Backend, Device
 from .collectives import Nccl
 from .graphs import captured
 from .products import Cublas, product

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..backend import Array, DeviceError
+from ..kinds import Array, DeviceError
 
 NAMES = {"e": "FLOAT16", "f": "FLOAT32", "d": "FLOAT64", "b": "INT8", "i": "INT32", "l": "INT64", "q": "INT64"}
 

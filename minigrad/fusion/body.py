@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 from .functions import FORMULAS, LOGIC
-from .lanes import KINDS, Lanes
+from .lanes import KINDS, Block, Lanes
 from .structure import ColumnRef, Unsuited, matrix, operands_of, order_of, placed, types_of
 from .symbols import Symbol
-
-if TYPE_CHECKING:
-    from .loops import Loops
 
 BYTES = {"float": 4, "double": 8, "i1": 1}  # in memory
 _STORED = {"float": "float", "double": "double", "i1": "i8"}
@@ -22,10 +20,24 @@ def columns_of(size: int) -> str:
     return str(size) if size in (0, 1) else f"%size.{size}"
 
 
-class OuterIteration:
-    """One turn of the outer loop: addresses, and values that are constant along the inner loop."""
+class Around(Protocol):
+    """The loops around a body: `loops.Loops`, as far as it knows them."""
 
-    def __init__(self, loops: Loops, outer: str) -> None:
+    givens: set[Symbol]
+    number: dict[Symbol, int]
+    kinds: dict[Symbol, str]
+    by_column: bool
+    width: int
+    counter: Iterator[int]
+    reserved: list[str]
+
+    def block(self) -> Block: ...
+
+
+class OuterIteration:
+    """What is done once for each turn of the outer loop: addresses, and values that do not vary along the inner one."""
+
+    def __init__(self, loops: Around, outer: str) -> None:
         self.loops, self.outer = loops, outer + ".n"
         self.block = loops.block()
         self.before = loops.block()  # once for all turns
@@ -96,7 +108,7 @@ class OuterIteration:
 class Lanewise:
     """The inner loop's body, for all lanes or under a mask."""
 
-    def __init__(self, loops: Loops, row: OuterIteration, index: str, mask: str | None) -> None:
+    def __init__(self, loops: Around, row: OuterIteration, index: str, mask: str | None) -> None:
         self.loops, self.row, self.index, self.mask = loops, row, index, mask
         self.block = loops.block()
         self.known: dict[ColumnRef, Lanes] = {}

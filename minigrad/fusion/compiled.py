@@ -16,7 +16,7 @@ import numpy as np
 from .. import backend
 from ..native import machine
 from .loops import Loops
-from .plan import Plan, beside
+from .plan import Plan
 from .structure import VIEWS, Unsuited, base, from_sums, schedule_of
 from .symbols import Symbol
 
@@ -122,7 +122,8 @@ class CompiledPlan:
         def kernel(*arguments: Array) -> None:
             kind.call(self._kernel, arguments, arguments[1 + count :])
 
-        space = self._run.__globals__ | {"empty": beside(like, np.empty_like), "zeros": beside(like, np.zeros_like)}
+        empty, zeros = backend.beside(like, np.empty_like), backend.beside(like, np.zeros_like)
+        space = self._run.__globals__ | {"empty": empty, "zeros": zeros}
         run = FunctionType(self._run.__code__, space)
         return run(kernel, self._laid_out(arrays), arrays)  # type: ignore[no-any-return]
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .. import backend
-from .plan import Plan, beside
 from .structure import (
     ColumnRef,
     Unsuited,
@@ -65,6 +64,18 @@ LOGIC: dict[Any, str] = {
 }  # fmt: skip
 
 
+class Planned(Protocol):
+    """A `plan.Plan`, as kernels need it."""
+
+    givens: list[Symbol]
+    results: list[Symbol]
+    order: str
+
+    def rest(self, givens: Sequence[Symbol], results: Sequence[Symbol]) -> Planned: ...
+
+    def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]: ...
+
+
 class OnGpu:
     """Computes what a plan computes; called like it, with CuPy's arrays.
 
@@ -72,7 +83,7 @@ class OnGpu:
     sources  the kernels' bodies
     """
 
-    def __init__(self, plan: Plan, make: Callable[..., Any]) -> None:
+    def __init__(self, plan: Planned, make: Callable[..., Any]) -> None:
         self.plan = plan
         results = list(dict.fromkeys(plan.results))
         schedule = schedule_of(plan.givens, results)
@@ -82,7 +93,7 @@ class OnGpu:
         wanted = [*[s for s in results if s not in after], *sums]
         self.outputs = [s for s in dict.fromkeys(wanted) if s not in givens]
         tail = [s for s in results if s in after]
-        self._tail = Plan([*plan.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
+        self._tail = plan.rest([*plan.givens, *self.outputs], tail) if tail else None
         if not self.outputs:
             raise Unsuited("nothing is computed")
         self._kernels = [
@@ -102,7 +113,7 @@ class OnGpu:
 
     def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
         """The results' arrays."""
-        empty = beside(like, np.empty_like)
+        empty = backend.beside(like, np.empty_like)
         known = dict(zip(self.plan.givens, arrays, strict=True))
         for symbol in self.outputs:
             known[symbol] = empty(symbol.shape, symbol.dtype, self.plan.order)

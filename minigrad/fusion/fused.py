@@ -27,7 +27,7 @@ from ..backward import key_of, nodes_below, walk
 from ..modes import changed_mode, current_mode
 from ..primitives import Primitive, Pull, begin, new_node, record_many, refuse_others, remember_inputs
 from ..replay.live import Live
-from ..tape import Extra, Node, Observer, Output, next_position
+from ..tape import Extra, Node, Observer, Operation, Output, next_position
 from ..tensors import Tensor
 from ..trees import flatten, outline
 from .compiled import accelerated
@@ -165,10 +165,7 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
     plan, where = kernel.backward(tuple([p is not None for p in gs]))
-    given = [p for p in gs if p is not None]
-    recording = current_mode().recording
-    if recording is not None:
-        given = list(recording.operands(*given))
+    given = list(current_mode().intake.operands(*[p for p in gs if p is not None]))
     results = plan([*kept, *given], given[0])
     return [None if k is None else results[k] for k in where]
 
@@ -176,7 +173,7 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
 class _OneWay(Observer):
     """Refuses operations whose gradient cannot be traced."""
 
-    def began(self, primitive: Primitive) -> None:
+    def began(self, primitive: Operation) -> None:
         if primitive.name == "getitem":
             raise refuse("indexing is not element-wise; np.split divides along an axis")
 
@@ -283,7 +280,7 @@ class Fused(Primitive):
             key += (shape, array.dtype, need)
         if not found:
             return None
-        if mixed and current_mode().recording is None:
+        if mixed and not current_mode().intake.follows:
             names = list(dict.fromkeys(backend.device_of(a) for a in arrays))
             raise backend.DeviceError(f"{self.name}: operands on different devices, {' and '.join(names)}")
         key.append("F" if by_column and not by_row else "C")

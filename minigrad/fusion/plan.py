@@ -9,16 +9,13 @@ decided while it runs; `print(plan.source)` shows it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from .structure import VIEWS, Unsuited, schedule_of
 from .symbols import Symbol
-
-if TYPE_CHECKING:
-    from .cuda import OnGpu
 
 Array = Any
 
@@ -44,7 +41,7 @@ class Plan:
         self._buffers: list[tuple[tuple[int, ...], Any]] = []  # shapes and dtypes of a workspace
         self._buffer_views: list[tuple[str, str, Any]] = []  # (name, of, index): views of buffers, made once
         self._workspaces: list[tuple[type, list[Array]]] = []
-        self._kernels: dict[Any, OnGpu | None] = {}
+        self._kernels: dict[Any, Callable[..., list[Array]] | None] = {}
         self._compile()
         self.source = self._written(quiet)
         self._run: Callable[..., list[Array]] = self._function()
@@ -59,30 +56,34 @@ class Plan:
             if kernels is not None:
                 return kernels(arrays, like)
             if backend.is_recorded(like):  # a recording plans its own memory
-                return self._run(arrays, self._new_workspace(like)[1], beside(like, np.empty_like))
+                return self._run(arrays, self._new_workspace(like)[1], backend.beside(like, np.empty_like))
         try:
             workspace = self._workspaces.pop()  # one for each thread that is running this plan
             if workspace[0] is not kind:
                 workspace = self._new_workspace(like)
         except IndexError:
             workspace = self._new_workspace(like)
-        empty = np.empty if kind is np.ndarray else beside(like, np.empty_like)
+        empty = np.empty if kind is np.ndarray else backend.beside(like, np.empty_like)
         results = self._run(arrays, workspace[1], empty)
         self._workspaces.append(workspace)
         return results
+
+    def rest(self, givens: Sequence[Symbol], results: Sequence[Symbol]) -> Plan:
+        """A plan for some of the results, where warnings are silenced already."""
+        return Plan(givens, results, self.order, quiet=True)
 
     def into(self, arrays: Sequence[Array], out: Array) -> None:
         """Compute the only result into `out`."""
         out[...] = self(arrays, out)[0]
 
-    def _on_gpu(self, like: Array) -> OnGpu | None:
-        """The plan as GPU kernels, if the array's device has kernels that can express it."""
+    def _on_gpu(self, like: Array) -> Callable[..., list[Array]] | None:
+        """Kernels for the device of an array, where it has kernels of its own and they can express this plan."""
         kind = backend.real_backend(like)
         make = None if kind is None else kind.elementwise
         if make is None:
             return None
         if make not in self._kernels:
-            from .cuda import OnGpu
+            from .cuda import OnGpu  # most machines never need it
 
             try:
                 self._kernels[make] = OnGpu(self, make)
@@ -91,7 +92,7 @@ class Plan:
         return self._kernels[make]
 
     def _new_workspace(self, like: Array) -> tuple[type, list[Array]]:
-        empty: Any = np.empty if type(like) is np.ndarray else beside(like, np.empty_like)
+        empty: Any = np.empty if type(like) is np.ndarray else backend.beside(like, np.empty_like)
         arrays = {f"b{k}": empty(shape, dtype, self.order) for k, (shape, dtype) in enumerate(self._buffers)}
         for name, of, index in self._buffer_views:
             arrays[name] = arrays[of][index]
@@ -230,11 +231,6 @@ class Plan:
 
     def __str__(self) -> str:
         return self.source
-
-
-def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
-    """np.empty_like or np.zeros_like with the interface of np.empty or np.zeros, for arrays of the type of `like`."""
-    return lambda shape, dtype, order: backend.shaped(function, like, shape, dtype=dtype, order=order)
 
 
 def places(symbol: Symbol) -> list[tuple[Symbol, tuple[slice, ...]]]:

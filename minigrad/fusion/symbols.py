@@ -17,8 +17,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import backend
-from ..tape import INTERNAL, caller, line_of
 from ..tensors import Tensor
+from ..where import INTERNAL, caller, line_of
 
 WAY_OUT = "A fused function is made of element-wise operations and np.split; do this outside of it, or drop @mg.fuse."
 

@@ -1,13 +1,14 @@
 """Pictures of graphs: the data flow of a computation, through layers and through time.
 
 making      `mg.graph`                 builder, calls, sources, origins, inner, running, numbers   from the tape to data
-graph       the data                   views, loops, plumbing, textbook                            smaller graphs of it
-scene       shapes, lines and texts    places, marks, palette, labels, scripts, themes             with coordinates
-layout      through time               boxes, items, columns, bands, routes, detours               computes coordinates
-drawing     files                      svg, tikz, plots (PNG and PDF), dot (Graphviz's text)
-html        a page to step through     viewer/, with the same layout as `layout`
+graph       the data                   views, loops, plumbing, textbook                            to less of it
+scene       shapes, lines and texts    places, marks, palette, labels, scripts, themes             with their places
+layout      through time               boxes, items, columns, bands, routes, detours               where all stands
+rendering   files                      svg, tikz, plots (PNG and PDF), dot (Graphviz's text); drawing (writes them)
+html        a page to step through     viewer/, which lays out as `layout` does
 """
 
+from . import rendering as rendering  # binds the methods of Graph
 from .drawing import draw
 from .graph import Graph, GraphEdge, GraphNode
 from .labels import quoted

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..backward import key_of
 from ..fusion.fused import Fused
-from ..tape import Node, Output, kept_arrays, line_of, node_of, owner
+from ..tape import Node, Output, kept_arrays, node_of, owner
 from ..tensors import Tensor
+from ..where import line_of
 from .calls import places, repeated
 from .graph import Graph, GraphEdge, GraphNode, GraphOutput, Scope
 from .inner import inner, several_of

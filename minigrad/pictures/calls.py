@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..backward import parents_of
-from ..scopes import Scope as TapeScope
 from ..tape import Node, node_of
 from ..tensors import Tensor
+from ..where import Scope as TapeScope
 from .graph import Scope
 from .loops import WINDOW
 from .origins import Origins, Uses

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .graph import Graph, GraphNode, Numbers
 from .making import graph
 
-if TYPE_CHECKING:
-    from ..interventions import Intervention
+
+class Run(Protocol):
+    """A run whose named values are known: an `Intervention`."""
+
+    replaced: dict[str, str]
+
+    def changes_from(self, other: Any) -> dict[str, float]: ...
+
+    def place(self, name: str) -> tuple[tuple[Any, ...], str]: ...
 
 
-def changed_graph(what: Any, run: Intervention, other: Intervention, options: dict[str, Any]) -> Graph:
-    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value; several values of the same
-    name in one scope give the largest."""
+def changed_graph(what: Any, run: Run, other: Run, options: dict[str, Any]) -> Graph:
+    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value, of all of its kind in its
+    place the largest."""
     if "color" in options or "grads" in options:
         raise TypeError("graph: the colours of this graph are changes; for gradients, use mg.graph")
     drawn = graph(what, **options)

@@ -20,9 +20,9 @@ from .routes import TIP, routes
 LEGENDS = {"grad": "norm of the gradient", "change": "change of the value"}
 
 
-def dot(graph: Graph) -> str:
-    """See `Graph.dot`."""
-    return _Writer(graph, layout_of(graph)).text()
+def dot(self: Graph) -> str:
+    """The graph in Graphviz's language. Needs nothing installed."""
+    return _Writer(self, layout_of(self)).text()
 
 
 def bare(graph: Graph) -> str:

@@ -10,7 +10,7 @@ import math
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 Shape = tuple[int, ...]
 Scope = tuple[tuple[str, int | None], ...]  # (label, time step or None), from the outermost in
@@ -173,39 +173,6 @@ class Graph:
             "options": shown,
         }
 
-    def dot(self) -> str:
-        """The graph in Graphviz's language. Needs nothing installed."""
-        from .dot import dot
-
-        return dot(self)
-
-    def render(
-        self, path: str | os.PathLike[str], *, theme: str = "auto", aspect: str | float | None = None
-    ) -> Path:  # fmt: skip
-        """Draw into a file, whose suffix (.svg, .png, .pdf, .tex for TikZ, .dot) selects the format; returns the path.
-        The file is written atomically.
-
-        theme   "light", "dark", or "auto": light, and in SVG dark where the reader's page is
-        aspect  of the page: "slide" (16:9), "column" (3:4), "square", or width divided by height
-
-        Raises ValueError for another suffix, OSError if the file cannot be written, ImportError if no renderer is
-        installed.
-        """
-        from .drawing import render
-
-        return render(self, path, theme, aspect)
-
-    def html(self, path: str | os.PathLike[str]) -> Path:
-        """Write one self-contained page to open in a browser: zoom, collapse, search, step through time."""
-        from .html import html
-
-        return html(self, path)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from .drawing import mimebundle
-
-        return mimebundle(self)
-
     def __repr__(self) -> str:
         real = sum(node.count for node in self.nodes)
         left_out = f", standing for {real}" if real != len(self.nodes) else ""
@@ -214,6 +181,15 @@ class Graph:
     def replace(self, **changes: Any) -> Graph:
         """A copy with other nodes, edges or options."""
         return replace(self, **changes)
+
+    if TYPE_CHECKING:  # bound in rendering.py, which knows the writers
+
+        def dot(self) -> str: ...
+        def render(
+            self, path: str | os.PathLike[str], *, theme: str = "auto", aspect: str | float | None = None
+        ) -> Path: ...  # fmt: skip
+        def html(self, path: str | os.PathLike[str]) -> Path: ...
+        def _repr_mimebundle_(self, **_: Any) -> dict[str, str]: ...
 
 
 # ---- JSON form ---------------------------------------------------------------------------------------------------

@@ -7,12 +7,10 @@ forbids loading anything. Data are inserted as text.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 from functools import cache
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +96,13 @@ def _palette() -> dict[str, Any]:
 
 @cache
 def _part(name: str) -> str:
+    from importlib.resources import files  # slow to import, as is hashlib
+
     return (files(__package__) / "viewer" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
-    """The page's Content-Security-Policy entry for a text."""
+    """What the page's Content-Security-Policy allows: this text, and no other."""
+    import hashlib
+
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import fsum
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .graph import GraphNode
 from .labels import Text
-
-if TYPE_CHECKING:
-    from .boxes import Box
 
 GAP = 14.0  # between neighbours in a band
 LANE = 8.0  # between edges that run side by side
@@ -26,14 +23,14 @@ class Item:
 
     def __init__(self, order: int) -> None:
         self.order = order
-        self.box: Box | None = None
+        self.box: Any = None  # the `boxes.Box` around it
         self.x = self.y = 0.0
         self.left = self.right = self.height = 0.0
         self.weight = 1.0  # the weight of its wanted position in a band
         self.pull = 0  # to the left (-1) or the right of its band: the origin or the destination of a state
 
-    def around(self) -> Iterator[Box]:
-        """The enclosing boxes, from the innermost out."""
+    def around(self) -> Iterator[Any]:
+        """The boxes around it, from the innermost out."""
         box = self.box
         while box is not None:
             yield box

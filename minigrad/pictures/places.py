@@ -11,10 +11,23 @@ from .dot import bare, states_way
 from .drawing import draw
 from .graph import Graph, GraphEdge
 from .labels import SIZE, text_of, text_width
-from .layout import Layout
+from .layout import Layout, layout_of
 from .palette import NOTE
 from .routes import routes
-from .scene import Label, Picture
+from .scene import Label, Picture, Scene
+
+
+def scene(graph: Graph) -> Scene:
+    """A graph, laid out through time or by Graphviz, as its options say; without Graphviz as if through time."""
+    layout = layout_of(graph)
+    if layout is None:
+        try:
+            return Drawn(graph).scene()
+        except ImportError:
+            if graph.options.direction is not None:
+                raise
+    return Placed(graph, layout or Layout(graph)).scene()
+
 
 # ---- through time ------------------------------------------------------------------------------------------------
 

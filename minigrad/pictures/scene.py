@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from .detours import Point, Rect
 from .graph import Graph, GraphEdge, GraphNode
 from .labels import SIZE, SMALL, Text, mark_of, text_of, text_width
-from .layout import Layout, layout_of
 from .marks import free_place
 from .palette import (
     EDGES,
@@ -98,20 +97,6 @@ class Scene:
     nodes: tuple[Shape, ...]
     labels: tuple[Label, ...] = ()
     swatches: tuple[tuple[Rect, str], ...] = field(default=())
-
-
-def scene(graph: Graph) -> Scene:
-    """A graph, laid out through time or by Graphviz, as its options say; without Graphviz always through time."""
-    from .places import Drawn, Placed
-
-    layout = layout_of(graph)
-    if layout is None:
-        try:
-            return Drawn(graph).scene()
-        except ImportError:
-            if graph.options.direction is not None:
-                raise
-    return Placed(graph, layout or Layout(graph)).scene()
 
 
 class Picture:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..tape import caller
 from ..tensors import Tensor
+from ..where import caller
 from .numbers import Source
 
 JOINS = ("concatenate", "stack")
 # Operations that only move numbers: the result is named after its source.
 MOVES = frozenset([
     "unstack", "getitem", "split", "rows", "batch", "reshape", "transpose", "expand_dims", "squeeze", "moveaxis",
-    "swapaxes", "broadcast_to", "ravel", "copy", "flip", "astype", "to_device", "take", "roll",
+    "swapaxes", "broadcast_to", "ravel", "copy", "flip", "astype", "to", "take", "roll",
 ])  # fmt: skip
 SIGNED = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "maximum": "max", "minimum": "min"}
 LONGEST = 28  # characters of a generated label

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..readings import shown
-from ..tape import line_of
 from ..tensors import Tensor
+from ..where import line_of
 
 _WRITES = {
     "STORE_GLOBAL": "writes a global", "DELETE_GLOBAL": "writes a global", "STORE_ATTR": "writes an attribute",

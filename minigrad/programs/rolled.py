@@ -19,8 +19,9 @@ from ..modes import changed_mode, current_mode
 from ..native import machine
 from ..primitives import Primitive, Pull, begin, new_node, record_many
 from ..randomness import generator
-from ..tape import Edge, Node, Output, caller, describe, node_of, refuse_overwritten
+from ..tape import Edge, Node, Output, describe, node_of, refuse_overwritten
 from ..tensors import Tensor
+from ..where import caller
 from .loop import Loop, Saved
 from .tracks import Rows
 
@@ -123,13 +124,12 @@ def _nobody() -> None:
 
 
 def _dense(arrays: Iterable[Array]) -> list[Array]:
-    """The arrays in the form that kernels accept; in a recording, the arrays that stand for them."""
-    recording = current_mode().recording
-    if recording is not None:
-        arrays = recording.operands(*arrays)
+    """Arrays as kernels take them: those of NumPy, or in a recording, those that stand for them."""
+    intake = current_mode().intake
+    arrays = intake.operands(*arrays)
     found = []
     for array in arrays:
-        if recording is None and type(array) is not np.ndarray:  # lent to the recording of another thread
+        if not intake.follows and type(array) is not np.ndarray:  # a weight that another thread's recording has lent
             array = backend.held(array)
         dtype = backend.native(array.dtype)
         if array.dtype is not dtype:

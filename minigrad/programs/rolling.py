@@ -114,7 +114,7 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list
         if len(_kept) > MOST:
             _kept.popitem(last=False)
     program = found.program
-    if isinstance(program, Rolling) and program.loop.step.draws and current_mode().recording is not None:
+    if isinstance(program, Rolling) and program.loop.step.draws and current_mode().intake.follows:
         return "its steps draw random numbers, and mg.compile records them one by one"
     return program
 

@@ -17,8 +17,7 @@ from ..backward import key_of, nodes_below, walk
 from ..fusion.structure import schedule_of
 from ..fusion.symbols import FusionError, Symbol, Trace
 from ..modes import changed_mode
-from ..primitives import Primitive
-from ..tape import Observer
+from ..tape import Observer, Operation
 from ..tensors import Tensor
 from .draws import DrawRecorder
 
@@ -133,6 +132,6 @@ class Step:
 class _Traceable(Observer):
     """Refuses operations that cannot be traced backward."""
 
-    def began(self, primitive: Primitive) -> None:
+    def began(self, primitive: Operation) -> None:
         if primitive.name == "getitem":
             raise Unrolled("a step indexes a tensor; np.split divides along an axis")

@@ -2,7 +2,7 @@
 
 from .compiled import CompiledFunction, compile
 from .errors import RecordingError
-from .live import Live, assigned, attributes, borrow, decided, decides, done, live, only_outside
+from .live import Live
 from .traced import Traced
 
 __all__ = [
@@ -10,13 +10,5 @@ __all__ = [
     "Live",
     "RecordingError",
     "Traced",
-    "assigned",
-    "attributes",
-    "borrow",
     "compile",
-    "decided",
-    "decides",
-    "done",
-    "live",
-    "only_outside",
 ]

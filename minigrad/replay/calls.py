@@ -18,11 +18,6 @@ Array = Any
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-def copied(array: Array) -> Array:
-    """A copy."""
-    return array.copy()
-
-
 def call_of(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], out: list[Array]) -> Call:
     """The call of an operation with arrays in place of its values, and `out` for its results."""
     function, name = operation.function, operation.name

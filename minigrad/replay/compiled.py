@@ -69,7 +69,7 @@ class CompiledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = current_mode()
-        if mode.recording is not None or mode.observers or not mode.fast:
+        if mode.intake.follows or mode.observers or not mode.fast:
             return self.plain(*args, **kwargs)
         with TURN:
             modes = (mode.grad, get_default_dtype(), self._reads())

@@ -1,21 +1,20 @@
 """Live numbers and guards: state that a recording must not freeze, and state it depends on.
 
-Layers and optimizers declare here which Python values they read. Outside of a recording these functions only return
-the requested value.
+Layers and optimizers say by `state.State` what they read from Python.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from .. import backend
-from ..modes import changed_mode, current_mode
-from .errors import DataError
+from ..modes import current_mode
+from ..state import decided
 
 
 class Live:
@@ -39,9 +38,9 @@ class Live:
         return now.item() if isinstance(now, np.generic) else now  # type: ignore[no-any-return]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """With an array, the result is a traced array; of numbers alone, it is a number."""
-        recording = current_mode().recording
-        if recording is None:
+        """Beside an array, it is one of the recording; of numbers alone, it is a number again."""
+        recording: Any = current_mode().intake
+        if not recording.follows:
             return getattr(ufunc, method)(*[v.read() if isinstance(v, Live) else v for v in inputs], **kwargs)
         if method != "__call__" or not all(map(_is_operand, inputs)):
             return NotImplemented
@@ -167,23 +166,6 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 Real.register(Live)
 
 
-# ---- declarations by code that reads state -----------------------------------------------------------------------
-
-
-def live(read: Callable[[], float], what: str, of: Any = None) -> Any:
-    """A number that may change between runs: `read()`; inside a recording, a `Live` number.
-
-    Live numbers are read before a run starts, so reading one after its owner `of` changed in the same recording is an
-    error.
-    """
-    now = current_mode().recording
-    if now is None:
-        return read()
-    if any(changed is of for changed in now.changed):
-        raise now.refused(f"{what} is read after it was modified in the same call; modify it once, as the last step")
-    return Live(read, what)
-
-
 def same(now: Any, before: Any) -> bool:
     """True if a guarded value is unchanged: 0.0 differs from -0.0, NaN equals NaN, an object equals itself."""
     if now is before:
@@ -195,61 +177,3 @@ def same(now: Any, before: Any) -> bool:
     if isinstance(now, float | np.floating):
         return repr(now) == repr(before)
     return isinstance(now, bool | int | str | np.generic) and bool(now == before)
-
-
-def decided(read: Callable[[], Any], what: str) -> Any:
-    """A guarded value: `read()`. If it differs at a later run, the function is recorded again."""
-    value = read()
-    now = current_mode().recording
-    if now is not None:
-        now.guards.append((what, read, value))
-    return value
-
-
-def attributes(values: dict[str, Any], names: Iterable[str], what: str) -> None:
-    """Guard plain attributes of an object, such as a module or a parameter group."""
-    now = current_mode().recording
-    if now is not None:
-        now.attributes += [(values, name, values.get(name), what) for name in names]
-
-
-def done(effect: Callable[[], Any], *changed: Any) -> None:
-    """Apply an effect to state outside of arrays, to the `changed` objects: now, and after the calls of each run.
-
-    Declarations made inside the effect are not recorded; replaying the effect makes them again.
-    """
-    now = current_mode().recording
-    with changed_mode(recording=None):
-        effect()
-    if now is not None:
-        now.effects.append(effect)
-        now.changed += changed
-
-
-def only_outside(what: str) -> None:
-    """Refuse, inside a recording, an effect that could not be replayed."""
-    now = current_mode().recording
-    if now is not None:
-        raise now.refused(what)
-
-
-def decides(what: str) -> None:
-    """Declare that data decide what is computed: such a function is not recorded, and runs uncompiled."""
-    now = current_mode().recording
-    if now is not None:
-        raise now.refused(what, DataError)
-
-
-def borrow(tensor: Any) -> None:
-    """Let a recording trace a tensor of some state whose array will be read and written."""
-    now = current_mode().recording
-    if now is not None:
-        now.borrow(tensor)
-
-
-def assigned(owner: Any, attribute: str, tensor: Any) -> None:
-    """Set an object's attribute to a computed tensor: now, and after each run."""
-    setattr(owner, attribute, tensor)
-    now = current_mode().recording
-    if now is not None:
-        now.assigned.append((owner, attribute, tensor))

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .calls import copied
-from .recording import Operation, Value
+from .recording import Operation, Value, copied
 
 Array = Any
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..trees import leaves_in, replaced
 from .calls import Call, call_of
 from .live import Live
 from .memory import Chain, Lifetimes, Memory, chains_of, contiguous, with_copies
-from .recording import Operation, Recording, Value, empty, leaves_in, replaced
+from .recording import Operation, Recording, Value, empty
 
 Array = Any
 

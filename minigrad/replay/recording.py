@@ -7,22 +7,26 @@ on `Value`s; `plan` turns them into a program.
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from .. import backend
-from ..modes import current_mode
-from ..tape import caller, line_of
+from ..intake import OPEN, Intake
+from ..modes import changed_mode, current_mode
 from ..tensors import Tensor
+from ..trees import leaves_in, replaced
+from ..where import caller, line_of
 from .errors import RecordingError
 from .live import Live
+from .traced import Traced
 
 Array = Any
 
@@ -95,31 +99,7 @@ class Operation:
         return f"<{self.name} at {line_of(*self.place)}>"
 
 
-_NESTED = (tuple, list, dict)
-
-
-def leaves_in(tree: Any, kind: type) -> list[Any]:
-    """All objects of one class in nested tuples, lists and dicts."""
-    found: list[Any] = []
-    for part in tree.values() if isinstance(tree, dict) else tree:
-        if type(part) is kind:
-            found.append(part)
-        elif isinstance(part, _NESTED):
-            found += leaves_in(part, kind)
-    return found
-
-
-def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The nested structure with every leaf changed."""
-    if not isinstance(tree, _NESTED):
-        return change(tree)
-    if isinstance(tree, dict):
-        return {k: replaced(p, change) if isinstance(p, _NESTED) else change(p) for k, p in tree.items()}
-    parts = [replaced(p, change) if isinstance(p, _NESTED) else change(p) for p in tree]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-
-
-# functions of shapes, dtypes and memory, independent of values
+# what says something about arrays that does not depend on their numbers
 _ABOUT = frozenset([np.shape, np.ndim, np.size, np.result_type, np.may_share_memory, np.shares_memory, np.can_cast,
                     np.iscomplexobj, np.isrealobj, np.common_type])  # fmt: skip
 # the argument that a function writes into, other than `out`
@@ -133,15 +113,22 @@ def empty() -> None:
     """Uninitialized memory: no call is needed."""
 
 
+def copied(array: Array) -> Array:
+    """A copy."""
+    return array.copy()
+
+
 def filled(number: Any) -> Any:
     """A function that makes an array of one number."""
 
 
-class Recording:
-    """The operations of a function, noted down while it runs.
+class Recording(Intake):
+    """The operations of a function, written down while it runs.
 
     thread  the thread it runs in. Other threads that use a borrowed weight compute with its plain array
     """
+
+    follows = True
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -317,9 +304,9 @@ class Recording:
         raise self.refused(f"{made.name} gives a Python value, {result!r:.40}, which would be the same at every run")
 
     def made(self, array: Array) -> Traced:
-        """A newly created array, whose values are the same at every run."""
-        from .calls import copied
-
+        """An array that was just made from nothing: its numbers are the same at every run."""
+        if self.is_traced(array):
+            return array  # type: ignore[no-any-return]
         kept = array.copy()
         return self.call(copied, (self.traced(Value("constant", kept, kept), kept),), {})  # type: ignore[no-any-return]
 
@@ -331,6 +318,51 @@ class Recording:
         self.operations.append(operation)
         return self.traced(value, array)
 
+    # ---- state in Python -----------------------------------------------------------------------------------------
+
+    def number(self, values: dict[str, Any], name: str, title: str) -> Live:
+        """A number that is read before the calls of each run, so not after its owner has changed in the same one."""
+        if any(changed is values for changed in self.changed):
+            raise self.refused(
+                f"{title} is read after it has changed in the same call; let it change once, and at the end"
+            )
+        self._refuse_live(values, name, title)
+        return Live(functools.partial(values.__getitem__, name), title)
+
+    def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
+        """Plain values on which this recording depends."""
+        for name in names:
+            self._refuse_live(values, name, f"{title}: {name}")
+            self.attributes.append((values, name, values.get(name), title))
+
+    def _refuse_live(self, values: dict[str, Any], name: str, what: str) -> None:
+        value = values.get(name)
+        if isinstance(value, Live):
+            values[name] = value.value()
+            raise self.refused(f"{what} is set from an argument, which would happen only once; set it before")
+
+    def decided(self, read: Callable[[], Any], what: str) -> Any:
+        """A value on which this recording depends: for another one, a run is recorded anew."""
+        value = read()
+        self.guards.append((what, read, value))
+        return value
+
+    def do(self, effect: Callable[[], Any], *changed: Any) -> None:
+        """Do it now, and after the calls of each run, when it says again what it says itself."""
+        with changed_mode(intake=OPEN):
+            effect()
+        self.effects.append(effect)
+        self.changed += changed
+
+    def keep(self, owner: Any, name: str, tensor: Any) -> None:
+        """Set an attribute now, and after each run."""
+        setattr(owner, name, tensor)
+        self.assigned.append((owner, name, tensor))
+
+    def only_outside(self, what: str) -> None:
+        """Refuse it: it could not be done again."""
+        raise self.refused(what)
+
     # ---- refusals ------------------------------------------------------------------------------------------------
 
     def refused(self, what: str, kind: type[RecordingError] = RecordingError) -> RecordingError:
@@ -339,6 +371,3 @@ class Recording:
             f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
             "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."
         )
-
-
-from .traced import Traced  # noqa: E402 (which speaks of recordings)

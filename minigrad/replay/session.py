@@ -18,9 +18,10 @@ import numpy as np
 
 from .. import backend
 from ..modes import changed_mode
-from ..tape import Observer, line_of, node_of
+from ..tape import Observer, node_of
 from ..tensors import Tensor
 from ..trees import flatten
+from ..where import line_of
 from .errors import RecordingError
 from .live import Live, same
 from .program import ReplayProgram
@@ -201,7 +202,7 @@ class Session:
                     use.given = use.grad.data.value
             args, kwargs = rebuild(given)
             others = _other_generators()
-            with changed_mode(recording=self.recording, observers=(self.missed,)):
+            with changed_mode(intake=self.recording, observers=(self.missed,)):
                 for leaf in leaves:
                     if hasattr(leaf, "_say_what_is_read"):  # a module whose method this is
                         leaf._say_what_is_read()

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import backend
 from ..tensors import Tensor
+from ..trees import replaced
 from .errors import DataError, RecordingError
-from .recording import Recording, Value, replaced
 
 Array = Any
+
+
+class Recording(Protocol):
+    """The recording of a traced array, as far as it knows it (`recording.Recording`)."""
+
+    thread: int
+
+    def call(self, function: Any, args: Any, kwargs: Any, writes: Any = ..., *, always: bool = ...) -> Any: ...
+
+    def noted(self, leaf: Any) -> Any: ...
+
+    def refused(self, what: str, kind: type[RecordingError] = ...) -> RecordingError: ...
 
 
 class Traced(NDArrayOperatorsMixin):
@@ -21,7 +33,7 @@ class Traced(NDArrayOperatorsMixin):
 
     __slots__ = ("__weakref__", "array", "base", "recording", "value")
 
-    def __init__(self, recording: Recording, value: Value, array: Array, base: Traced | None) -> None:
+    def __init__(self, recording: Recording, value: Any, array: Array, base: Traced | None) -> None:
         self.recording = recording
         self.value = value
         self.array = array
@@ -183,6 +195,10 @@ def _refused(array: Traced) -> Any:
     raise array.recording.refused("it takes values out of the recording")
 
 
+def _decides(array: Traced, what: str) -> None:
+    raise array.recording.refused(what, DataError)
+
+
 def _called(function: Any, args: tuple[Any, ...], writes: tuple[Any, ...]) -> Any:
     recording = next(a.recording for a in args if type(a) is Traced)
     return recording.call(function, args, {}, writes, always=True)
@@ -197,5 +213,6 @@ backend.register(
         synchronous=False,
         call=_called,
         inside=lambda traced: traced.array,
+        decides=_decides,
     ),
 )

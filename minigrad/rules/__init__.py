@@ -90,5 +90,8 @@ for _name, _title in {
     setattr(Tensor, f"__{_name}__", _comparison(_title, getattr(operator, _name)))
 
 Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
+Tensor.__iter__ = joining.iterated  # type: ignore[method-assign]
+Tensor.to = copying.to  # type: ignore[method-assign]
+Tensor.astype = copying.astype  # type: ignore[method-assign, assignment]
 index_as_mapping(Tensor)
 del _apply, _name, _primitive, _title

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import numpy as np
 
 from ..backend import is_array
-from ..tensors import Tensor
 from ..vocabulary import composed, elementwise, operation
 from .elementwise import chosen
 
@@ -177,6 +175,10 @@ def softmax(x: Array, axis: Any = -1) -> Array:
         return e / np.sum(e, axis=axis, keepdims=True)
 
 
+# Passes over the rows of a matrix. `fusion`, which has its gradients from these rules, puts fused ones in their place.
+passes: tuple[Any, ...] = (lambda x, m: np.exp(x - m), lambda x, m, l: (x - m) - l)
+
+
 @operation(x=lambda g, y, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True))
 def log_softmax(x: Array, axis: Any = -1) -> Array:
     """x − log Σ exp(x) along one axis (by default the last) or several."""
@@ -185,17 +187,9 @@ def log_softmax(x: Array, axis: Any = -1) -> Array:
         if axis not in (-1, len(x.shape) - 1) or len(x.shape) != 2 or not is_array(x):
             z = x - m
             return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
-        exp_of_difference, twice_less = _of_rows()
-        total = np.log(np.sum(exp_of_difference(Tensor(x), Tensor(m)).data, axis=-1, keepdims=True))
-        return twice_less(Tensor(x), Tensor(m), Tensor(total)).data
-
-
-@functools.cache
-def _of_rows() -> tuple[Any, Any]:
-    """exp(x − m) and (x − m) − l, each fused into one pass that threads share."""
-    from ..fusion import fuse  # imported late: it derives its gradients from these rules
-
-    return fuse(lambda x, m: np.exp(x - m)), fuse(lambda x, m, l: (x - m) - l)
+        exp_of_difference, twice_less = passes
+        total = np.log(np.sum(exp_of_difference(x, m), axis=-1, keepdims=True))
+        return twice_less(x, m, total)  # type: ignore[no-any-return]
 
 
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..modes import current_mode
 from ..tensors import Tensor
-from ..vocabulary import composed, operation
+from ..vocabulary import composed, first_order, operation
 
 Array = Any
 
@@ -35,13 +34,25 @@ def astype(x: Any, dtype: Any) -> Any:
     return x if x.dtype == dtype else _astype(x, dtype)
 
 
-def _moved(array: Any, device: str) -> Any:
-    return array.to(device) if isinstance(array, Tensor) else backend.transfer(array, device)
+@first_order(lambda g, source: g.to(source))
+def _back(g: Array, source: str) -> Array:
+    return backend.transfer(g, source)
 
 
-@operation(name="to", x=lambda g, source: _moved(g, source))
-def to_device(x: Array, device: str, source: str) -> Array:
+@operation(name="to", x=_back)
+def _to_device(x: Array, device: str, source: str) -> Array:
     return backend.transfer(x, device)
+
+
+def to(self: Tensor, device: str) -> Tensor:
+    """The tensor on another device; itself if it is there. Gradients travel back."""
+    if not isinstance(device, str):
+        raise TypeError(f"to: expected a device like 'cpu' or 'cuda', got {device!r}; use astype for dtypes")
+    backend.backend_for(device)
+    if self.device == device or (":" not in device and self.device.partition(":")[0] == device):
+        return self
+    moved: Tensor = _to_device(self, device, self.device)
+    return moved
 
 
 @composed(np.nan_to_num)
@@ -55,8 +66,3 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
         x = np.where(np.isnan(data), nan, x)
         x = np.where(data == np.inf, largest if posinf is None else posinf, x)
         return np.where(data == -np.inf, -largest if neginf is None else neginf, x)
-
-
-def requires_recording(*tensors: Any) -> bool:
-    """True if an operation on these tensors would be recorded here."""
-    return current_mode().grad and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)

@@ -18,9 +18,8 @@ from numpy.linalg import _linalg
 
 from .. import backend
 from ..tensors import Tensor
-from ..vocabulary import composed, operation
+from ..vocabulary import composed, operation, will_be_recorded
 from .accumulations import data_of
-from .copying import requires_recording
 from .products import columns
 
 Array = Any
@@ -99,8 +98,8 @@ def eigh(a: Any, UPLO: Any = "L") -> Any:
 
 @composed(np.linalg.eigvalsh)
 def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
-    """The eigenvalues of a symmetric matrix. Equal ones share their gradient according to LAPACK's eigenvectors."""
-    if requires_recording(a):
+    """The eigenvalues of a symmetric matrix. Equal ones share their gradient as the vectors that LAPACK finds say."""
+    if will_be_recorded(a):
         return _eigh(a, UPLO)[0]
     return Tensor._of(np.linalg.eigvalsh(data_of(a), UPLO))
 
@@ -156,7 +155,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         return _hermitian_svd(a, compute_uv)
     if compute_uv:
         return named.SVDResult(*_svd(a, full_matrices))
-    if requires_recording(a):
+    if will_be_recorded(a):
         return _svd(a, False)[1]
     return Tensor._of(np.linalg.svd(data_of(a), compute_uv=False))
 
@@ -210,7 +209,7 @@ def qr(a: Any, mode: Any = "reduced") -> Any:
     if mode not in ("reduced", "complete", "r"):
         raise TypeError(f"qr: modes 'reduced', 'complete' and 'r' have a rule, not {mode!r}")
     if mode == "complete" and np.shape(a)[-2] > np.shape(a)[-1]:
-        if requires_recording(a):
+        if will_be_recorded(a):
             raise TypeError(
                 f"qr: mode='complete' has no rule for a matrix with more rows than columns, here of shape {a.shape}, "
                 "since the columns of Q beyond those of a are not unique; use mode='reduced'"

@@ -10,23 +10,22 @@ from .. import backend
 from ..gradients import RowSparse, Scattered
 from ..modes import current_mode
 from ..tensors import Tensor
-from ..vocabulary import composed, operation
+from ..vocabulary import composed, first_order, operation
 from .reductions import axes_of
 
 Array = Any
 
 
-def placed(piece: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    """`piece` at `index` of zeros: the gradient of indexing."""
-    if isinstance(piece, Tensor):
-        return place(piece, index, shape)
-    part = Scattered(shape, index, piece)
-    return part if current_mode().fast else part.dense()
-
-
 @operation(piece=lambda g, index: g[index])
 def place(piece: Array, index: Any, shape: Any) -> Array:
     return Scattered(shape, index, piece).dense()
+
+
+@first_order(place)
+def placed(piece: Array, index: Any, shape: tuple[int, ...]) -> Any:
+    """`piece` at `index` of zeros, the gradient of indexing: in parts, unless the plain path is asked for."""
+    part = Scattered(shape, index, piece)
+    return part if current_mode().fast else part.dense()
 
 
 @operation(name="getitem", a=lambda g, a_shape, index: placed(g, index, a_shape))
@@ -180,12 +179,16 @@ def triu(m: Array, k: int = 0) -> Array:
 # ---- embedding ---------------------------------------------------------------------------------------------------
 
 
+@first_order(place)
+def in_rows(g: Array, ids: Array, weight_shape: tuple[int, ...]) -> Any:
+    """The rows of a gradient, and where they belong."""
+    return RowSparse(ids.reshape(-1), g.reshape((-1, *weight_shape[1:])), weight_shape, check=False)
+
+
 def embedding_rule(g: Any, weight_shape: tuple[int, ...], ids: Array, padding_idx: int | None, sparse: bool) -> Any:
     if padding_idx is not None:
         g = np.where(np.expand_dims(ids == padding_idx, -1), 0.0, g)
-    if sparse and not isinstance(g, Tensor):
-        return RowSparse(ids.reshape(-1), g.reshape((-1, *weight_shape[1:])), weight_shape, check=False)
-    return placed(g, ids, weight_shape)
+    return in_rows(g, ids, weight_shape) if sparse else placed(g, ids, weight_shape)
 
 
 @operation(name="embedding", weight=embedding_rule)

@@ -6,6 +6,7 @@ loop over T slices costs O(T).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,13 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices along an axis, as a tuple: the T steps of a (T, N, D) tensor. Their gradients share one array."""
     (along_axis,) = axes_of(axis, np.ndim(x), "unstack")
     return tuple(_unstack(x, along_axis)) if np.shape(x)[along_axis] else ()
+
+
+def iterated(self: Tensor) -> Iterator[Tensor]:
+    """The slices along the first axis, one after the other."""
+    if self.ndim == 0:
+        raise TypeError("iteration over a tensor without axes")
+    return iter(unstack(self))
 
 
 # ---- repeating ---------------------------------------------------------------------------------------------------

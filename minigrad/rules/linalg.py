@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import backend
 from ..tensors import Tensor
-from ..vocabulary import composed, operation
+from ..vocabulary import composed, first_order, operation
 from .elementwise import divided
 from .products import columns
 from .reductions import axes_of, spread
@@ -38,16 +38,19 @@ def svd(a: Any) -> tuple[Array, Array, Array]:
     return u, np.where(finite[..., 0], s, np.nan).astype(a.dtype), v
 
 
-def cofactors_rule(g: Any, a: Any) -> Any:
-    """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but i and
-    j.
+def regular_cofactors_rule(g: Any, a: Any) -> Any:
+    """det a (⟨g, a⁻ᵀ⟩ a⁻ᵀ − a⁻ᵀ gᵀ a⁻ᵀ), for a matrix that is not singular."""
+    inverse = columns(np.linalg.inv(a))
+    inner = np.sum(g * inverse, axis=(-2, -1), keepdims=True)
+    return np.expand_dims(np.linalg.det(a), (-2, -1)) * (inner * inverse - inverse @ columns(g) @ inverse)
 
-    Higher derivatives are those of det a (⟨g, a⁻ᵀ⟩ a⁻ᵀ − a⁻ᵀ gᵀ a⁻ᵀ), which is equal for a regular matrix.
+
+@first_order(regular_cofactors_rule)
+def cofactors_rule(g: Array, a: Array) -> Array:
+    """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but two.
+
+    Higher derivatives are those of a matrix that is not singular.
     """
-    if isinstance(g, Tensor) or isinstance(a, Tensor):
-        inverse = columns(np.linalg.inv(a))
-        inner = np.sum(g * inverse, axis=(-2, -1), keepdims=True)
-        return np.expand_dims(np.linalg.det(a), (-2, -1)) * (inner * inverse - inverse @ columns(g) @ inverse)
     u, s, v = svd(a)
     n, xp = s.shape[-1], backend.module_of(a)
     itself = xp.eye(n) == 1

@@ -18,17 +18,16 @@ from ..hoisting import sum_of_rows, times
 from ..modes import changed_mode, current_mode
 from ..primitives import Elementwise
 from ..tensors import Tensor
-from ..vocabulary import composed, elementwise, operation
+from ..vocabulary import composed, elementwise, first_order, operation
 from .reductions import axes_of
 
 Array = Any
 
 
-def gathered(p: Any, q: Any) -> Any:
-    """pᵀ q for matrices: in parts on the first-order fast path, else computed at once."""
-    if isinstance(p, Tensor) or isinstance(q, Tensor) or not current_mode().fast:
-        return p.T @ q
-    return Products([(p, q)])
+@first_order(lambda p, q: p.T @ q)
+def gathered(p: Array, q: Array) -> Any:
+    """pᵀ q for matrices: in parts, unless the plain path is asked for."""
+    return Products([(p, q)]) if current_mode().fast else p.T @ q
 
 
 def columns(x: Any) -> Any:
@@ -41,6 +40,14 @@ def flat(x: Any) -> Any:
     return x if len(x.shape) == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+def all_rows_times(rows: Array, matrix: Array) -> Array:
+    """(..., D) and (D, H): one product for all rows."""
+    return times(flat(rows), matrix).reshape((*rows.shape[:-1], matrix.shape[1]))
+
+
+rows_times = first_order(lambda rows, matrix: rows @ matrix)(all_rows_times)
+
+
 def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
     """g bᵀ."""
     if len(b.shape) == 1:
@@ -49,9 +56,7 @@ def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
         return (np.expand_dims(g, -2) @ columns(b))[..., 0, :]
     if len(a_shape) == 2 and len(b.shape) == 2:
         return gathered(g.T, b.T)
-    if len(b.shape) == 2 and not isinstance(g, Tensor) and not isinstance(b, Tensor):
-        return times(flat(g), b.T).reshape((*g.shape[:-1], b.shape[0]))  # one product for all rows
-    return g @ columns(b)
+    return rows_times(g, b.T) if len(b.shape) == 2 else g @ columns(b)
 
 
 def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
@@ -69,7 +74,7 @@ def product(a: Array, b: Array) -> Array:
     """a b. A stack of rows against one matrix is one product; NumPy would compute one for each matrix of the stack."""
     if len(getattr(b, "shape", ())) != 2 or len(getattr(a, "shape", ())) < 2 or a.shape[-1] != b.shape[0]:
         return np.matmul(a, b)
-    return times(flat(a), b).reshape((*a.shape[:-1], b.shape[1]))
+    return all_rows_times(a, b)
 
 
 matmul: Elementwise = elementwise(product, matmul_left, matmul_right, name="matmul", ufunc=np.matmul)
@@ -94,19 +99,18 @@ multiply = dispatch.UFUNCS[np.multiply]
 # ---- a linear map of rows ----------------------------------------------------------------------------------------
 
 
-def linear_input(g: Any, weight: Any) -> Any:
-    """g W, in one product for all rows."""
-    if isinstance(g, Tensor) or isinstance(weight, Tensor):
-        return g @ weight
-    return times(flat(g), weight).reshape((*g.shape[:-1], weight.shape[1]))
-
-
-def linear_bias(g: Any) -> Any:
+@first_order(lambda g: np.sum(g, axis=tuple(range(len(g.shape) - 1))))
+def linear_bias(g: Array) -> Array:
     """g, summed over all rows."""
-    return np.sum(g, axis=tuple(range(len(g.shape) - 1))) if isinstance(g, Tensor) else sum_of_rows(flat(g))
+    return sum_of_rows(flat(g))
 
 
-@operation(name="linear", x=linear_input, weight=lambda g, x: gathered(flat(g), flat(x)), bias=linear_bias)
+@operation(
+    name="linear",
+    x=lambda g, weight: rows_times(g, weight),
+    weight=lambda g, x: gathered(flat(g), flat(x)),
+    bias=linear_bias,
+)
 def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
     """x Wᵀ + b."""
     if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..scopes import here
-from ..tensors import Tensor
-from ..vocabulary import composed, operation
+from ..vocabulary import composed, first_order, operation
 from .elementwise import divided
 
 Array = Any
@@ -227,21 +226,21 @@ def following(a: Any, g: Any) -> Any:
     return g
 
 
-def cumprod_rule(g: Any, y: Any, a: Any, axis: int) -> Any:
-    """The product of all elements before aᵢ, times Σ over j ≥ i of gⱼ and the product from aᵢ₊₁ to aⱼ.
-
-    To first order it divides, Σ gⱼ yⱼ / aᵢ: the first zero of a row is replaced by 1, and later zeros get 0. For
-    higher derivatives it uses products alone.
-    """
-    if not isinstance(g, Tensor) and not isinstance(a, Tensor):
-        zero = a == 0
-        first = zero & (np.cumsum(zero, axis=axis) == 1)
-        past_it = np.cumprod(np.where(first, 1.0, a), axis=axis)
-        alone = np.where(first, reverse_cumsum(g * past_it, axis), 0.0)
-        return np.where(zero, alone, reverse_cumsum(g * y, axis) / np.where(zero, 1.0, a))
+def cumprod_by_products(g: Any, y: Any, a: Any, axis: int) -> Any:
+    """The product of all before aᵢ, times Σ over j ≥ i of gⱼ and all from aᵢ₊₁ to aⱼ: right for all derivatives."""
     a, g, y = np.moveaxis(a, axis, -1), np.moveaxis(g, axis, -1), np.moveaxis(y, axis, -1)
     before = np.concatenate([np.ones_like(y[..., :1]), y[..., :-1]], axis=-1)
     return np.moveaxis(before * following(a, g), -1, axis)
+
+
+@first_order(cumprod_by_products)
+def cumprod_rule(g: Array, y: Array, a: Array, axis: int) -> Array:
+    """Σ gⱼ yⱼ / aᵢ over j ≥ i: at the first zero of a row with 1 in its place, and 0 at later zeros."""
+    zero = a == 0
+    first = zero & (np.cumsum(zero, axis=axis) == 1)
+    past_it = np.cumprod(np.where(first, 1.0, a), axis=axis)
+    alone = np.where(first, reverse_cumsum(g * past_it, axis), 0.0)
+    return np.where(zero, alone, reverse_cumsum(g * y, axis) / np.where(zero, 1.0, a))
 
 
 @operation(name="cumsum", a=lambda g, axis: reverse_cumsum(g, axis))

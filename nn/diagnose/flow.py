@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.backward import key_of
-from minigrad.tape import Output
+from minigrad.tape import node_of
 
 from ..training.files import StrPath
 from .norms import arrived, horizon_of, not_finite
@@ -258,7 +258,7 @@ def gradient_horizon(loss: mg.Tensor, states: Any, share: float = 0.9) -> Gradie
 
 def _siblings(edge: Any) -> list[Any]:
     """All outputs of the operation that made a state: an LSTM's loss may enter through h, c or a gate."""
-    return [edge] if isinstance(edge, mg.Tensor) else outputs_of(edge.node if type(edge) is Output else edge)
+    return [edge] if isinstance(edge, mg.Tensor) else outputs_of(node_of(edge)[0])
 
 
 def _times(places: States, edge: Any) -> Array:

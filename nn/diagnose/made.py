@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.tape import Node, Output
+from minigrad.tape import Node, Output, node_of
 from minigrad.tensors import Tensor
 
 from .einsums import letters, relabelled
@@ -31,7 +31,7 @@ class Made:
         """The labels of an edge's value."""
         if edge is None or isinstance(edge, Tensor):
             return None
-        node = edge.node if type(edge) is Output else edge
+        node = node_of(edge)[0]
         if node not in self._known:
             for each in self._unknown(node):
                 self._known[each] = self._labels(each)
@@ -46,7 +46,7 @@ class Made:
             if self.tape.step(each) is not None and each.primitive not in MOVING:
                 continue
             for parent in flat_parents(each):
-                below = None if isinstance(parent, Tensor) else parent.node if type(parent) is Output else parent
+                below = None if isinstance(parent, Tensor) else node_of(parent)[0]
                 if below is not None and below not in seen and below not in self._known:
                     seen.add(below)
                     stack.append(below)

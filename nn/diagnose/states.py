@@ -12,7 +12,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.backward import key_of
-from minigrad.tape import Node, Output
+from minigrad.tape import Node, node_of
 
 from .norms import norms_of
 from .tape import Edge, Tape
@@ -82,7 +82,7 @@ class States:
         heap: list[tuple[float, Node]] = []
 
         def arrive(edge: Edge, places: Array) -> None:
-            node = edge.node if type(edge) is Output else edge
+            node = node_of(edge)[0]
             if isinstance(node, Node) and node.edges is not None and self._moves(node):
                 if node not in waiting:
                     heappush(heap, (-node.position, node))
@@ -117,14 +117,14 @@ class States:
         if step is None:
             return True
         parents = [p for parent, _, _ in node.edges for p in (parent if type(parent) is tuple else (parent,))]
-        nodes = [p.node if type(p) is Output else p for p in parents]
+        nodes = [node_of(p)[0] for p in parents]
         return all(isinstance(n, Node) and self.tape.step(n) == step for n in nodes)
 
     def _time_axis(self, arrived: Mapping[Any, tuple[Edge, Array]], shape: tuple[int, ...]) -> int:
         """The time axis: 0, or 1 if the steps that made the numbers say so (batch_first)."""
         steps = np.full(int(np.prod(shape)), -1)
         for edge, places in arrived.values():
-            node = edge.node if type(edge) is Output else edge
+            node = node_of(edge)[0]
             step = self.tape.step(node) if isinstance(node, Node) else None
             if step is not None:
                 steps[places[places > 0] - 1] = step
@@ -165,7 +165,7 @@ class States:
         """True if the first state was made after the last one."""
         made = np.full(self.T, np.inf)
         for edge, places in self.sources.values():
-            node = edge.node if type(edge) is Output else edge
+            node = node_of(edge)[0]
             if isinstance(node, Node):
                 there = np.unique(self.times(places[places > 0]))
                 made[there] = np.minimum(made[there], node.position)

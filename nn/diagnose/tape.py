@@ -10,8 +10,8 @@ import minigrad as mg
 from minigrad.backward import nodes_below
 from minigrad.leaves import seed
 from minigrad.programs.rolled import unfold
-from minigrad.scopes import Scope
 from minigrad.tape import Node, Observer, Output, describe
+from minigrad.where import Scope
 
 Edge = Any
 

@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.backward import key_of
-from minigrad.tape import Node, Output
+from minigrad.tape import Node, node_of
 from minigrad.vocabulary import PRIMITIVES
 
 from ..training.files import StrPath
@@ -215,8 +215,8 @@ def entries_of(tape: Tape) -> dict[Any, tuple[int, Any]]:
     entries: dict[Any, tuple[int, Any]] = {}
     while stack:
         edge = stack.pop()
-        node = edge.node if type(edge) is Output else edge
-        if isinstance(node, mg.Tensor) or node in seen:
+        node = node_of(edge)[0]
+        if isinstance(edge, mg.Tensor) or node in seen:
             continue
         seen.add(node)
         if above(node):

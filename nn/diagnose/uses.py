@@ -18,7 +18,7 @@ from minigrad.arrivals import fit
 from minigrad.backward import key_of
 from minigrad.gradients import Products, RowSparse, Scattered, add, add_into
 from minigrad.primitives import Pull
-from minigrad.tape import Node, Observer, Output
+from minigrad.tape import Node, Observer, Output, node_of
 
 from .made import Made
 from .tape import Edge, Tape
@@ -120,7 +120,7 @@ class _Arrivals(Observer):
             if type(gradient) is Products:  # the walk will extend it
                 whole, gradient = gradient, Products(list(gradient.pairs))
                 gradient.total, gradient.size = whole.total, whole.size
-            node, index = (edge.node, edge.index) if type(edge) is Output else (edge, 0)
+            node, index = node_of(edge)
             self.waiting.setdefault(node, []).append((index, label, gradient))
 
     def add(self, k: int, gradient: Any) -> None:

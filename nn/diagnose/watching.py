@@ -11,8 +11,9 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.modes import changed_mode, current_mode
-from minigrad.scopes import Scope, here
-from minigrad.tape import Node, Observer, Output, caller, line_of, node_of
+from minigrad.scopes import here
+from minigrad.tape import Node, Observer, Output, node_of
+from minigrad.where import Scope, caller, line_of
 
 from ..sequences.recurrent import OverTime
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import backward, leaves, replay
+from minigrad import backward, leaves
+from minigrad.state import only_outside
 
 from ..optimizers import Optimizer
 from . import reduction
@@ -96,7 +97,7 @@ class DataParallel:
 
         All ranks have to call it. Sums begin as soon as gradients are complete, while backward goes on.
         """
-        replay.only_outside("DataParallel.backward sends gradients to other processes")
+        only_outside("DataParallel.backward sends gradients to other processes")
         if items < 0 or (hold and total is None):
             raise ValueError(f"DataParallel.backward: got items={items!r}, hold={hold} and total={total!r}; items must "
                              "be at least 0, and total be given where gradients are held")  # fmt: skip
@@ -154,7 +155,7 @@ class DataParallel:
     def _sum_plain(self) -> None:
         """Sum gradients from a plain backward."""
         if not self._reduced and self.group.size > 1:
-            replay.only_outside("DataParallel.step sends gradients to other processes")
+            only_outside("DataParallel.step sends gradients to other processes")
             parameters = [p for _, p in self.optimizer.named_parameters()]
             mine = {k: p.grad for k, p in enumerate(parameters) if p.grad is not None}
             share = 1 / self.group.size

@@ -165,13 +165,11 @@ def ctc(
     log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int,
     zero_infinity: bool = False, wanted: bool = True,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """The loss of each sequence (N,) and, if requested, the posteriors γ (T, N, C), which are its derivative."""
-    call = backend.backend_of(log_probs).call
-    given = (log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, wanted)
-    losses, gamma = _ctc(*given) if call is None else call(_ctc, given, ())
-    return losses, gamma
+    """The loss of each sequence (N,) and, if they are wanted, the posteriors γ (T, N, C), by which the loss varies."""
+    return _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, wanted)
 
 
+@backend.as_one
 def _ctc(
     x: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int, zero: bool, wanted: bool
 ) -> tuple[Array, Array]:  # fmt: skip

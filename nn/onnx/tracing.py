@@ -11,8 +11,9 @@ import numpy as np
 import minigrad as mg
 from minigrad import trees
 from minigrad.modes import changed_mode, current_mode
-from minigrad.tape import Observer, caller, line_of
+from minigrad.tape import Observer
 from minigrad.vocabulary import PRIMITIVES
+from minigrad.where import caller, line_of
 
 from ..layers.embedding import scale_gradient
 from ..modules import Module

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, replay, tape
+from minigrad import backend, tape
+from minigrad.state import only_outside
 from minigrad.trees import flatten
 
 from .. import checks
@@ -90,7 +91,7 @@ class LBFGS(Optimizer):
         """
         if closure is None:
             raise TypeError("LBFGS.step needs a closure that clears the gradients, computes the loss and its gradient")
-        replay.only_outside("LBFGS looks at the loss and the gradient to choose its steps")
+        only_outside("LBFGS looks at the loss and the gradient to choose its steps")
         self.stepped = True
         group, state = self.param_groups[0], self.state
         lr, most, evaluations = (plain(group[name]) for name in ("lr", "max_iter", "max_eval"))

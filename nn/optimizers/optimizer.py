@@ -6,7 +6,6 @@ on a CPU to one block of rows after the other, so that all temporaries stay in t
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
@@ -14,7 +13,8 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, replay, tape
+from minigrad import backend, tape
+from minigrad.state import State, borrow, change, decided, keep, only_outside
 
 from ..clipping import (
     Gradient,
@@ -209,43 +209,31 @@ class Optimizer:
             with mg.enable_grad():
                 loss = closure()
         with mg.no_grad(), np.errstate(all="ignore"):
-            self._say_what_is_read()
+            State(vars(self), self._title).read(("clip_norm", "norm_type", "clip_value", "nonfinite"))
+            current = self.state
+            decided(lambda: self.state is current, f"the state of {self._title}")
             found = [(group, self._gradients(group)) for group in self.param_groups]
             everything = [gradient for _, gradients in found for gradient in gradients]
             factor = None
             if self.clip_norm is not None:
                 arrays = [g.values for g in everything]
                 norm = total_norm(arrays, self.norm_type)
-                replay.assigned(self, "grad_norm", as_gradients(norm, arrays))
+                keep(self, "grad_norm", as_gradients(norm, arrays))
                 factor = clip_factor(norm, self.clip_norm)
             if self.nonfinite != "pass":
-                replay.only_outside(f'{self._title} with nonfinite="{self.nonfinite}" looks at the gradients')
+                only_outside(f'{self._title} with nonfinite="{self.nonfinite}" looks at the gradients')
             if self.nonfinite != "pass" and (problems := nonfinite(everything)):
                 if self.nonfinite == "raise":
                     raise FloatingPointError(f"{self._title}.step: {'; '.join(problems)}")
                 self.skipped += 1
                 return loss
             for group, gradients in found:
-                options = {name: plain(group[name]) for name in self.defaults}
-                options["lr"] = replay.live(functools.partial(_rate, group), "lr", of=group)
+                declared = State(group, f"the options of {self._title}", live={"lr": "lr"})
+                options = {name: plain(value) for name, value in declared.read(self.defaults).items()}
                 sign = -1.0 if options.pop("maximize") else 1.0
                 for gradient in gradients:
                     self._apply(gradient, options, sign, factor)
         return loss
-
-    def _say_what_is_read(self) -> None:
-        """Guard the state and options that a recorded step depends on, except for the learning rate."""
-        replay.attributes(vars(self), ("clip_norm", "norm_type", "clip_value", "nonfinite"), self._title)
-        for group in self.param_groups:
-            for name, value in group.items():
-                if isinstance(value, replay.Live):
-                    group[name] = value.value()
-                    replay.only_outside(
-                        f"{self._title}: {name} is set from an argument, which would happen only once; set it before"
-                    )
-            replay.attributes(group, [name for name in self.defaults if name != "lr"], f"the options of {self._title}")
-        state = self.state
-        replay.decided(lambda: self.state is state, f"the state of {self._title}")
 
     def _gradients(self, group: Mapping[str, Any]) -> list[Gradient]:
         """The gradients of a group; an error for unsupported ones."""
@@ -287,7 +275,7 @@ class Optimizer:
                 array[rows] = s[name]
         if state:
             entry = self.state[gradient.name]
-            replay.done(lambda: entry.update(self.counted(entry, options)), entry)
+            change(lambda: entry.update(self.counted(entry, options)), entry)
 
     def _state_of(self, gradient: Gradient, options: Options) -> tuple[dict[str, Array], dict[str, Any], int]:
         """A parameter's state arrays (created if missing), its numbers, and the number of this step."""
@@ -299,14 +287,15 @@ class Optimizer:
         for name, start in slots.items():
             if name not in entry:
                 entry[name] = mg.Tensor(np.full_like(weight, start, dtype=wide))
-            slot = entry[name]  # moves with its parameter
-            replay.borrow(slot)
+            slot = entry[name]  # follows its parameter, which may have moved
+            borrow(slot)
             slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(wide, copy=False)
         numbers = self.numbers(options)
         for name, start in numbers.items():
             entry.setdefault(name, start)
-        live = {name: replay.live(functools.partial(entry.__getitem__, name), name, of=entry) for name in numbers}
-        t = replay.live(lambda: entry["step"] + 1, "the number of steps", of=entry)
+        declared = State(entry, self._title, live={name: name for name in numbers} | {"step": "the number of steps"})
+        live = declared.read((*numbers, "step"))
+        t = live.pop("step") + 1
         return {name: entry[name].data for name in slots}, live, t
 
     # ---- state ---------------------------------------------------------------------------------------------------
@@ -332,10 +321,6 @@ class Optimizer:
             for group in self.param_groups
         ]
         return "\n".join([f"{self._title}(", *lines, ")"])
-
-
-def _rate(group: Mapping[str, Any]) -> float:
-    return plain(group["lr"])  # type: ignore[no-any-return]
 
 
 def _is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
-from minigrad import replay
+from minigrad.state import change
 
 from ..optimizers import Optimizer
 from .schedule import Formula
@@ -42,7 +42,7 @@ class CosineAnnealingWarmRestarts(Formula):
         if not 0 <= epoch < math.inf:
             raise ValueError(f"CosineAnnealingWarmRestarts.step: epoch must not be negative, and is {epoch!r}")
         self._warn_if_early()
-        replay.done(functools.partial(self._go_within, epoch), *self.optimizer.param_groups)
+        change(functools.partial(self._go_within, epoch), *self.optimizer.param_groups)
 
     def _go_within(self, epoch: float) -> None:
         self._write(self.lr(epoch))

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minigrad import replay
+from minigrad.state import change, only_outside
 
 from ..optimizers import Optimizer
 from .schedule import LRScheduler
@@ -46,8 +46,8 @@ class ReduceLROnPlateau(LRScheduler):
         self.cooldown_counter = 0
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
-        """Take a metric, a number or a Tensor without axes, and reduce the rates if it is time."""
-        replay.only_outside(f"{self._title} looks at a metric")
+        """Take note of a metric, a number or a Tensor of one, and reduce the rates if it is time."""
+        only_outside(f"{self._title} looks at a metric")
         value = float(metrics)
         self.last_epoch += 1
         if self._is_better(value):
@@ -111,9 +111,9 @@ class WarmupLR(LRScheduler):
     def step(self, *metrics: Any) -> None:
         """Advance by one step. Metrics are passed to the schedule `after`, if it takes them."""
         if self.wants_metric:
-            replay.only_outside(f"{self._title} looks at a metric")
+            only_outside(f"{self._title} looks at a metric")
         self._warn_if_early()
-        replay.done(functools.partial(self._advance, *metrics), *self.optimizer.param_groups)
+        change(functools.partial(self._advance, *metrics), *self.optimizer.param_groups)
 
     def _advance(self, *metrics: Any) -> None:
         self.last_epoch += 1

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minigrad import replay
+from minigrad.state import change
 
 from ..checks import count, entries, number
 from ..optimizers import Optimizer
@@ -35,7 +35,7 @@ class LRScheduler:
     def step(self) -> None:
         """Advance by one step, and write the new rates into the optimizer."""
         self._warn_if_early()
-        replay.done(self._advance, *self.optimizer.param_groups)
+        change(self._advance, *self.optimizer.param_groups)
 
     def _warn_if_early(self) -> None:
         """Warn if the optimizer has not taken a step: the first rate would never be used."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend, replay
+from minigrad import backend
 from minigrad.scopes import here
 
 Array = Any
@@ -134,9 +134,10 @@ def packing_of(
 def looked_at(title: str, what: str, values: Any, instead: str) -> np.ndarray[Any, Any]:
     """Values that decide what is computed, as a NumPy array; a function with such arguments is not compiled."""
     array = values.data if isinstance(values, mg.Tensor) else values
-    if backend.is_recorded(array):
-        replay.decides(f"{title}: what is computed depends on {what} ({instead} would be constants)")
-    return backend.to_numpy(array) if backend.is_array(array) else np.asarray(array)
+    if not backend.is_array(array):
+        return np.asarray(array)
+    why = f"{title}: what is computed depends on {what} ({instead} would be constants)"
+    return backend.to_numpy(backend.decisive(array, why))
 
 
 def checked_lengths(title: str, lengths: Any, T: int, N: int) -> np.ndarray[Any, Any]:

@@ -21,7 +21,7 @@ import minigrad as mg
 import nn
 from minigrad.backward import nodes_below
 from minigrad.pictures.labels import text_width
-from minigrad.pictures.scene import scene
+from minigrad.pictures.places import scene
 from minigrad.pictures.svg import svg
 from minigrad.tape import node_of
 
