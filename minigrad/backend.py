@@ -217,12 +217,12 @@ def shaped(function: Callable[..., Array], like: Array, shape: tuple[int, ...], 
 
 
 def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
-    """np.empty_like or np.zeros_like as np.empty and np.zeros, for arrays of the kind of `like`."""
+    """np.empty_like or np.zeros_like with the interface of np.empty or np.zeros, for arrays of the kind of `like`."""
     return lambda shape, dtype, order: shaped(function, like, shape, dtype=dtype, order=order)
 
 
 def decisive(array: Array, what: str) -> Array:
-    """An array whose numbers decide what is computed. `what` says so, if it is of a kind that refuses."""
+    """Declare that an array's values determine the operations; raises, with `what`, for kinds that forbid it."""
     decides = backend_of(array).decides
     if decides is not None:
         decides(array, what)
@@ -230,7 +230,7 @@ def decisive(array: Array, what: str) -> Array:
 
 
 def as_one(function: F) -> F:
-    """Decorate a function of arrays, so that it is one operation to whoever follows what is done with its first one."""
+    """Decorate a function of arrays: a recording of its first array contains it as one operation."""
 
     @functools.wraps(function)
     def whole(array: Array, *others: Any) -> Any:

@@ -36,7 +36,7 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
         raise TypeError("tensor: a list of Tensors is joined by np.stack, which records it")
     if not isinstance(data, int | float) and isinstance(data, Real):
-        data = getattr(data, "kind", float)(float(data))  # a fraction, or a live number
+        data = getattr(data, "kind", float)(float(data))  # a fraction or a live number
     try:
         array = np.asarray(data, dtype=dtype)
     except (ValueError, TypeError) as error:

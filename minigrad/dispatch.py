@@ -188,7 +188,7 @@ def _spelled_out(function: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...]
 def _called(name: str, function: Any, args: Any, kwargs: Any) -> Any:
     """Call the table's entry for a NumPy function; raise for unsupported arguments, by name."""
     known = FUNCTIONS[function]
-    args, kwargs = current_mode().intake.operands(args, kwargs, kinds="f")  # what is composed may lay them out anew
+    args, kwargs = current_mode().intake.operands(args, kwargs, kinds="f")  # a composed function may copy them
     try:
         return known(*args, **kwargs)
     except TypeError:

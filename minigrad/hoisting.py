@@ -83,7 +83,7 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
 
 
 def product(rows: Array, matrix: Array, start: Array | None = None, out: Array | None = None) -> Array:
-    """The product of two matrices, plus `start` (M,) in every row; in `out` (N, M), if that is given."""
+    """rows @ matrix, plus `start` (M,) in every row; written into `out` (N, M) if that is given."""
     rows, matrix, start = current_mode().intake.together(rows, matrix, start)
     if rows.shape[0] == 1 and _reads_on(rows, matrix) and current_mode().fast and packs(matrix):
         return _started(single.times(rows.dtype), (rows, matrix), rows, matrix, start, out)

@@ -1,4 +1,4 @@
-"""A kind of array, with the functions that NumPy's protocols do not reach. `backend` knows all kinds."""
+"""A kind of array, with the functions outside NumPy's protocols. `backend` holds all kinds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Backend(NamedTuple):
     call          (function, arguments, written arguments): a call as one operation of the recording of such arrays
                   (`replay`); None for other kinds
     inside        array -> the plain array that it stands for
-    decides       (array, what): raises, since its numbers must not decide what is computed; None where they may
+    decides       (array, what): raises, because its values must not determine the operations; None if they may
     add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None to sort the rows instead
     product       (a, b, out): `out = a @ b` in a form that can be captured; None for np.matmul
     elementwise   makes a kernel, called like cupy.ElementwiseKernel; None if fused functions run otherwise

@@ -58,8 +58,8 @@ def backward(
     create_graph  record the computation of the gradients, for higher orders (implies retain_graph)
     inputs        the tensors that receive a `.grad` (leaves or not); None for all leaves
 
-    Raises RuntimeError if this tensor does not require grad, if the graph was released, or if an array that it needs
-    was overwritten; ValueError if `gradient` has another shape.
+    Raises RuntimeError if this tensor does not require grad, if the graph was released, or if a kept array was
+    overwritten; ValueError if `gradient` has another shape.
     """
     start = seed(self, gradient)
     if create_graph:

@@ -44,7 +44,7 @@ class Mode:
     scope      the innermost `scope`, or None
     observers  are notified of every recorded node and of every gradient (see `tape.Observer`)
     fast       True if gathered, fused and other fast paths are allowed
-    intake     the way in of plain arrays and of state in Python (see there)
+    intake     the intake of plain arrays and Python state (see `intake`)
     hoisted    the cache of a loop over steps: matrices packed for products; None outside loops
     releases   True if a walk releases each node after its rules, which may then overwrite the kept arrays
     """

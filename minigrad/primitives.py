@@ -194,7 +194,7 @@ class Primitive:
 
 
 def begin(primitive: Primitive, mode: Mode, *operands: Any) -> Any:
-    """Tell the observers that an operation begins; its operands, as it shall take them."""
+    """Notify the observers that an operation begins; returns its operands, as replaced by the intake."""
     for observer in mode.observers:
         observer.began(primitive)
     return mode.intake.operands(*operands)

@@ -16,7 +16,7 @@ X = TypeVar("X")
 
 
 class Named(Protocol):
-    """A value that can have a name: a Tensor."""
+    """The interface of a value with a label: a Tensor."""
 
     name: str | None
 
@@ -75,7 +75,7 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
 
 
 def name(tensor: N, label: str) -> N:
-    """Call a Tensor by a name in pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
+    """Give a Tensor a label for pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
 
     Use the returned value: the tensor, or its replacement by `mg.intervene`.
     """
@@ -87,7 +87,7 @@ def name(tensor: N, label: str) -> N:
 
 
 def offered(label: str, tensor: N, by: str) -> N:
-    """A Tensor that has a label here, or what an observer puts in its place."""
+    """A Tensor with a label, or its replacement by an observer."""
     for observer in current_mode().observers:
         tensor = observer.named(label, tensor, by=by)
     return tensor

@@ -101,7 +101,7 @@ Edge = Any  # Node | Output | Tensor (a leaf)
 
 
 def node_of(edge: Edge) -> tuple[Node, int]:
-    """The node behind an edge, or a leaf itself, and which of its outputs it is. Who reads edges asks this."""
+    """The node of an edge (or the leaf itself) and the index of the output. All code reads edges by this function."""
     return (edge.node, edge.index or 0) if type(edge) is Output else (edge, 0)
 
 

@@ -1,8 +1,8 @@
 """Tensor: one array and its place on the tape.
 
-A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which come back by NumPy's two
-protocols and are looked up in the table of primitives. The arithmetic operators are bound to the same primitives,
-without the detour. `dispatch`, `rules` and `leaves` do so from above: this file knows nothing of what is built on it.
+A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which call the Tensor back through
+NumPy's two protocols, and the table of primitives. The arithmetic operators are bound to the same primitives directly.
+`dispatch`, `rules` and `leaves` bind these from above: this file does not import them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nested dicts, lists and tuples: of tensors, as a flat list of leaves and a way back, and of anything."""
+"""Nested dicts, lists and tuples: of tensors, flattened and rebuilt, and of any objects."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def outline(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
 
 
 def leaves_in(tree: Any, kind: type) -> list[Any]:
-    """All of one kind anywhere in nested tuples, lists and dicts."""
+    """All objects of one class in nested tuples, lists and dicts."""
     found: list[Any] = []
     for part in tree.values() if isinstance(tree, dict) else tree:
         if type(part) is kind:
@@ -66,7 +66,7 @@ def leaves_in(tree: Any, kind: type) -> list[Any]:
 
 
 def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nested structure with every leaf changed."""
+    """The nested structure with every leaf changed."""
     if not isinstance(tree, _NESTED):
         return change(tree)
     if isinstance(tree, dict):

@@ -79,10 +79,10 @@ def composed(*functions: Any) -> Callable[[F], F]:
 
 
 def first_order(recorded: Callable[..., Any]) -> Callable[[F], F]:
-    """Decorate a formula, or a part of one, for arrays: those of a first-order gradient. For Tensors (`create_graph`),
-    `recorded` computes the same of recorded operations, so that it has a gradient again.
+    """Decorate a formula, or a part of one, for arrays, as in a first-order gradient. For Tensors (`create_graph`),
+    `recorded` computes the same by recorded operations, so that the result can be differentiated.
 
-    Most formulas need no such pair, since NumPy's functions serve both. No other place of the rules tells them apart.
+    Most formulas need no such pair, because NumPy's functions serve both. Rules distinguish the two nowhere else.
     """
 
     def decorate(of_arrays: F) -> F:

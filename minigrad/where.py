@@ -1,7 +1,7 @@
-"""The place of what was recorded: its scope, and the user's line.
+"""The origin of a node: its scope, and the user's line.
 
-Both are known of every node at next to no cost: a scope is a reference, a line is a code object and the offset of an
-instruction. They become text only where a message or a picture asks.
+Recording both costs almost nothing: a scope is a reference, a line is a code object and the offset of an instruction.
+They become text only for messages and pictures.
 """
 
 from __future__ import annotations

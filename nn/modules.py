@@ -127,7 +127,7 @@ class Module:
         return output
 
     def _say_what_is_read(self) -> None:
-        """What is computed depends on the plain attributes of all modules inside, `training` for one."""
+        """Guard the plain attributes of all modules inside, such as `training`."""
         for name, module in self.named_modules():
             values, title = vars(module), name or type(self).__name__
             read = (bool, int, float, str, tuple, type(None), mg.Tensor, Module)

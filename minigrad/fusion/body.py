@@ -21,7 +21,7 @@ def columns_of(size: int) -> str:
 
 
 class Around(Protocol):
-    """The loops around a body: `loops.Loops`, as far as it knows them."""
+    """The interface of `loops.Loops` for the body of its loops."""
 
     givens: set[Symbol]
     number: dict[Symbol, int]
@@ -35,7 +35,7 @@ class Around(Protocol):
 
 
 class OuterIteration:
-    """What is done once for each turn of the outer loop: addresses, and values that do not vary along the inner one."""
+    """One iteration of the outer loop: addresses, and values that are constant along the inner loop."""
 
     def __init__(self, loops: Around, outer: str) -> None:
         self.loops, self.outer = loops, outer + ".n"

@@ -65,7 +65,7 @@ LOGIC: dict[Any, str] = {
 
 
 class Planned(Protocol):
-    """A `plan.Plan`, as kernels need it."""
+    """The interface of `plan.Plan` for kernels."""
 
     givens: list[Symbol]
     results: list[Symbol]

@@ -69,7 +69,7 @@ class Plan:
         return results
 
     def rest(self, givens: Sequence[Symbol], results: Sequence[Symbol]) -> Plan:
-        """A plan for some of the results, where warnings are silenced already."""
+        """A plan for some of the results, for a caller that has silenced warnings."""
         return Plan(givens, results, self.order, quiet=True)
 
     def into(self, arrays: Sequence[Array], out: Array) -> None:
@@ -77,7 +77,7 @@ class Plan:
         out[...] = self(arrays, out)[0]
 
     def _on_gpu(self, like: Array) -> Callable[..., list[Array]] | None:
-        """Kernels for the device of an array, where it has kernels of its own and they can express this plan."""
+        """The plan as GPU kernels, if the array's device has kernels that can express it."""
         kind = backend.real_backend(like)
         make = None if kind is None else kind.elementwise
         if make is None:

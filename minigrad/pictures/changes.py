@@ -10,7 +10,7 @@ from .making import graph
 
 
 class Run(Protocol):
-    """A run whose named values are known: an `Intervention`."""
+    """The interface of a run with named values: an `Intervention`."""
 
     replaced: dict[str, str]
 
@@ -20,8 +20,8 @@ class Run(Protocol):
 
 
 def changed_graph(what: Any, run: Run, other: Run, options: dict[str, Any]) -> Graph:
-    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value, of all of its kind in its
-    place the largest."""
+    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value; several values of the same
+    name in one scope give the largest."""
     if "color" in options or "grads" in options:
         raise TypeError("graph: the colours of this graph are changes; for gradients, use mg.graph")
     drawn = graph(what, **options)

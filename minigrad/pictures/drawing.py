@@ -1,4 +1,4 @@
-"""Files, written whole or not at all; and texts of Graphviz's, laid out and drawn by pygraphviz or the system's."""
+"""Files, written atomically; and graphs as text, laid out and drawn by pygraphviz or the system's Graphviz."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What the page's Content-Security-Policy allows: this text, and no other."""
+    """The page's Content-Security-Policy entry for a text."""
     import hashlib
 
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -30,7 +30,7 @@ class Item:
         self.pull = 0  # to the left (-1) or the right of its band: the origin or the destination of a state
 
     def around(self) -> Iterator[Any]:
-        """The boxes around it, from the innermost out."""
+        """The enclosing boxes, from the innermost out."""
         box = self.box
         while box is not None:
             yield box

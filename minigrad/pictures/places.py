@@ -18,7 +18,7 @@ from .scene import Label, Picture, Scene
 
 
 def scene(graph: Graph) -> Scene:
-    """A graph, laid out through time or by Graphviz, as its options say; without Graphviz as if through time."""
+    """A graph, laid out through time or by Graphviz by its options; without Graphviz always through time."""
     layout = layout_of(graph)
     if layout is None:
         try:

@@ -124,12 +124,12 @@ def _nobody() -> None:
 
 
 def _dense(arrays: Iterable[Array]) -> list[Array]:
-    """Arrays as kernels take them: those of NumPy, or in a recording, those that stand for them."""
+    """The arrays in the form that kernels accept; in a recording, the arrays that stand for them."""
     intake = current_mode().intake
     arrays = intake.operands(*arrays)
     found = []
     for array in arrays:
-        if not intake.follows and type(array) is not np.ndarray:  # a weight that another thread's recording has lent
+        if not intake.follows and type(array) is not np.ndarray:  # lent to the recording of another thread
             array = backend.held(array)
         dtype = backend.native(array.dtype)
         if array.dtype is not dtype:

@@ -1,6 +1,6 @@
 """Live numbers and guards: state that a recording must not freeze, and state it depends on.
 
-Layers and optimizers say by `state.State` what they read from Python.
+Layers and optimizers declare the Python state that they read by `state.State`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Live:
         return now.item() if isinstance(now, np.generic) else now  # type: ignore[no-any-return]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Beside an array, it is one of the recording; of numbers alone, it is a number again."""
+        """With an array, the result is a traced array; of numbers alone, it is a number."""
         recording: Any = current_mode().intake
         if not recording.follows:
             return getattr(ufunc, method)(*[v.read() if isinstance(v, Live) else v for v in inputs], **kwargs)

@@ -99,7 +99,7 @@ class Operation:
         return f"<{self.name} at {line_of(*self.place)}>"
 
 
-# what says something about arrays that does not depend on their numbers
+# functions of shapes, dtypes and memory, independent of values
 _ABOUT = frozenset([np.shape, np.ndim, np.size, np.result_type, np.may_share_memory, np.shares_memory, np.can_cast,
                     np.iscomplexobj, np.isrealobj, np.common_type])  # fmt: skip
 # the argument that a function writes into, other than `out`
@@ -123,7 +123,7 @@ def filled(number: Any) -> Any:
 
 
 class Recording(Intake):
-    """The operations of a function, written down while it runs.
+    """The operations of a function, recorded while it runs.
 
     thread  the thread it runs in. Other threads that use a borrowed weight compute with its plain array
     """
@@ -304,7 +304,7 @@ class Recording(Intake):
         raise self.refused(f"{made.name} gives a Python value, {result!r:.40}, which would be the same at every run")
 
     def made(self, array: Array) -> Traced:
-        """An array that was just made from nothing: its numbers are the same at every run."""
+        """A newly created array, whose values are the same at every run."""
         if self.is_traced(array):
             return array  # type: ignore[no-any-return]
         kept = array.copy()
@@ -321,7 +321,7 @@ class Recording(Intake):
     # ---- state in Python -----------------------------------------------------------------------------------------
 
     def number(self, values: dict[str, Any], name: str, title: str) -> Live:
-        """A number that is read before the calls of each run, so not after its owner has changed in the same one."""
+        """A number that is read before each run; an error after its owner changed in the same recording."""
         if any(changed is values for changed in self.changed):
             raise self.refused(
                 f"{title} is read after it has changed in the same call; let it change once, and at the end"
@@ -330,7 +330,7 @@ class Recording(Intake):
         return Live(functools.partial(values.__getitem__, name), title)
 
     def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
-        """Plain values on which this recording depends."""
+        """Guard plain values."""
         for name in names:
             self._refuse_live(values, name, f"{title}: {name}")
             self.attributes.append((values, name, values.get(name), title))
@@ -342,25 +342,25 @@ class Recording(Intake):
             raise self.refused(f"{what} is set from an argument, which would happen only once; set it before")
 
     def decided(self, read: Callable[[], Any], what: str) -> Any:
-        """A value on which this recording depends: for another one, a run is recorded anew."""
+        """A guarded value. If it differs at a later run, the function is recorded again."""
         value = read()
         self.guards.append((what, read, value))
         return value
 
     def do(self, effect: Callable[[], Any], *changed: Any) -> None:
-        """Do it now, and after the calls of each run, when it says again what it says itself."""
+        """Apply an effect now, and after the calls of each run, when it repeats its own declarations."""
         with changed_mode(intake=OPEN):
             effect()
         self.effects.append(effect)
         self.changed += changed
 
     def keep(self, owner: Any, name: str, tensor: Any) -> None:
-        """Set an attribute now, and after each run."""
+        """Set an attribute: now, and after each run."""
         setattr(owner, name, tensor)
         self.assigned.append((owner, name, tensor))
 
     def only_outside(self, what: str) -> None:
-        """Refuse it: it could not be done again."""
+        """Raise: the effect could not be replayed."""
         raise self.refused(what)
 
     # ---- refusals ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ Array = Any
 
 
 class Recording(Protocol):
-    """The recording of a traced array, as far as it knows it (`recording.Recording`)."""
+    """The interface of `recording.Recording` for traced arrays."""
 
     thread: int
 

@@ -98,7 +98,7 @@ def eigh(a: Any, UPLO: Any = "L") -> Any:
 
 @composed(np.linalg.eigvalsh)
 def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
-    """The eigenvalues of a symmetric matrix. Equal ones share their gradient as the vectors that LAPACK finds say."""
+    """The eigenvalues of a symmetric matrix. Equal ones share their gradient according to LAPACK's eigenvectors."""
     if will_be_recorded(a):
         return _eigh(a, UPLO)[0]
     return Tensor._of(np.linalg.eigvalsh(data_of(a), UPLO))

@@ -23,7 +23,7 @@ def place(piece: Array, index: Any, shape: Any) -> Array:
 
 @first_order(place)
 def placed(piece: Array, index: Any, shape: tuple[int, ...]) -> Any:
-    """`piece` at `index` of zeros, the gradient of indexing: in parts, unless the plain path is asked for."""
+    """`piece` at `index` of zeros, the gradient of indexing: in parts on the fast path."""
     part = Scattered(shape, index, piece)
     return part if current_mode().fast else part.dense()
 

@@ -39,7 +39,7 @@ def svd(a: Any) -> tuple[Array, Array, Array]:
 
 
 def regular_cofactors_rule(g: Any, a: Any) -> Any:
-    """det a (⟨g, a⁻ᵀ⟩ a⁻ᵀ − a⁻ᵀ gᵀ a⁻ᵀ), for a matrix that is not singular."""
+    """det a (⟨g, a⁻ᵀ⟩ a⁻ᵀ − a⁻ᵀ gᵀ a⁻ᵀ), for a regular matrix."""
     inverse = columns(np.linalg.inv(a))
     inner = np.sum(g * inverse, axis=(-2, -1), keepdims=True)
     return np.expand_dims(np.linalg.det(a), (-2, -1)) * (inner * inverse - inverse @ columns(g) @ inverse)
@@ -47,9 +47,10 @@ def regular_cofactors_rule(g: Any, a: Any) -> Any:
 
 @first_order(regular_cofactors_rule)
 def cofactors_rule(g: Array, a: Array) -> Array:
-    """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but two.
+    """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but
+    i and j.
 
-    Higher derivatives are those of a matrix that is not singular.
+    Higher derivatives are those of a regular matrix.
     """
     u, s, v = svd(a)
     n, xp = s.shape[-1], backend.module_of(a)

@@ -26,7 +26,7 @@ Array = Any
 
 @first_order(lambda p, q: p.T @ q)
 def gathered(p: Array, q: Array) -> Any:
-    """pᵀ q for matrices: in parts, unless the plain path is asked for."""
+    """pᵀ q for matrices: in parts on the fast path."""
     return Products([(p, q)]) if current_mode().fast else p.T @ q
 
 

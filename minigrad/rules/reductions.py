@@ -227,7 +227,7 @@ def following(a: Any, g: Any) -> Any:
 
 
 def cumprod_by_products(g: Any, y: Any, a: Any, axis: int) -> Any:
-    """The product of all before aᵢ, times Σ over j ≥ i of gⱼ and all from aᵢ₊₁ to aⱼ: right for all derivatives."""
+    """The product of all elements before aᵢ, times Σ over j ≥ i of gⱼ and the product from aᵢ₊₁ to aⱼ; any order."""
     a, g, y = np.moveaxis(a, axis, -1), np.moveaxis(g, axis, -1), np.moveaxis(y, axis, -1)
     before = np.concatenate([np.ones_like(y[..., :1]), y[..., :-1]], axis=-1)
     return np.moveaxis(before * following(a, g), -1, axis)

@@ -20,8 +20,8 @@ def dropout_mask(shape: tuple[int, ...], p: float, like: mg.Tensor) -> mg.Tensor
 
 
 def check_probability(module: str, p: Any) -> float:
-    """The probability itself; ValueError if it is none."""
-    is_number = isinstance(p, Real)  # also a live one
+    """The probability itself; ValueError if it is invalid."""
+    is_number = isinstance(p, Real)  # including a recording's live number
     if not (is_number and 0 <= p <= 1):
         raise ValueError(f"{module}: a probability must be between 0 and 1, not {p!r}")
     return p  # type: ignore[no-any-return]

@@ -22,7 +22,7 @@ Array = Any
 
 @backend.as_one
 def _gather(x: Array, size: int, stride: int, dilation: int, count: int, before: int) -> Array:
-    """(N, L, C) to windows (N, M, K, C): the m-th begins at step m·stride − before; zeros outside of the input."""
+    """(N, L, C) to windows (N, M, K, C): the m-th begins at step m·stride − before; zeros outside the input."""
     N, L, C = x.shape
     span = (count - 1) * stride + 1  # from the first window to the last
     reach = span + (size - 1) * dilation

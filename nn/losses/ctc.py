@@ -165,7 +165,7 @@ def ctc(
     log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int,
     zero_infinity: bool = False, wanted: bool = True,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """The loss of each sequence (N,) and, if they are wanted, the posteriors γ (T, N, C), by which the loss varies."""
+    """The loss of each sequence (N,) and, if requested, the posteriors γ (T, N, C), which are its derivative."""
     return _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, wanted)
 
 

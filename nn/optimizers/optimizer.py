@@ -287,7 +287,7 @@ class Optimizer:
         for name, start in slots.items():
             if name not in entry:
                 entry[name] = mg.Tensor(np.full_like(weight, start, dtype=wide))
-            slot = entry[name]  # follows its parameter, which may have moved
+            slot = entry[name]  # moves with its parameter
             borrow(slot)
             slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(wide, copy=False)
         numbers = self.numbers(options)

@@ -46,7 +46,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.cooldown_counter = 0
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
-        """Take note of a metric, a number or a Tensor of one, and reduce the rates if it is time."""
+        """Take a metric, a number or a Tensor without axes, and reduce the rates if it is time."""
         only_outside(f"{self._title} looks at a metric")
         value = float(metrics)
         self.last_epoch += 1
