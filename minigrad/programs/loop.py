@@ -61,7 +61,7 @@ class Loop:
         self.spent = draws  # values that backward does not read
         pulled = [p for p in step.pulled if p is not None]
         if pulled:
-            seeds = [step.seed, *[step.seeds[k] for k in self.carried]]
+            seeds = [*step.arriving, *[step.seeds[k] for k in self.carried]]
             known = fixed_by(step.weights, step.kept)
             kept = [s for s in step.kept if s not in known]
             carried = [p for p in (step.pulled[1 + k] for k in self.carried) if p is not None]
@@ -71,10 +71,12 @@ class Loop:
             self.spent = [s for s in draws if s not in read]
             read -= {*given, *self.backward.fixed}
             needed = [s for s in kept if s in read]
-        results = [*moving, *needed]
+        shown = step.outputs[len(step.new) :]
+        results = [*moving, *shown, *needed]
         then = [*always, *old, *moving]
         self.forward = Stages(given, step.weights, results, moving, always, then)
-        self.without = Stages(given, step.weights, moving, moving, always, then) if needed else self.forward
+        fewer = [*moving, *shown]
+        self.without = Stages(given, step.weights, fewer, moving, always, then) if needed else self.forward
         self.kept = [s for s in needed if s not in set(moving)]
         self._calls: dict[Any, Calls] = {}
 
@@ -82,7 +84,7 @@ class Loop:
 
     def run(
         self, x: Array, real: Array | None, states: Sequence[Array], weights: Sequence[Array], rows: Rows, keep: bool
-    ) -> tuple[Array, list[Array], Saved]:
+    ) -> tuple[list[Array], list[Array], Saved]:
         """The outputs of all steps (R, ·), the last states of the rows that take part, and the arrays kept for
         backward.
         """
@@ -95,16 +97,18 @@ class Loop:
         for k, initial in enumerate(states):
             arrays[step.states[k]] = initial
             if not self.fixed[k]:
-                track = _room(initial, rows.length)
+                track = _room(initial, rows.length, step.states[k])
                 rows.begin(track, initial)
                 arrays[step.states[k]] = arrays[step.new[k]] = track
-        self._forward_calls(keep, rows.begun == 1).run(arrays, rows)
+        calls = self._forward_calls(keep, rows.begun == 1)
+        calls.run(arrays, rows)
+        outputs = [calls.whole(symbol, arrays, rows) for symbol in step.outputs]
+        outputs[len(states) :] = [output.copy() for output in outputs[len(states) :]]  # backward may write over them
         for symbol in self.spent:
             del arrays[symbol]
-        output = arrays[step.new[0]][rows.new]
         finals = [states[k][: rows.begun] if self.fixed[k] else arrays[step.new[k]][rows.final].copy()
                   for k in range(len(states))]  # fmt: skip
-        return output, finals, Saved(rows, arrays, list(states))
+        return outputs, finals, Saved(rows, arrays, list(states))
 
     def _forward_calls(self, keep: bool, alone: bool) -> Calls:
         found = self._calls.get(("forward", keep, alone))
@@ -128,7 +132,7 @@ class Loop:
     # ---- backward ------------------------------------------------------------------------------------------------
 
     def pull(
-        self, saved: Saved, output: Array | None, finals: Sequence[Array | None], release: bool = False
+        self, saved: Saved, outputs: Sequence[Array | None], finals: Sequence[Array | None], release: bool = False
     ) -> list[Array | None]:
         """The gradients of x, the states and the weights, from those of the outputs and the last states.
 
@@ -137,15 +141,14 @@ class Loop:
         """
         assert self.backward is not None
         step, rows, arrays = self.step, saved.rows, dict(saved.arrays)
-        calls = self._backward_calls(output is not None, rows.begun == 1, release)
-        if output is None:
-            output = _room(arrays[step.new[0]], rows.begun, np.zeros_like)
-        arrays[step.seed] = output
+        calls = self._backward_calls(tuple([g is not None for g in outputs]), rows.begun == 1, release)
+        for symbol, g in zip(step.arriving, outputs, strict=True):
+            arrays[symbol] = _room(arrays[step.x], rows.begun, symbol, np.zeros_like) if g is None else g
         pairs, firsts = [], {}
         for k in self.carried:
             initial, last = saved.initial[k], finals[k]
             last = np.zeros_like(initial) if last is None else last
-            pairs.append(_room(initial, 2 * rows.begun))
+            pairs.append(_room(initial, 2 * rows.begun, step.states[k]))
             firsts[k] = last.copy()
             arrays |= {("pair", k): pairs[-1], ("last", k): last, ("first", k): firsts[k]}
         calls.run(arrays, rows)
@@ -154,7 +157,7 @@ class Loop:
             first[:n] = pair[rows.begun : rows.begun + n]  # `before` of step 0
         return self._results(calls, saved, arrays, firsts)
 
-    def _backward_calls(self, seeded: bool, alone: bool, release: bool) -> Calls:
+    def _backward_calls(self, seeded: tuple[bool, ...], alone: bool, release: bool) -> Calls:
         """Gradients of states enter with rows that end, leave with rows that begin, and move on with the rest."""
         assert self.backward is not None
         step, stages, key = self.step, self.backward, ("backward", seeded, alone, release)
@@ -165,7 +168,7 @@ class Loop:
         layout = self._layout()
         parts = {s for s in self.kept if base_among(s, layout) is not None}  # forward stores none of them
         layout |= {s: (s, "rows") for s in {*self.kept, *hosts} - {*inside, *parts}}
-        layout[step.seed] = step.seed, "rows" if seeded else "first"
+        layout |= {g: (g, "rows" if given else "first") for g, given in zip(step.arriving, seeded, strict=True)}
         whole = {step.pulled[0], *[untransposed(a) for term in stages.terms for a in term.args]}
         whole |= {s for call in stages.behind for s in givens_of(call)}  # of all steps
         elsewhere: list[int] = []  # states whose gradient lies elsewhere, or is zero
@@ -221,9 +224,9 @@ class Loop:
         return found
 
 
-def _room(like: Array, rows: int, make: Any = np.empty_like) -> Array:
-    """An array beside another one, with so many rows."""
-    return backend.shaped(make, like, (rows, like.shape[1]), order="C")
+def _room(beside: Array, rows: int, symbol: Symbol, make: Any = np.empty_like) -> Array:
+    """An array beside another one, with so many rows of what a Symbol stands for."""
+    return backend.shaped(make, beside, (rows, symbol.shape[1]), dtype=symbol.dtype, order="C")
 
 
 def _read(stages: Stages) -> set[Symbol]:

@@ -32,7 +32,7 @@ Plain = Callable[[Tensor, list[Tensor], list[Tensor]], list[Tensor]]
 class Run:
     """One run of a loop, with all that is needed to repeat it step by step.
 
-    plain  a function of (x, states, weights) that runs the same loop in Python: its output, and the last states
+    plain  a function of (x, states, weights) that runs the same loop in Python: its outputs, and the last states
     spent  True once backward may have overwritten kept arrays
     drawn  the state of the random numbers before the loop, if it draws some
     """
@@ -84,7 +84,7 @@ def rolled(
     loop: Loop, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], real: Array | None, rows: Rows,
     plain: Plain,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Run a loop as a program: its output (R, ·), and the last state of each row of the batch, (N, ·) each.
+    """Run a loop as a program: its outputs (R, ·), and the last state of each row of the batch, (N, ·) each.
 
     plain  see `Run`
     """
@@ -99,24 +99,24 @@ def rolled(
     initial = arrays[1 : 1 + len(states)]
     drawn = generator("cpu").bit_generator.state if loop.step.draws and needed else None
     with np.errstate(all="ignore"):
-        output, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
+        outputs, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their initial state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
-    ys = (output, *finals)
+    ys = (*outputs, *finals)
     if not needed:
         return record_many(PRIMITIVE, ys, (), mode, operands)
     run = Run(loop, saved, operands, plain, drawn)
     node = new_node(PRIMITIVE, ((parents, _PULL, (run, saved.kept, parents, None)),), mode.scope, 2)
     node.shape, node.dtype = tuple([y.shape for y in ys]), tuple([y.dtype for y in ys])
-    vary = [loop.step.varies[0], *loop.step.varies]
-    outputs = tuple([
+    vary = [*loop.step.outputs_vary, *loop.step.varies]
+    found = tuple([
         Tensor._of(y, Output(node, k, y.shape, y.dtype)) if v else Tensor._of(y)
         for k, (y, v) in enumerate(zip(ys, vary, strict=True))
     ])  # fmt: skip
-    run.outputs = [weakref.ref(o.edge) if o.edge is not None else _nobody for o in outputs]
+    run.outputs = [weakref.ref(y.edge) if y.edge is not None else _nobody for y in found]
     for observer in mode.observers:
         observer.recorded(PRIMITIVE, operands, ys, node)
-    return outputs
+    return found
 
 
 def _nobody() -> None:
@@ -147,14 +147,15 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], no
         found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
         return [None if p is None else found.get(key_of(p)) for p in parents]
     dense = iter(_dense([p for p in g if p is not None]))
-    output, *finals = [None if p is None else next(dense) for p in g]
+    arrived = [None if p is None else next(dense) for p in g]
+    count = len(run.loop.step.outputs)
     release = current_mode().releases
     if run.spent:
         raise RuntimeError(
             f"backward: what {describe(node)}\nkept was given up by a backward that failed; compute it again"
         )
     run.spent = release
-    gradients = run.loop.pull(run.saved, output, finals, release)
+    gradients = run.loop.pull(run.saved, arrived[:count], arrived[count:], release)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
 
 

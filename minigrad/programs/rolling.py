@@ -34,14 +34,16 @@ class Rolling:
     used   for each tensor of the cell (see `tensors_of`), True if the program reads it
     """
 
-    def __init__(self, cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool) -> None:
+    def __init__(
+        self, cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool, shows: bool
+    ) -> None:  # fmt: skip
         every = list(tensors_of(cell))
         self.count = len(every)
         self.cell: Any = placed(cell, iter([_NOTHING] * self.count))  # keeps no weight alive
         self.used = list(range(self.count))
         vary = [grad and s.requires_grad for s in state]
         while True:  # a state may begin to require grad at the second step
-            traced = self._traced(every, xs, state, vary, held, grad)
+            traced = self._traced(every, xs, state, vary, held, grad, shows)
             after = [old or new for old, new in zip(vary, traced.varies, strict=True)]
             uses = traced.uses_weights()
             if after == vary and all(uses):
@@ -50,12 +52,12 @@ class Rolling:
         self.loop = Loop(traced)
 
     def _traced(
-        self, every: list[Any], xs: Any, state: tuple[Any, ...], vary: list[bool], held: bool, grad: bool
-    ) -> Step:
+        self, every: list[Any], xs: Any, state: tuple[Any, ...], vary: list[bool], held: bool, grad: bool, shows: bool
+    ) -> Step:  # fmt: skip
         weights = [Operand(w.shape, w.dtype, grad and w.requires_grad) for w in (every[k] for k in self.used)]
         states = [Operand(s.shape[1:], s.dtype, v) for s, v in zip(state, vary, strict=True)]
         x = Operand(xs.shape[1:], xs.dtype, grad and xs.requires_grad)
-        return Step(self.step, x, states, weights, held, grad)
+        return Step(self.step, x, states, weights, held, grad, shows)
 
     def step(self, x: Any, state: Any, weights: Any) -> Any:
         """A step with these weights, including its input map."""
@@ -89,13 +91,21 @@ class _Kept(NamedTuple):
 _kept: OrderedDict[Any, _Kept] = OrderedDict()
 
 
-def program_of(cell: Any, xs: Any, state: tuple[Any, ...], held: bool) -> tuple[Rolling | str, list[Tensor]]:
-    """The program for a cell's steps over rows xs (R, ·), or the reason why there is none; and the cell's tensors."""
+def program_of(
+    cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool = False
+) -> tuple[Rolling | str, list[Tensor]]:
+    """The program for a cell's steps over rows xs (R, ·), or the reason why there is none; and the cell's tensors.
+
+    held   True if there is a mask of rows that take part
+    shows  True to return everything that a step returns, of all steps
+    """
     every: list[Tensor] = []
-    return _program(cell, xs, state, held, every), every
+    return _program(cell, xs, state, (held, shows), every), every
 
 
-def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list[Tensor]) -> Rolling | str:
+def _program(
+    cell: Any, xs: Any, state: tuple[Any, ...], how: tuple[bool, bool], every: list[Tensor]
+) -> Rolling | str:  # fmt: skip
     if "rolled" in vars(type(cell)) and cell.rolled is False:
         return f"{type(cell).__name__} says rolled = False"
     if (reason := rolls(xs.data)) is not None:
@@ -105,12 +115,12 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list
     grad = current_mode().grad
     try:
         about = [each for tensor in (xs, *state) for each in _about(tensor)]
-        key = (held, grad, get_default_dtype(), *about, *_signature(cell, every))
+        key = (*how, grad, get_default_dtype(), *about, *_signature(cell, every))
         found = _kept.get(key)
     except TypeError:
         return f"{getattr(cell, 'title', type(cell).__name__)} reads {_unhashable(cell)}, which may change unnoticed"
     if found is None or (found.reads is not None and found.reads() != found.values):
-        found = _kept[key] = _made(cell, xs, state, held, grad)
+        found = _kept[key] = _made(cell, xs, state, how, grad)
         if len(_kept) > MOST:
             _kept.popitem(last=False)
     program = found.program
@@ -119,7 +129,7 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, every: list
     return program
 
 
-def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool) -> _Kept:
+def _made(cell: Any, xs: Any, state: tuple[Any, ...], how: tuple[bool, bool], grad: bool) -> _Kept:
     reads = None
     if any(getattr(value, "_hooks", ()) for _, value in _attributes(cell) if _is_part(value)):
         return _Kept("a hook of a module looks at its steps", None, None)
@@ -129,7 +139,7 @@ def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool) ->
             return _Kept(effect, reads, reads())
     values = None if reads is None else reads()
     try:
-        return _Kept(Rolling(cell, xs, state, held, grad), reads, values)
+        return _Kept(Rolling(cell, xs, state, how[0], grad, how[1]), reads, values)
     except Unrolled as error:
         return _Kept(str(error), reads, values)
     except Exception as error:  # the loop itself will raise it, if it is the user's

@@ -46,15 +46,17 @@ class Step:
 
     x, real, states, weights  the given values; `real` is None, or the mask of the rows that take part in the step
     new      the states after the step
+    outputs  the outputs of all steps: the first state; if the step `shows`, all states and further returned values
+    fields   the names of the returned values, if the step returns a named tuple
     draws    the random numbers drawn
     kept     the intermediate values that the rules name
-    seeds    gradients of the new states, carried back, and `seed`, the gradient of the step's output
+    seeds    gradients of the new states, carried back, and `arriving`, the gradients of the step's outputs
     pulled   the gradients of x, states and weights; None where none is needed or none arrives
     """
 
     def __init__(
         self, function: Function, x: Operand, states: Sequence[Operand], weights: Sequence[Operand], held: bool,
-        grad: bool,
+        grad: bool, shows: bool = False,
     ) -> None:  # fmt: skip
         x, *rest = [o._replace(dtype=native(o.dtype)) for o in (x, *states, *weights)]
         states, weights = rest[: len(states)], rest[len(states) :]
@@ -84,14 +86,16 @@ class Step:
         finally:
             numbers.state = drawn  # the loop draws the trace's random numbers again
         self.draws = source.draws
-        self.new = [s.data for s in after]
-        self.varies = [s.requires_grad for s in after]
+        outputs = [*after, *_shown(returned[len(before) :])] if shows else after[:1]
+        self.fields = getattr(returned, "_fields", None)
+        self.new, self.outputs = [s.data for s in after], [s.data for s in outputs]
+        self.varies, self.outputs_vary = [s.requires_grad for s in after], [s.requires_grad for s in outputs]
         self.kept: list[Symbol] = []
         self.seeds = [trace.input(f"gradient {k}", s.shape, s.dtype) for k, s in enumerate(self.new)]
-        self.seed = trace.input("gradient of the output", self.new[0].shape, self.new[0].dtype)
+        self.arriving = [trace.input(f"gradient of output {k}", s.shape, s.dtype) for k, s in enumerate(self.outputs)]
         self.pulled: list[Symbol | None] = [None] * len(given)
-        if any(self.varies):
-            self._derive(given, after)
+        if any(self.varies) or any(self.outputs_vary):
+            self._derive(given, after, outputs)
 
     def _checked(self, returned: Any, before: tuple[Tensor, ...]) -> list[Any]:
         """The states that a step returned; rows that take no part keep the old ones."""
@@ -106,17 +110,21 @@ class Step:
             after.append(np.where(self.real, new, old) if self.real is not None and new is not old else new)
         return after
 
-    def _derive(self, given: list[Tensor], after: list[Any]) -> None:
+    def _derive(self, given: list[Tensor], after: list[Any], outputs: list[Any]) -> None:
         named: dict[Symbol, None] = {}
-        for node in nodes_below([s.edge for s in after if s.edge is not None]):
+        for node in nodes_below([s.edge for s in (*after, *outputs) if s.edge is not None]):
             for _, _, kept in node.edges:
                 named.update(dict.fromkeys(v for v in kept if isinstance(v, Symbol)))
         self.kept = list(named)
         roots = []
+        arriving: list[Any] = list(self.arriving)
         for k, s in enumerate(after):
             if s.requires_grad:
                 g: Any = self.seeds[k]
-                roots.append((s.edge or s, g + self.seed if k == 0 else g))
+                roots.append((s.edge or s, g + arriving[k] if k < len(outputs) else g))
+        for s, g in zip(outputs[len(after) :], arriving[len(after) :], strict=True):
+            if s.requires_grad:
+                roots.append((s.edge or s, g))
         wanted = {key_of(v) for v in given if v.requires_grad}
         with changed_mode(observers=(), fast=False, hoisted=None):
             found = walk(roots, retain_graph=True, wanted=wanted)
@@ -127,6 +135,14 @@ class Step:
         results = [*self.new, *self.kept, *[p for p in self.pulled if p is not None]]
         read = {a for s in schedule_of([], results) for a in (s, *s.args) if isinstance(a, Symbol)}
         return [w in read for w in self.weights]
+
+
+def _shown(values: Sequence[Any]) -> list[Any]:
+    """What a step returned besides its states, as far as it can be given for all steps."""
+    for value in values:
+        if not isinstance(value, Tensor) or not isinstance(value.data, Symbol) or value.shape[:-1] != (ROWS,):
+            raise Unrolled("a step shows what is not a row for each sequence")
+    return list(values)
 
 
 class _Traceable(Observer):

@@ -7,7 +7,6 @@ on `Value`s; `plan` turns them into a program.
 
 from __future__ import annotations
 
-import functools
 import gc
 import math
 import threading
@@ -322,12 +321,19 @@ class Recording(Intake):
 
     def number(self, values: dict[str, Any], name: str, title: str) -> Live:
         """A number that is read before each run; an error after its owner changed in the same recording."""
-        if any(changed is values for changed in self.changed):
-            raise self.refused(
-                f"{title} is read after it has changed in the same call; let it change once, and at the end"
-            )
+        changed = self.changed
+
+        def read() -> Any:
+            intake = current_mode().intake
+            if isinstance(intake, Recording) and intake.changed is changed and any(one is values for one in changed):
+                raise intake.refused(
+                    f"{title} is read after it was modified in the same call; modify it once, as the last step"
+                )
+            return values[name]
+
         self._refuse_live(values, name, title)
-        return Live(functools.partial(values.__getitem__, name), title)
+        read()
+        return Live(read, title)
 
     def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
         """Guard plain values."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,7 +29,7 @@ from ..modules import Module, Parameter, beside
 from . import rolling
 from .packing import Packing, from_rows, packing_of, to_rows
 
-Shown = list[dict[str, list[mg.Tensor]]]
+Shown = list[dict[str, mg.Tensor]]  # of each cell, by their names: (R, ·)
 
 
 class OverTime(Module):
@@ -89,7 +88,7 @@ class OverTime(Module):
         found = []
         for each in shown:
             kind = namedtuple("States", each)  # type: ignore[misc]
-            found.append(kind(*[self._batch(np.concatenate(parts), packing) for parts in each.values()]))
+            found.append(kind(*[self._batch(rows, packing) for rows in each.values()]))
         return found[0] if len(found) == 1 else found
 
     def _title(self) -> str:
@@ -178,10 +177,20 @@ class Recurrent(OverTime):
         xs = inputs_of(cell, rows, packing, self.reverse) if looks_around(cell) else rows
         program, tensors = self._program(xs, state, packing, shown)
         if isinstance(program, str):
-            output, final = self._unrolled(cell, xs, state, packing, shown)
+            loop = self._unrolled(cell, xs, state, packing, shown is not None)
+            outputs, final, fields = loop.rows(self.reverse), loop.final(), loop.fields
         else:
-            plain = partial(self._unrolled, packing=packing, shown=None)
-            output, final = rolling.run(program, tensors, xs, state, packing, self.reverse, plain)
+
+            def again(cell: Any, xs: Any, state: tuple[Any, ...]) -> tuple[list[Any], tuple[Any, ...]]:
+                loop = self._unrolled(cell, xs, state, packing, shown is not None)
+                return loop.rows(self.reverse), loop.final()
+
+            outputs, final = rolling.run(program, tensors, xs, state, packing, self.reverse, again)
+            fields = program.loop.step.fields
+        output = outputs[0]
+        if shown is not None:
+            labels = names(cell, fields, len(outputs), len(state))
+            shown.append({name: values for name, values in zip(labels, outputs, strict=True) if name is not None})
         if packing.inverse is not None:
             final = tuple([s[packing.inverse] for s in final])
         if hasattr(cell, "output"):
@@ -197,12 +206,10 @@ class Recurrent(OverTime):
         tensors: list[mg.Tensor] = []
         if not self._rolls:
             found = "the layer was made with rolled=False"
-        elif shown is not None:
-            found = "its states are returned"
         elif not any(packing.sizes):
             found = "it has no steps"
         else:
-            found, tensors = programs.program_of(self.cell, xs, state, packing.real is not None)
+            found, tensors = programs.program_of(self.cell, xs, state, packing.real is not None, shown is not None)
         if isinstance(found, str):
             for observer in current_mode().observers:
                 observer.noted(f"{current_mode().scope or self._title()}: not rolled: {found}")
@@ -218,20 +225,17 @@ class Recurrent(OverTime):
         return True if reason is None else f"not rolled: {reason}"
 
     def _unrolled(
-        self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None
-    ) -> tuple[Any, tuple[Any, ...]]:
-        """Run the loop step by step: outputs (R, ·), and the last state of each row."""
-        loop = _Loop(cell, state, packing.held or [None], shown is not None)
+        self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shows: bool
+    ) -> _Loop:  # fmt: skip
+        """Run the loop step by step; it `shows` everything that a step returns, or only the first state."""
+        loop = _Loop(cell, state, packing.held or [None], shows)
         parts = np.split(mapped(cell, xs), packing.cuts)  # T tensors (n_t, ...)
         for t, x in mg.steps(parts, reverse=self.reverse):
             if x.shape[0]:
                 loop.step(t, x)
         if not loop.outputs:  # no step is real
             loop.step(0, parts[0])
-        order = -1 if self.reverse else 1
-        if shown is not None:
-            shown.append({name: parts[::order] for name, parts in loop.shown.items()})
-        return np.concatenate(loop.outputs[::order]), loop.final()
+        return loop
 
 
 _reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # of the layers called so far
@@ -244,16 +248,16 @@ class _Loop:
     a backward direction); `ended` the states of rows that have ended.
     """
 
-    def __init__(self, cell: Any, state: tuple[Any, ...], held: Sequence[Any], show: bool) -> None:
+    def __init__(self, cell: Any, state: tuple[Any, ...], held: Sequence[Any], shows: bool) -> None:
         self.cell = cell
         self.held = held
         self.waiting = state
         self.state: tuple[Any, ...] = state
         self.begun = 0  # number of rows so far
         self.ended: list[tuple[Any, ...]] = []
-        self.outputs: list[Any] = []
-        self.show = show
-        self.shown: dict[str, list[Any]] = {}
+        self.shows = shows
+        self.outputs: list[tuple[Any, ...]] = []
+        self.fields: tuple[str, ...] | None = None  # the names of what a step returned, if that is a named tuple
 
     def step(self, t: int, x: Any) -> None:
         """One step of the rows x (n, ...)."""
@@ -280,15 +284,16 @@ class _Loop:
         if current_mode().observers:
             state = self._offered(state, new)
         self.state = tuple(state)
-        self.outputs.append(state[0])
-        if self.show:
-            for name, value in zip(names(self.cell, new, len(old)), (*state, *new[len(old) :]), strict=True):
-                if name is not None:
-                    self.shown.setdefault(name, []).append(value)
+        self.outputs.append((*state, *new[len(old) :]) if self.shows else state[:1])
+        self.fields = getattr(new, "_fields", None)
+
+    def rows(self, reverse: bool) -> list[Any]:
+        """What the steps gave, (R, ·) each, in the order of time."""
+        return [np.concatenate(parts[:: -1 if reverse else 1]) for parts in zip(*self.outputs, strict=True)]
 
     def _offered(self, state: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
         """The state under the cell's names, offered to observers."""
-        labels = names(self.cell, new, len(state))[: len(state)]
+        labels = names(self.cell, getattr(new, "_fields", None), len(new), len(state))[: len(state)]
         return tuple([s if n is None else offered(n, s, "loop") for n, s in zip(labels, state, strict=True)])
 
     def _resize(self, n: int, alive: int) -> None:
@@ -315,15 +320,17 @@ def along(mask: Any, s: Any) -> Any:
     return mask if s.ndim == 2 else mask.reshape((-1, *[1] * (s.ndim - 1)))
 
 
-def names(cell: Any, step: tuple[Any, ...], carried: int) -> list[str | None]:
-    """The names of the values that a step returned; None for values that are not shown."""
-    fields = getattr(step, "_fields", None)
+def names(cell: Any, fields: Sequence[str] | None, count: int, carried: int) -> list[str | None]:
+    """The names of the values that a step returns, the carried ones first; None for values that are not shown.
+
+    fields  their names, if the step returns a named tuple
+    """
     if fields is not None:
         return list(fields)
     states = getattr(cell, "states", None)
     if states is None:
         states = [f"s{k}" for k in range(carried)]
     gates = list(getattr(cell, "gates", ()))
-    extra = len(step) - carried
+    extra = count - carried
     gates += [f"gate{k}" for k in range(len(gates), extra)]
     return [*states, *[None] * (carried - len(states)), *gates[:extra]]

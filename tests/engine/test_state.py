@@ -52,6 +52,21 @@ def test_state_that_has_changed_in_the_same_call_is_not_read_again() -> None:
             twice(mg.ones(2))
 
 
+def test_a_number_that_was_read_is_not_used_after_it_has_changed() -> None:
+    values = {"rate": 0.5}
+    own = State(values, "the rule", live={"rate": "the rate"})
+
+    @mg.compile
+    def step(x: mg.Tensor) -> mg.Tensor:
+        rate = own.read(["rate"])["rate"]
+        own.change(lambda: values.update(rate=0.25))
+        return x * rate
+
+    with pytest.raises(mg.RecordingError, match="the rate is read after it has changed"):
+        for _ in range(3):
+            step(mg.ones(2))
+
+
 def test_an_argument_is_no_state() -> None:
     own = Averaged()
 

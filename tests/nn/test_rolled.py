@@ -216,6 +216,34 @@ def test_a_rolled_loop_is_the_loop_step_by_step(situation: dict[str, Any]) -> No
     near(rolled, plain, 1e-12 if s["double"] else 2e-5)
 
 
+def shown(layer: Any, xs: Any, ragged: dict[str, Any], unfold: bool = False) -> list[Any]:
+    """All states and gates of all steps, and the gradients of a loss that sees them."""
+    mg.manual_seed(2)
+    x = mg.tensor(xs, requires_grad=True)
+    output, _, states = layer(x, return_states=True, **ragged)
+    values = [output, *states]
+    loss = sum(np.sum(np.sin((k + 1) * v)) for k, v in enumerate(values))
+    if unfold:
+        mg.graph(loss)
+    layer.zero_grad()
+    loss.backward()  # type: ignore[union-attr]
+    return [*values, x.grad, *[mg.zeros_like(p) if p.grad is None else p.grad for p in layer.parameters()]]
+
+
+@pytest.mark.parametrize("ragged", [{}, {"lengths": [4, 1, 3]}, {"mask": True}], ids=["full", "lengths", "mask"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_states_and_gates_of_all_steps(kind: str, ragged: Any) -> None:
+    rng = np.random.default_rng(3)
+    ragged = {"mask": rng.random((4, 3)) < 0.7} if "mask" in ragged else ragged
+    layer = layer_of(kind, np.float64, reverse="lengths" in ragged)
+    xs = rng.standard_normal((4, 3, 3))
+    rolled = shown(layer, xs, ragged)
+    assert layer.rolled is True
+    near(shown(layer, xs, ragged, unfold=True), rolled, 1e-12)
+    with step_by_step():
+        near(rolled, shown(layer, xs, ragged), 1e-12)
+
+
 @pytest.mark.parametrize("ragged", [{}, {"lengths": [4, 1, 3]}], ids=["full", "ragged"])
 @pytest.mark.parametrize("kind", ["lstm", "gru", "own"])
 def test_second_derivatives(kind: str, ragged: Any) -> None:
@@ -505,8 +533,6 @@ def test_reasons() -> None:
     with mg.plain_path():
         layer(x)
     assert "switched off" in layer.rolled
-    layer(x, return_states=True)
-    assert "states are returned" in layer.rolled
     layer = nn.Recurrent(nn.RNNCell(3, 4, nonlinearity=lambda v: np.tanh(v)))
     layer(x)
     assert layer.rolled is True  # the code of the lambda says that it computes and does nothing else

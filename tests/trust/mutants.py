@@ -103,9 +103,9 @@ class Copies(threading.local):
 
 
 def main() -> None:
-    options = arguments(__doc__, mutants=(30, 182), jobs=(2, 2), sound=(0, 1), rest=(0, 1))
+    options = arguments(__doc__, mutants=(30, 182), skip=(0, 0), jobs=(2, 2), sound=(0, 1), rest=(0, 1))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored, and tests send it
-    chosen = sample(options.mutants, options.seed)
+    chosen = sample(options.mutants, options.seed)[options.skip :]  # what another run has tried already
     with tempfile.TemporaryDirectory() as folder:
         copies = Copies(Path(folder))
 
