@@ -27,7 +27,7 @@ next_position = itertools.count(1).__next__
 
 
 class Operation(Protocol):
-    """A node's operation, as the tape knows it: a `Primitive`."""
+    """The interface of a node's operation: a `Primitive`."""
 
     name: str
     parameters: list[str]

@@ -103,7 +103,7 @@ class Loop:
         calls = self._forward_calls(keep, rows.begun == 1)
         calls.run(arrays, rows)
         outputs = [calls.whole(symbol, arrays, rows) for symbol in step.outputs]
-        outputs[len(states) :] = [output.copy() for output in outputs[len(states) :]]  # backward may write over them
+        outputs[len(states) :] = [output.copy() for output in outputs[len(states) :]]  # backward may overwrite them
         for symbol in self.spent:
             del arrays[symbol]
         finals = [states[k][: rows.begun] if self.fixed[k] else arrays[step.new[k]][rows.final].copy()
@@ -225,7 +225,7 @@ class Loop:
 
 
 def _room(beside: Array, rows: int, symbol: Symbol, make: Any = np.empty_like) -> Array:
-    """An array beside another one, with so many rows of what a Symbol stands for."""
+    """An array of the kind of `beside`, with this number of rows of a Symbol."""
     return backend.shaped(make, beside, (rows, symbol.shape[1]), dtype=symbol.dtype, order="C")
 
 

@@ -138,7 +138,7 @@ class Step:
 
 
 def _shown(values: Sequence[Any]) -> list[Any]:
-    """What a step returned besides its states, as far as it can be given for all steps."""
+    """The values that a step returned in addition to its states, if they exist for all steps."""
     for value in values:
         if not isinstance(value, Tensor) or not isinstance(value.data, Symbol) or value.shape[:-1] != (ROWS,):
             raise Unrolled("a step shows what is not a row for each sequence")

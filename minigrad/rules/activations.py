@@ -175,7 +175,7 @@ def softmax(x: Array, axis: Any = -1) -> Array:
         return e / np.sum(e, axis=axis, keepdims=True)
 
 
-# Passes over the rows of a matrix. `fusion`, which has its gradients from these rules, puts fused ones in their place.
+# Passes over the rows of a matrix. `fusion`, which derives its gradients from these rules, replaces them by fused ones.
 passes: tuple[Any, ...] = (lambda x, m: np.exp(x - m), lambda x, m, l: (x - m) - l)
 
 

@@ -181,7 +181,7 @@ def triu(m: Array, k: int = 0) -> Array:
 
 @first_order(place)
 def in_rows(g: Array, ids: Array, weight_shape: tuple[int, ...]) -> Any:
-    """The rows of a gradient, and where they belong."""
+    """The rows of a gradient, and their indices."""
     return RowSparse(ids.reshape(-1), g.reshape((-1, *weight_shape[1:])), weight_shape, check=False)
 
 

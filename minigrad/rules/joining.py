@@ -203,7 +203,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 
 def iterated(self: Tensor) -> Iterator[Tensor]:
-    """The slices along the first axis, one after the other."""
+    """The slices along the first axis, in order."""
     if self.ndim == 0:
         raise TypeError("iteration over a tensor without axes")
     return iter(unstack(self))

@@ -235,7 +235,7 @@ def cumprod_by_products(g: Any, y: Any, a: Any, axis: int) -> Any:
 
 @first_order(cumprod_by_products)
 def cumprod_rule(g: Array, y: Array, a: Array, axis: int) -> Array:
-    """Σ gⱼ yⱼ / aᵢ over j ≥ i: at the first zero of a row with 1 in its place, and 0 at later zeros."""
+    """Σ gⱼ yⱼ / aᵢ over j ≥ i: the first zero of a row is replaced by 1, and later zeros get 0."""
     zero = a == 0
     first = zero & (np.cumsum(zero, axis=axis) == 1)
     past_it = np.cumprod(np.where(first, 1.0, a), axis=axis)

@@ -257,7 +257,7 @@ class _Loop:
         self.ended: list[tuple[Any, ...]] = []
         self.shows = shows
         self.outputs: list[tuple[Any, ...]] = []
-        self.fields: tuple[str, ...] | None = None  # the names of what a step returned, if that is a named tuple
+        self.fields: tuple[str, ...] | None = None  # the names of returned values, if a step returns a named tuple
 
     def step(self, t: int, x: Any) -> None:
         """One step of the rows x (n, ...)."""
@@ -288,7 +288,7 @@ class _Loop:
         self.fields = getattr(new, "_fields", None)
 
     def rows(self, reverse: bool) -> list[Any]:
-        """What the steps gave, (R, ·) each, in the order of time."""
+        """The outputs of the steps, (R, ·) each, in the order of time."""
         return [np.concatenate(parts[:: -1 if reverse else 1]) for parts in zip(*self.outputs, strict=True)]
 
     def _offered(self, state: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
