@@ -107,7 +107,7 @@ def seq2seq() -> Figure:
     for cell in cells:
         d.arrow((cell[0] - 0.45, 3), (cell[0] - 0.2, 1.22), elbow=True)
     d.ax.plot([2.03, cells[-1][0] - 0.45], [3, 3], color=LINE, linewidth=1.0)
-    d.text(2.3, 3.2, "for each step a weighted mean of the encoder's outputs")
+    d.text(2.3, 3.2, "for each step a mean of the encoder's outputs, with weights of its own")
     d.text(1.5, -0.62, "encoder", ha="center")
     d.text(6.7, -0.62, "decoder", ha="center")
     return d.drawing
