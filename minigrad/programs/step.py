@@ -73,16 +73,17 @@ class Step:
         before = tuple(given[1 : 1 + len(states)])
         numbers = randomness.generator("cpu").bit_generator
         drawn = numbers.state
-        source = DrawRecorder(trace, ROWS)
+        source, watch = DrawRecorder(trace, ROWS), _Traceable()
         try:
             with (
-                changed_mode(grad=grad, scope=None, observers=(_Traceable(),), fast=False, hoisted=None),
+                changed_mode(grad=grad, scope=None, observers=(watch,), fast=False, hoisted=None),
                 randomness.drawn_from("symbol:0", source),
             ):
                 returned = function(given[0], before, given[1 + len(states) :])
                 after = self._checked(returned, before)
         except FusionError as error:
-            raise Unrolled(str(error).split("\n")[0].removeprefix("fuse: ")) from None
+            what = str(error).split("\n")[0].removeprefix("fuse: ")
+            raise Unrolled(f"it uses {watch.inside_of}: {what}" if watch.inside_of else what) from None
         finally:
             numbers.state = drawn  # the loop draws the trace's random numbers again
         self.draws = source.draws
@@ -146,8 +147,17 @@ def _shown(values: Sequence[Any]) -> list[Any]:
 
 
 class _Traceable(Observer):
-    """Refuses operations that cannot be traced backward."""
+    """Refuses operations that cannot be traced backward.
+
+    inside_of  the operation that has begun and not ended
+    """
+
+    inside_of = ""
 
     def began(self, primitive: Operation) -> None:
         if primitive.name == "getitem":
             raise Unrolled("a step indexes a tensor; np.split divides along an axis")
+        self.inside_of = primitive.name
+
+    def recorded(self, primitive: Operation, operands: tuple[Any, ...], outputs: tuple[Any, ...], edge: Any) -> None:
+        self.inside_of = ""
