@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo examples test coverage kernels check trust bench docs notebooks clean
+.PHONY: demo examples test coverage kernels check trust bench docs notebooks site clean
 
 # Train a character model from primitives on real text, draw its graph and its gradients into out/, print a sample.
 demo: $(VENV)/demo
@@ -39,8 +39,8 @@ coverage: $(VENV)/dev
 kernels: $(VENV)/test
 	$(BIN)/python tests/kernels.py
 
-# Lint, types, all that compares with PyTorch, other processors' kernels, the viewer in a browser (skipped where there is
-# none), the course's notebooks, and ranks under mpiexec.
+# Lint, types, all that compares with PyTorch, other processors' kernels, the viewer and the site in a browser (skipped
+# where there is none), the course's notebooks, and ranks under mpiexec.
 check: $(VENV)/dev kernels
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,6 +76,10 @@ docs: $(VENV)/test
 notebooks: $(VENV)/dev
 	$(BIN)/python docs/make_notebooks.py
 
+# The documentation as a site of files alone: build/site/index.html opens from there.
+site: $(VENV)/site
+	$(BIN)/python docs/make_site.py
+
 clean:
 	rm -rf $(VENV) out build *.egg-info
 
@@ -90,6 +94,10 @@ $(VENV)/demo: $(VENV)/python pyproject.toml
 
 $(VENV)/examples: $(VENV)/python pyproject.toml
 	$(BIN)/python -m pip install -q -e '.[examples]'
+	touch $@
+
+$(VENV)/site: $(VENV)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[site]'
 	touch $@
 
 $(VENV)/test: $(VENV)/python pyproject.toml

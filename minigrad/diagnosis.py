@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,28 @@ def _gpu_lines() -> list[str]:
     return lines
 
 
+def _strangers() -> list[str]:
+    """Lines about another project's `nn` or `nlp` in this environment."""
+    from importlib import metadata
+
+    owners = metadata.packages_distributions()
+    lines: list[str] = []
+    for name in ("nn", "nlp"):
+        spec = importlib.util.find_spec(name)
+        found = next(iter((spec and spec.submodule_search_locations) or ["nothing"]))
+        others = sorted(set(owners.get(name, [])) - {"minigrad"})
+        if Path(found) != Path(__file__).parents[1] / name:
+            lines.append(f"{name:<12} not minigrad's: `import {name}` finds {found}")
+        elif others:
+            lines.append(f"{name:<12} also installed by {', '.join(others)}: the files of both lie in one folder")
+        else:
+            continue
+        lines.append("             install minigrad into an environment of its own (python -m venv)")
+        if others:
+            lines.append(f"             or: pip uninstall {' '.join(others)}, and install minigrad again")
+    return lines
+
+
 def report() -> str:
     """The text that `doctor` prints."""
     threads = [
@@ -89,6 +112,7 @@ def report() -> str:
     compiles = machine.available() and not machine.switched_off()
     lines.append(f"cache        {cache.report() if compiles else 'not used: nothing is compiled here'}")
     lines += _gpu_lines()
+    lines += _strangers()
     if missing:
         lines.append(f"to install   pip install 'minigrad[{','.join(missing)}]'")
     return "\n".join(lines)

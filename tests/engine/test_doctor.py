@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +32,24 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
 def test_from_the_command_line() -> None:
     done = subprocess.run([sys.executable, "-m", "minigrad", "doctor"], capture_output=True, text=True, check=True)
     assert f"minigrad     {mg.__version__}" in done.stdout
+
+
+def test_another_projects_nn_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not diagnosis._strangers()
+    (tmp_path / "nn").mkdir()
+    (tmp_path / "nn" / "__init__.py").touch()
+    known = {name: sys.modules.pop(name) for name in [*sys.modules] if name == "nn" or name.startswith("nn.")}
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        assert f"nn           not minigrad's: `import nn` finds {tmp_path / 'nn'}" in diagnosis.report()
+    sys.modules.update(known)
+
+
+def test_another_distribution_with_the_same_names_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: {"nlp": ["minigrad", "othernlp"]})
+    report = diagnosis.report()
+    assert "nlp          also installed by othernlp" in report
+    assert "pip uninstall othernlp, and install minigrad again" in report
 
 
 def test_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
