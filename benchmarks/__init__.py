@@ -1,10 +1,10 @@
-"""Time and memory of minigrad beside its peers. `python -m benchmarks --help` says how to run it.
+"""Time and memory of minigrad compared with its peers. `python -m benchmarks --help` lists the options.
 
-compare   the harness: what a case is, and how its sides are timed
-memory    the peak memory of one call, in a process of its own
+compare   the harness: cases, and the timing of their sides
+memory    the peak memory of one call, in a separate process
 peers     one computation on minigrad, PyTorch, HIPS autograd, or derived by hand in NumPy
-report    the table, and the machine that it was made on
-cases     what is measured, one subject a file
+report    the table, and the machine it was made on
+cases     the measured computations, one subject a file
 
 Nothing here imports NumPy before `__main__` has set the number of threads.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure every case, or some, and print one table. Nothing is asserted about times."""
+"""`python -m benchmarks`: measure every case, or some, and print one table. Times are not asserted."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""The harness: what a case is, and how its sides are timed against each other.
+"""The harness: cases, and the timing of their sides against each other.
 
 Sides are not alternated call by call: the threads of OpenMP and OpenBLAS spin for a while after each parallel region
 and steal the other side's cores. They take turns in *blocks*: two calls to warm up, then seven or more that are timed,
 then a rest in which the threads fall asleep. A round is one block of each side; its ratio is that of the two medians.
-What is reported is the median over five rounds, and the lowest and highest ratio, which say how far to trust it. (Where
-calls take seconds, a block ends earlier; see `Effort`.)
+The report has the median over five rounds, and the lowest and highest ratio as a measure of confidence. (Where calls
+take seconds, a block ends earlier; see `Effort`.)
 
-The garbage collector stays on, as it is for users, but no side pays for another's objects: those of all the imported
-libraries are put aside (`gc.freeze`: PyTorch's would make each collection many times slower for sides that make Python
-objects), and every block starts clean.
+The garbage collector stays on, as for users, but no side pays for another's objects: those of all imported libraries
+are frozen (`gc.freeze`: PyTorch's would make each collection many times slower for sides that make Python objects), and
+every block starts clean.
 
-Before anything is timed, the gradients of all sides are compared, or the results where there are none: what is measured
-is the same computation.
+Before anything is timed, the gradients of all sides are compared, or the results if there are none: all sides must
+compute the same.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ import numpy as np
 from .memory import peaks_in_fresh_process, phases
 from .place import DEVICE, NotOnGPUError, wait
 
-PEERS = ("torch", "autograd", "tokenizers", "gensim", "jax", "dezero")  # what may be missing
-WHOLE_CALL = ("",)  # the phases of a call that has none
+PEERS = ("torch", "autograd", "tokenizers", "gensim", "jax", "dezero")  # optional packages
+WHOLE_CALL = ("",)  # the phases of a call without phases
 
-Call = Callable[[], Any]  # does what is measured, and returns its gradients, or results
+Call = Callable[[], Any]  # the measured call, which returns gradients or results
 Setup = Callable[[], Call]  # imports a library and makes the data; never measured
 
 
 @dataclass(frozen=True)
 class Case:
-    """One computation, done by several sides; the first is minigrad's, and the others are what it is compared to.
+    """One computation on several sides; the first is minigrad, and the others are its peers.
 
-    name    what `--only` looks at, and the table shows
-    sides   by their names
-    per     how many pieces one call consists of; times are those of one piece
-    unit    what a piece is
+    name    shown in the table, and matched by `--only`
+    sides   by name
+    per     the number of pieces in one call; times are those of one piece
+    unit    the name of a piece
     memory  the phases whose peak memory is measured as well: `WHOLE_CALL`, or their names
 
     A call is a function; or a generator function that yields the name of each phase when the phase ends (None: do not
-    count it), and then each phase has a row of its own. Either returns the gradients, or the results if there are none.
+    count it), and then each phase has its own row. Either returns the gradients, or the results if there are none.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """The extent of a measurement.
 
     warmups  calls at the beginning of a block that are not timed
-    calls    at least so many timed calls in a block,
-    seconds  and for at least so long, which gives short calls more;
-    longest  but after so long only three: calls of seconds are less noisy
+    calls    the least number of timed calls in a block,
+    seconds  and their least duration, which gives more calls to short ones;
+    longest  a duration after which three are enough: calls of seconds are less noisy
     rest     seconds of sleep after a block
     rounds   blocks of each side
     """
@@ -82,8 +82,8 @@ QUICK = Effort(warmups=1, calls=2, seconds=0.0, longest=5.0, rest=0.02, rounds=2
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured of one side of a case, or of one phase of it.
+class Measurement:
+    """The measurement of one side of a case, or of one of its phases.
 
     seconds  for one piece: the median over rounds of the blocks' medians
     ratios   the first side's time divided by this one's, in each round; empty for the first side itself
@@ -100,8 +100,8 @@ class Row:
     share: float | None
 
 
-def measure(case: Case, effort: Effort) -> tuple[list[Row], set[str]]:
-    """The rows of a case, and the peers that were left out because they are not installed."""
+def measure(case: Case, effort: Effort) -> tuple[list[Measurement], set[str]]:
+    """The rows of a case, and the peers left out because they are not installed."""
     calls, missing = set_up(case)
     check_agreement(case, calls)
     gc.collect()
@@ -117,12 +117,12 @@ def measure(case: Case, effort: Effort) -> tuple[list[Row], set[str]]:
             ratios = () if side == first else tuple(r[first][phase] / r[side][phase] for r in rounds)
             peak = peaks[side].get(phase) if phase in case.memory else None
             share = peak / peaks[side][case.memory[0]] if peak and phase != case.memory[0] else None
-            rows.append(Row(case, phase, side, seconds, ratios, peak, share))
+            rows.append(Measurement(case, phase, side, seconds, ratios, peak, share))
     return rows, missing
 
 
 def set_up(case: Case) -> tuple[dict[str, Call], set[str]]:
-    """The calls of all sides whose libraries are here, and the libraries that are not."""
+    """The calls of all sides whose libraries are installed, and the missing libraries."""
     calls, missing = {}, set()
     for side, setup in case.sides.items():
         try:
@@ -140,7 +140,7 @@ def set_up(case: Case) -> tuple[dict[str, Call], set[str]]:
 
 
 def block(call: Call, effort: Effort) -> dict[str, float]:
-    """Calls of one side in a row, and a rest: the median seconds of each phase."""
+    """Consecutive calls of one side, and a rest: the median seconds of each phase."""
     gc.collect()
     for _ in range(effort.warmups):
         clock(call)
@@ -154,7 +154,7 @@ def block(call: Call, effort: Effort) -> dict[str, float]:
 
 
 def clock(call: Call) -> dict[str, float]:
-    """The seconds that each phase of one call takes."""
+    """The seconds of each phase of one call."""
     seconds = {}
     wait()
     start = time.perf_counter()
@@ -175,7 +175,7 @@ class DisagreementError(ValueError):
 
 
 def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e-3) -> None:
-    """Raise DisagreementError if what a side returns is not what the first does, in shape or, up to rounding, value.
+    """Raise DisagreementError if a side's result differs from the first one's, in shape or, beyond rounding, in value.
 
     A floor returns nothing; some sides must return something.
     """
@@ -193,14 +193,14 @@ def check_agreement(case: Case, calls: Mapping[str, Call], tolerance: float = 1e
 
 
 def agree(one: Any, other: Any, tolerance: float) -> bool:
-    """Whether two arrays are the same up to rounding; NaN and infinity are so with nothing, not even themselves."""
+    """True if two arrays are equal up to rounding; NaN and infinity equal nothing, not even themselves."""
     if one.shape != other.shape or not (np.isfinite(one).all() and np.isfinite(other).all()):
         return False
     return bool(np.abs(one - other).max(initial=0) <= tolerance * np.abs(one).max(initial=0))
 
 
 def result_of(call: Call) -> Any:
-    """What a call returns, when all its phases are over."""
+    """The result of a call, after all its phases."""
     walk = phases(call)
     while True:
         try:

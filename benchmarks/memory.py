@@ -1,16 +1,15 @@
-"""Peak memory of one call above a warmed baseline, in a process of its own.
+"""Peak memory of one call above a warmed baseline, in a separate process.
 
-What is read is the peak of the process's resident set, as the kernel keeps it, not `tracemalloc`: that sees NumPy's
-allocations and Python's objects but nothing of what PyTorch allocates, so it would compare two different things (and
-slow one side by several times). Each side gets a fresh process, because memory that one side's allocator holds back
-would serve the other for free.
+The measure is the peak of the process's resident set from the kernel, not `tracemalloc`, which sees NumPy's allocations
+and Python's objects but nothing of PyTorch's, and so would compare different things (and slow one side several times).
+Each side gets a fresh process, because memory held back by one side's allocator would serve the other for free.
 
 The baseline is taken after some calls: libraries are loaded, threads started, work buffers made, programs recorded.
-(What these hold between calls, a call says by its attribute `held`; it counts as well.) Memory that it freed must
-then be out of the resident set, or the measured call would seem to need none: the allocator is told to give it back
-(`malloc_trim`), and to hand large blocks straight to the kernel (`MALLOC_MMAP_THRESHOLD_`). Then the kernel's peak is
-reset, before each phase of the call. This needs Linux's `/proc` and glibc; elsewhere the column stays empty. It is good
-to about half a MiB.
+(Memory that these hold between calls is given by a call's attribute `held`; it counts as well.) Freed memory must then
+leave the resident set, or the measured call would seem to need none: the allocator is told to return it
+(`malloc_trim`), and to return large blocks directly to the kernel (`MALLOC_MMAP_THRESHOLD_`). Then the kernel's peak is
+reset, before each phase of the call. This needs Linux's `/proc` and glibc; elsewhere the column stays empty. It is
+accurate to about half a MiB.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def peaks_in_fresh_process(case: str, side: str) -> dict[str, int]:
 
 
 def peaks(call: Callable[[], Any]) -> dict[str, int]:
-    """The same, in this process."""
+    """The peaks in this process."""
     for _ in range(3):
         for _ in phases(call):
             pass

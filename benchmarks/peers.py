@@ -6,9 +6,9 @@ A *body* is a function of a library's NumPy-like names and its inputs, so that t
 
     {"minigrad": on_minigrad(normalised, (64, 256)), "torch": on_torch(normalised, (64, 256))}
 
-Inputs are given by their shapes and are the same small float32 normal numbers on each side, and so is the gradient that
-backward starts from. A library is imported when a side is set up, so that each can be missing, and so that no process
-which measures the memory of one side holds another.
+Inputs are given by their shapes. They are the same small float32 normal numbers on each side, and so is the gradient
+that backward starts from. A library is imported when a side is set up, so that any may be missing, and a process that
+measures the memory of one side does not load another.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def start_of(shape: Shape) -> Array:
 
 
 def take_grads(leaves: Sequence[Any]) -> list[Any]:
-    """The gradients of leaves, which keep none."""
+    """Take the gradients of leaves, which are then cleared."""
     gradients = [leaf.grad for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
@@ -52,7 +52,7 @@ def take_grads(leaves: Sequence[Any]) -> list[Any]:
 
 
 def on_minigrad(body: Body, *shapes: Shape, names: str = "numpy", in_phases: bool = False) -> Setup:
-    """The body on minigrad's tensors; `names` is the module whose names it gets, NumPy or minigrad itself."""
+    """The body on minigrad's tensors; `names` is the module it gets, NumPy or minigrad itself."""
 
     def setup() -> Call:
         leaves = [ours(array, requires_grad=True) for array in normals(*shapes)]
@@ -156,7 +156,7 @@ def _pullback_phases(forward: Call, start: Array) -> Phases:
 
 
 def by_hand(gradients: Callable[..., Sequence[Array]], *shapes: Shape, result: Shape) -> Setup:
-    """`gradients(start, *inputs)`: forward and backward as one would write them without a tape; the floor."""
+    """`gradients(start, *inputs)`: forward and backward as written without a tape; the floor."""
 
     def setup() -> Call:
         only_on_cpu()

@@ -1,25 +1,25 @@
-"""Where the sides run: on the CPU; with `--device cuda`, on a GPU those that can (minigrad, PyTorch and JAX)."""
+"""The device of the sides: the CPU, or with `--device cuda` a GPU for those that can (minigrad, PyTorch and JAX)."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-DEVICE = os.environ.get("MINIGRAD_BENCHMARKS_DEVICE", "cpu")  # which `__main__` sets before this is imported
+DEVICE = os.environ.get("MINIGRAD_BENCHMARKS_DEVICE", "cpu")  # set by `__main__` before this is imported
 
 
 class NotOnGPUError(Exception):
-    """A side cannot run where it is to."""
+    """A side cannot run on the requested device."""
 
 
 def only_on_cpu() -> None:
-    """Leave a side out that knows no GPU."""
+    """Leave out a side without GPU support."""
     if DEVICE != "cpu":
         raise NotOnGPUError
 
 
 def wait() -> None:
-    """Until the GPU has done all that any library asked it for."""
+    """Wait until the GPU has finished all work of any library."""
     if DEVICE != "cpu":
         import cupy
 
@@ -34,7 +34,7 @@ def ours(array: Any, requires_grad: bool = False) -> Any:
 
 
 def theirs(array: Any, requires_grad: bool = False) -> Any:
-    """A tensor of PyTorch. Its layers, too, multiply float32 numbers as such, not rounded to TF32."""
+    """A tensor of PyTorch. Its layers multiply float32 numbers without rounding to TF32."""
     import torch
 
     if DEVICE != "cpu":
@@ -43,7 +43,7 @@ def theirs(array: Any, requires_grad: bool = False) -> Any:
 
 
 def exact_jax() -> Any:
-    """JAX, which on a GPU rounds the factors of a product to TF32 unless it is told not to."""
+    """JAX, told not to round the factors of a product to TF32 on a GPU."""
     import jax
 
     jax.config.update("jax_default_matmul_precision", "highest")

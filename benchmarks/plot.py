@@ -1,4 +1,4 @@
-"""Ratios against sizes, drawn from the rows of cases that are named "...: what, X = number"."""
+"""Ratios over sizes, drawn from the rows of cases that are named "...: what, X = number"."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .compare import Row
+from .compare import Measurement
 
 NAME = re.compile(r"^(?P<what>.*), (?P<along>\w+) = (?P<number>\d+)$")
 Points = list[tuple[int, float, float, float]]  # size, ratio, lowest, highest
 
 
-def series(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Points]]:
+def series(rows: Sequence[Measurement]) -> dict[tuple[str, str], dict[str, Points]]:
     """For each (what, along): the points of each pair of the case's first side and another one."""
     found: dict[tuple[str, str], dict[str, Points]] = {}
     for row in rows:
@@ -27,7 +27,7 @@ def series(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Points]]:
     return found
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw(rows: Sequence[Measurement], path: Path) -> None:
     """A panel for each series: time of the case's first side divided by each other's, and 1 as a line.
 
     Raises ValueError if no case of these rows has a size in its name.

@@ -1,4 +1,4 @@
-"""One table of all that was measured, as text and as Markdown, and the machine that it was made on."""
+"""One table of all measurements, as text and as Markdown, and the machine it was made on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from .compare import PEERS, Effort, Row
+from .compare import PEERS, Effort, Measurement
 from .place import name_of_gpu
 
 HEAD = ("case", "side", "time", "minigrad / side", "peak memory")
@@ -24,15 +24,15 @@ LEGEND = (
 
 @dataclass
 class Report:
-    """The rows of all cases, and the peers that were not there."""
+    """The rows of all cases, and the missing peers."""
 
     threads: int
     effort: Effort
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Measurement] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
 
-    def add(self, measured: tuple[list[Row], set[str]]) -> None:
+    def add(self, measured: tuple[list[Measurement], set[str]]) -> None:
         rows, missing = measured
         self.rows += rows
         self.missing |= missing
@@ -76,24 +76,24 @@ class Report:
 
 
 def _three(number: float) -> str:
-    """Three digits; one, and a power of ten, for what is next to nothing."""
+    """Three digits; for tiny numbers one digit and a power of ten."""
     if number < 0.01:
         return f"{number:.0e}"
     return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f}"
 
 
-def _time(row: Row) -> str:
+def _time(row: Measurement) -> str:
     number, unit = (row.seconds * 1e6, "µs") if row.seconds < 1e-3 else (row.seconds * 1e3, "ms")
     return f"{_three(number)} {unit}" + (f" / {row.case.unit}" if row.case.unit != "call" else "")
 
 
-def _ratio(row: Row) -> str:
+def _ratio(row: Measurement) -> str:
     if not row.ratios:
         return ""
     return f"{_three(median(row.ratios))} ({_three(min(row.ratios))} to {_three(max(row.ratios))})"
 
 
-def _memory(row: Row) -> str:
+def _memory(row: Measurement) -> str:
     if row.peak is None:
         return ""
     return f"{row.peak / 2**20:.1f} MiB" + (f" ({row.share:.2f} of {row.case.memory[0]})" if row.share else "")
@@ -103,7 +103,7 @@ def _memory(row: Row) -> str:
 
 
 def processor() -> str:
-    """The CPU's model, as far as the system tells."""
+    """The CPU's model, if the system reports it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -119,7 +119,7 @@ def blas() -> str:
 
 
 def versions() -> str:
-    """Of minigrad and of the peers that are installed."""
+    """The versions of minigrad and of the installed peers."""
     known = []
     for package in ("minigrad", *PEERS):
         try:

@@ -1,16 +1,16 @@
-"""The scaling of training over processes: measured for those that there are, planned for more.
+"""The scaling of training over processes: measured for the available ones, planned for more.
 
     mpiexec -n 2 python -m benchmarks.scaling           # efficiency of two ranks, in blocks that take turns with one
     python -m benchmarks.scaling --link 12.5            # a table for 8 to 1,024 ranks and a link of 12.5 GB/s
 
-Every rank has a batch of its own, of the size in the table (weak scaling); one thread a rank, unless OMP_NUM_THREADS
-says otherwise. Efficiency is the words/s of N ranks over N times those of one.
+Every rank has its own batch, of the size in the table (weak scaling); one thread a rank, unless OMP_NUM_THREADS says
+otherwise. Efficiency is the words/s of N ranks over N times those of one.
 
-The plan is a simulation. One process is measured: the time of forward, of backward and of the update, and at which
-moment of backward which gradients are whole. Buckets then go over a link one after the other, each as a ring (Patarasuk
+The plan is a simulation. One process is measured: the time of forward, of backward and of the update, and the moments
+of backward at which gradients are complete. Buckets then go over a link one after the other, each as a ring (Patarasuk
 & Yuan 2009): 2 (N − 1) / N of its bytes, and 2 (N − 1) messages, each with the link's latency, or 2 log₂ N in a tree,
-whichever is faster. What is not there when backward ends is waited for. The link serves one rank alone, and no rank is
-late: where several ranks share a network card, divide its speed among them.
+whichever is faster. Buckets not summed when backward ends are waited for. The link serves one rank alone, and no rank
+is late: if several ranks share a network card, divide its speed among them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Timeline(NamedTuple):
     """A step of one process.
 
     forward, update  seconds
-    ready            (seconds since backward began, bytes) of each bucket, in the order in which they are whole
+    ready            (seconds since backward began, bytes) of each bucket, in order of completion
     backward         seconds
     """
 
@@ -58,18 +58,18 @@ class Timeline(NamedTuple):
 
 
 def transfer(size: float, ranks: int, link: float, latency: float) -> float:
-    """Seconds to sum so many bytes over the ranks: the faster of a ring and a tree."""
+    """Seconds to sum `size` bytes over the ranks: the faster of a ring and a tree."""
     ring = 2 * (ranks - 1) * (latency + size / ranks / link)
     tree = 2 * math.ceil(math.log2(ranks)) * (latency + size / link)
     return min(ring, tree) if ranks > 1 else 0.0
 
 
 def simulated(one: Timeline, ranks: int, link: float, latency: float) -> float:
-    """Seconds of a step of so many ranks. Before backward, a number is summed: what the losses are means of."""
+    """Seconds of a step of `ranks` ranks. Before backward, the number of items is summed."""
     end = 0.0
     for ready, size in one.ready:
         end = max(end, ready) + transfer(size, ranks, link, latency)
-    small = 2 * transfer(8, ranks, link, latency)  # and after it, which gradients there are
+    small = 2 * transfer(8, ranks, link, latency)  # and after it, which gradients exist
     return one.forward + max(one.backward, end) + one.update + small
 
 
@@ -94,7 +94,7 @@ class Training:
         self.optimizer.step()
 
     def measured(self, steps: int) -> tuple[float, float]:
-        """Seconds and CPU seconds of a step, the means of several; the ranks begin together."""
+        """Seconds and CPU seconds of a step, averaged over several; the ranks begin together."""
         self.group.barrier()
         start, cpu = time.perf_counter(), time.process_time()
         for _ in range(steps):
@@ -105,7 +105,7 @@ class Training:
 
 
 class _Watch(mg.tape.Observer):
-    """Notes the moments at which gradients are whole."""
+    """Notes the moments at which gradients are complete."""
 
     inside, leaves = False, True
 
@@ -118,7 +118,7 @@ class _Watch(mg.tape.Observer):
 
 
 def timeline(name: str, rounds: int) -> Timeline:
-    """The fastest of some steps of one process; of one thread in CPU time, in which other work does not count."""
+    """The fastest of some steps of one process; with one thread in CPU time, which excludes other work."""
     clock = time.process_time if os.environ["OMP_NUM_THREADS"] == "1" else time.perf_counter
     made, best = Training(name, nn.distributed.Group()), None
     for _ in range(rounds):
@@ -139,7 +139,7 @@ def timeline(name: str, rounds: int) -> Timeline:
 
 
 def buckets(seen: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Gradients put together as `nn.distributed` does: large ones alone, small ones until they are enough."""
+    """Gradients put into buckets as in `nn.distributed`: large ones alone, small ones until a bucket is full."""
     found: list[tuple[float, int]] = []
     small, last = 0, 0.0
     for ready, size in seen:
@@ -171,8 +171,8 @@ def plan(names: Sequence[str], rounds: int, link: float, latency: float) -> None
 def measure(group: nn.distributed.Group, names: Sequence[str], rounds: int, steps: int) -> None:
     """Blocks of rank 0 alone and of all ranks take turns.
 
-    The last column compares CPU time, waiting included, the least of all blocks. On a machine with other work it is the
-    one to look at: two ranks in step wait for each other whenever one of them is set aside.
+    The last column compares CPU time, including waiting, as the minimum over blocks. It is the relevant one on a busy
+    machine: two ranks in step wait for each other whenever one of them is descheduled.
     """
     if group.first:
         print(f"{group.size} ranks, {os.environ['OMP_NUM_THREADS']} thread each; {rounds} rounds of {steps} steps\n")

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.word2vec_quality`: how good word vectors are, and how fast they come, beside gensim's.
+"""`python -m benchmarks.word2vec_quality`: quality of word vectors and speed of training, compared with gensim's.
 
 Both sides learn from WikiText-2 with the same settings, seed by seed in turns, and all vectors are judged by the same
 code: WordSim-353 (Spearman's correlation) and Google's analogies (share of right answers, 3CosAdd). Words per second
-are those of the text, counting included. Needs MINIGRAD_DATA, the folder of the data sets.
+are those of the text, including counting. Needs MINIGRAD_DATA, the folder of the data sets.
 
 Under `mpiexec -n N` the sides are one process and N ranks.
 """

@@ -29,7 +29,7 @@ STYLE: dict[str, Any] = PLOT_STYLE | {
     "mathtext.fontset": "dejavusans",
 }
 NOTE, LINE = "#555555", "#777777"
-# Colours that only plots have, on a dark page.
+# Colours of plots alone, on a dark page.
 DARK_PLOTS = DARK | {
     "#CC9922": "#E3B93C", "#9A9A9A": "#7D868F", "#E8E8E8": "#30363D", "#F6E3AE": "#5C4A14", "#C8C8C8": "#4A5159",
     "#AA3377": "#DD77AA", "#9C9C9C": "#7D868F", "#F7E3A8": "#5C4A14", "#999999": "#7D868F",
@@ -38,7 +38,7 @@ DARK_PLOTS = DARK | {
 
 
 def save(made: Figure | mg.Graph, path: Path) -> Path:
-    """Write a picture as SVG, with the colours of the reader's page, light or dark; the path."""
+    """Write a picture as SVG, with the colours of the reader's page, light or dark; returns its path."""
     if isinstance(made, mg.Graph):
         made.render(path)
         return path
@@ -49,10 +49,10 @@ def save(made: Figure | mg.Graph, path: Path) -> Path:
 
 
 def adaptive(svg: str) -> str:
-    """A light SVG of Matplotlib or Graphviz with a style sheet for dark pages; one that has it already, as it is."""
+    """A light SVG of Matplotlib or Graphviz with a style sheet for dark pages, added if it is missing."""
     if 'class="plot"' in svg:
         return svg
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)  # which has a date
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)  # contains a date
     svg = re.sub(r'"white"', '"#ffffff"', svg)
     rules = [f".plot {{ fill: {DARK['#333333'].lower()} }}"]  # of what is black because nothing is said
     for light, dark in DARK_PLOTS.items():
@@ -66,7 +66,7 @@ def adaptive(svg: str) -> str:
 
 
 def adapt(path: Path) -> Path:
-    """Make a picture that another program wrote follow the reader's page; its path."""
+    """Add the colours of the reader's page to a picture of another program; returns its path."""
     path.write_text(adaptive(path.read_text(encoding="utf-8")), encoding="utf-8")
     return path
 
@@ -78,7 +78,7 @@ def axes(width: float = 6.4, height: float = 3.0, **options: Any) -> tuple[Figur
 
 
 def at_end(ax: Any, x: float, y: float, text: str, color: str) -> None:
-    """A curve's name beside its last point."""
+    """Write a curve's name beside its last point."""
     place: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
     ax.annotate(text, (x, y), color=color, annotation_clip=False, **place)
 
@@ -93,7 +93,7 @@ class Boxes:
         self.ax.axis("off")
 
     def box(self, x: float, y: float, text: str, color: str = GREY, width: float = 0.54) -> Place:
-        """A box around (x, y), which it returns."""
+        """Draw a box around (x, y), and return that point."""
         patch = FancyBboxPatch(
             (x - width / 2, y - 0.19), width, 0.38, boxstyle="round,pad=0.02,rounding_size=0.09",
             facecolor=FAINT[color], edgecolor=color, linewidth=1,
@@ -107,7 +107,7 @@ class Boxes:
         self.ax.text(x, y, text, **({"va": "center", "fontsize": 10} | options), color=color)
 
     def arrow(self, a: Place, b: Place, state: bool = False, bend: float = 0.0, elbow: bool = False) -> None:
-        """From place to place; with an elbow, straight down first."""
+        """Draw an arrow between two points; with an elbow, vertical first."""
         if elbow:
             turn = (a[0], b[1] + 0.2)
             self.ax.plot([a[0], turn[0]], [a[1], turn[1]], color=LINE, linewidth=1.0)
@@ -123,7 +123,7 @@ class Boxes:
         self.arrow((a[0], a[1] + 0.22), (b[0], b[1] - 0.22))
 
     def along(self, a: Place, b: Place, half: float = 0.3) -> None:
-        """From the side of one box to the side of the next: a state."""
+        """Draw the state from the side of one box to the side of the next."""
         sign = 1 if b[0] > a[0] else -1
         self.arrow((a[0] + half * sign, a[1]), (b[0] - half * sign, b[1]), state=True)
 
@@ -147,7 +147,7 @@ SHOWS = re.compile(r'(\w[\w.()]*)\.(render|plot|savefig)\("([\w-]+\.svg)"\) +# d
 
 
 def examples(page: Path) -> Iterator[tuple[doctest.Example, dict[str, Any]]]:
-    """Run a page's examples one after the other: each example, and the names as they are after it."""
+    """Run a page's examples in order; yields each example with the names after it."""
     names: dict[str, Any] = {}
     for example in doctest.DocTestParser().get_examples(page.read_text(encoding="utf-8")):
         if doctest.SKIP not in example.options and example.exc_msg is None:
@@ -157,7 +157,7 @@ def examples(page: Path) -> Iterator[tuple[doctest.Example, dict[str, Any]]]:
 
 
 def pictures_of(page: Path) -> Iterator[tuple[str, Figure | mg.Graph]]:
-    """The pictures that a page's own code makes, with their names.
+    """The pictures made by a page's own code, with their names.
 
     An example that the tests skip, such as `picture.render("cell.svg")`, names a picture.
     """

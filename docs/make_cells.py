@@ -1,6 +1,6 @@
 """Make docs/cells.md and its pictures: `python docs/make_cells.py`, from the numbers in docs/cells/measured.json.
 
-`python docs/make_cells.py --measure` trains and times the cells anew before, a few minutes.
+`python docs/make_cells.py --measure` trains and times the cells again first, which takes a few minutes.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ GROUPS = {
 }
 INTRODUCTION = """# The zoo: cells from papers
 
-`nn.zoo` has cells of the literature. Each is a `step` of about ten lines that reads like the paper's equations, under
-the protocol of `nn.cells`; so each works in `nn.Recurrent`, `nn.Stacked`, `nn.Bidirectional` and `nn.TBPTT`, on
-ragged batches, and is drawn and diagnosed as any other. No cell promises to be a function: the code of their steps is
-read, found to do nothing but compute, and the loop is [rolled](programs.md). They take no `recurrent_dropout` and no
-`zoneout`, which most of the papers do not have.
+`nn.zoo` has cells of the literature. Each is a `step` of about ten lines that follows the paper's equations, with the
+interface of `nn.cells`. So each works in `nn.Recurrent`, `nn.Stacked`, `nn.Bidirectional` and `nn.TBPTT`, on ragged
+batches, and can be drawn and diagnosed like any other cell. No cell declares itself pure: the bytecode of its step is
+checked for side effects, and the loop is [rolled](programs.md). The cells have no `recurrent_dropout` and no `zoneout`,
+because most of the papers have neither.
 
 ```python
 >>> import minigrad as mg, nn
@@ -57,17 +57,17 @@ This page is made by `docs/make_cells.py`.
 """
 
 
-# ---- what is measured --------------------------------------------------------------------------------------------
+# ---- measurements ------------------------------------------------------------------------------------------------
 
 
 def made(name: str, D: int, H: int, **options: Any) -> Any:
-    """A cell for D features. GRU-D gets values, masks and times of them, the phased LSTM a column of times."""
+    """A cell for D features. GRU-D gets their values, masks and times, the phased LSTM a column of times."""
     width = {"GRUDCell": 3 * D, "PhasedLSTMCell": D + 1}.get(name, D)
     return getattr(nn.zoo, name)(width, H, **options)
 
 
 def presented(name: str, xs: Any) -> Any:
-    """Features (T, N, D) as the cell wants them."""
+    """Features (T, N, D) in the form that the cell expects."""
     T, N, _ = xs.shape
     if name == "GRUDCell":
         return nn.zoo.irregular(xs, np.arange(T, dtype=xs.dtype))
@@ -78,7 +78,7 @@ def presented(name: str, xs: Any) -> Any:
 
 
 def parameters_of(name: str) -> int:
-    """Their number for 64 features and 128 units."""
+    """The number of parameters for 64 features and 128 units."""
     return sum(p.size for p in made(name, 64, 128).parameters())
 
 
@@ -101,7 +101,7 @@ def spectrum(name: str) -> list[float | None]:
 
 
 def adding(rng: np.random.Generator) -> Any:
-    """The adding problem (Hochreiter & Schmidhuber 1997): the sum of the two numbers that are marked."""
+    """The adding problem (Hochreiter & Schmidhuber 1997): the sum of the two marked numbers."""
     numbers = rng.random((ADDING, BATCH, 1))
     marks = np.zeros((ADDING, BATCH, 1))
     half = ADDING // 2
@@ -147,7 +147,7 @@ def curve(name: str, problem: str) -> list[float]:
 
 
 def times() -> dict[str, dict[str, float]]:
-    """Milliseconds of forward and backward, the least of several turns of each side, on one thread each."""
+    """Milliseconds of forward and backward, the minimum over several turns of each side, on one thread each."""
     from benchmarks.cases.zoo import CASES
 
     found = {}
@@ -166,7 +166,7 @@ def times() -> dict[str, dict[str, float]]:
 
 
 def measure() -> None:
-    """Write the numbers that take time."""
+    """Measure, and write the numbers to a file."""
     found: dict[str, Any] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     for name in cells():
         found[name] = {"spectrum": spectrum(name)} | {p: curve(name, p) for p in ("adding", "copying")}
@@ -358,7 +358,7 @@ weights in our order, the outputs are equal. What is otherwise there:
 
 
 def files() -> Iterator[Path]:
-    """Write the page and its pictures; the paths."""
+    """Write the page and its pictures; returns their paths."""
     FOLDER.mkdir(exist_ok=True)
     measured = json.loads(MEASURED.read_text())
     drawn = {}

@@ -1,7 +1,7 @@
 """Make the pictures of docs/decoding.md: `python docs/make_decoding.py [folder]`, docs/decoding if none.
 
-The trees are of the searches on the page. The map is that of a small network that has learned to reverse sequences of
-words, which takes some seconds.
+The trees are of the searches on the page. The map is that of a small network that learns to reverse sequences of words,
+which takes some seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SOURCE = ["one", "five", "two", "eight", "nine", "three", "</s>"]
 
 
 class Pairs:
-    """A word depends on the one before it, by what was counted in a corpus."""
+    """A model in which a word depends on the previous one, by counts from a corpus."""
 
     def __init__(self, corpus: list[str]) -> None:
         self.vocabulary = v = nlp.Vocabulary(bos="<s>", eos="</s>").fit(map(str.split, corpus))
@@ -47,7 +47,7 @@ class Pairs:
 
 
 def make_trees(folder: Path) -> list[Path]:
-    """Write them; the paths."""
+    """Write the trees; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     model = Pairs(CORPUS)
     found = nlp.beam_search(model, model.start(1), beam=3, max_length=5)
@@ -55,7 +55,7 @@ def make_trees(folder: Path) -> list[Path]:
 
 
 def make_map(path: Path) -> None:
-    """Where a network looks that reverses its source."""
+    """The attention of a network that reverses its source."""
     mg.manual_seed(0)
     rng = np.random.default_rng(0)
     v = nlp.Vocabulary.of(NUMBERS, bos="<s>", eos="</s>")

@@ -1,6 +1,6 @@
 """Make the pictures of docs/diagnose.md: `python docs/make_diagnose.py [folder]`, docs/diagnose if none.
 
-All but one are plots that the page's own code makes; the last one is that of examples/vanishing_gradients.py.
+All but one are plots made by the page's own code; the last one is that of examples/vanishing_gradients.py.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FOLDER = HERE / "diagnose"
 
 
 def make_plots(folder: Path = FOLDER) -> list[Path]:
-    """Write the page's plots; the paths."""
+    """Write the page's plots; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     with style():
         return [save(made, folder / name) for name, made in pictures_of(HERE / "diagnose.md")]
 
 
 def make_four(path: Path) -> Path:
-    """Write the gradient's way through the example's four networks; the path."""
+    """Write the plot of the gradient in the example's four networks; returns its path."""
     sys.path.insert(0, str(HERE.parent / "examples"))
     from vanishing_gradients import draw_flow, make_layers
 

@@ -1,7 +1,7 @@
 """Make every figure of the course: `python docs/make_figures.py [folder]`, docs/course/figures if none is given.
 
 Each function below makes the figure of its name, from the packages' own code. The graphs are drawn by `mg.graph`, the
-rest by Matplotlib in the same colours. Nothing in the files depends on the day or the machine's clock.
+rest by Matplotlib in the same colours. The files do not depend on the date or the machine's clock.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def figure(make: Callable[[], Made]) -> Callable[[], Made]:
 
 
 def make_all(folder: Path = FOLDER) -> list[Path]:
-    """Write every figure; the paths, in order."""
+    """Write every figure; returns the paths, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, make in FIGURES.items():
@@ -48,7 +48,7 @@ def make_all(folder: Path = FOLDER) -> list[Path]:
 
 
 def picture_of(page: str, name: str) -> mg.Graph:
-    """The picture of this name that a page's own code makes."""
+    """The picture of this name, made by a page's own code."""
     found = next(made for made_name, made in pictures_of(FOLDER.parent / page) if made_name == name)
     assert isinstance(found, mg.Graph)
     return found
@@ -59,13 +59,13 @@ def picture_of(page: str, name: str) -> mg.Graph:
 
 @figure
 def unrolled() -> mg.Graph:
-    """Three steps, as the engine recorded them."""
+    """Three steps, as recorded by the engine."""
     return picture_of("1-vanilla-rnn.md", "unrolled.svg")
 
 
 @figure
 def bptt_three() -> Figure:
-    """The ways of the gradient through three steps: six from a loss to a use of the state map."""
+    """The paths of the gradient through three steps: six from a loss to a use of the state map."""
     d = Boxes(5.4, 3.75)
     columns = [0.2, 2.2, 4.2]
     states = [d.box(x, 1.5, f"$s_{k}$") for k, x in enumerate(columns, 1)]
@@ -127,7 +127,7 @@ def bptt_terms() -> Figure:
 
 @figure
 def tanh() -> Figure:
-    """tanh, the logistic function and ReLU, with the derivatives that the engine computes."""
+    """tanh, the logistic function and ReLU, with the derivatives of the engine."""
     drawing, panels = axes(8.4, 2.7, ncols=3)
     a = mg.tensor(np.linspace(-5, 5, 122))  # without the kink at 0
     named: Sequence[tuple[Any, str, str]] = (
@@ -228,7 +228,7 @@ def forgetting() -> Figure:
 
 @figure
 def gradient_flow() -> Figure:
-    """How much of the gradient of a loss at the last step arrives at each step."""
+    """The share of the gradient of a loss at the last step that arrives at each step."""
     T, d_in, d_s = 100, 8, 32
     xs = mg.randn(T, 4, d_in, **FLOAT)
     cells = [("RNN", nn.RNNCell(d_in, d_s, **FLOAT), INK), ("GRU", nn.GRUCell(d_in, d_s, **FLOAT), GREEN)]
@@ -298,7 +298,7 @@ def deep_bidirectional() -> Figure:
 
 @figure
 def minimal_gated_unit() -> mg.Graph:
-    """A cell of one's own."""
+    """A custom cell."""
     return picture_of("6-deep-and-bidirectional.md", "minimal-gated-unit.svg")
 
 
@@ -381,7 +381,7 @@ def one_to_many() -> Figure:
 
 
 def through_time(d: Boxes, inputs: Sequence[str], pitch: float) -> list[tuple[float, float]]:
-    """Inputs, states and outputs of four steps; the outputs' places."""
+    """Inputs, states and outputs of four steps; returns the positions of the outputs."""
     outputs = []
     for k, s in enumerate(d.chain(1, ["$s_1$", "$s_2$", "$s_3$", "$s_4$"], pitch=pitch)):
         d.up(d.box(s[0], 0, inputs[k], BLUE), s)

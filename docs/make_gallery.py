@@ -1,6 +1,6 @@
 """Make the gallery of pictures: `python docs/make_gallery.py [folder]`, docs/gallery.md and docs/gallery/ without one.
 
-Each function below makes the picture of its name; its source and its docstring stand beside the picture on the page.
+Each function below makes the picture of its name; the page shows its source and its docstring beside the picture.
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ DOCS = Path(__file__).parent
 PICTURES: dict[str, tuple[str, Callable[[], mg.Graph]]] = {}
 INTRODUCTION = """# A gallery of graphs
 
-Pictures of what the engine recorded, made by `mg.graph` in `docs/make_gallery.py`. All of them speak one language:
+Pictures of recorded graphs, made by `mg.graph` in `docs/make_gallery.py`. They share one notation:
 
-* **The shape says what a thing is.** An ellipse is a parameter, a rounded box an operation, a circle one that has a
-  sign, a box with sharp corners a fused operation, a box with a second one behind it a scope that was collapsed. What
-  the graph was asked for is gold. Values from outside have no frame: inputs stand below what they enter, a plain number
-  is an initial state or a constant. A dashed frame is a state that was detached, a dotted one stands for steps that are
-  left out.
-* **Columns are time, lanes are layers.** Computation goes up, time to the right. Red is the way of a state from one
-  step to another, dashed red where it was detached, and nothing else is red. A parameter stands there once, and a blue
-  line leads to every step that uses it; a dot is where it branches off.
-* **A bundle is one arrow.** ×196 beside an arrow says for how many it stands.
-* **Each call has its own frame.** A layer that goes on with its state takes windows, each with its own steps. A loop
-  that was written without `mg.steps` has columns, too, where its lines, run again and again, hand a state on with the
-  same weights.
-* **Colour is one quantity**, where one is asked for: the norm of the gradient, on a log scale.
+* **Shape is kind.** An ellipse is a parameter, a rounded box an operation, a circle an operation with a sign, a box
+  with sharp corners a fused operation, a doubled box a collapsed scope. Results are gold. Values from outside have no
+  frame: inputs are below the operations that use them, a plain number is an initial state or a constant. A dashed frame
+  is a detached state, a dotted frame stands for omitted steps.
+* **Columns are time, lanes are layers.** Computation goes up, time to the right. Only the path of a state from one step
+  to another is red, dashed where it was detached. A parameter is drawn once, and a blue line leads to every step that
+  uses it, with a dot at each branch.
+* **Parallel arrows are bundled.** ×196 beside an arrow is their number.
+* **Each call has its own frame.** Calls that continue a state are windows, each with its own steps. A loop without
+  `mg.steps` also has columns if its lines ran repeatedly with the same weights and passed a state on.
+* **Colour is one quantity**, on request: the norm of the gradient, on a log scale.
 
 `picture.render("picture.svg")` draws such a picture (.png and .pdf, too), `picture.html("picture.html")` makes a page
 to step through it, `picture.animate("picture.svg")` a film of the same (.gif, too), and `picture.data()` gives all of
@@ -63,7 +61,7 @@ def make(name: str) -> mg.Graph:
 
 
 def make_all(folder: Path) -> list[Path]:
-    """Write all pictures; their paths."""
+    """Write all pictures; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [draw(name, folder / f"{name}.svg") for name in PICTURES]
     return [*paths, make(FILM).replace(options=make(FILM).options.replace(color="grad")).render(folder / STILL)]
@@ -282,7 +280,7 @@ def film() -> mg.Graph:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Write the page and the pictures; the paths."""
+    """Write the page and the pictures; returns their paths."""
     yield from make_all(folder / "gallery")
     path = folder / "gallery.md"
     path.write_text(page(), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Make the pictures of docs/models.md: `python docs/make_models.py [folder]`, docs/models if none.
 
-Each is a model as a reader of its file would draw it: inputs below, outputs above, the state's way through time in red.
+Each shows a model as in its file: inputs below, outputs above, the path of the state through time in red.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def language_model() -> Figure:
 
 
 def tagger() -> Figure:
-    """Words with their letters, both directions, and tags that are chosen together."""
+    """Words with their letters, both directions, and tags decoded jointly."""
     d, words, tags = Boxes(5.3, 6.0, left=2.4), ["Anna", "met", "Paul", "Klee"], ["B-PER", "O", "B-PER", "I-PER"]
     pitch = 1.25
     tokens = [d.box(pitch * k, 0, word, BLUE, 0.66) for k, word in enumerate(words)]
@@ -71,7 +71,7 @@ def tagger() -> Figure:
 
 
 def written(d: Boxes, first: float, given: Sequence[str], guessed: Sequence[str], pitch: float = 1.3) -> list[Place]:
-    """A decoder that writes a sequence; the places of its cells."""
+    """A decoder that generates a sequence; returns the positions of its cells."""
     cells = d.chain(1, ["cell"] * len(given), start=first, pitch=pitch)
     for k, cell in enumerate(cells):
         d.up(d.box(cell[0], 0, given[k], BLUE, 0.66), cell)
@@ -82,7 +82,7 @@ def written(d: Boxes, first: float, given: Sequence[str], guessed: Sequence[str]
 
 
 def captioner() -> Figure:
-    """A vector is where the decoder begins."""
+    """A vector is the first state of the decoder."""
     d = Boxes(6.6, 3.0, below=0.3)
     v, bridge = d.box(0, 0, "v", BLUE), d.box(0, 1, "bridge", RED, 0.72)
     d.up(v, bridge)
@@ -119,7 +119,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 
 def make_all(folder: Path = FOLDER) -> list[Path]:
-    """Write them; the paths."""
+    """Write all pictures; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     with style():
         return [save(make(), folder / name) for name, make in PICTURES.items()]

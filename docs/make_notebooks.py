@@ -1,7 +1,7 @@
 """Make notebooks of the course: `python docs/make_notebooks.py [folder]`, out/notebooks without one.
 
-A page and its notebook are one text: the page is written, the notebook is made of it. Examples become cells, each with
-one result at its end; pictures go into the file; solutions are folded. Nothing is run here.
+A notebook is generated from its page. Examples become cells, each with one result at its end; pictures are attached;
+solutions are folded. Nothing is run here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLD = re.compile(r"^<details[^>]*><summary>(.*?)</summary>\n(.*?)^</details>\n"
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
 LINK = re.compile(r"(?<!!)(\[[^\]]*\])\(([^)#]+)(#[^)]*)?\)")
 OPTION = re.compile(r" *# doctest: \+\w+")
-INSTALL = """# Install minigrad, unless it is there.
+INSTALL = """# Install minigrad if it is missing.
 import importlib.util
 
 if importlib.util.find_spec("minigrad") is None:
@@ -36,9 +36,9 @@ if importlib.util.find_spec("minigrad") is None:
 
 
 def notebook(page: Path, folder: Path = FOLDER) -> Any:
-    """The notebook of a page, whose links are relative to the folder that it will lie in.
+    """The notebook of a page, with links relative to its folder.
 
-    A cell that has an expected output carries it in its metadata, as `wanted`."""
+    A cell with an expected output has it in its metadata, as `wanted`."""
     made = list(cells(page, folder))
     if any(cell.cell_type == "code" for cell in made):
         title, _, rest = made[0].source.partition("\n\n")
@@ -114,7 +114,7 @@ def code(text: str) -> Iterator[Any]:
     lines = ""
     for example in doctest.DocTestParser().get_examples(text):
         source, skipped = OPTION.sub("", example.source), doctest.SKIP in example.options
-        if skipped:  # what the page writes into a file is shown
+        if skipped:  # pictures that the page writes are shown
             source = source.partition(".")[0] + "\n"
         lines += spaced(lines, source)
         if example.want or skipped:
@@ -136,7 +136,7 @@ def spaced(before: str, source: str) -> str:
 
 
 def make_all(folder: Path = FOLDER) -> list[Path]:
-    """Write the notebooks of all pages and of the contents; the paths."""
+    """Write the notebooks of all pages and of the contents; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for page in sorted(COURSE.glob("*.md")):

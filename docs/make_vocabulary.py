@@ -1,7 +1,7 @@
-"""Write `docs/vocabulary.md`: every operation with its rule, as the table of rules has it.
+"""Write `docs/vocabulary.md`: every operation with its rule, from the table of rules.
 
 python docs/make_vocabulary.py           write the page
-python docs/make_vocabulary.py --check   only say whether it is up to date
+python docs/make_vocabulary.py --check   only check that it is up to date
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ FAMILIES = {
 }
 INTRODUCTION = """# The vocabulary
 
-Every operation that is recorded, with the rule of its gradient. This page is made from the table of rules by
-`docs/make_vocabulary.py`; how to read and write rules is told in [Operations of your own](primitives.md).
+The table lists every differentiable operation with the rule of its gradient. The page is generated from the rules by
+`docs/make_vocabulary.py`; [Operations of your own](primitives.md) explains the notation.
 
 In a rule, `g` is the gradient of the output, `y` the output, and the other names are the operation's own operands and
-parameters; `x_shape` is the shape of `x`. A rule keeps alive what it names and nothing else. Sums over broadcast axes
-and casts are the engine's business and stand in no rule. The last section goes through all of NumPy, and says what is
-not there, and why.
+parameters; `x_shape` is the shape of `x`. A rule keeps alive only the values it names. Sums over broadcast axes and
+casts are done by the engine and are not part of a rule. The last section lists all functions of NumPy, with the reason
+for each one that is not supported.
 """
 
 
@@ -62,20 +62,20 @@ CORNERS = """## Ties, repeated values, NaN
 * `maximum`, `minimum`: where two operands are equal, each gets half of the gradient. `max`, `min`, `ptp`, `nanmax`,
   `nanmin`: all elements that attain the extreme share it evenly.
 * `maximum.accumulate`, `minimum.accumulate`: of equal elements, the last one so far gets it.
-* `sort`, `partition`, `median`, `quantile` and their kin: the gradient goes to the elements that were taken; of
-  equal ones, those that stand first in a stable order. A quantile is interpolated between its two neighbours.
+* `sort`, `partition`, `median`, `quantile` and their kin: the gradient goes to the elements that were taken; of equal
+  ones, those that come first in a stable order. A quantile is interpolated between its two neighbours.
 * `unique` and the other sets: of equal elements, the first gets it.
 * `clip` passes the gradient at its limits; `abs` and `sign` have 0 at 0; a norm has 0 at zero.
 * `interp`: at a point, the slope is that to its right.
 * `std`, `nanstd`: a constant has 0.
 * `nan...`: no gradient flows to a NaN. Of nothing but NaN, sums are 0 and products 1, and all else is NaN, without
   a warning.
-* `cumprod`, `prod`, `det`: zeros are no exception, and first derivatives are exact there.
+* `cumprod`, `prod`, `det`: zeros are no exception, first derivatives are exact there.
 * `slogdet`: a singular matrix has the gradient NaN; the others in a stack keep theirs.
-* `eigh`, `svd`: gradients through vectors whose values coincide raise `LinAlgError`, as do those through the
-  singular vectors of a value 0 of a matrix that is not square; on a GPU, where looking would wait, they are
-  infinite or NaN. Vectors of other values, and the values themselves, have their gradients. Vectors have an
-  arbitrary sign: a loss must not depend on it.
+* `eigh`, `svd`: gradients through vectors whose values coincide raise `LinAlgError`, as do those through the singular
+  vectors of a value 0 of a matrix that is not square; on a GPU, where the check would synchronise, they are infinite or
+  NaN. Vectors of other values, and the values themselves, have their gradients. Vectors have an arbitrary sign: a loss
+  must not depend on it.
 * `norm` of order "nuc", 2 and -2, `cond`, `svdvals`, `eigvalsh`: where values coincide or are 0, one of the
   subgradients.
 * `pinv`, `lstsq`: the gradient holds among matrices of the same rank.
@@ -84,7 +84,7 @@ CORNERS = """## Ties, repeated values, NaN
 
 
 def formula(function: Any) -> str:
-    """A formula's text: the body of a lambda, or the name of a function that has one."""
+    """A formula's text: the body of a lambda, or the name of a function."""
     if function.__name__ != "<lambda>":
         return f"{function.__name__}({', '.join(inspect.signature(function).parameters)})"
     code = function.__code__
@@ -117,7 +117,7 @@ def row(name: str, entry: Primitive) -> str:
 
 
 def section(module: str, title: str) -> str:
-    """The rules of a family, and what is composed of others."""
+    """The rules of a family, and the functions composed of others."""
     rows = [row(name, entry) for name, entry in vocabulary.PRIMITIVES.items() if family(entry) == module]
     composed = [
         spellings(name) or f"`{name}`"
@@ -143,7 +143,7 @@ def page() -> str:
 
 
 def numpy_functions() -> str:
-    """The table of NumPy's functions. Under another NumPy than that of the page, it stays as it is."""
+    """The table of NumPy's functions. With another NumPy version than the page's, the old table stays."""
     _, heading, after = (PAGE.read_text(encoding="utf-8") if PAGE.exists() else "").partition("## NumPy's functions")
     if not heading or f"NumPy {functions.VERSION}," in after or "--check" not in sys.argv:
         return functions.table()

@@ -1,7 +1,7 @@
 """Make the pictures of docs/word-vectors.md: `python docs/make_word_vectors.py [folder]`, docs/word-vectors if none.
 
-The windows are drawn by hand. The graphs are those of the loss of one window, before anything is learned; the map is
-that of examples/word2vec.py.
+The windows are drawn by hand. The graphs are those of the loss of one window, before training; the map is that of
+examples/word2vec.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SENTENCE = ["I", "go", "to", "the", "mall", "today"]
 
 
 def graph(mode: str, loss: str) -> mg.Graph:
-    """Of "to" amid "I go _ the mall", told from "today"."""
+    """The graph for "to" in "I go _ the mall", distinguished from "today"."""
     mg.manual_seed(0)
     vocabulary = nlp.Vocabulary().fit([SENTENCE])
     objective = WindowLoss(vocabulary.counts, 4, mode, loss)
@@ -37,7 +37,7 @@ GRAPHS = {"cbow.svg": ("cbow", "softmax"), "skip-gram.svg": ("skipgram", "negati
 
 
 def make_graphs(folder: Path) -> list[Path]:
-    """Write the graphs and the windows; the paths."""
+    """Write the graphs and the windows; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     with style():
         drawn = save(windows(), folder / "windows.svg")
@@ -70,7 +70,7 @@ def windows() -> Figure:
 
 
 def make_map(path: Path) -> None:
-    """The words of Python's documentation, as the example draws them."""
+    """The words of Python's documentation, drawn as in the example."""
     sys.path.insert(0, str(HERE.parent / "examples"))
     from word2vec import GROUPS
 

@@ -1,7 +1,7 @@
-"""NumPy's public functions, each called with a Tensor that requires grad, and what comes of it.
+"""NumPy's public functions, each called with a Tensor that requires grad, and the outcome of each call.
 
-`table()` is the part of docs/vocabulary.md that says so. Every public function of NumPy, `np.linalg` and `np.fft` has a
-call here, or stands among those that take no array; a new one of a newer NumPy's is an error until it has.
+`table()` is the corresponding part of docs/vocabulary.md. Every public function of NumPy, `np.linalg` and `np.fft` has
+a call here, or is listed among those that take no array; a new function of a newer NumPy is an error until it has.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def outcome(function: Any, call: Callable[[Any], Any]) -> str:
 
 
 def outcomes() -> dict[str, list[str]]:
-    """The names that share each outcome. LookupError for a public function that nobody has thought of."""
+    """The names that share each outcome. LookupError for a public function without a call."""
     known, nothing = calls(), set(NO_ARRAYS.split())
     found: dict[str, list[str]] = {RULE: [], NONE: []}
     strangers = []

@@ -3,13 +3,13 @@
     python examples/adding_problem.py [--length 100] [--cells gru,rnn] [--device cuda]
 
 A sequence has T steps of two features: a number from U(0, 1), and a mark, which is 1 at one step of the first half and
-at one of the second, and 0 elsewhere. The target is the sum of the two marked numbers. Nothing that is near the end
-helps: who remembers nothing can only say 1, the mean, and is wrong by 1/6 (the sum's variance, 2 · 1/12) in the mean
-square. A gated cell learns to hold the numbers for T steps; the tanh RNN of the same size, trained in the same way,
-never gets a gradient from where they are.
+at one of the second, and 0 elsewhere. The target is the sum of the two marked numbers. Nothing near the end helps:
+without memory, the best answer is 1, the mean, with a mean squared error of 1/6 (the sum's variance, 2 · 1/12). A gated
+cell learns to hold the numbers for T steps; the tanh RNN of the same size, trained in the same way, never gets a
+gradient from where they are.
 
-Hochreiter & Schmidhuber 1997, section 5.4, in the form of Le, Jaitly & Hinton 2015. Into `--out` goes adding.png: the
-test error over training, and how much of the gradient reaches each step.
+Hochreiter & Schmidhuber 1997, section 5.4, in the form of Le, Jaitly & Hinton 2015. The output in `--out` is
+adding.png: the test error over training, and the gradient that reaches each step.
 """
 
 from __future__ import annotations

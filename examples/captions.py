@@ -3,13 +3,13 @@
     python examples/captions.py
     python examples/captions.py --load out/captions.safetensors 12 345
 
-The pictures are scikit-learn's 8 × 8 digits; a picture gives the first state of an LSTM, which writes the caption a
-letter at a time: "seven". The digits on which it is tested are by other hands than those on which it was trained. After
-`--load FILE`, give numbers of test pictures. Into `--out` go
+The pictures are scikit-learn's 8 × 8 digits; a picture gives the initial state of an LSTM, which writes the caption
+letter by letter: "seven". The test digits are by other people than the training digits. After `--load FILE`, give
+numbers of test pictures. `--out` receives
 
     captions.safetensors  the model with its letters
-    captions.png          test pictures with the captions that were written
-    captions-beam.svg     how the beam search spelled the one that it was least sure of
+    captions.png          test pictures with the written captions
+    captions-beam.svg     the beam search for the least certain caption
     captions-losses.png   the losses
 """
 
@@ -26,7 +26,7 @@ import nlp
 import nn
 
 NAMES = "zero one two three four five six seven eight nine".split()
-PEOPLE = 1400  # so many pictures are by those who wrote for training; the others are for testing
+PEOPLE = 1400  # the first pictures, by the writers of the training set; the others are for testing
 
 
 def pictures(test: bool) -> tuple[np.ndarray, list[str]]:

@@ -1,14 +1,14 @@
-"""A character language model: an LSTM reads a text, a character at a time, and learns to go on.
+"""A character language model: an LSTM reads a text character by character, and learns to continue it.
 
     python examples/char_lm.py [--data FILE]
     python examples/char_lm.py --load out/char_lm.safetensors --temperature 0.7 "The class statement"
 
 The same as `char_rnn_from_primitives.py`, but from the parts of `nn` and `nlp`. The default text is the documentation
 that ships inside Python. Truncated back-propagation carries the state from window to window, so the model remembers
-more than a window holds. Into `--out` go
+more than one window. `--out` receives
 
     char_lm.safetensors  the model with its characters
-    char_lm-surprise.png held-out text, each character the redder the less the model expected it
+    char_lm-surprise.png held-out text, with less expected characters in a stronger red
     char_lm-losses.png   the losses
 """
 
@@ -28,7 +28,7 @@ import nn
 
 
 def go_on(model: Any, prompts: list[str], args: argparse.Namespace) -> list[str]:
-    """What the model writes after each of the prompts."""
+    """The model's continuation of each prompt."""
     tokenizer = model.texts["characters"]
     ids = nlp.pad(tokenizer.encode_batch(prompts))
     special = [tokenizer.vocabulary[token] for token in tokenizer.vocabulary.specials]
@@ -38,7 +38,7 @@ def go_on(model: Any, prompts: list[str], args: argparse.Namespace) -> list[str]
 
 
 def draw_surprise(model: Any, text: str, path: Path) -> None:
-    """The text in lines, each character's background being −log p in bits."""
+    """The text in lines, with −log p in bits as the background of each character."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -2,11 +2,11 @@
 
     python examples/char_rnn_from_primitives.py [--data FILE] [--device cuda]
 
-Nothing of `nn` is used. Back-propagation through time is nowhere written: it is what `backward` does with the graph
-that the loop leaves behind. The default text is the documentation that ships inside Python. Into `--out` go
+Nothing of `nn` is used. Back-propagation through time is not written anywhere: `backward` does it with the graph that
+the loop leaves behind. The default text is the documentation that ships inside Python. `--out` receives
 
     graph.svg      two unrolled steps, operation by operation
-    loss.png       the loss, beside what a bigram model reaches
+    loss.png       the loss, compared with a bigram model
     gradients.png  the norm of the loss's gradient at the state of each step
 
 The equations (Hochreiter & Schmidhuber 1997, Gers et al. 2000), for x_t of shape (N, V) and h, C of shape (N, H):
@@ -116,7 +116,7 @@ def windows(ids: np.ndarray, batch: int, length: int) -> Iterator[tuple[np.ndarr
 
 
 def bigram_loss(train: np.ndarray, test: np.ndarray, vocabulary: int) -> float:
-    """What counting pairs of characters reaches on the test text, in nats a character (add-one smoothing)."""
+    """The loss of a bigram model on the test text, in nats a character (counts with add-one smoothing)."""
     counts = np.ones((vocabulary, vocabulary))
     np.add.at(counts, (train[:-1], train[1:]), 1)
     p = counts / counts.sum(1, keepdims=True)
@@ -127,7 +127,7 @@ def bigram_loss(train: np.ndarray, test: np.ndarray, vocabulary: int) -> float:
 
 
 class Adam:
-    """Kingma & Ba 2015, with the gradient clipped to a norm before."""
+    """Kingma & Ba 2015, after clipping the gradient's norm."""
 
     def __init__(self, p: Parameters, lr: float, clip: float) -> None:
         self.p, self.lr, self.clip, self.t = p, lr, clip, 0
@@ -181,7 +181,7 @@ def evaluate(p: Parameters, ids: np.ndarray, args: argparse.Namespace) -> float:
 
 
 def sample(p: Parameters, characters: np.ndarray, start: np.ndarray, length: int, args: argparse.Namespace) -> str:
-    """Text that the model writes, a character at a time, after a beginning."""
+    """Text written by the model, character by character, after a given beginning."""
     rng = np.random.default_rng(args.seed)
     ids = list(start)
     with mg.no_grad():

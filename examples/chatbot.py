@@ -1,16 +1,15 @@
-"""A chat about a small world: questions about trains, and answers, by a network that was shown only examples.
+"""A chat about a small world: questions about trains, answered by a network trained on examples alone.
 
     python examples/chatbot.py
     python examples/chatbot.py --load out/chatbot.safetensors "when does the train to paris leave?"
     python examples/chatbot.py --load out/chatbot.safetensors        # a conversation; an empty line ends it
 
 The world is a timetable: five cities, each with a time, a platform, a price and a duration. Questions ask for one of
-them in many ways, or compare two cities. The questions on which it is tested are new: for each city, some of the
-wordings were never asked in training. So an answer must be put together from what the words mean and what is known of
-the city. Into `--out` go
+them in many ways, or compare two cities. The test questions are new: for each city, some of the wordings were never
+asked in training. So an answer must combine the meaning of the words with the knowledge of the city. `--out` receives
 
     chatbot.safetensors    the model with its words
-    chatbot-attention.png  which words of a question the answer came from
+    chatbot-attention.png  the attention of an answer to its question's words
     chatbot-losses.png     the losses
 """
 
@@ -69,7 +68,7 @@ POLITE = ("", "hello, ", "excuse me, ", "please, ", "sorry, ", "good morning, ")
 
 
 def conversations(seed: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(question, answer) pairs: for training, and for testing, of wordings that were not asked about that city."""
+    """(question, answer) pairs: for training, and for testing, with wordings that were not asked about that city."""
     rng = np.random.default_rng(seed)
     known, unseen = [], []
     for city, facts in WORLD.items():

@@ -1,7 +1,7 @@
-"""The common part of the examples of `nlp`: their options, and the loop of training with all that a run leaves behind.
+"""The common part of the examples of `nlp`: options, and a training loop with its outputs.
 
-Each of them runs on several processes as well: `mpiexec -n 4 python examples/word_lm.py`. They share every batch, and
-rank 0 does the talking; `args.group` is their group, one of one without `mpiexec`.
+Each of them also runs on several processes: `mpiexec -n 4 python examples/word_lm.py`. They share every batch, and rank
+0 prints; `args.group` is their group, a group of one without `mpiexec`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import nn
 
 
 def options(name: str, text: str | None, *, epochs: int, data: str, use: str) -> argparse.ArgumentParser:
-    """The options that all of them have.
+    """The common options.
 
-    name  of the example: its files begin with it
+    name  of the example, the prefix of its files
     text  the example's docstring
-    data  what `--data` takes
-    use   what the words after `--load FILE` are
+    data  a description of the argument of `--data`
+    use   a description of the arguments after `--load FILE`
     """
     parser = argparse.ArgumentParser(prog=f"{name}.py", description=(text or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help=data)
@@ -43,8 +43,9 @@ def fit(
     args: argparse.Namespace, model: Any, optimizer: Any, batches: Any, validation: Iterable[Any], *,
     step: Callable[[Any, Any], Any] = lambda model, batch: model.loss(*batch), **settings: Any,
 ) -> nn.History:  # fmt: skip
-    """Train with an `nn.Trainer` until `--epochs` are complete: a learning rate that falls to a twentieth, a progress
-    bar, a checkpoint after each epoch and on Ctrl-C, from which `--resume` goes on, and the losses as a picture.
+    """Train with an `nn.Trainer` until `--epochs` are complete: with a learning rate that decreases to a twentieth, a
+    progress bar, a checkpoint after each epoch and on Ctrl-C, from which `--resume` continues, and a picture of the
+    losses.
 
     settings  further arguments of the Trainer
     """
@@ -66,7 +67,7 @@ def fit(
             if args.group.first else 1
         ) from None  # fmt: skip
     if not args.group.first:
-        raise SystemExit  # what follows is for one
+        raise SystemExit  # the rest is for one process
     history.plot(args.out / f"{args.name}-losses.png")
     return history
 
@@ -74,8 +75,8 @@ def fit(
 def fit_text(
     args: argparse.Namespace, model: nlp.LanguageModel, optimizer: Any, ids: Any, unseen: Any, **settings: Any
 ) -> nn.History:  # fmt: skip
-    """Train a language model on one long text: `--batch` streams, read side by side in windows of `--window` steps; the
-    state is carried from window to window.
+    """Train a language model on one long text: `--batch` streams, read side by side in windows of `--window` steps,
+    with a state carried from window to window.
 
     ids, unseen  (L,) the texts for training and for validation
     """
@@ -92,7 +93,9 @@ def fit_text(
 
 
 def run(parser: argparse.ArgumentParser, train: Callable[[Any], None], use: Callable[[Any], None]) -> None:
-    """Read the command line, seed the random numbers, and train, or use what was trained; errors as one line."""
+    """Read the command line, seed the random numbers, and train, or use a trained model; errors are printed as one
+    line.
+    """
     args = parser.parse_args()
     mg.manual_seed(args.seed)
     if args.input and args.load is None:

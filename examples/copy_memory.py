@@ -1,14 +1,14 @@
-"""Copy memory: see ten symbols, wait, then say them again.
+"""Copy memory: see ten symbols, wait, then repeat them.
 
     python examples/copy_memory.py [--length 30] [--cells gru,lstm,rnn] [--device cuda]
 
-A sequence has T + 20 steps, each one of ten symbols: ten random ones of eight, T − 1 blanks, a signal to recall, and
-ten blanks more. The target is blank for T + 10 steps, then the ten symbols in their order. Who remembers nothing can
-be right about the blanks and must guess the rest: a cross-entropy of 10 ln 8 / (T + 20) a step. To fall below that, a
-network must hold 30 bits over T steps, and keep ten places apart.
+A sequence has T + 20 steps, each one of ten symbols: ten random ones out of eight, T − 1 blanks, a signal to recall,
+and ten more blanks. The target is blank for T + 10 steps, then the ten symbols in their order. Without memory, the
+blanks can be right and the rest is a guess: a cross-entropy of 10 ln 8 / (T + 20) a step. To fall below that, a network
+must hold 30 bits over T steps, and keep ten positions apart.
 
-Hochreiter & Schmidhuber 1997, in the form of Arjovsky, Shah & Bengio 2016. Into `--out` goes copy.png: the test loss
-over training, and how much of the gradient reaches each step.
+Hochreiter & Schmidhuber 1997, in the form of Arjovsky, Shah & Bengio 2016. The output in `--out` is copy.png: the test
+loss over training, and the gradient that reaches each step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from long_memory import Batch, Task, arguments, compare
 
 import nn
 
-SYMBOLS, COUNT = 8, 10  # different ones, and how many to remember
+SYMBOLS, COUNT = 8, 10  # different ones, and the number to remember
 BLANK, SIGNAL = SYMBOLS, SYMBOLS + 1
 
 

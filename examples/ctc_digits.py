@@ -1,15 +1,15 @@
-"""Rows of drawn digits to numbers, column by column, where nobody says which columns belong to which digit: CTC.
+"""Rows of drawn digits to numbers, column by column, without knowing which columns belong to which digit: CTC.
 
     python examples/ctc_digits.py
     python examples/ctc_digits.py --load out/ctc_digits.safetensors 2718 31415926
 
-Digits of a small font are drawn side by side: each in a width and at a height of its own, some close together, and with
-noise all over. An LSTM in both directions reads a drawing as a sequence of columns, and says at each one how likely it
-is that a digit has just been read, and which. `nn.CTCLoss` compares that with the number, whatever the alignment.
-After `--load FILE`, give numbers: they are drawn, and read. Into `--out` go
+Digits of a small font are drawn side by side: with different widths and heights, some close together, and with noise
+everywhere. A bidirectional LSTM reads a drawing as a sequence of columns, and gives at each one the probability that a
+digit has just been read, and which. `nn.CTCLoss` compares that with the number, over all alignments. After
+`--load FILE`, give numbers: they are drawn, and read. `--out` receives
 
     ctc_digits.safetensors  the weights
-    ctc_digits-reading.png  a drawing, and what the network says at each of its columns
+    ctc_digits-reading.png  a drawing, and the network's output at each of its columns
     ctc_digits-losses.png   the losses
 """
 
@@ -37,7 +37,7 @@ FONT = """
 """
 DIGITS = [np.array([[ink == "#" for ink in row.split()[d]] for row in FONT.split("\n")[1:-1]]) for d in range(10)]
 HEIGHT = 10  # of a drawing; a digit is 7 high
-BLANK = 10  # the class of no digit
+BLANK = 10  # the class for no digit
 
 
 def draw(number: str, rng: np.random.Generator, noise: float = 0.25) -> np.ndarray:
@@ -85,7 +85,7 @@ def read(model: Reader, drawn: Sequence[np.ndarray], decode: Any = nlp.ctc_beam_
 
 
 def distance(a: str, b: str) -> int:
-    """The number of digits to replace, leave out or put in to make b of a (Levenshtein 1966)."""
+    """The number of digits to replace, delete or insert to turn a into b (Levenshtein 1966)."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         before, row[0] = row[0], i

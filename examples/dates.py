@@ -3,13 +3,12 @@
     python examples/dates.py [--epochs 4] [--data FILE]
     python examples/dates.py --load out/dates.safetensors "May 3, 1979" "thursday 1 june 2006"
 
-A character model: an encoder in both directions, additive attention, a decoder (Bahdanau, Cho & Bengio 2015). It has
-to learn what a month's name means, which number is the day, and to leave the weekday alone. The dates on which it is
-tested are other days than those on which it was trained. A FILE has a date and its ISO form in each line, with a tab
-between. Into `--out` go
+A character model: a bidirectional encoder, additive attention, a decoder (Bahdanau, Cho & Bengio 2015). It has to learn
+the meaning of a month's name, which number is the day, and to ignore the weekday. The test dates are other days than
+the training dates. A FILE has a date and its ISO form in each line, with a tab between. `--out` receives
 
-    dates.safetensors   the model, and the characters it knows
-    dates-attention.png where the decoder looked while it wrote
+    dates.safetensors   the model with its characters
+    dates-attention.png the attention of the decoder
     dates-losses.png    the losses
 """
 
@@ -29,7 +28,7 @@ FORMS = ("{day} {month} {year}", "{month} {day}, {year}", "{weekday}, {day} {mon
          "{day}{th} of {month} {year}", "{weekday} {month} {day} {year}", "{month} {day}{th} {year}",
          "{year} {month} {day}", "{day}.{number}.{year}", "{number}/{day}/{year}", "the {day}{th} of {month}, {year}",
          "{day} {short} {year}", "{short} {day}, '{yy}")  # fmt: skip
-MAX_LENGTH = 12  # of a date in ISO 8601, and some
+MAX_LENGTH = 12  # of a date in ISO 8601, with a margin
 
 
 def written(date: datetime.date, form: str, case: int) -> str:
@@ -51,7 +50,7 @@ def examples(days: Any, rng: np.random.Generator) -> list[tuple[str, str]]:
 
 
 def write(model: Any, texts: list[str]) -> nlp.Decoded:
-    """What the model makes of texts; errors for characters that it never saw."""
+    """The model's conversion of texts; errors for characters that it never saw."""
     tokenizer = model.texts["tokenizer"]
     for text in texts:
         if not text.strip():

@@ -1,8 +1,8 @@
-"""What adding_problem.py and copy_memory.py share: they train several cells on one task, one after the other, and
-compare them in a table and a picture. Run those two.
+"""The common part of adding_problem.py and copy_memory.py: they train several cells on one task, one after the other,
+and compare them in a table and a picture. Run those two.
 
-Each cell starts from the same seed and sees the same batches. At every test the whole run goes into a checkpoint,
-TASK-CELL.ckpt in `--out`; with `--resume` it goes on from there, exactly.
+Each cell starts from the same seed and sees the same batches. At every test the whole run is saved in a checkpoint,
+TASK-CELL.ckpt in `--out`; `--resume` continues exactly from there.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NAMES = {"gru": "GRU", "lstm": "LSTM", "rnn": "tanh RNN", "irnn": "IRNN"}
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Sequences of `steps` steps, and what to make of them.
+    """Sequences of `steps` steps, with a target.
 
     make_batch   (rng, N) -> inputs (T, N, inputs) and targets
     mapping      nn.many_to_one for an output of each sequence, nn.many_to_many for one of each step
-    loss         (outputs, targets) -> a Tensor without axes; `measure` is what it is called
-    recalled     the same of that part of the loss for which the memory is needed; its gradient is drawn
-    baseline     the least loss that needs no memory; `solved` is one that is far below
-    spans        named stretches of the sequence (first, last), counted from 1, for the picture
+    loss         (outputs, targets) -> a Tensor without axes; `measure` is its name
+    recalled     the part of the loss that needs memory; its gradient is drawn
+    baseline     the least loss without memory; `solved` is one far below
+    spans        named ranges of the sequence (first, last), counted from 1, for the picture
     """
 
     name: str
@@ -56,7 +56,7 @@ class Task:
 
 @dataclass
 class Run:
-    """How far a cell's training has come, and what was measured."""
+    """The progress of a cell's training, and its measurements."""
 
     step: int = 0
     tests: list[tuple[int, float]] = field(default_factory=list)  # (step, loss on the test set)
@@ -81,14 +81,14 @@ class Network(nn.Module):
 
 
 def make_layer(cell: str, inputs: int, hidden: int, steps: int, device: str) -> nn.OverTime:
-    """A layer of the cell's kind, over sequences of so many steps, as it starts."""
+    """A new layer of the cell's kind, for sequences of `steps` steps."""
     if cell == "gru":
         return nn.GRU(inputs, hidden, device=device)
     if cell == "lstm":  # a forget gate at σ(ln T) = 1 − 1/(T + 1) loses most of its memory in T steps, not in two
         return nn.init.forget_gate_bias_(nn.LSTM(inputs, hidden, device=device), math.log(steps))
     if cell == "rnn":
         return nn.RNN(inputs, hidden, device=device)
-    layer = nn.RNN(inputs, hidden, nonlinearity="relu", device=device)  # IRNN: it starts by keeping what it has
+    layer = nn.RNN(inputs, hidden, nonlinearity="relu", device=device)  # IRNN: it initially keeps its state
     nn.init.eye_(layer.weight_hh_l0)
     nn.init.normal_(layer.weight_ih_l0, std=0.001)
     nn.init.zeros_(layer.bias_ih_l0)
@@ -100,7 +100,7 @@ def make_layer(cell: str, inputs: int, hidden: int, steps: int, device: str) -> 
 
 
 def train(task: Task, cell: str, args: argparse.Namespace) -> Run:
-    """One cell, until args.steps; with args.resume from where its checkpoint ends."""
+    """Train one cell up to args.steps; with args.resume, from its checkpoint."""
     mg.manual_seed(args.seed)
     model = Network(task, cell, args.hidden, args.device)
     optimizer = nn.Adam(model.named_parameters(), lr=args.lr, clip_norm=args.clip)
@@ -140,7 +140,7 @@ def train(task: Task, cell: str, args: argparse.Namespace) -> Run:
 def go_back(
     path: Path, model: Network, optimizer: nn.Optimizer, rng: np.random.Generator, run: Run, args: argparse.Namespace
 ) -> None:
-    """Make all of them what they were when the checkpoint was written."""
+    """Restore the state of the checkpoint."""
     try:
         found = nn.load_checkpoint(path, device=args.device, model=model, optimizer=optimizer)
     except ValueError as error:
@@ -155,7 +155,7 @@ def go_back(
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What must not change when a run goes on."""
+    """The settings that must not change when a run is resumed."""
     return {name: getattr(args, name) for name in ("length", "hidden", "batch", "lr", "clip", "seed")}
 
 
@@ -165,7 +165,7 @@ def tensors(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
 
 
 def gradient_flow(task: Task, model: Network, seed: int) -> np.ndarray:
-    """‖∂L/∂x_t‖ of each step t, (T,), for 100 sequences: what training can know of that step."""
+    """‖∂L/∂x_t‖ of each step t, (T,), for 100 sequences: the information that training can get from that step."""
     xs, targets = tensors(task.make_batch(np.random.default_rng([seed, 2]), 100), model.head.weight.device)
     xs.requires_grad = True
     task.recalled(model(xs), targets).backward()
@@ -177,7 +177,7 @@ def gradient_flow(task: Task, model: Network, seed: int) -> np.ndarray:
 
 
 def table(task: Task, runs: dict[str, Run]) -> str:
-    """A line for each cell: its last test loss, when it was first below `solved`, and what a step takes."""
+    """A line for each cell: its last test loss, its first step below `solved`, and the time of a step."""
     lines = [f"{'cell':8}  {task.measure:>18}  {f'below {task.solved:.3g}':>16}  {'ms/step':>8}"]
     for cell, run in runs.items():
         below = next((f"{step:,} steps" for step, loss in run.tests if loss < task.solved), "not reached")
@@ -204,7 +204,7 @@ STYLE: dict[str, Any] = {
 
 
 def plot(task: Task, runs: dict[str, Run], path: Path) -> None:
-    """What happened, and why."""
+    """Draw the test losses, and the gradient flow that explains them."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -217,7 +217,7 @@ def plot(task: Task, runs: dict[str, Run], path: Path) -> None:
 
 
 def plot_tests(ax: Any, task: Task, runs: dict[str, Run]) -> None:
-    """The test loss over training, beside what needs no memory."""
+    """The test loss over training, compared with the baseline without memory."""
     from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
     ax.axhline(task.baseline, color=GREY, linestyle=DASHED, label=f"no memory: {task.baseline:.3f}")
@@ -231,7 +231,7 @@ def plot_tests(ax: Any, task: Task, runs: dict[str, Run]) -> None:
 
 
 def plot_flow(ax: Any, task: Task, runs: dict[str, Run]) -> None:
-    """How much of the gradient reaches each step of the input, before and after training."""
+    """The gradient that reaches each step of the input, before and after training."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator, NullLocator
 
@@ -286,7 +286,7 @@ def arguments(
 
 
 def compare(task: Task, args: argparse.Namespace) -> None:
-    """Train all cells that are asked for, print the table, draw the picture."""
+    """Train the requested cells, print the table, draw the picture."""
     runs = {cell: train(task, cell, args) for cell in args.cells}
     print(f"{task.title}, seed {args.seed}")
     print(table(task, runs))

@@ -1,4 +1,4 @@
-"""Does somebody like it? A network reads opinions word by word, and a bag of the same words shows what order is worth.
+"""Sentiment: a network reads opinions word by word, and a bag of the same words shows the value of word order.
 
     python examples/sentiment.py [--data TRAIN TEST]
     python examples/sentiment.py --load out/sentiment.safetensors "the acting is fine but the story is not convincing"
@@ -9,7 +9,7 @@ sentence in each line (such as SST-2); or they are parquet files with columns `l
 Hugging Face's `datasets` reads from the disk (pip install datasets). Into `--out` go
 
     sentiment.safetensors  the model with its words
-    sentiment-verdict.png  how the verdict changes while a sentence is read
+    sentiment-verdict.png  the verdict after each word of a sentence
     sentiment-losses.png   the losses
 """
 
@@ -32,7 +32,7 @@ TURNS, STRENGTHENS = "not hardly never".split(), "very really truly quite so".sp
 
 
 def opinions(count: int, rng: np.random.Generator) -> list[Opinion]:
-    """Sentences and whether they are positive."""
+    """Sentences, each with 1 if it is positive, else 0."""
 
     def clause() -> Opinion:
         positive = bool(rng.integers(2))
@@ -82,7 +82,7 @@ def columns(path: Any) -> list[Opinion]:
 
 
 def bag_of_words(train: Any, test: Any, V: int) -> float:
-    """The accuracy of a linear classifier that sees which words there are, and not their order."""
+    """The accuracy of a linear classifier of word counts, without word order."""
 
     def bags(part: Any) -> tuple[Any, Any]:
         return np.stack([np.bincount(ids, minlength=V) for ids, _ in part]).astype(np.float32), [y for _, y in part]
@@ -98,7 +98,7 @@ def bag_of_words(train: Any, test: Any, V: int) -> float:
 
 
 def classify(model: Any, sentences: list[str]) -> Any:
-    """The probability of each sentence to be positive."""
+    """The probability that each sentence is positive."""
     words = model.texts["words"]
     ids = words.encode_batch(sentences)
     if empty := [sentence for sentence, one in zip(sentences, ids, strict=True) if not len(one)]:

@@ -1,14 +1,13 @@
-"""Names in a text: which words are a person, a place or a company, also when they were never seen before?
+"""Names in a text: which words are a person, a place or a company, even if they were never seen before?
 
     python examples/tagging.py [--no-characters] [--data TRAIN TEST]
     python examples/tagging.py --load out/tagging.safetensors "Olga Brandova moved from Kelburg to Madrid ."
 
-The default sentences are made by a grammar, and so are the names in them; many of those for testing are new. What a
-new name stands for, its context may tell, and its spelling does: "-burg" is a place, "-ova" a person. So the network
-reads each word a character at a time as well, in both directions, and tags the sentence as a whole (a conditional
-random field over both directions of an LSTM; Lample et al. 2016). Without characters it is left with the context. The
-files of `--data` are as those of CoNLL-2003: a word and its tag, and perhaps columns between them, in each line. Into
-`--out` go
+The default sentences are made by a grammar, and so are the names in them; many of those for testing are new. The
+context of a new name may reveal its kind, and its spelling does: "-burg" is a place, "-ova" a person. So the network
+also reads each word character by character, in both directions, and tags the sentence as a whole (a conditional random
+field over a bidirectional LSTM; Lample et al. 2016). Without characters, only the context is left. The files of
+`--data` are like CoNLL-2003's: a word and its tag in each line, possibly with columns between. `--out` receives
 
     tagging.safetensors  the model with its words, characters and tags
     tagging-losses.png   the losses

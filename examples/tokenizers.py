@@ -1,13 +1,13 @@
-"""Four ways to cut text into tokens, learnt from the same text and compared on text that they have not seen.
+"""Four tokenizers, trained on the same text and compared on unseen text.
 
     python examples/tokenizers.py [--data FILE] [--vocab-size 4000] [--sentence TEXT]
 
-The default text is the documentation that ships inside Python. It prints a sentence as each tokenizer cuts it, how byte
-pair encoding comes to its tokens, and a table: how many ids there are, how many characters a token has, how many tokens
-are unknown, whether decoding gives the text again. Into `--out` go
+The default text is the documentation that ships inside Python. The program prints the tokens of a sentence from each
+tokenizer, the merges of byte pair encoding, and a table: the number of ids, characters per token, unknown tokens, and
+whether decoding restores the text. `--out` receives
 
-    bpe.json        the byte pair encoding, which Hugging Face's library `tokenizers` reads, too
-    tokenizers.png  how much a token holds, by the size of the vocabulary
+    bpe.json        the byte pair encoding, also readable by Hugging Face's library `tokenizers`
+    tokenizers.png  characters per token, over the size of the vocabulary
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SENTENCE = "I go to the mall today."
 
 
 def read(path: Path | None) -> list[str]:
-    """The lines of a text that are not empty, or of the documentation inside every CPython."""
+    """The lines that are not empty, of a text or of the documentation inside every CPython."""
     try:
         lines = nlp.python_documentation().split("\n") if path is None else list(nlp.read_lines(path))
     except (OSError, ValueError) as error:
@@ -40,7 +40,7 @@ def read(path: Path | None) -> list[str]:
 
 
 def show(tokenizers: dict[str, nlp.Tokenizer], sentence: str) -> None:
-    """The tokens that each tokenizer makes of a sentence, and their ids; a space is shown as ␣."""
+    """Print the tokens of a sentence from each tokenizer, and their ids; a space is shown as ␣."""
     print(f"{sentence!r} becomes\n")
     for name, tokenizer in tokenizers.items():
         ids = tokenizer.encode(sentence).tolist()
@@ -49,7 +49,7 @@ def show(tokenizers: dict[str, nlp.Tokenizer], sentence: str) -> None:
 
 
 def show_places(tokenizer: nlp.Tokenizer, sentence: str) -> None:
-    """Where in the sentence each token comes from."""
+    """Print the span of each token in the sentence."""
     ids, spans = tokenizer.encode(sentence, return_offsets=True)
     places = (f"{start}:{end} {sentence[start:end]!r}" for start, end in spans.tolist())
     print(f"\nPlaces of the {len(ids)} byte pair tokens: {', '.join(places)}")
@@ -59,7 +59,7 @@ def show_places(tokenizer: nlp.Tokenizer, sentence: str) -> None:
 
 
 def table(tokenizers: dict[str, nlp.Tokenizer], seconds: dict[str, float], test: Sequence[str]) -> None:
-    """What each tokenizer makes of lines that it has not seen."""
+    """Print the statistics of each tokenizer on unseen lines."""
     text = "\n".join(test)
     print(f"\n{'unseen text':11} {'ids':>7} {'characters':>11} {'unknown':>8} {'fitted':>7}  {'decoded'}")
     print(f"{'':11} {'':>7} {'a token':>11} {'tokens':>8} {'in':>7}")
@@ -72,7 +72,7 @@ def table(tokenizers: dict[str, nlp.Tokenizer], seconds: dict[str, float], test:
 
 
 def plot(train: Sequence[str], test: Sequence[str], largest: int, others: dict[str, nlp.Tokenizer], path: Path) -> None:
-    """Characters a token for byte pair encodings of several sizes, beside the other tokenizers."""
+    """Characters per token for byte pair encodings of several sizes, compared with the other tokenizers."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -5,13 +5,13 @@
     python examples/translate.py --data train.de train.en --min-freq 2 --hidden 512 --dropout 0.5 --batch 128
 
 Numbers are a small language with a real grammar: French counts by twenties from seventy on, says "et un" but
-"quatre-vingt-un", and drops the s of "cents" before another word. The numbers on which it is tested are not among those
-on which it was trained. With `--data`, line n of the second file translates line n of the first; the last tenth (at
-most 1,000 lines) are for testing. Into `--out` go
+"quatre-vingt-un", and drops the s of "cents" before another word. The test numbers are not among the training numbers.
+With `--data`, line n of the second file translates line n of the first; the last tenth (at most 1,000 lines) are for
+testing. `--out` receives
 
     translate.safetensors    the model with both vocabularies
-    translate-attention.png  where the decoder looked while it wrote
-    translate-beam.svg       the beam in which a translation was found
+    translate-attention.png  the attention of the decoder
+    translate-beam.svg       the beam that found a translation
     translate-losses.png     the losses
 """
 
@@ -49,7 +49,7 @@ def english(n: int) -> str:
 
 
 def french(n: int, final: bool = True) -> str:
-    """The same in French; `final`: nothing follows, so "cents" and "vingts" keep their s."""
+    """A number below a million in French; `final`: nothing follows, so "cents" and "vingts" keep their s."""
     if n < 17:
         return FRENCH[n]
     if n < 20:
@@ -87,7 +87,7 @@ def pairs_of(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def translate(model: Any, sentences: list[str], beam: int) -> nlp.Decoded:
-    """The translations that a beam search finds; what is unknown is translated as such."""
+    """The translations found by beam search; unknown words become unknown tokens."""
     source = model.texts["source"]
     for sentence in sentences:
         if not source.tokenize(sentence):

@@ -1,12 +1,12 @@
-"""Where the gradient goes: four networks side by side, which differ in what a state does to the next one.
+"""Gradient flow in four networks that differ in the map from one state to the next.
 
     python examples/vanishing_gradients.py [--length 60] [--hidden 32] [--seed 0] [--out out/vanishing]
 
 The networks are untrained and get the same small random inputs: tanh networks with a small and with a large W_s, a ReLU
 network with an orthogonal one, and an LSTM whose forget gate begins open. `nn.diagnose` reads everything from the tape;
-the networks are plain layers of `nn`. What is printed is one verdict a line. Into `--out` go
+the networks are plain layers of `nn`. The program prints one verdict a line. `--out` receives
 
-    flow.png      ‖∂L/∂s_t‖ for a loss at the last step: what arrives at each earlier state
+    flow.png      ‖∂L/∂s_t‖ for a loss at the last step: the gradient that arrives at each earlier state
     terms.png     the terms of back-propagation through time, ∂L/∂W_s = Σ_t Σ_k, for a loss at every step
     lyapunov.png  all Lyapunov exponents: how fast a change of the state grows or shrinks, in every direction
     graph.svg     the four networks over eight steps, each value coloured by the norm of the gradient that reaches it
@@ -30,7 +30,7 @@ import minigrad as mg
 import nn
 
 Layers = dict[str, Any]
-COLORS = ("#4477AA", "#BB5566", "#CC9922", "#228833")  # P. Tol's, which colour-blind readers can tell apart
+COLORS = ("#4477AA", "#BB5566", "#CC9922", "#228833")  # P. Tol's, which colour-blind readers can distinguish
 STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -69,7 +69,7 @@ def make_layers(inputs: int, hidden: int) -> Layers:
 def diagnose(layer: Any, xs: mg.Tensor) -> tuple[Any, Any, Any]:
     """The flow to the states, the terms of W_s by loss and use step, and the Jacobians."""
     outputs, _, states = layer(xs, return_states=True)
-    carried = states.c if hasattr(states, "c") else states.h  # what an LSTM carries from step to step is its memory
+    carried = states.c if hasattr(states, "c") else states.h  # the memory is the carried state of an LSTM
     flow = nn.diagnose.gradient_flow((outputs[-1] ** 2).sum(), carried)
     terms = nn.diagnose.bptt_terms((outputs**2).sum(), layer.weight_hh_l0, by="loss")
     return flow, terms, nn.diagnose.state_jacobians(layer, xs)
@@ -128,7 +128,7 @@ def draw_graph(layers: Layers, xs: mg.Tensor, path: Path) -> None:
     def loss(xs: mg.Tensor) -> mg.Tensor:
         losses = []
         for name, layer in layers.items():
-            with mg.scope(name):  # a lane of its own
+            with mg.scope(name):  # a separate lane
                 losses.append((layer(xs)[0][-1] ** 2).sum())
         return np.stack(losses).sum()
 

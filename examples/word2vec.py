@@ -1,14 +1,14 @@
-"""Vectors of words from a text: who is near whom, and a map of them.
+"""Word vectors from a text: the neighbours of words, and a map of them.
 
     python examples/word2vec.py [--data FILE ...] [--mode cbow] [--loss hierarchical] [--words list,class,true]
 
-The default text is the documentation that ships inside Python: 60,000 words, of which a second is enough to learn with
-the extra `fast` (a minute without). Any text in UTF-8 will do, also compressed (.gz, .xz); it is read again for each
-epoch and never held as a whole. Into `--out` go
+The default text is the documentation that ships inside Python: 60,000 words, learned in a second with the extra `fast`
+(a minute without). Any text in UTF-8 will do, also compressed (.gz, .xz); it is read again for each epoch and never
+held as a whole. `--out` receives
 
-    vectors.txt  the vectors, as word2vec and gensim read them
-    words.png    the words in the plane, by the two directions in which they differ most (or by t-SNE)
-    window.svg   what is computed for one word and its context
+    vectors.txt  the vectors, in the format of word2vec and gensim
+    words.png    the words in the plane, by the two directions of largest variance (or by t-SNE)
+    window.svg   the graph for one word and its context
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sentences_of(paths: list[Path]) -> Iterable[list[str]]:
 
     if not paths:
         return [words(paragraph) for paragraph in nlp.python_documentation().split("\n\n")]
-    return nlp.read_lines(*paths).map(words)  # cut anew in each epoch, so that no corpus is too large
+    return nlp.read_lines(*paths).map(words)  # tokenized anew in each epoch, for corpora of any size
 
 
 def show_neighbours(vectors: nlp.WordVectors, words: list[str]) -> None:
@@ -53,7 +53,7 @@ def show_neighbours(vectors: nlp.WordVectors, words: list[str]) -> None:
 
 
 def draw_window(model: nlp.Word2Vec, path: Path) -> None:
-    """The graph of the loss of a word among the four most frequent others, told from the rarest word."""
+    """The graph of the loss of a word among the four most frequent others, distinguished from the rarest word."""
     context, word = [0, 1, 3, 4], 2
     negatives = [len(model.vocabulary) - 1] if model.loss == "negative" else None
     mg.graph(model.objective(), context, word, negatives).render(path)

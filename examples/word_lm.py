@@ -1,12 +1,12 @@
-"""A word language model: how well can the next word be told, and what does a model write that can?
+"""A word language model: how well can the next word be predicted, and what does such a model write?
 
     python examples/word_lm.py [--data TRAIN [VALID]]
     python examples/word_lm.py --load out/word_lm.safetensors "the value of the"
 
-Words are embedded, and the embedding is the output map as well (tied weights); dropout leaves whole words out. The
-default text is the documentation that ships inside Python. What is reached is compared with what counting words
-reaches: a model of single words, and one of pairs (interpolated Kneser-Ney). Without a second file, the last tenth of
-the text is held out. Into `--out` go
+Words are embedded, and the embedding is also the output map (tied weights); dropout leaves whole words out. The default
+text is the documentation that ships inside Python. The perplexity is compared with that of counting: a model of single
+words, and one of pairs (interpolated Kneser-Ney). Without a second file, the last tenth of the text is held out.
+`--out` receives
 
     word_lm.safetensors  the model with its words
     word_lm-losses.png   the losses
@@ -26,12 +26,12 @@ import nn
 
 
 def bigram_perplexity(train: np.ndarray, test: np.ndarray, vocabulary: int, discount: float = 0.75) -> float:
-    """What interpolated Kneser-Ney reaches with pairs of words (Kneser & Ney 1995)."""
+    """The perplexity of interpolated Kneser-Ney with pairs of words (Kneser & Ney 1995)."""
     pairs, counts = np.unique(train[:-1] * vocabulary + train[1:], return_counts=True)
     first, second = pairs // vocabulary, pairs % vocabulary
     of_first = np.bincount(first, counts, vocabulary)  # how often a word has a successor
-    kinds = np.bincount(first, minlength=vocabulary)  # how many different ones
-    novel = np.bincount(second, minlength=vocabulary)  # after how many different words it comes
+    kinds = np.bincount(first, minlength=vocabulary)  # the number of different successors
+    novel = np.bincount(second, minlength=vocabulary)  # the number of different predecessors
     back_off = (novel + 0.1) / (novel + 0.1).sum()
     wanted = test[:-1] * vocabulary + test[1:]
     at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
@@ -42,7 +42,7 @@ def bigram_perplexity(train: np.ndarray, test: np.ndarray, vocabulary: int, disc
 
 
 def go_on(model: Any, beginnings: list[str], args: argparse.Namespace) -> list[str]:
-    """What the model writes after each beginning, to the end of a sentence."""
+    """The model's continuation of each beginning, up to the end of a sentence."""
     words = model.texts["words"]
     v = words.vocabulary
     prompts = nlp.pad([words.encode(f"{text}") if text else np.array([v.eos_id]) for text in beginnings])

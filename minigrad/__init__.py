@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from .profiling import Profile, profile
 
 
-# Names by the module that has them, which is imported when one is asked for: it takes as long as all the rest.
+# Modules by the public names they define; imported on first use, since importing them takes as long as all the rest.
 _LATER = {
     "diagnosis": ("doctor",),
     "interventions": ("Intervention", "intervene"),

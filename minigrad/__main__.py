@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="minigrad", description="Automatic differentiation in NumPy's vocabulary.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="what is installed, whether a GPU answers, and what would help")
+    commands.add_parser("doctor", help="report what is installed, test the GPU, and suggest what to install")
     parser.parse_args(arguments)
     doctor()
 

@@ -1,4 +1,4 @@
-"""Where did the NaN come from? The first value that is not finite, forward or backward, becomes an error."""
+"""Anomaly detection: the first value that is not finite, forward or backward, becomes an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .where import caller, line_of
 
 
 class AnomalyError(FloatingPointError):
-    """A NaN or an infinity appeared, or an array that backward needs was changed behind its back."""
+    """A NaN or an infinity appeared, or an array kept for backward was overwritten."""
 
 
 def _range(value: Any) -> str:
@@ -37,7 +37,7 @@ def _range(value: Any) -> str:
 
 
 def _what(array: Any) -> str | None:
-    """NaN or Inf, if the array holds one."""
+    """The word NaN or Inf if the array holds one, else None."""
     if array.dtype.kind != "f" or bool(np.all(np.isfinite(array))):
         return None
     return "NaN" if bool(np.any(np.isnan(array))) else "Inf"
@@ -49,7 +49,7 @@ def _each(operands: Any) -> list[Any]:
 
 class _Watch(Observer):
     def __init__(self) -> None:
-        self.prints: dict[float, list[int]] = {}  # by a node's position: fingerprints of what it keeps
+        self.prints: dict[float, list[int]] = {}  # by a node's position: fingerprints of the arrays it keeps
 
     @staticmethod
     def fingerprints(node: Node) -> list[int]:
@@ -100,8 +100,8 @@ def detect_anomaly() -> Iterator[None]:
     """Raise at the first NaN or Inf of a recorded operation or of a gradient, inside the block.
 
     The error (`AnomalyError`, a FloatingPointError) names the operation, its scope, the range of its inputs and the
-    line that made it. Arrays that were changed through `.data` between forward and backward are found, too, if both
-    run inside the block. Slow, and every fast path is off.
+    line that made it. If forward and backward both run inside the block, arrays changed through `.data` in between are
+    found as well. Slow: every fast path is switched off.
     """
     mode = current_mode()
     with np.errstate(all="ignore"), changed_mode(observers=(*mode.observers, _Watch()), fast=False):

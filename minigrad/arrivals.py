@@ -1,7 +1,8 @@
-"""Gradients on their way: what has arrived at nodes and leaves, and which node is next.
+"""Gradients on their way: what has arrived at nodes and leaves, and which node comes next.
 
-The next node is always the reached one with the highest position. Every use of its output was recorded later, so all
-of its gradient has arrived: no recursion, no sorting beforehand, and memory is released as the walk goes.
+The next node is always the one with the highest position among those reached. Every use of its output was recorded
+later, so its whole gradient has arrived: there is no recursion and no sorting beforehand, and memory is released as
+the walk proceeds.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ Array = Any
 
 
 class Arrivals:
-    """The gradients that have arrived, and not gone on.
+    """Gradients that have arrived and have not been passed on.
 
-    at        by node (for several outputs: a list, None where nothing arrived) or by leaf
-    heap      the nodes that were reached, (−position, node)
-    owned     those of them whose gradient no one else can see, so that it may be added to in place
-    recorded  whether gradients are Tensors, whose sums are recorded
+    at        the gradient of each node (with several outputs: a list, None where nothing arrived) or leaf
+    heap      the nodes reached, as (−position, node)
+    owned     nodes whose gradient has no alias, so it may be added to in place
+    recorded  True if gradients are Tensors, whose sums are recorded
     """
 
     __slots__ = ("at", "heap", "owned", "recorded")
@@ -37,7 +38,7 @@ class Arrivals:
         self.recorded = recorded
 
     def add(self, edge: Edge, new: Any, others: tuple[Any, ...]) -> None:
-        """Add a gradient. It must not be written into if it aliases one of `others`, which somebody else holds."""
+        """Add a gradient. It is not written into if it aliases one of `others`, arrays held elsewhere."""
         if new.shape != edge.shape or new.dtype is not edge.dtype:
             new = fit(new, edge)
         if type(edge) is Output:
@@ -72,7 +73,7 @@ class Arrivals:
         several[edge.index] = new if old is None else old + new if self.recorded else add(old, new)
 
     def take(self, leaf: Any, observers: Any) -> Any:
-        """A leaf's whole gradient, an array of the caller's own."""
+        """A leaf's whole gradient, as a fresh array."""
         g = self.at.pop(leaf)
         if isinstance(g, Parts) and not isinstance(g, RowSparse):
             for observer in observers:
@@ -86,26 +87,26 @@ class Arrivals:
 
 
 def whole(node: Node, g: Any) -> Any:
-    """The gradient of a node's output, or the list of those of its outputs, as its rules take it."""
+    """The gradient of a node's output, or the list of gradients of its outputs, in the form its rules take."""
     if type(g) is list:
         return [p.dense() if isinstance(p, Parts) else p for p in g]
     return g.dense() if isinstance(g, Parts) and not (node.primitive.sparse and type(g) is Products) else g
 
 
 def _aliases(new: Array, others: tuple[Any, ...]) -> bool:
-    """True if an array is one of the others (or of what they hold), or a view: someone else may see it."""
+    """True if an array is one of the others (or of those they hold), or a view of one."""
     if getattr(new, "base", None) is not None or not backend.is_array(new):
         return True
     return any(new is s or (isinstance(s, tuple | list) and any(new is k for k in s)) for s in others)
 
 
 def copied(gradient: Any) -> Array:
-    """An array of the caller's own (a scalar of NumPy's becomes one)."""
+    """A fresh array with the gradient's values (a NumPy scalar becomes an array)."""
     return np.array(gradient) if isinstance(gradient, np.generic) else gradient.copy()
 
 
 def fit(gradient: Any, edge: Edge) -> Any:
-    """A gradient in the shape and dtype of what it is the gradient of: summed over broadcast axes, and cast."""
+    """The gradient in the shape and dtype of its operand: summed over broadcast axes, and cast."""
     shape = edge.shape
     if gradient.shape != shape:
         if isinstance(gradient, Parts):

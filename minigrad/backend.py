@@ -1,8 +1,8 @@
-"""Arrays and devices. The only module that imports CuPy; `cuda` has what is done for its arrays.
+"""Arrays and devices. The only module that imports CuPy; `cuda` holds the code for its arrays.
 
-Everything else is written once, in NumPy's vocabulary: `np.tanh(a)` runs where `a` is, because CuPy's arrays answer
-NumPy's protocols. What those protocols do not reach stands here: which device an array is on, moving between
-devices, creating arrays on a device, random numbers, scattered addition.
+All other code is written once, with NumPy's functions: `np.tanh(a)` runs on the device of `a`, because CuPy's arrays
+implement NumPy's protocols. This module has the operations outside those protocols: the device of an array, transfers
+between devices, creation on a device, random numbers, scattered addition.
 
 `register` adds another kind of array (the tests add a strict stand-in for CuPy).
 """
@@ -36,13 +36,13 @@ _BY_DEVICE: dict[str, Backend] = {"cpu": NUMPY}
 
 
 def register(kind: str, backend: Backend) -> None:
-    """Make another kind of array known, for devices called `kind` or `kind:n`."""
+    """Register another kind of array, for devices called `kind` or `kind:n`."""
     _BACKENDS[backend.array_type] = backend
     _BY_DEVICE[kind] = backend
 
 
 def unregister(kind: str) -> None:
-    """Forget a kind of array."""
+    """Remove a kind of array."""
     _BACKENDS.pop(_BY_DEVICE.pop(kind).array_type, None)
 
 
@@ -53,7 +53,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Cupy:
-    """CuPy, looked for once, when first asked for. Importable and usable are two things; the error is kept."""
+    """CuPy, imported once, at first use. It may be importable but not usable; the error is kept."""
 
     def __init__(self) -> None:
         self.searched = False
@@ -83,7 +83,7 @@ CUPY = _Cupy()
 
 
 def backend_for(device: Device) -> Backend:
-    """The backend of a device's name, or one clear sentence why there is none."""
+    """The backend of a device's name; DeviceError with the reason if there is none."""
     kind, colon, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind == "cuda":
         CUPY.find()
@@ -100,11 +100,11 @@ def backend_for(device: Device) -> Backend:
 
 
 def is_device(name: str) -> bool:
-    """Whether a name could be a device's, "cpu", "cuda" or "cuda:1", be it there or not."""
+    """True for names of devices, "cpu", "cuda" or "cuda:1", available or not."""
     return name.partition(":")[0] in ("cuda", *_BY_DEVICE)
 
 
-# ---- what an array is, and where ---------------------------------------------------------------------------------
+# ---- kinds and devices of arrays ---------------------------------------------------------------------------------
 
 
 def backend_of(array: Array) -> Backend:
@@ -122,7 +122,7 @@ def backend_of(array: Array) -> Backend:
 
 
 def is_array(value: object) -> bool:
-    """Whether it is an array of a known kind (a scalar is not)."""
+    """True for an array of a known kind (not for a scalar)."""
     if type(value) in _BACKENDS:
         return True
     if type(value).__module__.partition(".")[0] == "cupy":
@@ -131,8 +131,8 @@ def is_array(value: object) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A matrix, a memory map or another kind of NumPy's arrays as one that computes as all others do; anything else as
-    it is. TypeError for a masked array, whose mask would be lost or spread."""
+    """A matrix, a memory map or another subclass as a plain NumPy array; other values unchanged. TypeError for a masked
+    array, whose mask would be lost or spread."""
     if type(value) is np.ndarray or not isinstance(value, np.ndarray):
         return value
     if isinstance(value, np.ma.MaskedArray):
@@ -143,19 +143,19 @@ def plain(value: Any) -> Any:
 
 
 def native(dtype: Any) -> Any:
-    """A dtype in the byte order of this machine, which all Tensors have: the very object that NumPy has of it, by which
-    kernels know it. (An array that was pickled has another, equal one.)"""
+    """A dtype in native byte order, as NumPy's own object, which kernels compare by identity. (An unpickled array has
+    another, equal one.)"""
     return np.dtype(np.dtype(dtype).newbyteorder("=").str)
 
 
 def is_recorded(array: object) -> bool:
-    """Whether it is an array of a recording."""
+    """True for an array of a recording."""
     found = _BACKENDS.get(type(array))
     return found is not None and found.call is not None
 
 
 def real_backend(array: Array) -> Backend | None:
-    """The backend of an array; of one of a recording, of what it stands for. None for a number."""
+    """The backend of an array, or of the plain array behind one of a recording. None for a number."""
     found = _BACKENDS.get(type(array))
     return found if found is None or found.inside is None else backend_of(found.inside(array))
 
@@ -166,24 +166,24 @@ def device_of(array: Array) -> Device:
 
 
 def held(array: Array) -> Array:
-    """The plain array behind one of a recording; any other array itself."""
+    """The plain array behind one of a recording; other arrays unchanged."""
     kind = backend_of(array)
     return array if kind is None or kind.inside is None else kind.inside(array)
 
 
 def module_of(array: Array) -> Any:
-    """The module with NumPy's functions for this array, for creating others beside it."""
+    """The module with NumPy's functions for this kind of array."""
     found = backend_of(array)
     return found.module if found.inside is None else module_of(found.inside(array))
 
 
 def on_cpu(array: Array) -> bool:
-    """Whether the array is in the memory of the CPU, which computes as it is called."""
+    """True for an array in the memory of the CPU, which computes synchronously."""
     return type(array) is np.ndarray or device_of(array) == "cpu"
 
 
 def transfer(array: Array, device: Device) -> Array:
-    """The array on another device (itself, if it is there already)."""
+    """The array on a device (itself, if it is already there)."""
     target = backend_for(device)
     if device in (there := device_of(array), there.partition(":")[0]):
         return array
@@ -191,23 +191,23 @@ def transfer(array: Array, device: Device) -> Array:
 
 
 def use(device: Device) -> None:
-    """Make a GPU CuPy's current one, where it works and where arrays are made that nobody asks to be elsewhere."""
+    """Make a GPU the current device of CuPy, on which it computes and creates arrays by default."""
     if backend_for(device) is not NUMPY and CUPY.module is not None:
         CUPY.module.cuda.Device(int(device.partition(":")[2] or 0)).use()
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:
-    """The array as a NumPy array, copied from its device where needed."""
+    """The array as a NumPy array, copied from its device if necessary."""
     return backend_of(array).to_numpy(array)
 
 
 def from_numpy(array: Any, device: Device) -> Array:
-    """A NumPy array (or what NumPy can make one of) on a device."""
+    """An array-like of NumPy on a device."""
     return backend_for(device).from_numpy(array, device)
 
 
 def shaped(function: Callable[..., Array], like: Array, shape: tuple[int, ...], **how: Any) -> Array:
-    """np.empty_like and its sisters for any shape. (To CuPy, the shape () means that of the array.)"""
+    """np.empty_like and similar functions for any shape. (CuPy takes the shape () for that of the array.)"""
     kind = _BACKENDS.get(type(like), NUMPY)
     if kind.call is None and kind.module is not np:  # CuPy's own are twice as fast
         dtype, order = how.get("dtype", like.dtype), how.get("order", "C")
@@ -217,12 +217,12 @@ def shaped(function: Callable[..., Array], like: Array, shape: tuple[int, ...], 
 
 
 def beside(like: Array, function: Callable[..., Array]) -> Callable[..., Array]:
-    """np.empty_like or np.zeros_like as np.empty and np.zeros, for arrays of the kind of `like`."""
+    """np.empty_like or np.zeros_like with the interface of np.empty or np.zeros, for arrays of the kind of `like`."""
     return lambda shape, dtype, order: shaped(function, like, shape, dtype=dtype, order=order)
 
 
 def decisive(array: Array, what: str) -> Array:
-    """An array whose numbers decide what is computed. `what` says so, if it is of a kind that refuses."""
+    """Declare that an array's values determine the operations; raises, with `what`, for kinds that forbid it."""
     decides = backend_of(array).decides
     if decides is not None:
         decides(array, what)
@@ -230,7 +230,7 @@ def decisive(array: Array, what: str) -> Array:
 
 
 def as_one(function: F) -> F:
-    """Decorate a function of arrays, so that it is one operation to whoever follows what is done with its first one."""
+    """Decorate a function of arrays: a recording of its first array contains it as one operation."""
 
     @functools.wraps(function)
     def whole(array: Array, *others: Any) -> Any:
@@ -244,7 +244,7 @@ def as_one(function: F) -> F:
 
 
 def check_indices(operation: str, indices: Array, size: int) -> None:
-    """Raise IndexError where an index is not in [0, size). On a GPU only under `detect_anomaly`, since it waits."""
+    """Raise IndexError if an index is not in [0, size). On a GPU only under `detect_anomaly`: it synchronises."""
     _checked(indices, operation, size)
 
 
@@ -259,14 +259,14 @@ def _checked(indices: Array, operation: str, size: int) -> None:
 
 
 def add_at(array: Array, index: Any, values: Array) -> None:
-    """`array[index] += values`, where repeated indices add up."""
+    """`array[index] += values`; repeated indices accumulate."""
     call = backend_of(array).call
     if call is not None:
         call(add_at, (array, index, values), (array,))
         return
     parts = index if type(index) is tuple else (index,)
     arrays = [part for part in parts if is_array(part)]
-    if all(part.dtype.kind == "b" for part in arrays):  # slices, numbers and masks name no place twice
+    if all(part.dtype.kind == "b" for part in arrays):  # slices, numbers and masks have no repeated indices
         array[index] += values
     elif len(parts) == 1:
         rows = arrays[0].reshape(-1).astype(np.intp, copy=False)  # a small integer type cannot hold every row
@@ -281,7 +281,7 @@ def add_at(array: Array, index: Any, values: Array) -> None:
 
 
 def fill_rows(array: Array, rows: Array, value: float) -> None:
-    """`array[rows] = value` for a mask of rows. (On a GPU, that index would wait for the mask.)"""
+    """`array[rows] = value` for a mask of rows, without synchronisation on a GPU."""
     if on_cpu(array):
         array[rows] = value
     else:
@@ -289,7 +289,7 @@ def fill_rows(array: Array, rows: Array, value: float) -> None:
 
 
 def sum_rows(indices: Array, rows: Array) -> tuple[Array, Array]:
-    """Sorted distinct indices (U,) and for each the sum of its rows (U, ...), from (K,) and (K, ...)."""
+    """Sorted distinct indices (U,) and the sum of the rows of each (U, ...), from (K,) and (K, ...)."""
     xp = backend_of(rows)
     if indices.size == 0:
         return indices, rows

@@ -1,9 +1,9 @@
 """The walker: replays the tape backwards and hands every operation its gradient.
 
 `walk` is the only code that does so. It serves `Tensor.backward`, the transforms, anomaly detection, diagnostics,
-pictures and profiles; those who want to see are `Observer`s.
+pictures and profiles, which follow it as `Observer`s.
 
-What has arrived, and which node is next, is `arrivals`' subject.
+`arrivals` holds the pending gradients and chooses the next node.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def walk(
 ) -> dict[Any, Any]:
     """Propagate gradients from `roots`, (edge, gradient) pairs, to the leaves.
 
-    create_graph  gradients are Tensors and formulas are recorded; else they are arrays
-    wanted        edges (see `key_of`) to find the gradients of; only what leads to them is visited. None: all leaves
-    within        stop at what is wanted, and leave hooks to the walk around this one
-    Returns a gradient for each leaf that was reached, or for each wanted edge that was; each belongs to the caller.
+    create_graph  True: gradients are Tensors, and formulas are recorded; False: gradients are arrays
+    wanted        keys (see `key_of`) of the edges to return gradients of; other paths are pruned. None: all leaves
+    within        stop at the wanted edges, and leave hooks to the enclosing walk
+    Returns the gradients of all leaves reached, or of all wanted edges reached; the caller owns them.
     """
     outer = current_mode()
     observers = (*outer.observers, *observers)
@@ -52,7 +52,7 @@ def walk(
     ends = _last_uses([edge for edge, _ in roots]) if any(observer.leaves for observer in observers) else {}
 
     def finish(leaves: Iterable[Any]) -> None:
-        """Hand out the gradients of leaves, now that all of them has arrived."""
+        """Pass on the gradients of leaves, which are now complete."""
         for leaf in leaves:
             if leaf in at:
                 g = arrivals.take(leaf, observers)
@@ -129,7 +129,7 @@ def walk(
             finish(list(at))
     finally:
         MODE.set(outer)
-        if outer.hoisted is not None:  # after a gradient, weights may change, also through `data`
+        if outer.hoisted is not None:  # after a backward, weights may change, also through `data`
             outer.hoisted.clear()
     return found if asked is None else {asked[key]: g for key, g in found.items()}
 
@@ -137,7 +137,7 @@ def walk(
 def _unfolded(
     roots: list[tuple[Edge, Any]], wanted: set[Any] | None, observers: Sequence[Observer]
 ) -> tuple[list[tuple[Edge, Any]], dict[Any, Any] | None]:
-    """The roots, and what is wanted, by the keys that it has once the loops are unfolded that somebody looks into."""
+    """The roots and the wanted keys after unfolding the rolled loops that observers or wanted edges need."""
     changed: dict[Any, Any] = {}
     if any(observer.inside for observer in observers):
         changed = unfold([edge for edge, _ in roots if not isinstance(edge, Tensor)])
@@ -145,7 +145,7 @@ def _unfolded(
 
 
 def _refuse_number(node: Node, pulled: Any) -> None:
-    """Raise if a rule gave a Python number."""
+    """Raise if a rule returned a Python number."""
     if type(pulled) in (int, float):
         raise TypeError(
             f"the rule of {describe(node)}\ngave a Python number; a gradient must be an array of the operand's shape"
@@ -153,7 +153,7 @@ def _refuse_number(node: Node, pulled: Any) -> None:
 
 
 def _refuse_spoilt(node: Node) -> None:
-    """Raise if a node was released, or what it keeps was overwritten."""
+    """Raise if a node was released, or if its kept arrays were overwritten."""
     if node.edges is None:
         raise _released(node)
     if node.position < WRITES.last:
@@ -161,7 +161,7 @@ def _refuse_spoilt(node: Node) -> None:
 
 
 def _recorded(pulled: Any) -> Any:
-    """The gradients of a rule under `create_graph`, as Tensors: one that does not vary may have come as an array."""
+    """The gradients of a rule under `create_graph`, as Tensors: a constant one may be an array."""
     if isinstance(pulled, tuple | list):
         return [_recorded(p) for p in pulled]
     if isinstance(pulled, Parts):
@@ -170,13 +170,13 @@ def _recorded(pulled: Any) -> Any:
 
 
 def _repeats(gradients: Any) -> bool:
-    """Whether one array is the gradient of several operands."""
+    """True if one array is the gradient of several operands."""
     arrays = [id(g) for g in gradients if g is not None]
     return len(set(arrays)) < len(arrays)
 
 
 def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The kept arrays of a formula as Tensors that are found on the tape, so that the formula itself is recorded."""
+    """The kept arrays of a formula as Tensors on the tape, so that the formula itself is recorded."""
     parents = {p.operand: parent for parent, p, _ in node.edges}
     wrapped = []
     for name, value in zip(pull.names, kept, strict=True):
@@ -207,14 +207,14 @@ def tensor_at(edge: Edge, array: Array) -> Tensor:
 
 
 def key_of(edge: Edge) -> Any:
-    """What stands for an edge in `wanted` and in the result of `walk`."""
+    """The key of an edge in `wanted` and in the result of `walk`."""
     if type(edge) is Output:
         return edge.node if edge.index is None else (edge.node, edge.index)
     return edge
 
 
 def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
-    """Unfold the rolled loops below some edges; `programs` puts its own in this place."""
+    """Unfold the rolled loops below some edges; replaced by `programs`."""
     return {}
 
 
@@ -241,7 +241,7 @@ def nodes_below(roots: Iterable[Edge]) -> list[Node]:
 
 
 def _last_uses(roots: Iterable[Edge]) -> dict[Node, list[Tensor]]:
-    """For each node, the leaves that no node recorded before it uses: their gradient is whole after its rules."""
+    """For each node, the leaves that no earlier node uses: their gradient is complete after its rules."""
     first: dict[Tensor, Node] = {}
     for node in nodes_below(roots):
         for parent in parents_of(node):
@@ -254,7 +254,7 @@ def _last_uses(roots: Iterable[Edge]) -> dict[Node, list[Tensor]]:
 
 
 def _leading_to(roots: Iterable[Edge], wanted: set[Any]) -> set[Any]:
-    """The nodes and leaves through which gradient reaches what is wanted."""
+    """The nodes and leaves on a path to a wanted edge."""
     needed = {key[0] if type(key) is tuple else key for key in wanted}
     for node in nodes_below(roots):
         if any(_any_needed(parent, needed) for parent in parents_of(node)):
@@ -274,7 +274,7 @@ def _is_wanted(node: Node, wanted: Any) -> bool:
 
 
 def _note_wanted(node: Node, g: Any, wanted: Any, found: dict[Any, Any]) -> bool:
-    """Keep the gradient of a node's outputs that are wanted; whether any is."""
+    """Keep the gradients of a node's wanted outputs; True if there are any."""
     hit = False
     for key, gradient in [(node, g)] if type(g) is not list else [((node, k), p) for k, p in enumerate(g)]:
         if key in wanted:
@@ -289,7 +289,7 @@ def _note_wanted(node: Node, g: Any, wanted: Any, found: dict[Any, Any]) -> bool
 
 
 def _hooked(hooks: Sequence[Any], gradient: Any) -> Any:
-    """The gradient after the hooks, each of which sees a Tensor of its own and may return another."""
+    """The gradient after the hooks; each hook gets its own Tensor and may return another."""
     for hook in list(hooks):
         mine = gradient if isinstance(gradient, Tensor | RowSparse) else Tensor._of(copied(gradient))
         answer = hook(mine)

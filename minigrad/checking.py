@@ -1,8 +1,8 @@
-"""Gradient checks: derivatives against differences, in float64.
+"""Gradient checks: derivatives against finite differences, in float64.
 
-A check goes along a random direction u without tiny entries: the directional derivative ⟨∇f, u⟩ against the central
-difference (f(x + εu) − f(x − εu)) / 2ε. One direction sees an error in any element; when one is seen, single elements
-are tried to say where it is. The two one-sided slopes tell a kink (|x| at 0, a tie of max) from a wrong rule.
+A check follows a random direction u without tiny entries: it compares the directional derivative ⟨∇f, u⟩ with the
+central difference (f(x + εu) − f(x − εu)) / 2ε. One direction reveals an error in any element; then single elements
+are tried to locate it. The two one-sided slopes tell a kink (|x| at 0, a tie of max) from a wrong rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .trees import flatten
 
 
 class GradcheckError(AssertionError):
-    """A gradient that differs from differences, or a function that has none at this point."""
+    """A gradient disagrees with finite differences, or the function has a kink at this point."""
 
 
 def gradcheck(
@@ -34,13 +34,13 @@ def gradcheck(
     directions: int = 2,
     seed: int = 0,
 ) -> bool:
-    """Whether f's gradients by all float inputs that require grad agree with differences.
+    """Check the gradients of f by all float inputs that require grad against finite differences.
 
-    f           a function of tensors that returns a tensor or a nested structure of them
+    f           a function of tensors that returns a tensor or a nested structure of tensors
     inputs      its arguments: a tensor or a tuple (which may be nested), float64
-    eps         the size of a step; differences are right to about eps² and 1e-16 / eps
-    directions  how many random directions to try
-    seed        of these directions
+    eps         the step size; differences are accurate to about eps² + 1e-16 / eps
+    directions  the number of random directions
+    seed        the seed of these directions
 
     Returns True, or raises `GradcheckError`, which names the input, the index and both numbers. Raises ValueError if
     an input is not float64, or none requires grad.
@@ -69,7 +69,7 @@ def gradcheck(
     if not any(o.requires_grad for o in results):
         raise GradcheckError("gradcheck: no output depends on an input that requires grad")
     for _ in range(directions):
-        # a random combination of the outputs makes one number of them
+        # a random combination of the outputs makes one number of them all
         weights = [_direction(rng, o.shape) for o in results]
         gradients = _gradients(results, weights, [leaves[k] for k in checked])
 
@@ -85,7 +85,7 @@ def gradcheck(
 
 
 def _direction(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
-    """Signs times sizes in [0.5, 1.5]: no entry is tiny."""
+    """Random signs times magnitudes in [0.5, 1.5], so no entry is tiny."""
     return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
 
 
@@ -119,7 +119,7 @@ def _check_along(
         return total([*points[:j], moved, *points[j + 1 :]])
 
     def slopes(direction: Any, step: float) -> tuple[float, float, float, float]:
-        """Forward, backward and central differences, and the error that rounding gives them."""
+        """Forward, backward and central differences, and their rounding error."""
         before, here, after = at(-step, direction), at(0.0, direction), at(step, direction)
         noise = 1e-15 * max(abs(before), abs(here), abs(after), 1.0) * max(direction.size, 1) ** 0.5 / step
         return (after - here) / step, (here - before) / step, (after - before) / (2 * step), noise
@@ -140,7 +140,7 @@ def _check_along(
     problem = differs(float(np.sum(gradient * u)), u)
     if problem is None:
         return
-    for index in np.ndindex(*x.shape):  # where is it?
+    for index in np.ndindex(*x.shape):  # find the element
         one = np.zeros(x.shape)
         one[index] = 1.0
         single = differs(float(gradient[index]), one)
@@ -164,8 +164,8 @@ def _check_along(
 
 
 def gradgradcheck(f: Callable[..., Any], inputs: Any, **options: Any) -> bool:
-    """The same for second derivatives: checks the gradients of f's gradients, by the inputs and by the vector v of
-    vᵀ J. Options and errors as `gradcheck`."""
+    """`gradcheck` for second derivatives: checks the gradients of f's gradients, by the inputs and by the vector v of
+    vᵀ J. Options and errors as in `gradcheck`."""
     args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
     leaves, rebuild = flatten(args)
     checked = [k for k, v in enumerate(leaves) if isinstance(v, Tensor) and v.requires_grad]

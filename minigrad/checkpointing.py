@@ -1,4 +1,4 @@
-"""Trading time for memory: recompute a segment in backward instead of keeping its arrays.
+"""Checkpointing: recompute a segment in backward instead of keeping its arrays.
 
 T. Chen, B. Xu, C. Zhang, C. Guestrin, Training deep nets with sublinear memory cost, 2016: √T segments of √T steps
 need O(√T) memory.
@@ -19,9 +19,9 @@ from .vocabulary import operation
 
 
 class _Closure(Observer):
-    """Finds the tensors that require grad and that a function uses without being given them.
+    """Finds the captured tensors of a function: those it uses without being given them, and that require grad.
 
-    While nothing is recorded, no result requires grad, so whatever does has come from outside.
+    Recording is off meanwhile, so no result requires grad; a tensor that does must come from outside.
     """
 
     inside = False
@@ -37,7 +37,7 @@ class _Closure(Observer):
 
 
 class _Segment:
-    """One checkpointed call: how to run it again, and what it depends on."""
+    """One checkpointed call: its function, arguments and captured tensors."""
 
     def __init__(self, f: Callable[..., Any], rebuild: Callable[[list[Any]], Any], leaves: list[Any]) -> None:
         self.f = f
@@ -85,10 +85,10 @@ def _checkpoint(operands: tuple[Any, ...], segment: _Segment) -> tuple[Any, ...]
 
 
 def checkpoint(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """f(*args, **kwargs), keeping only the arguments; backward runs f again for the gradients inside it.
+    """f(*args, **kwargs), keeping only the arguments; backward runs f again to compute the gradients inside it.
 
-    Arguments and results may be nested dicts, lists and tuples. Tensors that f closes over (parameters) get their
-    gradients, too. Random numbers are the same in both runs. f must compute the same thing when called again.
+    Arguments and results may be nested dicts, lists and tuples. Tensors that f captures (parameters) get their
+    gradients too. Both runs draw the same random numbers. f must compute the same result when called again.
     """
     if not current_mode().grad or any(observer.changes for observer in current_mode().observers):
         return f(*args, **kwargs)

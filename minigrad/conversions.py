@@ -1,9 +1,9 @@
-"""Does the user's line ask for a number? A tensor that requires grad becomes one only where it says `float(t)`.
+"""Conversion of tensors to Python numbers. One that requires grad is converted only by an explicit `float(t)`.
 
 `float(t)`, `math.exp(t)`, `np.float64(t)` and `array[0] = t` all call `t.__float__`, and only the first of them cannot
-lose a gradient by mistake. Python does not say who calls, but the calling frame knows which instruction it is at, and
-the positions of instructions in the source (PEP 657) tell the callee of a call: its name begins where the call begins.
-Without positions (`-X no_debug_ranges`) whole lines are compared.
+lose a gradient by mistake. Python does not tell a method its caller, but the calling frame knows its current
+instruction, and the source positions of instructions (PEP 657) give the callee of a call: its name begins where the
+call begins. Without positions (`-X no_debug_ranges`) whole lines are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from types import CodeType
 
 
 def refuse_unless_asked(kind: str) -> None:
-    """Raise TypeError unless the caller of `__float__` or `__int__`, two frames up, asks for a number of this kind."""
+    """Raise TypeError unless the caller of `__float__` or `__int__`, two frames up, asks for a number of this kind
+    explicitly.
+    """
     frame = sys._getframe(2)
     if not _asks(frame.f_code, frame.f_lasti, kind):
         raise TypeError(
@@ -43,24 +45,25 @@ def _asks(code: CodeType, offset: int, kind: str) -> bool:
 
 
 def _span(instruction: dis.Instruction) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The begin and the end of an instruction's source."""
+    """The start and the end of an instruction's source, each as (line, column)."""
     place = instruction.positions
     if place is None or place.lineno is None:
         return (0, 0), (0, 0)
     return (place.lineno, place.col_offset or 0), (place.end_lineno or place.lineno, place.end_col_offset or 0)
 
 
-# ---- what C takes for a sequence ---------------------------------------------------------------------------------
+# ---- C's sequence protocol -----------------------------------------------------------------------------------------
 
-AS_SEQUENCE, ITEM = 104, 24  # bytes: PyTypeObject.tp_as_sequence, PySequenceMethods.sq_item, where a pointer has 8
+AS_SEQUENCE, ITEM = 104, 24  # byte offsets of PyTypeObject.tp_as_sequence and PySequenceMethods.sq_item, 64-bit
 
 
 def index_as_mapping(kind: type) -> None:
-    """Let C index instances as it indexes a mapping's, by `t[i]` alone.
+    """Make C code index instances of a class as mappings, by `t[i]` alone.
 
-    Python fills two slots for `__getitem__`. By the second one, C takes the instances for sequences, and NumPy replaces
-    any error of their `__float__` by "setting an array element with a sequence". Nothing in Python empties that slot
-    alone, so it is done here, if the type lies in memory as expected; elsewhere, NumPy's error has ours as its cause.
+    For `__getitem__`, Python fills a mapping slot and a sequence slot. Because of the second one, C code takes the
+    instances for sequences, and NumPy replaces any error of their `__float__` by "setting an array element with a
+    sequence". Python has no way to clear that slot alone, so it is cleared here through ctypes, if the type's memory
+    layout is the expected one; elsewhere, NumPy's error has ours as its cause.
     """
     if sys.implementation.name != "cpython" or object.__basicsize__ != 16:  # another layout: free-threaded, 32 bits
         return

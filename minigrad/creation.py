@@ -1,4 +1,4 @@
-"""Making tensors, with NumPy's and PyTorch's names."""
+"""Creation of tensors, with NumPy's and PyTorch's names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _default: Any = np.dtype(np.float32)
 
 
 def set_default_dtype(dtype: Any) -> None:
-    """The dtype that Python floats, `zeros`, `randn` and so on become. float32, unless set."""
+    """Set the dtype of Python floats, `zeros`, `randn` and so on; initially float32."""
     global _default
     dtype = np.dtype(dtype)
     if dtype.kind != "f":
@@ -25,18 +25,18 @@ def set_default_dtype(dtype: Any) -> None:
 
 
 def get_default_dtype() -> Any:
-    """The dtype that Python floats become."""
+    """The dtype of tensors made from Python floats."""
     return _default
 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
-    """Numbers, lists of them, or an array, as an array; floats that are not an array get the default dtype."""
+    """An array from numbers, nested lists or an array; Python floats get the default dtype."""
     if backend.is_array(data) or isinstance(data, np.generic):
         return data if dtype is None else data.astype(dtype)
     if isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
         raise TypeError("tensor: a list of Tensors is joined by np.stack, which records it")
     if not isinstance(data, int | float) and isinstance(data, Real):
-        data = getattr(data, "kind", float)(float(data))  # a fraction, or a live number
+        data = getattr(data, "kind", float)(float(data))  # a fraction or a live number
     try:
         array = np.asarray(data, dtype=dtype)
     except (ValueError, TypeError) as error:
@@ -64,7 +64,7 @@ def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_
     dtype   of the tensor; arrays keep theirs, Python floats get the default dtype, integers stay integers
     device  "cpu", "cuda", "cuda:1"; the array's own, if None
 
-    Raises TypeError for what is not numbers, and for `requires_grad` of integers.
+    Raises TypeError for data that are not numbers, and for integers with `requires_grad=True`.
     """
     if isinstance(data, Tensor):
         data = data.data
@@ -135,12 +135,12 @@ def eye(
 
 
 def rand(*shape: int, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Uniform numbers in [0, 1), of the generator that `manual_seed` sets."""
+    """Uniform random numbers in [0, 1), from the generator that `manual_seed` seeds."""
     return _random("random", shape, dtype, device, requires_grad)
 
 
 def randn(*shape: int, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Normal numbers of mean 0 and variance 1, of the generator that `manual_seed` sets."""
+    """Normal random numbers of mean 0 and variance 1, from the generator that `manual_seed` seeds."""
     return _random("standard_normal", shape, dtype, device, requires_grad)
 
 
@@ -157,30 +157,30 @@ def _random(draw: str, shape: Any, dtype: Any, device: str | None, requires_grad
 
 
 def zeros_like(x: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of the shape, dtype and device of x."""
+    """Zeros with the shape, dtype and device of x."""
     return _made(np.zeros_like(_array(x), dtype=dtype), device, requires_grad)
 
 
 def ones_like(x: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the shape, dtype and device of x."""
+    """Ones with the shape, dtype and device of x."""
     return _made(np.ones_like(_array(x), dtype=dtype), device, requires_grad)
 
 
 def full_like(
     x: Any, fill_value: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """One value everywhere, in the shape, dtype and device of x."""
+    """One value everywhere, with the shape, dtype and device of x."""
     return _made(np.full_like(_array(x), fill_value, dtype=dtype), device, requires_grad)
 
 
 def rand_like(x: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Uniform numbers in [0, 1), in the shape, dtype and device of x."""
+    """Uniform random numbers in [0, 1), with the shape, dtype and device of x."""
     x = _array(x)
     return rand(*x.shape, dtype=dtype or x.dtype, device=device or backend.device_of(x), requires_grad=requires_grad)
 
 
 def randn_like(x: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Normal numbers of mean 0 and variance 1, in the shape, dtype and device of x."""
+    """Normal random numbers of mean 0 and variance 1, with the shape, dtype and device of x."""
     x = _array(x)
     return randn(*x.shape, dtype=dtype or x.dtype, device=device or backend.device_of(x), requires_grad=requires_grad)
 

@@ -1,4 +1,4 @@
-"""`mg.doctor()`: what is installed, what runs how fast, and which line would install what is missing."""
+"""`mg.doctor()`: a report on what is installed, what is compiled, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _strangers() -> list[str]:
 
 
 def report() -> str:
-    """What `doctor` prints."""
+    """The text that `doctor` prints."""
     threads = [
         f"{name}={os.environ[name]}"
         for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", process.TIMEOUT)
@@ -119,7 +119,7 @@ def report() -> str:
 
 
 def doctor() -> None:
-    """Print versions, BLAS and threads, whether CuPy imports and a GPU answers, and what line would install more.
+    """Print versions, BLAS and threads, the state of CuPy and the GPU, and a command that installs what is missing.
 
     Also `python -m minigrad doctor`.
     """

@@ -1,11 +1,11 @@
-"""NumPy's two protocols: from a NumPy function to the primitive that records it.
+"""NumPy's two protocols: from a NumPy function to its primitive.
 
     UFUNCS     np.tanh, np.add, ...         -> primitive
     FUNCTIONS  np.sum, np.concatenate, ...  -> primitive, or a function composed of them
-    QUERIES    np.shape, np.argmax, ...: no gradient by their nature; they give plain values
+    QUERIES    np.shape, np.argmax, ...: functions without a gradient; they return plain values
     REFUSED    np.fft.fft, np.copyto, ...   -> the reason why there is no rule, and the way out
 
-Whatever is in none of the first three runs on the arrays if no gradient can be lost, and is refused otherwise.
+Other functions run on the arrays if no operand requires grad, and raise otherwise.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _USUAL: dict[str, Any] = {"where": True, "casting": "same_kind", "order": "K", "
 
 
 def unwrapped(value: Any) -> Any:
-    """The same nested tuples, lists and dicts with each Tensor's array in its place."""
+    """Nested tuples, lists and dicts, with each Tensor replaced by its array."""
     if isinstance(value, Tensor):
         return value.data
     if isinstance(value, tuple | list):
@@ -74,14 +74,14 @@ def _requires_grad(value: Any) -> bool:
 
 
 def _wrapped(value: Any) -> Any:
-    """Floating arrays become Tensors again; indices, masks and numbers stay plain."""
+    """Floating arrays as Tensors; indices, masks and numbers unchanged."""
     if isinstance(value, tuple | list):
         return type(value)([_wrapped(v) for v in value]) if type(value) in (tuple, list) else value
     return Tensor._of(value) if backend.is_array(value) and value.dtype.kind == "f" else value
 
 
 def plainly(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call a function of NumPy on the arrays of Tensors; its errors name it, and devices that differ."""
+    """Call a NumPy function on the arrays of Tensors; errors name the function, and devices that differ."""
     args, kwargs = unwrapped(args), unwrapped(kwargs)
     try:
         answer = call(*args, **kwargs)
@@ -93,7 +93,7 @@ def plainly(name: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _without_rule(name: str, call: Callable[..., Any], args: Any, kwargs: Any, function: Any = None) -> Any:
-    """Run a function that has no rule on the arrays; refuse, where that would lose a gradient."""
+    """Run a function without a rule on the arrays; raise if that would lose a gradient."""
     if current_mode().grad and (_requires_grad(args) or _requires_grad(kwargs)):
         if (reason := REFUSED.get(function)) is not None:
             raise TypeError(f"{name} {reason}, or pass x.detach() if no gradient should flow{here()}")
@@ -115,7 +115,7 @@ def _refuse_out(name: str, out: Any, inputs: Any) -> None:
 
 
 def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A ufunc that is not a plain call of a primitive: a comparison, a reduction, one with keywords, an unknown one."""
+    """A ufunc call other than a plain call of a primitive: a comparison, reduction, keywords, an unknown ufunc."""
     name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
     if kwargs.get("out") is not None:
         _refuse_out(name, kwargs["out"], inputs)
@@ -151,8 +151,8 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
 
 
 def _unknown_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
-    """The arguments of a call that a function in the table does not take, such as the `where=` of a norm, or those that
-    it misses; empty if it takes the call."""
+    """The arguments that a function in the table does not support, such as the `where=` of a norm, or the missing ones;
+    empty if the call is valid."""
     signature = inspect.signature(function)
     try:
         signature.bind(*args, **kwargs)
@@ -164,11 +164,11 @@ def _unknown_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> 
 
 
 def _spelled_out(function: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A call with its arguments by the names that NumPy has for them, without those that say what the defaults say."""
+    """A call with its arguments under NumPy's names, without those equal to the defaults."""
     try:
         signature = inspect.signature(function)
         bound = signature.bind(*args, **kwargs)
-    except (TypeError, ValueError):  # no call of it, or a function that does not tell its signature
+    except (TypeError, ValueError):  # an invalid call, or a function without a signature
         return args, kwargs
     first: list[Any] = []
     named: dict[str, Any] = {}
@@ -186,9 +186,9 @@ def _spelled_out(function: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...]
 
 
 def _called(name: str, function: Any, args: Any, kwargs: Any) -> Any:
-    """Call what the table has for a function of NumPy's; refuse arguments that it does not take, by name."""
+    """Call the table's entry for a NumPy function; raise for unsupported arguments, by name."""
     known = FUNCTIONS[function]
-    args, kwargs = current_mode().intake.operands(args, kwargs, kinds="f")  # what is composed may lay them out anew
+    args, kwargs = current_mode().intake.operands(args, kwargs, kinds="f")  # a composed function may copy them
     try:
         return known(*args, **kwargs)
     except TypeError:

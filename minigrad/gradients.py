@@ -1,10 +1,10 @@
-"""Gradients that are not (yet) an array: sums that are cheaper to keep in parts.
+"""Gradients in a form other than an array: sums that are cheaper to keep in parts.
 
-    Products    Σₖ pₖᵀ qₖ, the gradient of a matrix used in many products: gathered, then done as one product
-    Placed      a piece at an index of an otherwise zero array: written into one shared buffer, never a full array each
-    RowSparse   rows of an embedding matrix; the only one that users meet
+Products    Σₖ pₖᵀ qₖ, the gradient of a matrix used in many products: gathered, then computed as one product
+Scattered      a piece at an index of an otherwise zero array: written into one shared buffer
+RowSparse   rows of an embedding matrix; the only one that users meet
 
-Rules return them in a first-order backward; under `create_graph` rules compute with recorded Tensors instead.
+Rules return them in a first-order backward; under `create_graph`, rules compute with recorded Tensors instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = Any
 
 
 class Parts:
-    """Base class: knows its shape and dtype, can become an array, and can be added to others of its kind."""
+    """Base class: knows its shape and dtype, can become an array, and can be added to others of its class."""
 
     __slots__ = ("dtype", "shape")
 
@@ -28,15 +28,15 @@ class Parts:
     dtype: Any
 
     def dense(self) -> Array:
-        """The gradient as an array of its own."""
+        """The gradient as a fresh array."""
         raise NotImplementedError
 
     def astype(self, dtype: Any) -> Any:
-        """The same in another dtype; an array, unless a kind knows better."""
+        """The same gradient in another dtype; by default as an array."""
         return self.dense().astype(dtype)
 
     def plus(self, other: Any) -> Any:
-        """The sum with a later arrival. It may be `self`, extended."""
+        """The sum with a gradient that arrived later. The result may be `self`, extended."""
         total = self.dense()
         return add_into(total, other)
 
@@ -44,8 +44,8 @@ class Parts:
 class Products(Parts):
     """Σₖ pₖᵀ qₖ for pₖ of shape (nₖ, D) and qₖ of shape (nₖ, H); the sum has shape (D, H).
 
-    The rows of all steps are joined, so that T thin products become one thick one (exact up to rounding). When more
-    than `LIMIT` numbers wait, they are summed, so that gathering never needs more than a bounded amount of memory.
+    The rows of all steps are joined, so that T thin products become one thick one (equal up to rounding). When more
+    than `LIMIT` numbers wait, they are summed, so gathering needs a bounded amount of memory.
     """
 
     __slots__ = ("pairs", "size", "total")
@@ -79,10 +79,10 @@ class Products(Parts):
         return self
 
     def dense(self) -> Array:
-        """The sum, step by step from the first one, which arrived last.
+        """The sum, from the first step (which arrived last) to the last.
 
-        To join all rows at once would need as much memory again as they have. So some hundred are joined at a time;
-        the sums of one product go on in the next. (Without kernels, adding would cost more than it saves.)
+        Joining all rows at once would double their memory. Instead, some hundred rows at a time are joined, and each
+        product adds to the sums of the one before. (Without kernels, that addition would cost more than it saves.)
         """
         total = None if self.total is None else self.total.copy()
         pairs = list(self.pairs)
@@ -105,8 +105,8 @@ class Products(Parts):
         return total
 
 
-class Placed(Parts):
-    """`piece` at `index` of an array of zeros of the given shape."""
+class Scattered(Parts):
+    """`piece` at `index` of an otherwise zero array of the given shape."""
 
     __slots__ = ("index", "piece")
 
@@ -126,14 +126,14 @@ class Placed(Parts):
 
 
 class RowSparse(Parts):
-    """A gradient that is zero but for some rows: what an embedding lookup with `sparse=True` gives.
+    """A gradient that is zero except in some rows: the result of an embedding lookup with `sparse=True`.
 
     indices  (K,) integers, the rows; repeated ones add up
     rows     (K, ...) their values
-    shape    of the whole, (V, ...)
+    shape    (V, ...), of the whole gradient
 
-    `dense()` gives the array; `coalesce()` the same with sorted, distinct indices.
-    Raises IndexError where an index lies outside (on a GPU only under `detect_anomaly`, since looking would wait).
+    `dense()` gives the array; `coalesce()` an equal gradient with sorted, distinct indices.
+    Raises IndexError if an index is out of range (on a GPU only under `detect_anomaly`, since the check would wait).
     """
 
     __slots__ = ("indices", "rows")
@@ -191,8 +191,8 @@ class RowSparse(Parts):
 
 
 def add_into(total: Array, other: Any) -> Array:
-    """Add a gradient to an array that nobody else can see."""
-    if type(other) is Placed:
+    """Add a gradient to an array that has no alias."""
+    if type(other) is Scattered:
         other.add_to(total)
         return total
     total += other.dense() if isinstance(other, Parts) else other
@@ -200,7 +200,7 @@ def add_into(total: Array, other: Any) -> Array:
 
 
 def add(old: Any, new: Any) -> Any:
-    """The sum of two arrivals, the first of which somebody else may see: nothing of it is changed."""
+    """The sum of two gradients. The first may have aliases, so it is not written into."""
     if isinstance(old, Parts):
         return old.plus(new)
     if isinstance(new, Parts):

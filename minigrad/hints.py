@@ -1,6 +1,6 @@
-"""PyTorch's names that minigrad does not have, and NumPy's way to say the same: for the errors of missing names.
+"""Hints for missing names: PyTorch's names that minigrad does not have, each with NumPy's way to say the same.
 
-A missing name costs nothing until it is asked for, and stays missing: `hasattr` is False.
+The table is consulted only when a missing name is asked for. The name stays missing: `hasattr` is False.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ FUNCTIONS = METHODS | {  # of the package; x is the first argument
 
 
 def missing(title: str, name: str, table: dict[str, str]) -> str:
-    """The sentence of an AttributeError: who has no such name, and NumPy's or minigrad's way, if there is one.
+    """The message of an AttributeError, with NumPy's or minigrad's equivalent, if there is one.
 
-    title  who was asked, "Tensor" or "module 'minigrad'"
+    title  the object asked, "Tensor" or "module 'minigrad'"
     table  METHODS or FUNCTIONS
     """
     text = f"{title} has no attribute {name!r}"

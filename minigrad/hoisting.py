@@ -1,11 +1,12 @@
-"""What a loop over steps needs only once.
+"""Hoisting: matrices that are the same at every step of a loop are laid out once.
 
-A recurrent network multiplies a few rows with the same matrix at every step. Inside a loop, of `mg.steps` or of
-backward, the matrix is laid out once in the order in which such a product reads it, and all steps take that: in panels
-for a kernel of our own (`native.products`), or, without compiled kernels, a weight (H, D) of PyTorch's layout, which is
-used as `x @ weight.T`, row by row at its second use. Sums of many rows, too, have a kernel.
+A recurrent network multiplies a few rows with the same matrix at every step. In a loop of `mg.steps` or of backward,
+the matrix is laid out once in the order in which such a product reads it, and all steps use this copy: in panels for
+a kernel of our own (`native.products`), or, without compiled kernels, row by row at the second use of a weight (H, D)
+in PyTorch's layout, used as `x @ weight.T`. Sums of many rows have a kernel as well.
 
-Whoever calls `times` in a loop sees to it that writes into the matrix are noticed: it is a Tensor's, or kept by a node.
+A caller of `times` in a loop guarantees that writes into the matrix are noticed: it belongs to a Tensor, or a node
+keeps it.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from .native import machine, panels, products, single, sums
 from .tape import WRITES
 
 Array = Any
-LARGEST = 1 << 23  # numbers in the result, half of it in the matrix, for many rows: beyond, BLAS is quicker
-MOST_IN_ROWS = 7 << 19  # the same, in the rows
-SHARED = 1 << 14  # numbers: fewer are added up by NumPy
-WORTHWHILE = 16  # rows: for fewer, a matrix that is used once is not laid out
+LARGEST = 1 << 23  # limit of the numbers in the result and half the matrix, for many rows: beyond, BLAS is faster
+MOST_IN_ROWS = 7 << 19  # limit of the numbers in the rows
+SHARED = 1 << 14  # numbers: NumPy adds up fewer
+WORTHWHILE = 16  # rows: with fewer, a matrix used once is not laid out
 
 
 class Hoisted:
-    """A matrix that a loop uses, and how it is laid out.
+    """A matrix that a loop uses, and its layout.
 
-    packs    whether in panels, for a kernel
-    written  the count of all writes when it was laid out; after another one it is laid out anew
+    packs    True for panels, which a kernel reads
+    written  the global write count at the time of the layout; after another write the matrix is laid out again
     """
 
     __slots__ = ("laid_out", "owner", "packs", "uses", "written")
@@ -44,7 +45,7 @@ class Hoisted:
         self.written = 0
 
     def get(self, matrix: Array, rows: int) -> Array | None:
-        """The matrix laid out, None where that does not pay: at its first use, if there are few rows."""
+        """The laid-out matrix, or None where a layout does not pay: at the first use with few rows."""
         if self.laid_out is None or self.written != WRITES.last:
             self.uses += 1
             if self.uses > 1 or (self.packs and rows >= WORTHWHILE):
@@ -57,12 +58,12 @@ class Hoisted:
 
 
 def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
-    """The product of two matrices, of which a loop may use the second one again; plus `start` (M,) in every row."""
+    """rows @ matrix, plus `start` (M,) in every row; inside a loop, the matrix may be laid out for later steps."""
     mode = current_mode()
     if mode.intake.follows:
         rows, matrix, start = mode.intake.together(rows, matrix, start)
     hoisted = mode.hoisted
-    if hoisted is None or rows.shape[0] < 2 or not mode.fast:  # one row is quick in all layouts
+    if hoisted is None or rows.shape[0] < 2 or not mode.fast:  # one row is fast in every layout
         return product(rows, matrix, start)
     strides = matrix.strides
     by_column = strides[0] < strides[1]
@@ -71,7 +72,7 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
         return product(rows, matrix, start)
     key = (id(owner), by_column)
     found = hoisted.get(key)
-    if found is None:  # by weak reference: a loop may make another matrix at every step
+    if found is None:  # a weak reference: a loop may make another matrix at every step
         found = hoisted[key] = Hoisted(matrix, hoisted.watch(key, owner))
     if found.packs and not (_fits(rows, matrix) and (products.suits(rows, matrix) or not _is_large(rows, matrix))):
         return _plain(rows, matrix, start)
@@ -82,7 +83,7 @@ def times(rows: Array, matrix: Array, start: Array | None = None) -> Array:
 
 
 def product(rows: Array, matrix: Array, start: Array | None = None, out: Array | None = None) -> Array:
-    """The product of two matrices, plus `start` (M,) in every row; in `out` (N, M), if that is given."""
+    """rows @ matrix, plus `start` (M,) in every row; written into `out` (N, M) if that is given."""
     rows, matrix, start = current_mode().intake.together(rows, matrix, start)
     if rows.shape[0] == 1 and _reads_on(rows, matrix) and current_mode().fast and packs(matrix):
         return _started(single.times(rows.dtype), (rows, matrix), rows, matrix, start, out)
@@ -94,7 +95,7 @@ def product(rows: Array, matrix: Array, start: Array | None = None, out: Array |
 
 
 def _are_transposed(owner: Array, matrix: Array) -> bool:
-    """Whether a view of the owner's memory is its transpose: with such strides, there is room for no other one."""
+    """True if `matrix` is the transpose of `owner`, which holds its memory. The strides decide it."""
     return (
         type(owner) is type(matrix)  # not None, nor another library's memory
         and owner.shape == matrix.shape[::-1]
@@ -108,7 +109,7 @@ def _plain(rows: Array, matrix: Array, start: Array | None, out: Array | None = 
 
 
 def _plus(result: Array, start: Array | None) -> Array:
-    """The sum, in the same memory where that has its dtype."""
+    """The sum, in place where the dtype allows it."""
     if start is None:
         return result
     if start.dtype is not result.dtype:
@@ -128,8 +129,8 @@ def add_product(total: Array, rows: Array, matrix: Array) -> None:
 
 
 def sum_of_rows(rows: Array) -> Array:
-    """rows (N, M), added up: (M,)."""
-    several = rows.shape[1] > 1  # one column is added up by NumPy in pairs, which is more exact
+    """The sum of rows (N, M): (M,)."""
+    several = rows.shape[1] > 1  # NumPy sums a single column pairwise, which is more accurate
     if (
         several
         and rows.size >= SHARED
@@ -144,13 +145,13 @@ def sum_of_rows(rows: Array) -> Array:
 
 
 def _fits(rows: Array, matrix: Array) -> bool:
-    """Whether there is a kernel for these rows."""
+    """True if there is a kernel for these rows."""
     dtype = rows.dtype
     return dtype is matrix.dtype and rows.size > 0 and dtype.itemsize in rows.strides
 
 
 def _reads_on(row: Array, matrix: Array) -> bool:
-    """Whether one row is multiplied with a matrix that lies column by column, both without gaps."""
+    """True if this is one row times a matrix that is contiguous by columns."""
     dtype = row.dtype
     size = dtype.itemsize
     dense = row.strides[1] == size and matrix.strides[0] == size and matrix.strides[1] >= size * matrix.shape[0]
@@ -180,7 +181,7 @@ def _started(
     kernel: Any, operands: tuple[Array, Array], rows: Array, matrix: Array, start: Array | None,
     out: Array | None = None,
 ) -> Array:  # fmt: skip
-    """The product of rows and matrix, which begins with `start`, by a kernel on its operands."""
+    """Call a kernel for the product of rows and matrix, added to `start`."""
     result = np.empty_like(rows, shape=(rows.shape[0], matrix.shape[1]), order="C") if out is None else out
     if start is None:
         _into(kernel, operands, result)
@@ -193,7 +194,7 @@ def _started(
 
 
 def packs(matrix: Array) -> bool:
-    """Whether there are kernels for products with a matrix like this."""
+    """True if there are kernels for products with this matrix."""
     return (
         matrix.dtype in panels.KINDS
         and matrix.size > 0
@@ -204,12 +205,12 @@ def packs(matrix: Array) -> bool:
 
 
 def _on_numpy(array: Array) -> bool:
-    """Whether NumPy computes with it, or a recording of NumPy's arrays."""
+    """True for NumPy's arrays, and for recordings of them."""
     return type(array) is np.ndarray or (backend.is_recorded(array) and backend.on_cpu(array))
 
 
 def _into(function: Any, operands: tuple[Array, ...], target: Array, *more: Array) -> None:
-    """Call a function that writes into a target, which follows its operands; in a recording, as one operation."""
+    """Call a function that writes into its target, given after the operands; a recording notes one operation."""
     if type(target) is np.ndarray:
         function(*[o if type(o) is np.ndarray else backend.held(o) for o in operands], target, *more)
     else:

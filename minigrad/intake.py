@@ -1,9 +1,9 @@
-"""The way into a computation, of plain arrays and of what code keeps in Python beside arrays.
+"""The intake of a computation: plain arrays and Python state that enter it from outside.
 
-As a rule nobody minds what passes. Whoever follows what a function computes, to do it again without Python, does: an
-array that enters is to be read at each run, a learning rate is to be live, a count to go up. So there is `Mode.intake`.
-An `Intake` lets everything pass as it is; `mg.compile` puts another in its place. The engine asks it about arrays;
-layers and optimizers tell it of their state by a `state.State`.
+A recording has to know these inputs to replay a function without Python: a plain array is read at each run, a learning
+rate is live, a count increases. So there is `Mode.intake`. An `Intake` passes everything unchanged; `mg.compile`
+replaces it by a recording. The engine passes arrays through it; layers and optimizers declare their state by a
+`state.State`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Array = Any
 
 
 class Intake:
-    """Lets everything pass as it is.
+    """Passes everything unchanged.
 
-    follows  whether anybody minds: where not, callers need not ask
+    follows  True for a recording; otherwise callers may skip the calls
     """
 
     follows = False
@@ -25,47 +25,47 @@ class Intake:
     # ---- arrays --------------------------------------------------------------------------------------------------
 
     def operands(self, *values: Any, kinds: str = "fiub") -> tuple[Any, ...]:
-        """The operands of one operation, as it shall take them: their arrays of these kinds of dtypes."""
+        """The operands of one operation, with arrays of these kinds of dtypes replaced if necessary."""
         return values
 
     def together(self, *arrays: Any) -> tuple[Any, ...]:
-        """The same for a kernel's arrays, where any of them is followed."""
+        """The arrays of a kernel call, all replaced if one of them is recorded."""
         return arrays
 
     def made(self, array: Array) -> Array:
-        """An array that was made from nothing."""
+        """A newly created array."""
         return array
 
     def drawn(self, draw: Callable[[Array], Any], array: Array) -> Array:
-        """An array of random numbers, which `draw(array)` draws anew."""
+        """An array of random numbers, which `draw(array)` draws again."""
         return array
 
     # ---- state in Python -----------------------------------------------------------------------------------------
 
     def number(self, values: dict[str, Any], name: str, title: str) -> Any:
-        """A number of somebody's state that is read as it is at each step."""
+        """A number of an object's state that is read again at each replay."""
         return values[name]
 
     def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
-        """Values of somebody's state that decide what is computed."""
+        """Guard values of an object's state, on which the operations depend."""
 
     def decided(self, read: Callable[[], Any], what: str) -> Any:
-        """The value of `read()`, which decides what is computed."""
+        """The guarded value of `read()`, on which the operations depend."""
         return read()
 
     def do(self, effect: Callable[[], Any], *changed: Any) -> None:
-        """Change some state in Python, the `changed` objects: now, and at each step that does the same again."""
+        """Apply an effect to Python state, to the `changed` objects: now, and at each replay."""
         effect()
 
     def keep(self, owner: Any, name: str, tensor: Any) -> None:
-        """Keep a computed tensor as an attribute of some object, at each step."""
+        """Set an attribute of an object to a computed tensor: now, and at each replay."""
         setattr(owner, name, tensor)
 
     def borrow(self, tensor: Any) -> None:
-        """A tensor of some state, whose array is about to be read and written."""
+        """Announce a tensor of some state whose array will be read and written."""
 
     def only_outside(self, what: str) -> None:
-        """Something happens that cannot be done again from what was computed."""
+        """Announce an effect that cannot be replayed; a recording raises."""
 
 
 OPEN = Intake()

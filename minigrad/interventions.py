@@ -1,8 +1,7 @@
 """Interventions: run a model with some of its named values replaced, and see what depends on them.
 
-A value has a name if `mg.name` gave it one (so have the gates of `nn`'s cells), if it is a state of a layer over time,
-or if it is the output of a module. An `Intervention` is an observer that is shown each of them, and may put another
-value in its place.
+A value has a name if `mg.name` gave it one (the gates of `nn`'s cells have), if it is a state of a layer over time,
+or if it is the output of a module. An `Intervention` is an observer that sees each of them and may replace it.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ def _replace(by: Any, old: Any) -> Any:
     return np.broadcast_to(by, old.shape).astype(old.dtype)
 
 
-# The old value stays an operand, so that pictures show what was cut; no gradient goes there.
+# The old value stays an operand, so that pictures show the cut; no gradient reaches it.
 REPLACED = Primitive("replaced", _replace, {"by": lambda g: g, "old": lambda g: None})
 
 
 class Intervention(Observer):
-    """A run with values replaced: a context, and afterwards what was in it. `mg.intervene` makes one.
+    """A run with values replaced: a context manager, and afterwards its record. `mg.intervene` makes one.
 
-    values    each named value of the run by its full name, as it went on: tensors, on the tape if it was recorded
-    replaced  the full name of each value that was replaced, with the name that it was asked for by
+    values    the named values of the run by full name, after replacement: tensors, on the tape if recorded
+    replaced  for each replaced value, its full name and the name given to `mg.intervene`
     """
 
     changes = True
@@ -58,9 +57,9 @@ class Intervention(Observer):
         self._matched: set[str] = set()
         self._names: dict[str, Name] = {}
         self._counts: dict[str, int] = {}
-        self._scopes: set[tuple[Scope | None, str]] = set()  # in which a name was given
+        self._scopes: set[tuple[Scope | None, str]] = set()  # scopes in which a name was given
         self._used: dict[int, weakref.ref[Tensor]] = {}  # by id: operands so far
-        self._gone: dict[int, tuple[weakref.ref[Tensor], str]] = {}  # what was replaced
+        self._gone: dict[int, tuple[weakref.ref[Tensor], str]] = {}  # by id: replaced tensors, with their names
         self._stack: ExitStack | None = None
         self._began = self._busy = False
 
@@ -92,7 +91,7 @@ class Intervention(Observer):
                     raise ValueError(f"intervene: {self._missing(pattern.text)}")
 
     def _missing(self, text: str) -> str:
-        """A sentence on a name that nothing has, with names that are near."""
+        """A sentence about a name that no value has, with similar names."""
         if not self._names:
             return (
                 f"nothing is called {text!r}: no value of this run has a name. Name one where it is made, as in "
@@ -129,7 +128,7 @@ class Intervention(Observer):
             return value
         scope = current_mode().scope
         if by == "loop" and (scope, label) in self._scopes:
-            return value  # the cell has called it so
+            return value  # named by the cell already
         self._scopes.add((scope, label))
         first = str(Scope(scope, label))
         self._counts[first] = count = self._counts.get(first, 0) + 1
@@ -151,7 +150,7 @@ class Intervention(Observer):
         return value
 
     def _replacement(self, name: str, old: Tensor, new: Any, by: str) -> Tensor:
-        """The tensor that takes the place of another one."""
+        """The tensor that replaces another one."""
         used = self._used.get(id(old))
         if by == "name" and used is not None and used() is old:
             raise RuntimeError(
@@ -188,16 +187,16 @@ class Intervention(Observer):
 
     @property
     def names(self) -> list[str]:
-        """The full names of all named values, in the order in which they were made."""
+        """The full names of all named values, in creation order."""
         return list(self.values)
 
     def matching(self, name: str) -> dict[str, Tensor]:
-        """The values that a name stands for, by their full names."""
+        """The values that a name matches, by full name."""
         pattern = Pattern(name)
         return {full: self.values[full] for full, each in self._names.items() if pattern.matches(each)}
 
     def __getitem__(self, name: str) -> Tensor:
-        """The one value of that name; KeyError where there is none, or several."""
+        """The one value that a name matches; KeyError if there is none, or several."""
         if name in self.values:
             return self.values[name]
         found = self.matching(name)
@@ -218,27 +217,27 @@ class Intervention(Observer):
         return found
 
     def graph(self, what: Any, against: Intervention, **options: Any) -> Graph:
-        """The graph of a result of this run; each named value has the colour of its change from another run.
+        """The graph of a result of this run, with each named value coloured by its change from another run.
 
-        what     a tensor, or several, that were computed in this run
+        what     one or several tensors computed in this run
         against  the other run
-        options  as `mg.graph` takes them
+        options  those of `mg.graph`
 
-        What was replaced is drawn with a dashed line from the old value, through which no gradient goes.
+        A dashed line leads from a replaced value to its replacement; no gradient flows through it.
         """
         from .pictures.changes import changed_graph
 
         return changed_graph(what, self, against, options)
 
     def place(self, name: str) -> tuple[tuple[Any, ...], str]:
-        """The path of scopes around a value, and its label: how pictures know it."""
+        """The path of scopes around a value, and its label, as pictures identify it."""
         return self._names[name].path, self._names[name].label
 
     def __repr__(self) -> str:
         return f"<Intervention: {len(self.replaced)} of {len(self.values)} named values replaced>"
 
     def _rows(self) -> list[tuple[str, str, str]]:
-        """Name, shape, and the name that it was asked for by, of what was replaced, or else of all; at most so many."""
+        """(full name, shape, name given to `mg.intervene`) of the replaced values, or else of all; at most `MOST`."""
         shown = list(self.replaced or self.values)
         shown = shown if len(shown) <= MOST else [*shown[: MOST // 2], "…", *shown[-MOST // 2 :]]
         return [(n, str(self.values[n].shape), self.replaced.get(n, "")) if n != "…" else (n, "", "") for n in shown]
@@ -256,16 +255,16 @@ class Intervention(Observer):
 def intervene(
     replace: Mapping[str, float | np.ndarray[Any, Any] | Tensor | Callable[[Tensor], Any] | Intervention] | None = None,
 ) -> Intervention:
-    """A context in which named values are replaced: what would the model say if this gate were closed?
+    """A context manager that replaces named values: what would the model say if this gate were closed?
 
-    replace  for each name what takes its place: a number, array or tensor that fits the shape; a function of the value;
-             or an intervention that ran before, for its value of the same name (activation patching). None replaces
-             nothing, and the run only keeps its named values
+    replace  for each name its replacement: a number, array or tensor of a fitting shape; a function of the value;
+             or an earlier intervention, for its value of the same name (activation patching). None replaces
+             nothing; the run only keeps its named values
 
-    A name is a value's label, with as much of its place as is needed, as pictures show it: "f" is every f, "lstm t=3 f"
-    that of one step in one layer, "h t=2:6" those of the steps 2 to 5, "h #2" the second value called h in the same
-    place. Names are those of `mg.name`, which are given before a value is used; the states and gates of cells in layers
-    over time; and the outputs of modules, such as "head". Of several names that fit a value the last one counts.
+    A name is a value's label, with as much of its scope as needed, as in pictures: "f" is every f, "lstm t=3 f"
+    the one of one step in one layer, "h t=2:6" those of steps 2 to 5, "h #2" the second value called h in the same
+    scope. Names come from `mg.name`, called before the value is used; from the states and gates of cells in layers
+    over time; and from the outputs of modules, such as "head". If several names match a value, the last one counts.
 
     >>> import numpy as np, minigrad as mg
     >>> w = mg.tensor([1.0, 2.0], requires_grad=True)
@@ -280,12 +279,13 @@ def intervene(
     >>> doubled.replaced, bool(np.isclose(z.item(), 2 * y.item()))
     ({'t=1 h': 'h t=1'}, True)
 
-    Gradients flow through a function and into a tensor that is given; none reaches what was cut off. Values of another
-    run are constants. Layers run step by step, unfused; `mg.checkpoint` computes nothing twice, and functions of
-    `mg.compile` run as they are written. The result, an `Intervention`, has the values and says what was replaced.
+    Gradients flow through a replacing function and into a replacing tensor; none reaches the value that was cut off.
+    Values of another run are constants. Layers run step by step, unfused; `mg.checkpoint` recomputes nothing, and
+    functions of `mg.compile` run uncompiled. The context's target, an `Intervention`, holds the values and the
+    replacements.
 
-    Raises ValueError at the end of the block for a name that nothing has, with near ones; for another shape; and
-    RuntimeError where a value was used before it was named, or is used as it was before it was replaced.
+    Raises ValueError at the end of the block for a name that no value has, with similar ones, and for a replacement of
+    another shape; RuntimeError if a value was used before it was named, or its old version is used after replacement.
     """
     if not isinstance(replace, Mapping | None):
         raise TypeError(f"intervene: expected names with what replaces them, as a dict, not {type(replace).__name__}")

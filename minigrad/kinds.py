@@ -1,4 +1,4 @@
-"""A kind of array, with the functions that NumPy's protocols do not reach. `backend` knows all kinds."""
+"""A kind of array, with the functions outside NumPy's protocols. `backend` holds all kinds."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ class Backend(NamedTuple):
     """One kind of array.
 
     array_type    its class
-    module        the module with NumPy's functions for it
+    module        the module with NumPy's functions for this kind
     device_of     array -> "cpu", "cuda:0", ...
     to_numpy      array -> NumPy array
     from_numpy    (NumPy array, device) -> array
     default_rng   (seed, device) -> a generator with `random`, `standard_normal`
     add_at        (array, index, values): unbuffered `array[index] += values`
-    synchronous   whether looking at a value costs no wait
-    wait          (array): until it is computed; None if it always is
-    call          (function, arguments, those written into): a call as one operation of the recording that arrays of
-                  this kind belong to (`replay`); None for arrays that just compute
-    inside        what such an array stands for
-    decides       (array, what): raises, since its numbers must not decide what is computed; None where they may
-    add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None where sorting is as good
-    product       (a, b, out): `out = a @ b` in a program that can be captured; None where np.matmul does
-    elementwise   what makes a kernel, called like cupy.ElementwiseKernel; None where fused functions run otherwise
-    capture       (function): what it launches, without doing it, as one function that launches all of it; None where
-                  there is nothing to gain
-    collectives   (device, size, rank, exchange): what sums and joins such arrays over processes; None where there is
-                  nothing. `exchange` gives rank 0's list of numbers to all
+    synchronous   True if reading a value needs no synchronisation
+    wait          (array): wait until it is computed; None for synchronous kinds
+    call          (function, arguments, written arguments): a call as one operation of the recording of such arrays
+                  (`replay`); None for other kinds
+    inside        array -> the plain array that it stands for
+    decides       (array, what): raises, because its values must not determine the operations; None if they may
+    add_rows      (array, indices (K,), rows (K, ...)): as add_at, in a fixed order; None to sort the rows instead
+    product       (a, b, out): `out = a @ b` in a form that can be captured; None for np.matmul
+    elementwise   makes a kernel, called like cupy.ElementwiseKernel; None if fused functions run otherwise
+    capture       (function) -> a launcher of all its launches as one graph, captured without executing them; None if
+                  unsupported
+    collectives   (device, size, rank, exchange) -> sums and concatenations over processes; None if unsupported.
+                  `exchange` sends rank 0's list of numbers to all
     """
 
     array_type: type
@@ -56,4 +56,4 @@ class Backend(NamedTuple):
 
 
 class DeviceError(RuntimeError, TypeError, ValueError):
-    """Arrays of different devices in one operation, or a device that is not there."""
+    """Arrays of different devices in one operation, or an unavailable device."""

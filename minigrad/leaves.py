@@ -53,13 +53,13 @@ def backward(
 ) -> None:
     """Add the gradient of this tensor to the `.grad` of every leaf that it depends on.
 
-    gradient      ∂L/∂self, of this tensor's shape; may be left out for a scalar, where it is 1
-    retain_graph  keep the graph, so that it can be walked again; else it is released as the walk goes
-    create_graph  record the gradients' own computation, for higher orders (implies retain_graph)
-    inputs        the tensors whose `.grad` is wanted (leaves or not); all leaves, if None
+    gradient      ∂L/∂self, of this tensor's shape; 1 by default for a scalar
+    retain_graph  keep the graph for another backward; otherwise it is released during the walk
+    create_graph  record the computation of the gradients, for higher orders (implies retain_graph)
+    inputs        the tensors that receive a `.grad` (leaves or not); None for all leaves
 
-    Raises RuntimeError if this tensor does not require grad, if the graph was released, or if an array that it needs
-    was overwritten; ValueError if `gradient` has another shape.
+    Raises RuntimeError if this tensor does not require grad, if the graph was released, or if a kept array was
+    overwritten; ValueError if `gradient` has another shape.
     """
     start = seed(self, gradient)
     if create_graph:

@@ -1,7 +1,7 @@
-"""The recording mode: is the tape running, in which scope, and who watches.
+"""The recording mode: gradient recording, scope and observers.
 
-All of it is one immutable `Mode` in one context variable, so it is private to each thread and task, is read with
-a single look-up when an operation is recorded, and is restored on every exit from a `with` block.
+It is one immutable `Mode` in one context variable. So it is private to each thread and task, is read with a single
+look-up when an operation is recorded, and is restored on every exit from a `with` block.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Once(dict[Any, Any]):
-    """What a loop needs only once, by what it is of; what it is of takes its entry with it when it is gone."""
+    """A loop's cache, keyed by source object. An entry is dropped when its source is garbage-collected."""
 
     __slots__ = ("__weakref__",)
 
     def watch(self, key: Any, owner: Any) -> weakref.ref[Any]:
-        """A weak reference that knows this entry; weakly as well, so that all ends with the loop."""
+        """A weak reference to an owner that drops the entry; it holds the cache weakly, too."""
         mine = weakref.ref(self)
 
         def gone(_: Any) -> None:
@@ -38,15 +38,15 @@ class Once(dict[Any, Any]):
 
 
 class Mode:
-    """What holds while an operation is recorded.
+    """The settings under which operations are recorded.
 
-    grad       whether operations on tensors that require grad are recorded
+    grad       True if operations on tensors that require grad are recorded
     scope      the innermost `scope`, or None
-    observers  those who are told of every recorded node and of every gradient (see `tape.Observer`)
-    fast       whether gathered, fused and other fast paths may be taken
-    intake     the way in of plain arrays and of state in Python (see there)
-    hoisted    what a loop over steps needs only once: matrices laid out for products; None outside of loops
-    releases   whether a walk releases each node after its rules, which may then write over what they kept
+    observers  are notified of every recorded node and of every gradient (see `tape.Observer`)
+    fast       True if gathered, fused and other fast paths are allowed
+    intake     the intake of plain arrays and Python state (see `intake`)
+    hoisted    the cache of a loop over steps: matrices packed for products; None outside loops
+    releases   True if a walk releases each node after its rules, which may then overwrite the kept arrays
     """
 
     __slots__ = ("fast", "grad", "hoisted", "intake", "observers", "releases", "scope")
@@ -67,7 +67,7 @@ class Mode:
         return Mode(**({name: getattr(self, name) for name in self.__slots__} | changes))
 
     def inside(self, scope: Scope | None) -> Mode:
-        """The same in another scope: what modules and steps do all the time."""
+        """The mode in another scope; a shorter `replace`, for modules and steps."""
         return Mode(self.grad, scope, self.observers, self.fast, self.hoisted, self.intake, self.releases)
 
 
@@ -138,7 +138,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 (PyTorch's name)
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are being recorded here."""
+    """True if operations are recorded here."""
     return current_mode().grad
 
 

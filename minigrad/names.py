@@ -1,4 +1,4 @@
-"""Names of values: full ones, such as `encoder.lstm[1] t=3 f`, and the patterns by which users ask for them."""
+"""Names of values: full names, such as `encoder.lstm[1] t=3 f`, and the patterns that users write."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ STEP = r"([^\s.=]+)=(\d+:?\d*|:\d*)(?=\s|\.|$)"  # t=3, t=2:6, t=2:, t=:4
 
 
 class Name:
-    """A value's full name, such as `encoder.lstm[1] t=3 f`, in parts that can be compared.
+    """A value's full name, such as `encoder.lstm[1] t=3 f`, split into comparable parts.
 
     words       the labels of scopes and, last, the value's own: encoder, lstm, [1], f
     steps       (label, number) of each time step around it
-    occurrence  from 1: how often the full name was given, up to this one
+    occurrence  how often the full name was given so far, counted from 1
     """
 
     def __init__(self, scope: Scope | None, label: str, occurrence: int) -> None:
@@ -29,10 +29,10 @@ class Name:
 
 
 class Pattern:
-    """A user's name for one value or several: `f`, `lstm t=3 f`, `h t=5`, `encoder.lstm[1] t=2:6 c`, `h #2`.
+    """A user's pattern for one or several values: `f`, `lstm t=3 f`, `h t=5`, `encoder.lstm[1] t=2:6 c`, `h #2`.
 
-    The last word is the value's label; those before it name scopes around it, and some may be left out. Steps stand
-    anywhere, as `t=3` or as a range `t=2:6` without its end. `#2` is the second value of that full name.
+    The last word is the value's label; the words before it name scopes around it, and scopes may be left out. Steps may
+    stand anywhere, as `t=3` or as a half-open range `t=2:6`. `#2` is the second value of that full name.
     """
 
     def __init__(self, text: str) -> None:
@@ -55,13 +55,13 @@ class Pattern:
             )
 
     def matches(self, name: Name) -> bool:
-        """True if it names that value."""
+        """True if the pattern matches the name."""
         if self.words[-1] != name.words[-1] or self.occurrence not in (None, name.occurrence):
             return False
         for label, low, end in self.steps:
             if not any(label == other and low <= t and (end is None or t < end) for other, t in name.steps):
                 return False
-        rest = iter(name.words)  # those of the pattern are among them, in this order
+        rest = iter(name.words)  # the pattern's words must appear among them, in order
         return all(word in rest for word in self.words)
 
 

@@ -1,7 +1,7 @@
-"""Views of tensors, modules and states in a notebook.
+"""Representations of tensors, modules and states in notebooks.
 
-With treescope (extra `notebook`) an object is drawn by it: it folds, and arrays are pictures. After
-`treescope.basic_interactive_setup()` nested states are, too. Without it, there is plain HTML.
+With treescope (extra `notebook`), objects fold and arrays are drawn as pictures; after
+`treescope.basic_interactive_setup()` this includes nested states. Without it, the representation is plain HTML.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 
 def mimebundle(value: Any, plain: Callable[[], str]) -> dict[str, str]:
-    """The answer of `_repr_mimebundle_` for a value that has `__treescope_repr__`; without treescope, `plain` makes its
-    HTML. (Treescope itself asks for `_repr_html_` of what it draws.)"""
+    """The result of `_repr_mimebundle_` for a value that has `__treescope_repr__`; without treescope, `plain` makes its
+    HTML. (Treescope itself asks the objects it draws for `_repr_html_`.)"""
     try:
         import treescope
     except ImportError:
@@ -24,7 +24,7 @@ def mimebundle(value: Any, plain: Callable[[], str]) -> dict[str, str]:
 
 
 def rendered(kind: type, parts: Mapping[str, Any], path: str | None, renderer: Any) -> Any:
-    """The answer of `__treescope_repr__`: the name of a class, and its parts by name, which fold."""
+    """The result of `__treescope_repr__`: the name of a class, and its parts by name, which fold."""
     from treescope import repr_lib
 
     return repr_lib.render_object_constructor(kind, parts, path, renderer)
@@ -36,7 +36,7 @@ def text(value: Any) -> str:
 
 
 def parts_of(tensor: Any) -> dict[str, Any]:
-    """The parts of a tensor to show: its numbers as NumPy's array, and what differs from a plain tensor."""
+    """The parts of a tensor to show: its values as a NumPy array, and all that differs from a plain tensor."""
     from .backend import to_numpy
     from .tape import node_of
 

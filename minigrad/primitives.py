@@ -1,17 +1,17 @@
-"""Primitives: an operation on arrays together with the formulas of its gradients.
+"""Primitives: operations on arrays, with the formulas of their gradients.
 
-A formula is a function whose *parameter names* say what it needs, and so what a recorded node keeps alive:
+A formula is a function whose *parameter names* state the values that it needs and a node keeps:
 
     g          the gradient of the output (for several outputs: a list of them, None where one was not used)
     y          the output
     x, a, ...  any parameter of the forward, by its name
     x_shape    the shape of such a parameter, without keeping its array
 
-so that `lambda g, y: g * (1 - y * y)` is the whole rule of tanh, and says that the input is not kept. Formulas are
-written in the vocabulary that users write in: on arrays they give first-order gradients, and on Tensors (under
-`create_graph`) they are recorded themselves, which gives all higher orders.
+so `lambda g, y: g * (1 - y * y)` is the whole rule of tanh, and the input is not kept. Formulas are written with the
+functions that users call: on arrays they give first-order gradients, and on Tensors (under `create_graph`) they are
+recorded themselves, which gives all higher orders.
 
-The engine sums over broadcast axes and casts to the operand's dtype after a formula, so no formula does.
+After a formula, the engine sums over broadcast axes and casts to the operand's dtype.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _ndarray = np.ndarray
 
 
 class Pull:
-    """The gradient of one operand: its formula, and what to keep for it.
+    """The gradient of one operand: its formula, and the values to keep for it.
 
-    fresh  whether the formula returns a fresh array unless it returns one of its inputs, so that backward may add to it
-           in place. A user's rule may return an array that the user still holds
+    fresh  True if every result is a new array or one of the formula's inputs, so that backward may add to a new one in
+           place. A user's rule may return an array that the user still holds
     """
 
     __slots__ = ("formula", "fresh", "keep", "name", "names", "operand")
@@ -63,7 +63,7 @@ class Pull:
         known = {"y": "y"} | {p: p for p in parameters} | {f"{p}_shape": f"_shape({p})" for p in parameters}
         if unknown := [n for n in self.names if n not in known]:
             raise TypeError(f"the formula for {name!r} asks for {unknown}; it may name {sorted(known)}")
-        # a function that picks what the formula names, out of the output and the forward's arguments
+        # a function that selects the named values from the output and the forward's arguments
         picked = "".join(known[n] + ", " for n in self.names)
         source = f"lambda y, {', '.join(parameters)}: ({picked})"
         self.keep: Callable[..., tuple[Any, ...]] = eval(source, {"_shape": np.shape})
@@ -72,12 +72,12 @@ class Pull:
 class Primitive:
     """A differentiable operation on arrays. Call it with Tensors, arrays, or both.
 
-    name       what messages, pictures and profiles call it
+    name       its name in messages, pictures and profiles
     forward    the function on arrays
     pulls      a formula for each operand that has a gradient, by the name of its parameter
     joint      the name of a parameter that takes a tuple of operands; its formula gives a gradient for each of them
     constants  parameters that may be Tensors but have no gradient because the result does not vary with them
-    sparse     whether the formulas take gathered gradients (`gradients.Products`) as they are
+    sparse     True if the formulas accept gradients in parts (`gradients.Products`)
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class Primitive:
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Primitive:
-        return self  # an operation has no state of anybody's
+        return self  # an operation has no state
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -199,7 +199,7 @@ class Primitive:
 
 
 def begin(primitive: Primitive, mode: Mode, *operands: Any) -> Any:
-    """Tell the observers that an operation begins; its operands, as it shall take them."""
+    """Notify the observers that an operation begins; returns its operands, as replaced by the intake."""
     for observer in mode.observers:
         observer.began(primitive)
     return mode.intake.operands(*operands)
@@ -234,7 +234,7 @@ def record(
 def record_many(
     primitive: Primitive, ys: tuple[Any, ...], edges: tuple[Any, ...], mode: Mode, operands: tuple[Any, ...]
 ) -> tuple[Tensor, ...]:
-    """The same for an operation with several outputs: one node, an `Output` for each."""
+    """`record` for an operation with several outputs: one node, with an `Output` for each."""
     ys = tuple([y if type(y) is _ndarray or backend.is_array(y) else np.asarray(y) for y in ys])
     node: Any = None
     if not edges:
@@ -251,7 +251,7 @@ def record_many(
 
 
 def new_node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: int) -> Node:
-    """A node without its outputs, made at the user's line, which is some frames up."""
+    """A node without its outputs, with the user's line, which is `depth` or more frames up."""
     node = Node()
     node.position = next_position()
     node.edges = edges
@@ -269,12 +269,12 @@ def new_node(primitive: Primitive, edges: tuple[Any, ...], scope: Any, depth: in
 
 
 def remember_inputs(node: Node, operands: Sequence[Any]) -> None:
-    """Let a node know the names of operands that are not on the tape, for pictures; never the operands themselves."""
+    """Store the names of operands that are not on the tape, for pictures; never the operands themselves."""
     for index, operand in enumerate(operands):
         if isinstance(operand, Tensor):
             if not operand._requires_grad and (operand._origin or operand._name) is not None:
                 node.extras().inputs[index] = name_of(operand)
-        elif type(operand) is tuple:  # what is joined
+        elif type(operand) is tuple:  # operands of a concatenation
             for k, one in enumerate(operand):
                 if isinstance(one, Tensor) and not one._requires_grad and (one._origin or one._name) is not None:
                     node.extras().inputs[index, k] = name_of(one)
@@ -288,7 +288,7 @@ def name_of(operand: Tensor) -> tuple[str, str, Any]:
 
 
 def refuse_others(name: str, value: Any) -> None:
-    """Raise TypeError for numbers that no tensor holds: complex ones, and Python's objects in an array."""
+    """Raise TypeError for dtypes that no tensor has: complex numbers, and Python objects."""
     dtype = np.dtype(complex) if type(value) is complex else getattr(value, "dtype", None)
     if dtype is not None and dtype.kind not in "fiub":
         way = "compute with the real and imaginary parts" if dtype.kind == "c" else "convert them with .astype(float)"
@@ -337,8 +337,8 @@ _NUMBERS = frozenset([float, int, bool])
 
 
 def operand(value: Any, other: Array, name: str = "operand") -> Any:
-    """What stands beside a tensor, as something to compute with: a list becomes an array of a floating tensor's dtype,
-    and a NumPy scalar a Python one, so that neither changes it."""
+    """The other operand beside a tensor. A list becomes an array of a floating tensor's dtype, and a NumPy scalar a
+    Python one, so that neither changes the dtype of the result."""
     refuse_others(name, value)
     value = backend.plain(value)
     if isinstance(value, np.generic):
@@ -352,7 +352,7 @@ def operand(value: Any, other: Array, name: str = "operand") -> Any:
 
 
 class Elementwise(Primitive):
-    """An element-wise operation of one or two operands. The same as a `Primitive`, on a shorter path."""
+    """An element-wise operation of one or two operands: a `Primitive` with a shorter path."""
 
     def __init__(self, name: str, forward: Callable[..., Any], *formulas: Formula) -> None:
         names = ("x",) if len(formulas) == 1 else ("a", "b")

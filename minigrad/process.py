@@ -1,14 +1,14 @@
-"""Settings of the whole process, made by importing minigrad. MINIGRAD_TUNE=0 in the environment leaves them all alone.
+"""Process-wide settings, made when minigrad is imported. MINIGRAD_TUNE=0 in the environment switches them off.
 
-Freed memory is kept. A recorded forward pass allocates many arrays of middle size, and backward frees them all. By
-default the C library of Linux then hands the memory back to the system, and the next pass pays for every page of it
-anew: half the time of a recorded LSTM at common sizes. Told once, it keeps up to `KEPT` bytes.
+Freed memory is kept. A recorded forward pass allocates many arrays of medium size, and backward frees them all. By
+default the C library of Linux then returns the memory to the system, and the next pass pays for every page of it
+again: half the time of a recorded LSTM at common sizes. With this setting it keeps up to `KEPT` bytes.
 
-The threads of NumPy's BLAS rest sooner. OpenBLAS's threads keep a core each busy for 25 ms after every product of
-theirs, waiting for another one, and take it from whoever works there: PyTorch's threads, or those of minigrad's own
-kernels. A training step that has both kinds of products takes a fifth longer. A third of a millisecond is enough to
-wait. OpenBLAS reads that from the environment when NumPy is imported, so it only helps where minigrad is imported
-before NumPy, and is set only meanwhile: other programs that this process starts do not inherit it.
+NumPy's BLAS threads go to sleep earlier. After every product, each thread of OpenBLAS spins for 25 ms on its core,
+waiting for another product, and so slows PyTorch's threads and those of minigrad's own kernels. A training step with
+both kinds of products takes a fifth longer. A third of a millisecond is enough to wait. OpenBLAS reads the setting from
+the environment when NumPy is imported, so it takes effect only if minigrad is imported before NumPy; it is removed
+again after the import, so child processes do not inherit it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import importlib
 import os
 import sys
 
-KEPT = 1 << 30  # free bytes at the top of the heap that are not handed back
-LARGE = 32 << 20  # arrays from this size on are still handed back as soon as they are freed: the C library's limit
-TIMEOUT = "OPENBLAS_THREAD_TIMEOUT"  # a value that is set already stays
-TURNS = "20"  # they wait for 2²⁰ turns of the processor's clock; OpenBLAS's own default is 2²⁶
+KEPT = 1 << 30  # free bytes at the top of the heap that are not returned
+LARGE = 32 << 20  # larger arrays are still returned as soon as they are freed: the C library's limit
+TIMEOUT = "OPENBLAS_THREAD_TIMEOUT"  # a value set by the user stays
+TURNS = "20"  # spin for 2²⁰ cycles of the processor's clock; OpenBLAS's own default is 2²⁶
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # M_... of malloc.h
 
 
 def tune() -> None:
-    """Set both, unless the environment says otherwise."""
+    """Apply both settings, unless the environment switches them off."""
     if os.environ.get("MINIGRAD_TUNE") != "0":
         _keep_freed_memory()
         _let_blas_rest()
@@ -45,7 +45,7 @@ def _keep_freed_memory() -> None:
 
 
 def _let_blas_rest() -> None:
-    """Import NumPy, if nobody has yet, while OpenBLAS is told how long to wait."""
+    """Import NumPy, if nobody has yet, with OpenBLAS's waiting time set."""
     if "numpy" not in sys.modules and TIMEOUT not in os.environ:
         os.environ[TIMEOUT] = TURNS
         try:

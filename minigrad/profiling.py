@@ -1,4 +1,4 @@
-"""Where the time goes: seconds, calls and bytes of each operation and scope, forward and backward."""
+"""Profiles: seconds, calls and bytes of each operation and scope, forward and backward."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ By = Literal["operation", "scope", "both"]
 
 @dataclass(frozen=True)
 class Event:
-    """What an operation did once.
+    """One execution of an operation.
 
     operation  its name
-    scope      where in the model, as `encoder.lstm[1] t=37`; empty outside of all scopes
+    scope      its scope, as in `encoder.lstm[1] t=37`; empty outside of all scopes
     phase      "forward" or "backward"
     start      seconds since the profile began
-    seconds    of itself, what it called left out
-    span       seconds, what it called included
+    seconds    exclusive time: without the operations it called
+    span       inclusive time in seconds
     bytes      of the arrays it made: its results, or the gradients it passed on
     """
 
@@ -62,11 +62,11 @@ class Row:
 
 @dataclass(repr=False)
 class Profile:
-    """What `mg.profile()` saw.
+    """The measurements of `mg.profile()`.
 
-    events  one for each operation, forward and backward, in the order of their ends
-    began   when the block began, on the clock of `time.perf_counter`
-    ended   and when it ended; None inside of it
+    events  one for each operation, forward and backward, in the order in which they ended
+    began   start of the block, on the clock of `time.perf_counter`
+    ended   end of the block; None inside it
     notes   fast paths that were not taken, each with its reason
     """
 
@@ -83,8 +83,8 @@ class Profile:
     def rows(self, by: By = "operation", depth: int | None = None, steps: bool = False) -> dict[str, Row]:
         """Sums by operation, scope, or both, the most expensive first.
 
-        depth  how many parts of a scope's name count; None: all
-        steps  whether time steps are told apart
+        depth  how many parts of a scope's name to keep; None: all
+        steps  True to keep time steps apart
         """
         if by not in ("operation", "scope", "both"):
             raise ValueError(f'Profile: by must be "operation", "scope" or "both", not {by!r}')
@@ -101,9 +101,9 @@ class Profile:
         return dict(sorted(found.items(), key=lambda item: -item[1].seconds))
 
     def table(self, by: By = "operation", depth: int | None = None, steps: bool = False, most: int = 25) -> str:
-        """The rows as text, at most so many; below, what ran between operations: Python, the optimizer, the data.
+        """The rows as text, at most `most`; then the time between operations: Python, the optimizer, the data.
 
-        Calls are those of forward. Inside of the block it is the table up to now.
+        Calls are those of forward. Inside the block, the table covers the time until now.
         """
         rows, seconds = self.rows(by, depth, steps), self.seconds
         shown = list(rows.items())[:most]
@@ -144,7 +144,7 @@ class Profile:
 
     def trace(self, path: str | os.PathLike[str]) -> Path:
         """Write the events as JSON, which chrome://tracing and Perfetto show along time. Atomically."""
-        rows = {"forward": 1, "backward": 2}  # the format's threads, which have numbers, and names apart
+        rows = {"forward": 1, "backward": 2}  # threads of the format, numbered and named
         events: list[dict[str, Any]] = [
             {"name": "thread_name", "ph": "M", "pid": 0, "tid": number, "args": {"name": phase}}
             for phase, number in rows.items()
@@ -171,11 +171,11 @@ def profile() -> Iterator[Profile]:
     >>> p.rows(by="scope")["layer"].calls
     2
 
-    The time of an operation is that from its beginning to its end, with recording it, and backward from the arrival of
-    its gradient to that of the next one's. The gradient of a weight that many steps share is gathered and made in one
-    product at the end: "gathered gradients". What is computed on plain arrays, such as an optimizer's update, is
-    "between operations". Functions of `mg.compile` run as they are written. On a GPU each operation is waited for, so
-    all of it takes longer than without a profile.
+    The forward time of an operation includes recording it; its backward time lasts from the arrival of its gradient to
+    the arrival of the next one. The gradient of a weight shared by many steps is gathered and computed in one product
+    at the end: "gathered gradients". Work on plain arrays, such as an optimizer's update, is "between operations".
+    Functions of `mg.compile` run uncompiled. On a GPU the profile waits for each operation, so everything takes longer
+    than without it.
     """
     found = Profile()
     watch = _Watch(found)
@@ -187,17 +187,17 @@ def profile() -> Iterator[Profile]:
 
 
 class _Open:
-    """What has begun: an operation, a node's rules, or the gathering of a leaf's gradient."""
+    """An open interval: an operation, a node's rules, or the gathering of a leaf's gradient."""
 
     __slots__ = ("inner", "name", "of", "size", "start")
 
     def __init__(self, name: str, of: Any, start: float) -> None:
         self.name, self.of, self.start = name, of, start
-        self.inner, self.size = 0.0, 0  # seconds of what it called; bytes of what it made
+        self.inner, self.size = 0.0, 0  # seconds of the operations it called; bytes of the arrays it made
 
 
 class _Watch(Observer):
-    inside = False  # a profile measures what runs without one
+    inside = False  # a profile leaves rolled loops rolled
 
     def __init__(self, found: Profile) -> None:
         self.found = found
@@ -259,13 +259,13 @@ class _Watch(Observer):
 
 
 def _wait(array: Any) -> None:
-    """Until an array is computed, where that happens in the background."""
+    """Wait until an array is computed, on devices that compute asynchronously."""
     wait = backend.backend_of(array).wait if backend.is_array(array) else None
     if wait is not None:
         wait(array)
 
 
 def _shortened(scope: str, depth: int | None, steps: bool) -> str:
-    """A scope's name without time steps (`encoder.lstm[1] t=37`), and with so many of its parts: encoder, lstm, [1]."""
+    """A scope's name without its time step (`encoder.lstm[1] t=37`), cut to `depth` parts: encoder, lstm, [1]."""
     parts = [part for part in re.findall(r"\[[^]]*\]|[^.\[\s]+", scope) if steps or "=" not in part]
     return "".join(part if part.startswith("[") else f".{part}" for part in parts[:depth]).removeprefix(".")

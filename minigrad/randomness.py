@@ -1,10 +1,10 @@
-"""Random numbers: one generator for each device, seeded together.
+"""Random numbers: one generator for each device, all seeded together.
 
 The same seed on the same machine and backend gives the same numbers, bit for bit. The state can be read and restored,
-as plain numbers and strings that JSON holds.
+as plain numbers and strings that JSON can hold.
 
-The CPU's generator tells its state. Those of other devices do not, so reading the state begins a new stream there,
-and the state says which: who goes on and who comes back later draw the same numbers.
+The CPU's generator can report its state; those of other devices cannot. Reading the state therefore begins a new
+stream on each of them, and the state holds the stream's number: continuing and restoring draw the same numbers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .modes import current_mode
 
 _seed: int = int.from_bytes(os.urandom(8), "little")
 _generators: dict[str, Any] = {}
-_streams: dict[str, int] = {}  # of other devices: the number of the present stream
+_streams: dict[str, int] = {}  # of other devices: the number of the current stream
 _source: ContextVar[tuple[str, Any]] = ContextVar("minigrad_source", default=("", None))
 
 
 def manual_seed(seed: int) -> None:
-    """Start all random numbers anew from a seed."""
+    """Seed all random numbers."""
     global _seed
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"manual_seed: the seed must be an integer that is not negative, not {seed!r}")
@@ -55,7 +55,7 @@ def generator(device: str = "cpu") -> Any:
 
 @contextmanager
 def drawn_from(device: str, source: Any) -> Iterator[None]:
-    """Inside the block, what is drawn for a device that has no generator of its own comes from another source."""
+    """Inside the block, a device that has no generator yet draws from another source."""
     token = _source.set((device, source))
     try:
         yield
@@ -64,7 +64,7 @@ def drawn_from(device: str, source: Any) -> Iterator[None]:
 
 
 def redraw(draw: str, array: Any) -> None:
-    """Fill an array with the next random numbers, the same as a call for its shape would give: `draw` is "random" or
+    """Fill an array with the next random numbers, equal to those of a call for its shape. `draw` is "random" or
     "standard_normal"."""
     source = getattr(generator(backend.device_of(array)), draw)
     if type(array) is np.ndarray:
@@ -74,15 +74,15 @@ def redraw(draw: str, array: Any) -> None:
 
 
 def get_random_state() -> dict[str, Any]:
-    """The state of all random numbers: the seed, how far the CPU's generator has come, the streams of other devices."""
+    """The state of all random numbers: the seed, the state of the CPU's generator, the streams of other devices."""
     for device in _streams:
-        if _generators.pop(device, None) is not None:  # something was drawn: what follows is a new stream
+        if _generators.pop(device, None) is not None:  # numbers were drawn: the next ones are a new stream
             _streams[device] += 1
     return {"seed": _seed, "cpu": generator("cpu").bit_generator.state, "streams": dict(_streams)}
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go on from a state that `get_random_state` gave."""
+    """Restore a state returned by `get_random_state`."""
     manual_seed(state["seed"])
     generator("cpu").bit_generator.state = state["cpu"]
     _streams.update(state.get("streams", {}))

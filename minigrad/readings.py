@@ -1,4 +1,4 @@
-"""The values that code reads, as something to be compared: have they changed since?"""
+"""Values that code reads, in a form that can be compared later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CONSTANTS = (int, float, complex, str, bytes, bool, type(None))
 
 
 class Same:
-    """An object that is equal to nothing but itself. It is kept alive, so that no other one takes its id."""
+    """An object that equals only itself. It is kept alive, so that its id is not reused."""
 
     __slots__ = ("value",)
 
@@ -25,7 +25,7 @@ class Same:
 
 
 def shown(value: Any) -> Any:
-    """A constant, told apart from others that are equal to it; anything else by identity."""
+    """A constant, distinguished from equal constants of other types; anything else by identity."""
     if isinstance(value, _CONSTANTS):
         return (type(value), repr(value) if isinstance(value, float) else value)
     if type(value) is tuple and all(isinstance(v, _CONSTANTS) for v in value):
@@ -34,7 +34,7 @@ def shown(value: Any) -> Any:
 
 
 def names_of(code: types.CodeType) -> Iterator[str]:
-    """The names that a function's code and that of the functions inside it mention."""
+    """The names mentioned in the code of a function and of the functions inside it."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

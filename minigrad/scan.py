@@ -1,4 +1,4 @@
-"""`scan`: a step function over a sequence, as one operation where its code allows it."""
+"""`scan`: a step function over a sequence, run as one operation where its code allows it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def scan(
     xs       (T, N, ...)
     state    before the first step: a Tensor (N, ...), or a tuple of them
     reverse  from the last step to the first
-    lengths  (N,) integers from 0 to T: sequence n has lengths[n] steps; after them its state stays, and its output is 0
+    lengths  (N,) integers from 0 to T: sequence n has lengths[n] steps; then its state stays, and its outputs are 0
 
-    Returns the outputs (T, N, ...), which are the state after each step (of a tuple, its first tensor), and the last
-    state. It is what the loop in Python is,
+    Returns the outputs (T, N, ...), the state after each step (the first tensor of a tuple), and the last state.
+    The result and its graph are those of the loop
 
         for t, x in mg.steps(xs):
             state = step(x, state)
 
-    and so is its graph. If the code of `step` shows that it is a function of its arguments and of the tensors that it
-    reads, all steps run as one operation (see docs/programs.md); `mg.profile()` says why it is not so.
+    If the code of `step` proves that it depends only on its arguments and the tensors it reads, all steps run as one
+    operation (see docs/programs.md); otherwise `mg.profile()` reports the reason.
 
     >>> import numpy as np, minigrad as mg
     >>> W, U = mg.randn(3, 4, requires_grad=True), mg.randn(4, 4, requires_grad=True)
@@ -46,8 +46,7 @@ def scan(
     >>> outputs.shape, h.shape
     ((5, 2, 4), (2, 4))
 
-    Raises ValueError where a step changes the shapes of the state, where lengths are none of these, or if there is no
-    step at all.
+    Raises ValueError if a step changes the shapes of the state, if lengths are not integers from 0 to T, or if T is 0.
     """
     xs = xs if isinstance(xs, Tensor) else tensor(xs)
     single = not isinstance(state, tuple | list)
@@ -89,7 +88,7 @@ def scan(
 def _in_python(
     step: Callable[[Tensor, State], Any], xs: Tensor, state: State, real: Array | None, reverse: bool
 ) -> list[Tensor]:
-    """The loop step by step: the outputs of all steps one below the other, and the last state."""
+    """Run the loop step by step: the stacked outputs of all steps, and the last state."""
     outputs = []
     for t, x in steps(xs, reverse=reverse):
         new = step(x, state)
@@ -113,12 +112,12 @@ def _in_python(
 
 
 def _along(real: Array, like: Tensor) -> Array:
-    """A mask with as many axes as what it is used with."""
+    """A mask with as many axes as `like`."""
     return backend.transfer(real.reshape(real.shape + (1,) * (like.ndim - real.ndim)), like.device)
 
 
 def _real(lengths: Any, T: int, N: int) -> Array:
-    """(T, N) booleans: which steps there are."""
+    """(T, N) booleans: True for the steps inside each sequence."""
     n = np.asarray(lengths.numpy() if isinstance(lengths, Tensor) else backend.to_numpy(lengths)
                    if backend.is_array(lengths) else lengths)  # fmt: skip
     if n.dtype.kind not in "iu" or n.shape != (N,):
@@ -129,9 +128,9 @@ def _real(lengths: Any, T: int, N: int) -> Array:
 
 
 class Captured:
-    """A step function as an object whose attributes are what the function reads: closure cells and globals.
+    """A step function as an object whose attributes are the values it captures: closure cells and globals.
 
-    A copy with other tensors in their places is the same function of those.
+    A copy with other tensors as attributes is the same function of those tensors.
     """
 
     def __init__(self, function: Any, single: bool) -> None:
@@ -161,22 +160,22 @@ class Captured:
 
     @property
     def title(self) -> str:
-        """Its name in messages."""
+        """The function's name in messages."""
         return str(getattr(self.source, "__qualname__", type(self.source).__name__))
 
     def plainly(self, x: Any, state: State) -> Any:
-        """The next state, as a tuple; by the function itself."""
+        """The next state as a tuple, computed by the function itself."""
         return self._tuple(self.source(x, state[0] if self.single else state))
 
     def step(self, x: Any, state: State) -> Any:
-        """The same by a function that reads this object's attributes instead."""
+        """The next state, computed by a function that reads this object's attributes instead."""
         return self._tuple(self._placed()(x, state[0] if self.single else state))
 
     def _tuple(self, new: Any) -> Any:
         return (new,) if self.single else tuple(new) if isinstance(new, list) else new
 
     def _placed(self) -> Any:
-        """The function with this object's attributes for what it reads."""
+        """The function with this object's attributes in place of its captured values."""
         if not isinstance(self.function, _Quiet):
             return self.function
         mine, function = vars(self), self.function.function
@@ -188,7 +187,7 @@ class Captured:
 
 
 class _Quiet:
-    """A function that is equal to any other: what it depends on stands beside it."""
+    """A function that equals any other, for keys that hold its captured values separately."""
 
     def __init__(self, function: types.FunctionType) -> None:
         self.function = function

@@ -1,4 +1,4 @@
-"""Scopes: where in the model, and at which time step, an operation was recorded.
+"""Scopes: the module and the time step in which an operation is recorded.
 
 A `Scope` is a linked list of labels held by the recording mode. Nodes keep a reference to the innermost one, so that
 pictures, errors and profiles can say `encoder.lstm[1] t=37`.
@@ -16,7 +16,7 @@ X = TypeVar("X")
 
 
 class Named(Protocol):
-    """A value that can have a name: a Tensor."""
+    """The interface of a value with a label: a Tensor."""
 
     name: str | None
 
@@ -25,7 +25,7 @@ N = TypeVar("N", bound=Named)
 
 
 class scope:  # noqa: N801 (used as a statement: `with mg.scope("encoder"):`)
-    """Name what is recorded inside the block: `with mg.scope("encoder"):`. Scopes nest."""
+    """Operations inside the block are recorded in a named scope: `with mg.scope("encoder"):`. Scopes nest."""
 
     def __init__(self, label: str) -> None:
         if not isinstance(label, str):
@@ -48,7 +48,7 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
     """`for t, x in mg.steps(xs):` is `enumerate(xs)` with a scope for each time step.
 
     xs       anything that can be iterated; a Tensor of shape (T, ...) gives its T slices
-    label    what the step is called in pictures and messages
+    label    the name of the step in pictures and messages
     reverse  from the last step, T − 1, to the first
 
     The scope ends with the loop, also when it is left by `break`, `return` or an exception.
@@ -69,15 +69,15 @@ def steps(xs: Iterable[X], label: str = "t", *, reverse: bool = False) -> Iterat
             mode = current_mode()
             MODE.set(Mode(mode.grad, inner, mode.observers, mode.fast, hoisted, mode.intake))
             yield t, x
-            leave()  # what makes the next x belongs to no step
+            leave()  # the computation of the next x belongs to no step
     finally:
         leave()
 
 
 def name(tensor: N, label: str) -> N:
-    """Call a Tensor by a name in pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
+    """Give a Tensor a label for pictures, messages and interventions: `f = mg.name(sigmoid(z), "forget")`.
 
-    Go on with what it returns: the tensor, or what `mg.intervene` puts in its place.
+    Use the returned value: the tensor, or its replacement by `mg.intervene`.
     """
     if not hasattr(tensor, "edge"):
         raise TypeError(f"name: expected a Tensor, got {type(tensor).__name__}")
@@ -87,7 +87,7 @@ def name(tensor: N, label: str) -> N:
 
 
 def offered(label: str, tensor: N, by: str) -> N:
-    """A Tensor that has a label here, or what an observer puts in its place."""
+    """A Tensor with a label, or its replacement by an observer."""
     for observer in current_mode().observers:
         tensor = observer.named(label, tensor, by=by)
     return tensor

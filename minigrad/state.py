@@ -1,7 +1,7 @@
 """State in Python, beside arrays: the learning rate of an optimizer, the count of its steps, the mode of a layer.
 
-Who keeps such state declares it by a `State`, and reads and changes it through that. So `mg.compile` knows what a step
-depends on, and the code that keeps it needs to know nothing of `mg.compile`.
+An owner of such state declares it by a `State`, and reads and changes it through that. So `mg.compile` knows the
+dependencies of a step, and the owner needs no knowledge of `mg.compile`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from .modes import current_mode
 
 
 class State:
-    """Values that an object keeps, as a step reads and changes them.
+    """Values of an object that a step reads and changes.
 
     values  the dict that holds them: the attributes of an object, a group of options, an entry for one weight
-    title   what messages call it
-    live    the numbers that may be others at each step, each with what messages call it. All other values that are
-            read decide what is computed: where one has changed, a compiled function is recorded anew
+    title   its name in messages
+    live    the numbers that may differ at each step, with their names in messages. All other values are guarded: after
+            a change, a compiled function is recorded again
     """
 
     __slots__ = ("live", "title", "values")
@@ -39,30 +39,30 @@ class State:
         }
 
     def change(self, effect: Callable[[], Any]) -> None:
-        """Let `effect()` change values: now, and at each step that does the same again."""
+        """Let `effect()` change values: now, and at each replay."""
         change(effect, self.values)
 
 
 def change(effect: Callable[[], Any], *changed: Any) -> None:
-    """Let `effect()` change some state, the `changed` objects: now, and at each step that does the same again."""
+    """Let `effect()` change some state, the `changed` objects: now, and at each replay."""
     current_mode().intake.do(effect, *changed)
 
 
 def borrow(tensor: Any) -> None:
-    """Say that a tensor's array is state, which is about to be read and written as an array."""
+    """Declare a tensor's array as state that will be read and written as an array."""
     current_mode().intake.borrow(tensor)
 
 
 def keep(owner: Any, name: str, tensor: Any) -> None:
-    """Keep a computed tensor as an attribute of some object."""
+    """Set an attribute of an object to a computed tensor: now, and at each replay."""
     current_mode().intake.keep(owner, name, tensor)
 
 
 def decided(read: Callable[[], Any], what: str) -> Any:
-    """The value of `read()`, on which depends what is computed."""
+    """The guarded value of `read()`, on which the operations depend."""
     return current_mode().intake.decided(read, what)
 
 
 def only_outside(what: str) -> None:
-    """Say that something is about to happen that cannot be done again without Python: numbers are looked at or sent."""
+    """Declare an effect that cannot be replayed without Python, such as reading or sending values."""
     current_mode().intake.only_outside(what)

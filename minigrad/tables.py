@@ -10,7 +10,7 @@ _CELL = "padding:2px 10px;border:0;text-align:"
 
 
 def html_table(titles: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
-    """Rows of texts under their titles; the first column to the left, others to the right."""
+    """Rows of text under their titles; the first column is left-aligned, the others right-aligned."""
 
     def line(cells: Sequence[Any], tag: str) -> str:
         sides = ["left", *["right"] * (len(cells) - 1)]

@@ -1,14 +1,14 @@
-"""The tape: one `Node` for each recorded operation, and the log of writes that could have spoilt it.
+"""The tape: one `Node` for each recorded operation, and the log of writes into kept arrays.
 
-There is no list of nodes anywhere. A node holds its parents, so the tape lives exactly as long as somebody can still
-ask for a gradient; its `position`, a counter, is its place in the order of recording, which is already a topological
-order. A node never holds the Tensor that it made, so there are no reference cycles.
+There is no list of nodes. A node holds its parents, so the tape lives exactly as long as a tensor or node refers to it.
+A node's `position`, from a counter, is its place in the order of recording, which is a topological order. A node never
+holds its output Tensor, so there are no reference cycles.
 
-An *edge* is what a Tensor holds to be found on the tape, and what a node holds of its parents:
+An *edge* is a reference to a result on the tape, held by its Tensor and by the nodes that use it:
 
     Node      the only output of an operation
     Output    one of several outputs of a node
-    Tensor    a leaf: the tensor itself, whose `.grad` is wanted
+    Tensor    a leaf: the tensor itself, which receives a `.grad`
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ next_position = itertools.count(1).__next__
 
 
 class Operation(Protocol):
-    """A node's operation, as the tape knows it: a `Primitive`."""
+    """The interface of a node's operation: a `Primitive`."""
 
     name: str
     parameters: list[str]
@@ -38,7 +38,7 @@ class Extra:
     """What few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded inputs, and
     its outputs that took the place of a rolled loop's: (the loop's position, which of its outputs) to its own.
 
-    A `shared` one has labels only, and belongs to all nodes of one kind.
+    A `shared` instance has labels only, and serves all nodes of one kind.
     """
 
     __slots__ = ("ends", "hooks", "inputs", "labels", "retained", "shared")
@@ -55,13 +55,13 @@ class Extra:
 class Node:
     """One recorded operation.
 
-    position   its place in the order of recording: a counter, and fractions between two for the steps of a loop
+    position   its place in the order of recording: an integer, or a fraction between two for the steps of a rolled loop
     edges      (parent, pull, kept) for each operand that requires grad: the operand's gradient is
                `pull.formula(g, *kept)`; None once released. For an operation with many operands at once the
                parent is a tuple of edges, and the formula gives a gradient for each.
     primitive  the operation
     shape, dtype   of its output (tuples of them, for several outputs)
-    scope, code, instruction   where: the scope, and the user's line as a code object and an instruction's offset
+    scope, code, instruction   its origin: the scope, and the user's line as a code object and an instruction's offset
     extra      an `Extra`, or None
     """
 
@@ -78,7 +78,7 @@ class Node:
     extra: Extra | None
 
     def extras(self) -> Extra:
-        """Its own `Extra`, to write into."""
+        """The node's own `Extra`, for writing."""
         if self.extra is None or self.extra.shared:
             self.extra = Extra(self.extra.labels if self.extra is not None else None)
         return self.extra
@@ -88,7 +88,7 @@ class Node:
 
 
 class Output:
-    """The `index`-th output of a node that has several; or, with None, the only one of a node (of an unfolded loop)."""
+    """The `index`-th output of a node with several; with None, the only output of a node (of an unfolded loop)."""
 
     __slots__ = ("__weakref__", "dtype", "index", "node", "shape")
 
@@ -103,16 +103,16 @@ Edge = Any  # Node | Output | Tensor (a leaf)
 
 
 def node_of(edge: Edge) -> tuple[Node, int]:
-    """The node behind an edge, or a leaf itself, and which of its outputs it is. Who reads edges asks this."""
+    """The node of an edge (or the leaf itself) and the index of the output. All code reads edges by this function."""
     return (edge.node, edge.index or 0) if type(edge) is Output else (edge, 0)
 
 
 class Observer:
-    """Told of what is recorded and of how gradients flow. Override what you need; every method may be left alone.
+    """Is notified of recorded operations and of the flow of gradients. Override the methods that you need.
 
-    inside   whether it wants to see each step of a loop; then loops are not rolled, and rolled ones are unfolded
-    changes  whether `named` may answer with another value; then nothing may be computed a second time
-    leaves   whether it wants to be told of a leaf's gradient as soon as it is whole, while the walk goes on
+    inside   True to observe each step of a loop; then loops are not rolled, and rolled ones are unfolded
+    changes  True if `named` may return another value; then no value is recomputed
+    leaves   True to be notified of a leaf's gradient as soon as it is complete, during the walk
     """
 
     inside = True
@@ -120,9 +120,9 @@ class Observer:
     leaves = False
 
     def named(self, label: str, value: Tensor, *, by: str = "name") -> Tensor:
-        """A value has got a label in the current scope; what is returned takes its place.
+        """A value was given a label in the current scope; the returned value replaces it.
 
-        by  who gave it: "name" (`mg.name`), "loop" (a layer, which knows the names of a cell's states) or "module"
+        by  the origin of the label: "name" (`mg.name`), "loop" (a layer, for the states of its cell) or "module"
         """
         return value
 
@@ -133,29 +133,29 @@ class Observer:
         """An operation was done on `operands` (Tensors and others); `edge` is its Node, or None if not recorded."""
 
     def asked(self, name: str, operands: tuple[Any, ...], answer: Any) -> None:
-        """A question without a gradient was answered: a comparison, or a function such as argmax."""
+        """A function without a gradient was called: a comparison, or one such as argmax."""
 
     def arrived(self, node: Node, gradient: Any) -> None:
-        """The whole gradient of a node's output has arrived (a list with None for unused ones, if several)."""
+        """The gradient of a node's output is complete (for several outputs: a list, with None for unused ones)."""
 
     def pulled(self, node: Node, parent: Edge, gradient: Any) -> None:
-        """A node's rule gave `gradient` to one of its parents."""
+        """A node's rule returned `gradient` for one of its parents."""
 
     def noted(self, text: str) -> None:
-        """A fast path was not taken, and why."""
+        """A fast path was not taken; the text is the reason."""
 
     def finished(self) -> None:
-        """A backward pass has gone through all nodes."""
+        """A walk has processed all nodes."""
 
     def gathering(self, leaf: Any) -> None:
-        """After that: the gathered parts of a leaf's gradient are about to become one array; `gathered` follows."""
+        """After `finished`: the parts of a leaf's gradient are about to be summed; `gathered` follows."""
 
     def gathered(self, leaf: Any, gradient: Array) -> None:
-        """They are one."""
+        """The parts are summed."""
 
     def whole(self, leaf: Any, gradient: Any) -> None:
-        """A leaf's gradient is complete, and is what the walk returns for it. (With `leaves`, these three come as soon
-        as that is so, also before `finished`.)"""
+        """A leaf's gradient is complete; the walk returns it. (With `leaves`, these three are called as soon as that
+        is so, also before `finished`.)"""
 
 
 def describe(node: Node, index: int = 0) -> str:
@@ -170,9 +170,9 @@ def describe(node: Node, index: int = 0) -> str:
 
 
 # ---- writes ------------------------------------------------------------------------------------------------------
-# A write takes a position of the same counter as the nodes. A node whose kept array was written at a later position
-# than its own would give a wrong gradient; backward refuses it. Nothing is stored on tensors, and as long as nothing
-# was written since a node was recorded, the check is one comparison.
+# A write takes a position from the same counter as the nodes. If a kept array was written at a later position than its
+# node, the gradient would be wrong, and backward raises. Nothing is stored on tensors. As long as there was no write
+# since a node was recorded, the check is one comparison.
 
 
 class _Writes:
@@ -181,11 +181,11 @@ class _Writes:
         self.log: dict[int, tuple[weakref.ref[Any], int, CodeType, int]] = {}  # by the id of the memory's owner
 
     def mark(self, array: Array) -> None:
-        """Remember that the memory of `array` was overwritten, and by which line."""
+        """Log a write into the memory of `array`, with the user's line."""
         self.marks([array])()
 
     def marks(self, arrays: Sequence[Array]) -> Callable[[], None]:
-        """A function that remembers it of several arrays; it keeps none of them alive."""
+        """A function that logs a write into several arrays; it holds no reference to them."""
         log = self.log
 
         def known(memory: Array) -> tuple[int, weakref.ref[Any]]:
@@ -213,7 +213,7 @@ class _Writes:
 
 
 def owner(array: Array) -> Array:
-    """The array that owns the memory which `array` looks into."""
+    """The array that owns the memory of `array`."""
     while isinstance(base := getattr(array, "base", None), type(array)):
         array = base
     return array
@@ -223,7 +223,7 @@ WRITES = _Writes()
 
 
 def refuse_overwritten(node: Node) -> None:
-    """Raise if an array that `node` keeps for backward was overwritten since it was recorded."""
+    """Raise if a kept array of `node` was overwritten after the node was recorded."""
     for _, _, kept in node.edges:
         for value in _arrays(kept):
             line = WRITES.since(value, node.position)

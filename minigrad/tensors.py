@@ -1,8 +1,8 @@
 """Tensor: one array and its place on the tape.
 
-A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which come back by NumPy's two
-protocols and are looked up in the table of primitives. The arithmetic operators are bound to the same primitives,
-without the detour. `dispatch`, `rules` and `leaves` do so from above: this file knows nothing of what is built on it.
+A Tensor computes nothing. Its methods have NumPy's names and call NumPy's functions, which call the Tensor back through
+NumPy's two protocols, and the table of primitives. The arithmetic operators are bound to the same primitives directly.
+`dispatch`, `rules` and `leaves` bind these from above: this file does not import them.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class Tensor:
 
     data           the array (NumPy or CuPy). Writing through it is not noticed by backward.
     grad           the gradient, a Tensor (or `RowSparse`) like this one, or None
-    requires_grad  whether gradients flow here
-    name           what pictures and messages call it, or None
+    requires_grad  True if gradients flow to it
+    name           its label in pictures and messages, or None
 
-    Make tensors with `minigrad.tensor`, `zeros`, `randn` and so on. `Tensor(array)` wraps an array as it is.
+    Make tensors with `minigrad.tensor`, `zeros`, `randn` and so on. `Tensor(array)` wraps an array without a copy.
     """
 
     __slots__ = ("__weakref__", "_hooks", "_name", "_origin", "_requires_grad", "data", "edge", "grad")
 
     data: Array
-    edge: Edge | None  # how it is found on the tape (see `tape`); None for leaves and constants
+    edge: Edge | None  # its reference to the tape (see `tape`); None for leaves and constants
     grad: Any
     _requires_grad: bool
     _name: str | None
@@ -70,7 +70,7 @@ class Tensor:
         t._requires_grad = edge is not None
         return t
 
-    # ---- what it is ----------------------------------------------------------------------------------------------
+    # ---- attributes ----------------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it is not the result of a recorded operation."""
+        """True if it is not the result of a recorded operation."""
         return self.edge is None
 
     @property
@@ -206,15 +206,15 @@ class Tensor:
         twin._requires_grad, twin._name = self._requires_grad, self._name
         return twin
 
-    if not TYPE_CHECKING:  # a type checker shall find missing names
+    if not TYPE_CHECKING:  # type checkers should report missing names
 
         def __getattr__(self, name: str) -> Any:
-            """Say how NumPy does what a name of PyTorch's does."""
-            if name.startswith("__"):  # NumPy asks for some that are not there, in np.asarray for one
+            """Raise AttributeError, with NumPy's equivalent of a name of PyTorch."""
+            if name.startswith("__"):  # NumPy probes for missing ones, for example in np.asarray
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             raise AttributeError(missing(f"{type(self).__name__!r} object", name, METHODS), name=name, obj=self)
 
-    # ---- ways out ------------------------------------------------------------------------------------------------
+    # ---- conversions ---------------------------------------------------------------------------------------------
 
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number."""
@@ -227,11 +227,11 @@ class Tensor:
         return self.data.tolist()
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a NumPy array of its own, copied from the device where needed."""
+        """A copy of the values as a NumPy array."""
         return np.array(backend.to_numpy(self.data))
 
     def detach(self) -> Tensor:
-        """The same values, cut off the tape. It shares memory with this tensor."""
+        """A tensor on the same memory, detached from the tape."""
         t = Tensor._of(self.data)
         if self.edge is not None:
             t._origin = origin_of(self.edge, self._name)
@@ -270,7 +270,7 @@ class Tensor:
             node.extras().retained[index] = weakref.ref(self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `hook(gradient)` when this tensor's gradient is complete; what it returns, if not None, replaces it.
+        """Call `hook(gradient)` when this tensor's gradient is complete; a result other than None replaces it.
 
         Returns a function that removes the hook.
         """

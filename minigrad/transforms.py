@@ -1,7 +1,7 @@
-"""Functions of functions: gradients, Jacobians, Hessians and their products. They compose: `grad(grad(f))`.
+"""Function transforms: gradients, Jacobians, Hessians and their products. They compose: `grad(grad(f))`.
 
-Arguments may be nested dicts, lists and tuples of tensors; results have the structure of what they are the
-derivative by. Nothing touches anybody's `.grad`.
+Arguments may be nested dicts, lists and tuples of tensors; derivatives have the structure of the argument. No
+transform touches `.grad`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .trees import flatten
 
 
 def _variable(x: Any, operation: str) -> Tensor:
-    """A tensor to differentiate by: on the tape of whoever differentiates around us, else a leaf of its own."""
+    """A tensor to differentiate by: on the tape of an enclosing transform, else a fresh leaf."""
     if not isinstance(x, Tensor):
         x = tensor(x)
     if x.dtype.kind != "f":
@@ -35,7 +35,7 @@ def _variable(x: Any, operation: str) -> Tensor:
 
 
 def _run(f: Callable[..., Any], args: tuple[Any, ...], by: tuple[int, ...], operation: str) -> Any:
-    """f(*args), the variables that stand for the arguments `by`, and how to put gradients in their structure."""
+    """f(*args), the variables in place of the arguments `by`, and a function that restores the arguments' structure."""
     args_list = list(args)
     variables: list[Tensor] = []
     rebuilds = []
@@ -59,7 +59,7 @@ def _run(f: Callable[..., Any], args: tuple[Any, ...], by: tuple[int, ...], oper
 
 
 def _tensors(output: Any, operation: str) -> tuple[list[Tensor], Callable[[list[Any]], Any]]:
-    """The leaves of what a function returned, all of them Tensors of floats, and how they are put together again."""
+    """The leaves of a result, all of them Tensors of floats, and a function that restores their structure."""
     outputs, rebuild = flatten(output)
     for o in outputs:
         if not isinstance(o, Tensor) or o.dtype.kind != "f":
@@ -74,7 +74,7 @@ def _tensors(output: Any, operation: str) -> tuple[list[Tensor], Callable[[list[
 def _pull(
     output: Tensor, gradient: Any, variables: list[Tensor], *, create_graph: bool, retain_graph: bool = True
 ) -> list[Tensor]:
-    """The gradient of `output` by each variable; zeros where it does not depend on one."""
+    """The gradient of `output` by each variable; zeros for a variable it does not depend on."""
     if not output.requires_grad:
         return [Tensor._of(np.zeros_like(v.data)) for v in variables]
     start = seed(output, gradient, "grad")
@@ -96,7 +96,7 @@ def _pull(
 
 
 def _reaches_others(output: Tensor, variables: list[Tensor]) -> bool:
-    """Whether the result also depends on tensors that require grad and are not ours: then its derivative does, too."""
+    """True if the result also depends on other tensors that require grad; then its derivative does, too."""
     if any(not v.is_leaf for v in variables):
         return True
     own = set(variables)
@@ -177,7 +177,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[
 
 
 def _beside(values: Any, like: Tensor) -> Tensor:
-    """An array or numbers as a Tensor on the device of another."""
+    """An array or numbers as a Tensor on the device of `like`."""
     if not backend.is_array(values):
         values = backend.from_numpy(np.asarray(values, like.dtype), like.device)
     return Tensor(values)
@@ -190,7 +190,7 @@ def _as_tuple(primals: Any) -> tuple[Any, ...]:
 def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
     """f(*primals), and J v for tangents v of the same structure: the derivative along a direction.
 
-    By two reverse passes: vᵀJ is linear in v, and its own derivative by v, along the tangents, is J v.
+    Uses two reverse passes: vᵀJ is linear in v, and its derivative by v along the tangents is J v.
     """
     primals, tangents = _as_tuple(primals), _as_tuple(tangents)
     directions, _ = flatten(tangents)
@@ -230,7 +230,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
 def jacobian(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
     """The matrix of all derivatives of f's output by an argument: shape (*output.shape, *argument.shape).
 
-    One reverse pass for each element of the output. For a nested argument, the result has its structure.
+    It takes one reverse pass for each element of the output. For a nested argument, the result has its structure.
     """
     by = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 

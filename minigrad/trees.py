@@ -1,4 +1,4 @@
-"""Nested dicts, lists and tuples: of tensors, as a flat list of leaves and a way back, and of anything."""
+"""Nested dicts, lists and tuples: of tensors, flattened and rebuilt, and of any objects."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _NESTED = (tuple, list, dict)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-    """The leaves of a nested structure in order, and a function that puts other leaves in their places.
+    """The leaves of a nested structure in order, and a function that rebuilds the structure around other leaves.
 
-    The function knows the structure, and keeps none of the leaves alive.
+    The function keeps the structure and no leaf.
     """
     kind = type(tree)
     if isinstance(tree, dict):
@@ -39,7 +39,7 @@ def flatten(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
 
 
 def outline(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
-    """Append the leaves of a nested structure to one list, and what tells its structure from others to another."""
+    """Append the leaves of a nested structure to `leaves`, and a key of its structure to `structure`."""
     kind = type(tree)
     if isinstance(tree, dict):
         structure.append((kind, tuple(tree)))
@@ -55,7 +55,7 @@ def outline(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
 
 
 def leaves_in(tree: Any, kind: type) -> list[Any]:
-    """All of one kind anywhere in nested tuples, lists and dicts."""
+    """All objects of one class in nested tuples, lists and dicts."""
     found: list[Any] = []
     for part in tree.values() if isinstance(tree, dict) else tree:
         if type(part) is kind:
@@ -66,7 +66,7 @@ def leaves_in(tree: Any, kind: type) -> list[Any]:
 
 
 def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nested structure with every leaf changed."""
+    """The nested structure with every leaf changed."""
     if not isinstance(tree, _NESTED):
         return change(tree)
     if isinstance(tree, dict):

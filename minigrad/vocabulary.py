@@ -1,10 +1,10 @@
-"""How rules are written down: three ways to put an operation into the table.
+"""The notation of rules: three ways to enter an operation in the table.
 
-    elementwise(np.tanh, lambda g, y: g * (1 - y * y))     one or two operands, each with its formula
-    @operation(np.sum, a=lambda g, a_shape, axis: ...)     any forward on arrays; a formula for each operand by name
-    @composed(np.diff)                                     written in terms of others, so it needs no formula
+elementwise(np.tanh, lambda g, y: g * (1 - y * y))     one or two operands, each with its formula
+@operation(np.sum, a=lambda g, a_shape, axis: ...)     any forward on arrays; a formula for each operand by name
+@composed(np.diff)                                     written in terms of others, so it needs no formula
 
-`PRIMITIVES` lists the first two, by name, and `COMPOSED` the third; `docs/vocabulary.md` is made from them.
+`PRIMITIVES` lists the first two kinds by name, `COMPOSED` the third; `docs/vocabulary.md` is generated from them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PRIMITIVES: dict[str, Primitive] = {}
 COMPOSED: dict[str, Callable[..., Any]] = {}
-NUMPY_NAMES: dict[str, list[str]] = {}  # of a primitive or composed function: the NumPy functions that lead to it
+NUMPY_NAMES: dict[str, list[str]] = {}  # by primitive or composed function: NumPy's functions dispatched to it
 
 
 def _register(name: str, entry: Any, functions: tuple[Any, ...], entries: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def elementwise(
 ) -> Elementwise:
     """An element-wise operation: a ufunc, or a function of our own, and a formula for each of its operands.
 
-    Formulas name the operands `x`, or `a` and `b`. `ufunc` is NumPy's name for a function of our own.
+    Formulas name the operands `x`, or `a` and `b`. `ufunc` is NumPy's counterpart of a function of our own.
     """
     primitive = Elementwise(name or forward.__name__, forward, *formulas)
     numpys = forward if isinstance(forward, np.ufunc) else ufunc
@@ -57,7 +57,7 @@ def operation(
     sparse: bool = False,
     **formulas: Formula,
 ) -> Callable[[Callable[..., Any]], Primitive]:
-    """Decorate a forward on arrays with the formulas of its operands; `functions` are NumPy's names for it."""
+    """Decorate a forward on arrays with the formulas of its operands; `functions` are its NumPy counterparts."""
 
     def decorate(forward: Callable[..., Any]) -> Primitive:
         title = name or forward.__name__.strip("_")
@@ -69,7 +69,7 @@ def operation(
 
 
 def composed(*functions: Any) -> Callable[[F], F]:
-    """Decorate a function that is written in terms of recorded ones; `functions` are NumPy's names for it."""
+    """Decorate a function written in terms of recorded ones; `functions` are its NumPy counterparts."""
 
     def decorate(function: F) -> F:
         _register(function.__name__.strip("_"), function, functions, COMPOSED)
@@ -79,10 +79,10 @@ def composed(*functions: Any) -> Callable[[F], F]:
 
 
 def first_order(recorded: Callable[..., Any]) -> Callable[[F], F]:
-    """Decorate a formula, or a part of one, for arrays: those of a first-order gradient. For Tensors (`create_graph`),
-    `recorded` computes the same of recorded operations, so that it has a gradient again.
+    """Decorate a formula, or a part of one, for arrays, as in a first-order gradient. For Tensors (`create_graph`),
+    `recorded` computes the same by recorded operations, so that the result can be differentiated.
 
-    Most formulas need no such pair, since NumPy's functions serve both. No other place of the rules tells them apart.
+    Most formulas need no such pair, because NumPy's functions serve both. Rules distinguish the two nowhere else.
     """
 
     def decorate(of_arrays: F) -> F:
@@ -106,13 +106,13 @@ def will_be_recorded(*operands: Any) -> bool:
 def primitive(
     forward: Callable[..., Any] | None = None, *, numpy: Any = None, joint: str | None = None, **formulas: Formula
 ) -> Any:
-    """Make an operation of your own differentiable: its forward on arrays, and a formula for each operand.
+    """Make an operation of your own differentiable, from its forward on arrays and a formula for each operand.
 
     forward   the function, on arrays
-    numpy     the NumPy function, or several, that shall lead here when called with a Tensor
+    numpy     one or several NumPy functions that are dispatched here when called with a Tensor
     joint     the name of a parameter that takes a tuple of operands; its formula gives a gradient for each
-    formulas  by the operand's name. A formula's first parameter is `g`, the gradient of the output; its others say
-              by their names what it needs: `y` the output, any parameter of the forward, `x_shape` its shape
+    formulas  by the operand's name. A formula's first parameter is `g`, the gradient of the output; the names of its
+              other parameters say what to keep: `y` the output, any parameter of the forward, `x_shape` its shape
 
     >>> import numpy as np, minigrad as mg
     >>> @mg.primitive(x=lambda g, x, limit: g * np.where(np.abs(x) < limit, 1.0, 0.0))

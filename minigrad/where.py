@@ -1,7 +1,7 @@
-"""The place of what was recorded: its scope, and the user's line.
+"""The origin of a node: its scope, and the user's line.
 
-Both are known of every node at next to no cost: a scope is a reference, a line is a code object and the offset of an
-instruction. They become text only where a message or a picture asks.
+Recording both costs almost nothing: a scope is a reference, a line is a code object and the offset of an instruction.
+They become text only for messages and pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Scope:
-    """One label inside `outer`; `step` is a time step's number, or None for a named scope."""
+    """One label inside `outer`; `step` is the number of a time step, or None for a named scope."""
 
     __slots__ = ("label", "outer", "step")
 
@@ -53,7 +53,7 @@ _PACKAGES = (
 
 
 class _Internal(dict[str, bool]):
-    """Is a file part of these packages, or of NumPy? Asked at every recorded operation: each is looked at once."""
+    """True for files of these packages and of NumPy. Cached, because it is read at every recorded operation."""
 
     def __missing__(self, filename: str) -> bool:
         answer = self[filename] = filename.startswith(_PACKAGES)

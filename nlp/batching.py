@@ -1,7 +1,8 @@
-"""Batches of examples: mixed, of similar lengths, of so many tokens; with a place that can be saved and gone back to.
+"""Batches of examples: shuffled, of similar lengths, or of a number of tokens; their position can be saved and
+restored.
 
-An epoch's order depends on the seed and the epoch's number, and on nothing else, so the place is two numbers: the
-epoch, and how many of its batches were given out. `nn.Trainer` puts it into its checkpoints.
+An epoch's order depends only on the seed and the epoch's number, so the position is two numbers: the epoch, and how
+many of its batches were given out. `nn.Trainer` stores it in checkpoints.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ Array = Any
 
 
 class Resumable(ABC):
-    """Batches that know their place. Iterating gives the batches of an epoch; after the last, the next epoch begins.
+    """Batches with a position. Iterating gives the batches of an epoch; after the last, the next epoch begins.
 
-    epoch     how many were completed
-    position  how many batches of the present one were given out
+    epoch     the number of completed epochs
+    position  the number of batches of the present epoch that were given out
 
-    An iteration that is broken off does not count: the next one begins the same epoch anew, in the same order. After
-    `load_state_dict` it begins at the place that was loaded.
+    An interrupted iteration does not count: the next one begins the same epoch again, in the same order. After
+    `load_state_dict` it begins at the loaded position.
     """
 
     def __init__(self, shard: Any = None) -> None:
@@ -39,16 +40,16 @@ class Resumable(ABC):
 
     @property
     def part(self) -> slice:
-        """The examples of each batch that are this rank's: r, r + N, r + 2 N, ..."""
+        """This rank's examples of each batch: r, r + N, r + 2 N, ..."""
         return slice(self.rank, None, self.ranks)
 
     @abstractmethod
     def _batches(self, start: int) -> Iterator[Any]:
-        """The batches of the present epoch, but for the first `start`."""
+        """The batches of the present epoch, without the first `start`."""
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
-        """What the order of batches depends on."""
+        """The settings that determine the order of batches."""
 
     def __iter__(self) -> Iterator[Any]:
         number = self.position if self._loaded else 0
@@ -61,11 +62,11 @@ class Resumable(ABC):
         self.position = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The place, as plain numbers."""
+        """The position, as plain numbers."""
         return {"epoch": self.epoch, "position": self.position, "settings": self._settings()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to a place that `state_dict` told. Raises ValueError if it is one of other data or settings."""
+        """Go to a position from `state_dict`. Raises ValueError if it belongs to other data or settings."""
         for name, value in self._settings().items():
             if state["settings"].get(name) != value:
                 raise ValueError(
@@ -77,27 +78,26 @@ class Resumable(ABC):
 
 
 class StreamBatches(Resumable):
-    """Batches of examples that are read as they are needed, once an epoch; memory holds few buffers of them.
+    """Batches of examples that are read on demand, once an epoch; memory holds a few buffers of them.
 
-    examples    what can be iterated over again and again, such as an `nlp.Stream`. An example is an array or list of
+    examples    an iterable that can be iterated repeatedly, such as an `nlp.Stream`. An example is an array or list of
                 ids, a number, or a tuple or dict of these: (ids, label), (source, target), {"words": ids, "tags": ids}
     batch_size  the most examples N in a batch
-    max_tokens  the most values in a batch, padding included: N times the longest sequence. One of the two is needed
-    shuffle     mix the examples of a buffer
-    by_length   sort the examples of a buffer by length before they are cut into batches, whose order is then mixed
-                again, if `shuffle`: then little is padding
-    buffer      examples that are mixed or sorted with each other
-    seed        of the mixing
-    padding     the value after a sequence's end; a tuple or dict of one for each field, if they differ
-    key         the length of an example; by default that of its longest sequence
-    collate     makes a batch of a list of examples; by default `nlp.collate` with `padding`
-    shard       the group that shares each batch (`nn.distributed.group()`): of N ranks, rank r gets the examples r,
-                r + N, r + 2 N, ... of it. So `batch_size` is that of all ranks together, and training goes as with one
-                process, whatever N is; so do places that are saved. A rank without an example in a batch, which can be
-                the last one, gets None, and takes part in that step with nothing. All ranks read all examples, but
-                only collate their own
+    max_tokens  the most values in a batch, including padding: N times the longest sequence. One of the two is needed
+    shuffle     shuffle the examples of a buffer
+    by_length   sort the examples of a buffer by length before they are cut into batches, whose order is then shuffled
+                again, if `shuffle`: this leaves little padding
+    buffer      the number of examples that are shuffled or sorted together
+    seed        of the shuffling
+    padding     the value after a sequence's end; a tuple or dict with one for each field, if they differ
+    key         a function for the length of an example; by default that of its longest sequence
+    collate     a function from a list of examples to a batch; by default `nlp.collate` with `padding`
+    shard       the group that shares each batch (`nn.distributed.group()`): of N ranks, rank r gets its examples r,
+                r + N, r + 2 N, ... So `batch_size` is that of all ranks together, and training and saved positions are
+                those of one process, for any N. A rank without an example in a batch, which may be the last one, gets
+                None, and takes part in that step with nothing. All ranks read all examples, but collate only their own
 
-    No example is left out: what does not fill a batch goes on into the next buffer, and the last batch may be smaller.
+    No example is left out: the remainder of a buffer goes into the next one, and the last batch may be smaller.
 
     >>> from nlp import Stream
     >>> examples = Stream(lambda: iter([([1, 2, 3], 0), ([4], 1), ([5, 6], 1)]))
@@ -142,7 +142,7 @@ class StreamBatches(Resumable):
             )
 
     def _measure(self) -> None:
-        """Look at the examples, if they are there."""
+        """Measure the examples, if they are at hand."""
 
     def _settings(self) -> dict[str, Any]:
         names = ("batch_size", "max_tokens", "shuffle", "by_length", "buffer", "seed")
@@ -158,7 +158,7 @@ class StreamBatches(Resumable):
         return self.collate(examples) if examples else None
 
     def _length(self, number: int, example: Any) -> int:
-        """The length of an example, where it matters."""
+        """The length of an example, if it is needed."""
         if self.max_tokens is None and not self.by_length:
             return 0
         length = self.key(example)
@@ -167,15 +167,15 @@ class StreamBatches(Resumable):
         return length
 
     def _mixed(self, measured: Iterable[tuple[Any, int]], rng: Any) -> Iterator[tuple[Any, int]]:
-        """Examples and their lengths, mixed within each buffer."""
+        """Examples and their lengths, shuffled within each buffer."""
         for group in batched(measured, self.buffer):
             yield from (group[k] for k in rng.permutation(len(group))) if self.shuffle else group
 
     def _cut(self, measured: Iterable[tuple[Any, int]], rng: Any) -> Iterator[list[Any]]:
-        """Lists of examples, a batch each."""
+        """Lists of examples, one for each batch."""
         batch: list[tuple[Any, int]] = []
         for group in batched(measured, self.buffer):
-            group = batch + group  # what is left of the buffer before
+            group = batch + group  # with the remainder of the buffer before
             if self.by_length:
                 group.sort(key=lambda item: item[1])
             full, batch, longest = [], [], 0
@@ -202,12 +202,12 @@ class StreamBatches(Resumable):
 
 
 class Batches(StreamBatches):
-    """Batches of examples that are all there: a list, or anything with a length and items by number, such as a memory
+    """Batches of examples with random access: a list, or any object with a length and items by number, such as a memory
     map or a data set of Hugging Face's `datasets`.
 
-    The arguments are those of `StreamBatches`, but `shuffle` mixes all examples, not those of a buffer. Nothing is
-    copied: each batch asks for its examples, all at once where there is a method `__getitems__(numbers)`, as PyTorch's
-    loader does. Only where lengths matter (`by_length`, `max_tokens`) is every example looked at beforehand, once.
+    The arguments are those of `StreamBatches`, but `shuffle` shuffles all examples rather than those of a buffer.
+    Nothing is copied: each batch asks for its examples, all at once if there is a method `__getitems__(numbers)`, as
+    PyTorch's loader does. Only if lengths matter (`by_length`, `max_tokens`), every example is read once beforehand.
 
     >>> sentences = [np.arange(n) for n in (5, 2, 9, 2, 5, 8)]
     >>> batches = Batches(sentences, max_tokens=18, shuffle=True, by_length=True)
@@ -239,7 +239,7 @@ class Batches(StreamBatches):
         ]
 
     def _items(self, numbers: Sequence[int]) -> list[Any]:
-        """The examples of these numbers."""
+        """The examples with these numbers."""
         several = getattr(self.examples, "__getitems__", None)
         return [self.examples[n] for n in numbers] if several is None else list(several(list(numbers)))
 
@@ -247,8 +247,8 @@ class Batches(StreamBatches):
         return {"examples": len(self.examples), **super()._settings()}
 
     def plan(self) -> list[list[int]]:
-        """The numbers of the examples in each batch of the present epoch (this rank's part of it, with `shard`): what
-        brings results back into order."""
+        """The numbers of the examples in each batch of the present epoch (with `shard`, of this rank's part), for
+        restoring the order of results."""
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.examples)).tolist() if self.shuffle else range(len(self.examples))
         return [numbers[self.part] for numbers in self._cut(((n, self._lengths[n]) for n in order), rng)]

@@ -1,6 +1,6 @@
-"""Versioned JSON files: what a tokenizer or a vocabulary is, as text that can be read and compared.
+"""Versioned JSON files: tokenizers and vocabularies as text that can be read and compared.
 
-A file holds data, no code. It is written whole or not at all, and everything in it is checked before it is used.
+A file holds data, and no code. It is written atomically, and its content is checked before use.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, NoReturn, TypeVar
 from nn.training.files import StrPath, atomic
 
 T = TypeVar("T")
-DEEPEST = 50  # levels of lists and objects: far more than any file has, far fewer than `repr` can print
+DEEPEST = 50  # levels of nesting: far more than in valid files, far fewer than `repr` can print
 LONGEST = 600  # characters of a message, which may quote the file
 
 
 def write_json(path: StrPath, content: Mapping[str, Any]) -> None:
-    """Write a JSON object into a file atomically, each of its fields in a line."""
+    """Write a JSON object into a file atomically, one line for each field."""
     fields = (f" {json.dumps(name)}: {_text(value)}" for name, value in content.items())
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.write("{\n" + ",\n".join(fields) + "\n}\n")
@@ -29,7 +29,7 @@ def _text(value: Any) -> str:
 
 
 def read_json(path: StrPath) -> Document:
-    """The JSON object in a file. Raises OSError if it cannot be read, ValueError, naming it, if it holds none."""
+    """The JSON object in a file. Raises OSError if it cannot be read, ValueError, with its name, if it holds none."""
     name = os.fspath(path)
     if not os.path.isdir(name) and not os.path.isfile(name) and os.path.exists(name):
         raise ValueError(f"{name} is not a regular file")
@@ -38,8 +38,8 @@ def read_json(path: StrPath) -> Document:
 
 
 def parse_json(name: str, text: str | bytes) -> Any:
-    """The content of JSON text from a file. Raises ValueError, naming the file, for what is none, is nested too deeply,
-    or has numbers that are none or without an end."""
+    """The content of JSON text from a file. Raises ValueError, with the file's name, for text that is not JSON, is
+    nested too deeply, or contains NaN or infinity."""
     try:
         content = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -58,11 +58,11 @@ def _no_number(name: str) -> NoReturn:
 
 
 class Document:
-    """A JSON object whose fields are checked as they are taken.
+    """A JSON object whose fields are checked when they are read.
 
     path     the file, for messages
     content  the object
-    place    where in the file the object stands
+    place    the object's place in the file
     """
 
     def __init__(self, path: str, content: Any, place: str = "") -> None:
@@ -77,16 +77,16 @@ class Document:
         raise ValueError(f"{self.path}{f', {self.place}' if self.place else ''}: {why}")
 
     def demand_format(self, name: str, version: int) -> None:
-        """Check that the file says that it is of this format and version."""
+        """Check that the file declares this format and version."""
         if (found := self.content.get("format")) != name:
             self.fail(f"its format is {found!r}, not {name!r}")
         if (found := self.content.get("version")) != version:
             self.fail(f"its version is {found!r}; this program reads version {version}")
 
     def get(self, name: str, *kinds: Any, default: Any = ...) -> Any:
-        """The value of a field, which must be of one of the kinds: types (bool is no int), or None.
+        """The value of a field, which must be of one of the kinds: types (a bool is not an int), or None.
 
-        default  the value of a field that is not there; without it, the field must be there
+        default  the value of a missing field; without it, the field is required
         """
         if name not in self.content:
             if default is not ...:
@@ -102,7 +102,7 @@ class Document:
         return value
 
     def get_object(self, name: str) -> Document:
-        """A field that is an object itself."""
+        """A field that is an object."""
         return Document(self.path, self.get(name, dict), f"{self.place}.{name}" if self.place else name)
 
     def get_list(self, name: str, kind: type) -> list[Any]:
@@ -123,5 +123,5 @@ def _kind(value: Any) -> str:
 
 
 def kinds_of(base: type[T]) -> list[type[T]]:
-    """The classes that are made from a base class: those of which a file may hold an object."""
+    """The concrete subclasses of a base class: the classes whose objects a file may hold."""
     return [kind for below in base.__subclasses__() for kind in (below, *kinds_of(below))]

@@ -1,4 +1,4 @@
-"""Ids: integers that stand for tokens, checked, and as one-hot vectors."""
+"""Ids: integers for tokens, checked, and as one-hot vectors."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def checked_ids(title: str, ids: Any, size: int, ndim: int | None = None) -> Arr
 
 
 def one_hot(ids: Any, size: int, dtype: Any = None) -> Array:
-    """Ids (...) as vectors (..., size): all 0, but for a 1 in the place of the id.
+    """Ids (...) as vectors (..., size): all 0, with a 1 at the index of the id.
 
     dtype  of the result; the default dtype of Tensors, if None
 
-    The product of a one-hot vector and a matrix is a row of the matrix, which is what `nn.Embedding` looks up:
+    The product of a one-hot vector and a matrix is a row of the matrix, which `nn.Embedding` looks up:
 
     >>> W = np.arange(12.0).reshape(4, 3)
     >>> np.array_equal(one_hot([2, 0], 4) @ W, W[[2, 0]])
     True
 
-    An array without a gradient, on the ids' device. Raises ValueError for ids that are not in [0, size), TypeError for
-    what is not integers.
+    An array without a gradient, on the ids' device. Raises ValueError for ids outside [0, size), TypeError if they are
+    not integers.
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(f"one_hot: size must be an integer of at least 1, not {size!r}")

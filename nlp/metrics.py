@@ -1,4 +1,4 @@
-"""How good a model is: perplexity, accuracy, F1 of spans, BLEU."""
+"""Metrics of models: perplexity, accuracy, F1 of spans, BLEU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Tags = Sequence[str]
 
 
 def perplexity(loss: Any) -> float:
-    """exp(loss), for a mean of −log p in nats a token: the number of equally likely tokens that are as hard to guess.
+    """exp(loss), for a mean of −log p in nats a token: the number of equally likely tokens that are equally hard to
+    guess.
 
     >>> round(perplexity(math.log(8)), 6)
     8.0
@@ -31,7 +32,7 @@ def perplexity(loss: Any) -> float:
 
 
 def accuracy(predicted: Any, gold: Any, mask: Any = None) -> float:
-    """The part of predictions that are right, of those that count.
+    """The share of correct predictions among those that count.
 
     predicted, gold  integers or booleans of the same shape (...)
     mask             (...) True where it counts; None: everywhere
@@ -39,7 +40,7 @@ def accuracy(predicted: Any, gold: Any, mask: Any = None) -> float:
     >>> accuracy([1, 2, 3], [1, 2, 0], mask=[True, True, False])
     1.0
 
-    Raises ValueError for shapes that differ, or if nothing counts; TypeError for one string in place of a list.
+    Raises ValueError for different shapes, or if nothing counts; TypeError for a string in place of a list.
     """
     refuse_text("accuracy", "predicted", predicted)
     refuse_text("accuracy", "gold", gold)
@@ -63,7 +64,7 @@ def _numbers(value: Any) -> np.ndarray[Any, Any]:
 
 
 class Span(NamedTuple):
-    """A phrase of a kind: the tokens from `start` to before `end`."""
+    """A phrase of a kind: the tokens from `start` up to, not including, `end`."""
 
     kind: str
     start: int
@@ -71,16 +72,17 @@ class Span(NamedTuple):
 
 
 def spans(tags: Tags) -> list[Span]:
-    """The phrases that tags stand for, as the official script of CoNLL-2000 and 2003 (conlleval) reads them.
+    """The phrases encoded by tags, as the official script of CoNLL-2000 and 2003 (conlleval) reads them.
 
-    A tag is O, or a letter, "-", and a kind: B begins a phrase, I goes on; E ends one, S is one alone (IOBES; L and U
-    as in BILOU are the same). So it reads IOB1, IOB2 and IOBES. A phrase also begins where an I or E does not go on
-    one of its kind. (The script itself knows no S, and takes B after E for the same phrase; here it is another.)
+    A tag is O, or a letter, "-", and a kind: B begins a phrase, I continues it; E ends one, S is a single token (IOBES;
+    L and U as in BILOU mean the same). This covers IOB1, IOB2 and IOBES. An I or E that does not continue a phrase of
+    its kind begins one, too. (The script itself does not know S, and takes B after E for the same phrase; here it is
+    another.)
 
     >>> spans(["I-PER", "I-PER", "B-PER", "O", "I-LOC"])
     [Span(kind='PER', start=0, end=2), Span(kind='PER', start=2, end=3), Span(kind='LOC', start=4, end=5)]
 
-    Raises ValueError, with the place, for what is no such tag; TypeError for one string in place of a list.
+    Raises ValueError, with the place, for an invalid tag; TypeError for a string in place of a list.
     """
     refuse_text("spans", "tags", tags, TAGS)
     found: list[Span] = []
@@ -103,7 +105,7 @@ SCHEMES: tuple[Scheme, ...] = ("IOB1", "IOB2", "IOBES")
 
 
 def tags_of(phrases: Iterable[Span], length: int, scheme: Scheme = "IOB2") -> list[str]:
-    """Phrases as the tags of a sequence of so many tokens; the other way round than `spans`.
+    """Phrases as the tags of a sequence of `length` tokens; the inverse of `spans`.
 
     >>> tags_of([Span("PER", 0, 2), Span("PER", 2, 3)], 4, "IOBES")
     ['B-PER', 'E-PER', 'S-PER', 'O']
@@ -137,13 +139,13 @@ def convert_tags(tags: Tags, scheme: Scheme) -> list[str]:
 
 
 def tag_constraints(tags: Tags) -> tuple[Array, Array, Array]:
-    """Which tags may follow each other in IOB2 or IOBES: (K, K) for `nn.CRF(constraints=)`; and which may come first
-    and last, (K,) each.
+    """The transitions between tags that IOB2 or IOBES allows, (K, K) for `nn.CRF(constraints=)`; and the tags allowed
+    first and last, (K,) each.
 
     tags  the K tags; they are IOBES if one begins with E, S, L or U, else IOB2
 
-    Raises ValueError for what is no tag, and for a tag that no phrase could hold: an I without a B of its kind, as in
-    IOB1, which is to be converted first (`convert_tags`).
+    Raises ValueError for an invalid tag, and for a tag that no phrase could contain: an I without a B of its kind, as
+    in IOB1, which has to be converted first (`convert_tags`).
 
     >>> follows, first, last = tag_constraints(["O", "B-PER", "I-PER"])
     >>> follows.tolist(), first.tolist()
@@ -154,8 +156,8 @@ def tag_constraints(tags: Tags) -> tuple[Array, Array, Array]:
         raise ValueError("tag_constraints: there are no tags")
     parts = [_parted("tag_constraints", n, tag) for n, tag in enumerate(tags)]
     closed = any(letter in "ESLU" for letter, _ in parts)
-    opens = np.array([letter not in "IEL" for letter, _ in parts])  # needs no phrase before it
-    ends = np.array([letter not in "BI" or not closed for letter, _ in parts])  # leaves no phrase open
+    opens = np.array([letter not in "IEL" for letter, _ in parts])  # True if it needs no phrase before it
+    ends = np.array([letter not in "BI" or not closed for letter, _ in parts])  # True if it leaves no phrase open
     inside = [[one in ("B", "I") and other in ("I", "E", "L") and k == m for other, m in parts] for one, k in parts]
     begun, ended = ({kind for letter, kind in parts if letter in letters} for letters in ("B", "EL"))
     for n, (_, kind) in enumerate(parts):
@@ -167,7 +169,7 @@ def tag_constraints(tags: Tags) -> tuple[Array, Array, Array]:
 
 
 def _parted(title: str, place: int, tag: str) -> tuple[str, str]:
-    """The letter and the kind of a tag; ValueError if it is none."""
+    """The letter and the kind of a tag; ValueError if it is invalid."""
     letter, _, kind = tag.partition("-")
     if letter not in LETTERS or (letter == "O") != (not kind):
         raise ValueError(f"{title}: tag {place}, {tag!r}, is neither O nor one of {', '.join(LETTERS[1:])} with a kind")
@@ -176,7 +178,7 @@ def _parted(title: str, place: int, tag: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Scores:
-    """Precision, recall and F1 of phrases; `support` is how many there are in truth."""
+    """Precision, recall and F1 of phrases; `support` is the true number of them."""
 
     precision: float
     recall: float
@@ -186,7 +188,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class SpanScores(Scores):
-    """The scores over all phrases, for each kind, and the part of tags that are right."""
+    """The scores over all phrases, for each kind, and the share of correct tags."""
 
     accuracy: float = 0.0
     kinds: dict[str, Scores] = field(default_factory=dict, repr=False)
@@ -200,15 +202,15 @@ class SpanScores(Scores):
 
 
 def span_f1(gold: Iterable[Tags], predicted: Iterable[Tags]) -> SpanScores:
-    """How many phrases are found, with their exact borders and kinds: the numbers of conlleval (Tjong Kim Sang & De
-    Meulder 2003).
+    """Scores of phrases found with exact borders and kinds: the numbers of conlleval (Tjong Kim Sang & De Meulder
+    2003).
 
     gold, predicted  the tags of each sentence, in any scheme that `spans` reads
 
     >>> span_f1([["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]]).f1
     0.0
 
-    Raises ValueError for sentences that differ in number or length. A score without anything to divide by is 0.
+    Raises ValueError for sentences that differ in number or length. A score with denominator 0 is 0.
     """
     right: Counter[str] = Counter()
     found: Counter[str] = Counter()
@@ -255,12 +257,12 @@ def bleu(
     """BLEU of a corpus (Papineni et al. 2002) by sacrebleu (Post 2018); `.score` is from 0 to 100.
 
     hypotheses  N translations
-    references  N right ones, or several such lists
-    tokenize    how sacrebleu cuts texts into words; "none" for texts that are cut already, their words between blanks
+    references  N references, or several such lists
+    tokenize    sacrebleu's tokenization of words; "none" for tokenized texts, with words between blanks
     lowercase   compare in lower case
 
-    Raises ImportError without sacrebleu, ValueError if the numbers of sentences differ or there is none, TypeError for
-    one string in place of a list.
+    Raises ImportError without sacrebleu, ValueError if the numbers of sentences differ or are zero, TypeError for a
+    string in place of a list.
     """
     refuse_text("bleu", "hypotheses", hypotheses, '["the cat sat"]')
     refuse_text("bleu", "references", references, '["the cat sat"]')

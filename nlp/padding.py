@@ -15,7 +15,7 @@ class Padded(NamedTuple):
     """N sequences in one array.
 
     values   (T, N, ...) sequence n is `values[: lengths[n], n]`
-    lengths  (N,) int64, for `lengths=` of the layers of `nn`
+    lengths  (N,) int64, for `lengths=` of `nn`'s layers
     """
 
     values: Array
@@ -23,21 +23,21 @@ class Padded(NamedTuple):
 
     @property
     def mask(self) -> Array:
-        """(T, N) True where a value is of a sequence, for `mask=` of the losses of `nn`."""
+        """(T, N) True inside sequences, for `mask=` of `nn`'s losses."""
         return sequence_mask(self.lengths, len(self.values))
 
 
 def pad(sequences: Sequence[Any], value: float = 0) -> Padded:
-    """Sequences (T_n, ...) as one array (T, N, ...), T being the longest, and their lengths.
+    """Sequences (T_n, ...) as one array (T, N, ...), with T the largest length, and their lengths.
 
-    value  what stands where a sequence has ended
+    value  the padding after the end of a sequence
 
     >>> values, lengths = pad([np.array([5, 6, 7]), np.array([8])])
     >>> values.tolist(), lengths.tolist()
     ([[5, 8], [6, 0], [7, 0]], [3, 1])
 
-    Raises TypeError for strings and other things that are no sequences of numbers, ValueError if there is none, or if
-    they differ in more than the length.
+    Raises TypeError for strings and other objects that are not sequences of numbers, ValueError if there are none, or
+    if they differ in more than the length.
     """
     if isinstance(sequences, str) or any(isinstance(s, str) for s in sequences):
         raise TypeError("pad: expected sequences of ids, not of characters; encode the texts first")
@@ -62,7 +62,7 @@ def pad(sequences: Sequence[Any], value: float = 0) -> Padded:
 
 
 def _says_nothing(array: Array, sequence: Any) -> bool:
-    """True for an empty list, which has no numbers that tell a dtype and the shape of a step."""
+    """True for an empty list, which has no dtype and no shape of a step."""
     return array.shape == (0,) and isinstance(sequence, list | tuple)
 
 
@@ -82,8 +82,8 @@ def sequence_mask(lengths: Any, T: int | None = None) -> Array:
 
 
 def collate(examples: Sequence[Any], padding: Any = 0) -> Any:
-    """One batch of examples that are alike: arrays and lists become `Padded`, numbers an array (N,), and tuples and
-    dicts what becomes of each of their fields. Texts in a dict stay a list.
+    """One batch from examples of one form: arrays and lists become `Padded`, numbers an array (N,), and tuples and
+    dicts are collated field by field. Texts in a dict stay a list.
 
     padding  the value for all sequences, or, for tuples and dicts, one for each field in the same form
 

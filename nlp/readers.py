@@ -1,7 +1,7 @@
 """Reading corpora line by line: plain text, tables, columns, parallel files, also compressed.
 
-What the functions here return is read as it is gone through, so memory holds one line (or sentence) at a time, and can
-be gone through again and again, as training over several epochs needs.
+The functions return streams that are read during iteration, so memory holds one line (or sentence) at a time, and that
+can be iterated repeatedly, as training over several epochs needs.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from .lists import refuse_text
 T = TypeVar("T", covariant=True)
 S = TypeVar("S")
 Errors = Literal["strict", "replace"]
-LONGEST = 2**26  # bytes of a line: what is longer is no text, or the bait of a small compressed file
-BLANKS = re.compile("[ \t]+")  # of columns; other blanks, such as U+00A0, belong to a token
-INSERTED = re.compile("[0-9]+[-.][0-9]+")  # CoNLL-U's numbers of what is no word
-DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, MemoryError)  # the last: an absurd dictionary
+LONGEST = 2**26  # bytes of a line: a longer one is not text, or an attack by a small compressed file
+BLANKS = re.compile("[ \t]+")  # between columns; other blanks, such as U+00A0, belong to a token
+INSERTED = re.compile("[0-9]+[-.][0-9]+")  # CoNLL-U's numbers of lines that are not words
+DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, MemoryError)  # the last: an absurd dictionary size
 
 
 class Stream(Generic[T]):
-    """Items that are made while they are gone through, from the start each time.
+    """Items that are made during iteration, from the start each time.
 
-    begin  gives a new iterator over all items
-    shard  a group, whose rank r of N gets the items r, r + N, r + 2 N, ... only
+    begin  returns a new iterator over all items
+    shard  a group; of N ranks, rank r gets only the items r, r + N, r + 2 N, ...
 
     >>> squares = Stream(lambda: iter(range(4))).map(lambda x: x * x)
     >>> list(squares), sum(squares)
@@ -49,16 +49,16 @@ class Stream(Generic[T]):
         return items if self._shard is None else islice(items, self._shard.rank, None, self._shard.size)
 
     def map(self, function: Callable[[T], S]) -> Stream[S]:
-        """The stream of what a function makes of each item: `read_lines(path).map(str.split)`."""
+        """The stream of a function's results for each item: `read_lines(path).map(str.split)`."""
         return Stream(lambda: map(function, self))
 
     def filter(self, condition: Callable[[T], Any]) -> Stream[T]:
-        """The stream of the items that meet a condition: `lines.filter(str.strip)` leaves out empty lines."""
+        """The stream of items that meet a condition: `lines.filter(str.strip)` omits empty lines."""
         return Stream(lambda: filter(condition, self))
 
     def shard(self, group: Any) -> Stream[T]:
-        """The part of a rank of a group (`nn.distributed.group()`): of N ranks, rank r gets the items r, r + N,
-        r + 2 N, ... The parts' lengths may differ by one: for steps in common there is `StreamBatches(shard=group)`."""
+        """This rank's part of the stream (`nn.distributed.group()`): of N ranks, rank r gets the items r, r + N, r + 2
+        N, ... The parts' lengths may differ by one; for common steps use `StreamBatches(shard=group)`."""
         return Stream(lambda: iter(self), shard=group)
 
 
@@ -70,12 +70,12 @@ def read_lines(
 ) -> Stream[str]:  # fmt: skip
     r"""The lines of UTF-8 files, one file after the other. Names that end in .gz or .xz are decompressed.
 
-    errors     what to do about bytes that are not UTF-8: "strict" raises, "replace" puts U+FFFD in their place
-    keep_ends  keep the "\n" or "\r\n" that ends a line; nothing else ends one. A byte order mark is left out
+    errors     for bytes that are not UTF-8: "strict" raises, "replace" puts U+FFFD in their place
+    keep_ends  keep the "\n" or "\r\n" that ends a line; nothing else ends one. A byte order mark is removed
     longest    the most bytes that a line may have
 
-    Going through it raises ValueError, with file and line, for bytes that are not UTF-8, a line that is too long, or
-    damaged compression. Raises FileNotFoundError at once if a file is not there.
+    Iteration raises ValueError, with file and line, for bytes that are not UTF-8, a line that is too long, or damaged
+    compression. A missing file raises FileNotFoundError at once.
     """
     _check_errors("read_lines", errors)
     if not paths:
@@ -92,12 +92,12 @@ def read_lines(
 
 
 def read_text(*paths: StrPath, errors: Errors = "strict") -> str:
-    """The whole text of UTF-8 files, as `read_lines` reads them, with the ends of lines as they are."""
+    """The whole text of UTF-8 files, read as by `read_lines`, with unchanged line ends."""
     return "".join(read_lines(*paths, errors=errors, keep_ends=True, longest=2**62))
 
 
 def python_documentation() -> str:
-    """The texts about Python's syntax that every CPython holds (`help("topics")`), 0.5 MB of English: a corpus for
+    """The texts about Python's syntax that every CPython contains (`help("topics")`), 0.5 MB of English: a corpus for
     examples, without a download."""
     from pydoc_data.topics import topics
 
@@ -155,15 +155,15 @@ def read_tsv(
     path: StrPath, *, separator: str = "\t", fields: int | None = None, columns: Sequence[int] | None = None,
     header: bool = False, errors: Errors = "strict",
 ) -> Stream[tuple[str, ...]]:  # fmt: skip
-    """The rows of a table, a line each: tuples of strings. There is no quoting.
+    """The rows of a table, one for each line: tuples of strings. There is no quoting.
 
-    separator  what stands between two fields
-    fields     how many there are in a line; the last may hold separators. None: as many as in the first line
-    columns    the fields to give, in this order; None for all
-    header     leave the first line out
+    separator  between two fields
+    fields     the number of fields in a line; the last may contain separators. None: as many as in the first line
+    columns    the fields to return, in this order; None for all
+    header     skip the first line
 
     `read_tsv("sst2/train.txt", separator=" ", fields=2)` gives (label, sentence) pairs. Raises ValueError, with file
-    and line, for a row of another number of fields; an empty line at the end is none.
+    and line, for a row with another number of fields; an empty line at the end is not a row.
     """
     name = os.fspath(path)
     _check_columns("read_tsv", columns)
@@ -194,18 +194,18 @@ def read_columns(
     path: StrPath, *, separator: str | None = None, columns: Sequence[int] | None = None,
     skip: str | None = "-DOCSTART-", comment: str | None = None, conllu: bool = False, errors: Errors = "strict",
 ) -> Stream[tuple[tuple[str, ...], ...]]:  # fmt: skip
-    """The sentences of a file with a token in each line and an empty line after each sentence, as CoNLL's are: for each
-    sentence, its columns.
+    """The sentences of a file with a token in each line and an empty line after each sentence, as in CoNLL's files: for
+    each sentence, its columns.
 
-    separator  what stands between the columns; spaces and tabs, if None: other blanks belong to a token
-    columns    which ones to give, in this order; None for all
-    skip       a line whose first column is this belongs to no sentence
-    comment    a line that begins with this is left out
-    conllu     read the form CoNLL-U: tabs between the columns, comments after "#"; lines of contractions (1-2) and of
-               words that were left unsaid (8.1) are left out, so that each row is a word
+    separator  between the columns; spaces and tabs, if None: other blanks belong to a token
+    columns    the columns to return, in this order; None for all
+    skip       lines with this first column do not belong to a sentence
+    comment    lines that begin with this are skipped
+    conllu     read the CoNLL-U format: tabs between the columns, comments after "#"; lines of contractions (1-2) and of
+               omitted words (8.1) are skipped, so that each row is a word
 
     `for words, tags in read_columns("eng.train.txt", columns=(0, 3))`. Raises ValueError, with file and line, for a
-    line of another number of columns than the first has.
+    line whose number of columns differs from the first one's.
     """
     name = os.fspath(path)
     _check_columns("read_columns", columns)
@@ -269,7 +269,7 @@ def _chosen(row: Sequence[str], columns: Sequence[int] | None, name: str, number
 
 
 def batched(items: Iterable[S], size: int) -> Iterator[list[S]]:
-    """Lists of `size` items that follow each other; the last may be shorter."""
+    """Lists of `size` consecutive items; the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

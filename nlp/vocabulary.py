@@ -1,4 +1,4 @@
-"""Vocabulary: tokens and their ids. An id is a place in a list; a one-hot vector has its 1 in that place."""
+"""Vocabulary: tokens and their ids. An id is an index in a list; a one-hot vector has its 1 at that index."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FORMAT, VERSION = "nlp.Vocabulary", 1
 class Vocabulary:
     """The tokens of a corpus, each with an id from 0 to V − 1.
 
-    min_freq            tokens that occur less often are left out
-    max_size            at most so many entries, special ones included; the most frequent are kept
-    pad, unk, bos, eos  special tokens by their role: what fills a batch, what stands for unknown tokens, the beginning
-                        and the end of a sequence; None if there is none
+    min_freq            less frequent tokens are left out
+    max_size            the most entries, including special ones; the most frequent are kept
+    pad, unk, bos, eos  special tokens by their role: padding, unknown tokens, the beginning and the end of a sequence;
+                        None if there is none
     specials            further special tokens
 
-    Special tokens come first, in this order, then the others by falling frequency, equally frequent ones in the order
-    of their characters: the same vocabulary whatever the order of the corpus.
+    Special tokens come first, in this order, then the others by decreasing frequency, equally frequent ones in
+    character order: the vocabulary does not depend on the order of the corpus.
 
     >>> v = Vocabulary(min_freq=2, unk="<unk>").fit([["I", "go", "to", "the", "mall"], ["I", "go", "home"]])
     >>> v.tokens
@@ -43,8 +43,8 @@ class Vocabulary:
     After `fit` it is frozen. Its attributes:
 
     tokens  (V,) the tokens, a tuple
-    counts  (V,) how often each id stands for a token of the corpus: what was left out counts as `unk`, if there is one
-    total   the number of the corpus's tokens, what was left out included
+    counts  (V,) the count of each id in the corpus; tokens left out count as `unk`, if there is one
+    total   the number of the corpus's tokens, including those left out
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class Vocabulary:
     # ---- fitting -------------------------------------------------------------------------------------------------
 
     def fit(self, sentences: Iterable[Iterable[str]]) -> Vocabulary:
-        """Take the tokens of a corpus: sentences, each an iterable of tokens. They are gone through once; only the
-        counts are kept. Returns this vocabulary.
+        """Take the tokens of a corpus: sentences, each an iterable of tokens. They are read once; only the counts are
+        kept. Returns this vocabulary.
 
         Raises TypeError for strings in place of sentences, ValueError if no token is left.
         """
@@ -90,7 +90,7 @@ class Vocabulary:
         return self.fit_counts(counter)
 
     def fit_counts(self, counts: Mapping[str, int]) -> Vocabulary:
-        """The same from tokens that were counted elsewhere."""
+        """Take tokens that were counted elsewhere."""
         if self._tokens is not None:
             raise RuntimeError("Vocabulary: it is fitted, and frozen since then; make a new one")
         for token, count in counts.items():
@@ -154,40 +154,40 @@ class Vocabulary:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """All tokens; the place of each is its id."""
+        """All tokens; the index of each is its id."""
         if self._tokens is None:
             raise RuntimeError("Vocabulary: it has no tokens before `fit`")
         return self._tokens
 
     @property
     def counts(self) -> Array:
-        """(V,) how often each id stands for a token of the corpus."""
+        """(V,) the count of each id in the corpus."""
         _ = self.tokens
         return self._counts
 
     @property
     def specials(self) -> tuple[str, ...]:
-        """The special tokens that there are: pad, unk, bos, eos, and the further ones."""
+        """The existing special tokens: pad, unk, bos, eos, and further ones."""
         return (*(token for role in ROLES if (token := getattr(self, role)) is not None), *self.further)
 
     @property
     def pad_id(self) -> int | None:
-        """The id of the token that fills a batch, or None."""
+        """The id of the padding token, or None."""
         return self._id_of(self.pad)
 
     @property
     def unk_id(self) -> int | None:
-        """The id of the token that stands for unknown ones, or None."""
+        """The id for unknown tokens, or None."""
         return self._id_of(self.unk)
 
     @property
     def bos_id(self) -> int | None:
-        """The id of the token before the first, or None."""
+        """The id of the token that begins a sequence, or None."""
         return self._id_of(self.bos)
 
     @property
     def eos_id(self) -> int | None:
-        """The id of the token after the last, or None."""
+        """The id of the token that ends a sequence, or None."""
         return self._id_of(self.eos)
 
     def _id_of(self, token: str | None) -> int | None:
@@ -204,7 +204,7 @@ class Vocabulary:
         return token in self._ids
 
     def __getitem__(self, token: str) -> int:
-        """The id of a token; that of `unk` for an unknown one. Raises KeyError if there is no `unk`."""
+        """The id of a token, or that of `unk` for an unknown one. Raises KeyError if there is no `unk`."""
         found = self._ids.get(token)
         if found is not None:
             return found
@@ -214,8 +214,8 @@ class Vocabulary:
         return unknown
 
     def encode(self, tokens: Iterable[str]) -> Array:
-        """(T,) the ids of T tokens, int64. Raises KeyError, with the place, for an unknown token if there is no `unk`,
-        TypeError for one string in place of a list of tokens."""
+        """(T,) the ids of T tokens, int64. Raises KeyError, with the index, for an unknown token if there is no `unk`,
+        TypeError for a string in place of a list of tokens."""
         refuse_text("Vocabulary.encode", "tokens", tokens, '["I", "go"]')
         tokens = tokens if isinstance(tokens, list | tuple) else list(tokens)
         unknown = self.unk_id
@@ -230,7 +230,7 @@ class Vocabulary:
             ) from None
 
     def decode(self, ids: Any) -> list[str]:
-        """The tokens of ids (T,). Raises ValueError for an id that is none."""
+        """The tokens of ids (T,). Raises ValueError for an invalid id."""
         tokens = self.tokens
         return [tokens[i] for i in checked_ids("Vocabulary.decode", ids, len(tokens), ndim=1).tolist()]
 
@@ -255,14 +255,14 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: StrPath) -> Vocabulary:
-        """Read what `save` wrote. Raises OSError if there is no such file, ValueError, naming file and field, if it is
-        not a sound one."""
+        """Load a vocabulary written by `save`. Raises OSError if there is no such file, ValueError, with file and
+        field, if it is invalid."""
         document = read_json(path)
         document.demand_format(FORMAT, VERSION)
         return cls.from_json(document)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as values that JSON holds."""
+        """The vocabulary as JSON values."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -277,7 +277,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, document: Document) -> Vocabulary:
-        """What `to_json` gave, checked."""
+        """The vocabulary from a result of `to_json`, checked."""
         tokens = [_read(token, place, document) for place, token in enumerate(document.get("tokens", list))]
         counts = document.get_list("counts", int)
         total = document.get("total", int)
@@ -308,8 +308,8 @@ def _state(v: Vocabulary) -> tuple[Any, ...]:
     return (v._tokens, counts, v.total, v.min_freq, v.max_size, v.specials, *(getattr(v, role) for role in ROLES))
 
 
-# JSON cannot tell a lone surrogate followed by another from the one character that the two encode in UTF-16, so a token
-# with surrogates is written as the list of its code points.
+# JSON cannot distinguish a pair of lone surrogates from the one character that they encode in UTF-16, so a token with
+# surrogates is written as the list of its code points.
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

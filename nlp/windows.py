@@ -1,4 +1,4 @@
-"""A long text for a language model: parallel streams, in windows that follow each other; and ids in a file."""
+"""A long text for a language model: parallel streams in consecutive windows; and ids in a file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Window(NamedTuple):
     """T steps of N streams.
 
     inputs   (T, N) ids
-    targets  (T, N) the id that follows each of them; `ignore_index` where there is none
-    reset    (N,) True where a stream begins here, for `reset=` of `nn.TBPTT`; False where it goes on
+    targets  (T, N) the id after each of them; `ignore_index` where there is none
+    reset    (N,) True where a stream begins, for `reset=` of `nn.TBPTT`; False where it continues
     """
 
     inputs: Array
@@ -31,21 +31,21 @@ class LanguageModelBatches(Resumable):
     """The windows of a text, cut into N streams that are read side by side.
 
     ids           (L,) the text's ids: an array, or one on disk (`np.load(path, mmap_mode="r")`)
-    batch_size    streams N
-    steps         steps T of a window; the last one may be shorter
+    batch_size    the number N of streams
+    steps         the number T of steps in a window; the last one may be shorter
     ignore_index  the target where there is none, as in `nn.CrossEntropyLoss`
     shard         the group that shares the streams (`nn.distributed.group()`): of R ranks, rank r reads the streams r,
                   r + R, r + 2 R, ..., the columns [:, r::R]. `batch_size` is that of all ranks together, and training
-                  goes as one process would, whatever R is; so do places that are saved
+                  and saved positions are those of one process, for any R
 
     >>> for inputs, targets, reset in LanguageModelBatches(np.arange(8), batch_size=2, steps=2):
     ...     print(inputs.tolist(), targets.tolist(), reset.tolist())
     [[0, 4], [1, 5]] [[1, 5], [2, 6]] [True, True]
     [[2, 6], [3, 7]] [[3, 7], [4, -100]] [False, False]
 
-    Stream n goes on from window to window in column n, so a state can be carried: `tbptt(layer, x, reset=reset)`. Each
-    of the L − 1 ids that have one before them is a target exactly once; nothing is left out. Where N does not divide
-    L − 1, the last streams are one step shorter. Memory holds a window.
+    Stream n continues from window to window in column n, so a state can be carried: `tbptt(layer, x, reset=reset)`.
+    Each of the L − 1 ids with a predecessor is a target exactly once; nothing is left out. If N does not divide L − 1,
+    the last streams are one step shorter. Memory holds one window.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class LanguageModelBatches(Resumable):
 
 
 def save_ids(path: StrPath, arrays: Iterable[Any], dtype: Any = np.int32) -> int:
-    """Write the ids of a corpus one after the other into a .npy file, without having them all in memory, atomically.
-    Returns their number. `np.load(path, mmap_mode="r")` gives an array (L,) that stays on the disk.
+    """Write the ids of a corpus one after the other into a .npy file, without holding them all in memory, atomically.
+    Returns their number. `np.load(path, mmap_mode="r")` gives an array (L,) that stays on disk.
 
     arrays  the ids of its parts, such as `(tokenizer.encode(line, eos=True) for line in nlp.read_lines(path))`
     dtype   integers; np.uint16 is enough for a vocabulary of 65,536
 
-    Raises ValueError for ids that the dtype does not hold; then nothing is written.
+    Raises ValueError for ids out of the dtype's range; then nothing is written.
     """
     dtype = np.dtype(dtype)
     if dtype.kind not in "iu":
@@ -108,7 +108,7 @@ def save_ids(path: StrPath, arrays: Iterable[Any], dtype: Any = np.int32) -> int
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
     count = 0
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header | {"shape": (0,)})  # has room for any number
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (0,)})  # with room for any number
         for number, part in enumerate(arrays):
             ids = np.asarray(part)
             ids = ids if ids.size else ids.astype(dtype)

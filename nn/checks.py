@@ -1,4 +1,4 @@
-"""Checks of what a saved state holds, before anything of it is used: errors that name the entry."""
+"""Checks of a saved state before any of it is used, with errors that name the entry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minigrad import backend
 
 
 def scalar(value: Any) -> Any:
-    """A number, also of NumPy or of a Tensor or array without axes, as Python's own; anything else as it is."""
+    """A Python number from a number, also of NumPy, or from a Tensor or array without axes; anything else unchanged."""
     array = value.data if isinstance(value, mg.Tensor) else value
     if isinstance(array, np.generic) or (backend.is_array(array) and array.shape == ()):
         return array.item()
@@ -21,7 +21,7 @@ def scalar(value: Any) -> Any:
 
 
 def count(what: str, value: Any) -> int:
-    """A number of steps and the like; ValueError unless it is whole and not negative."""
+    """A count, such as a number of steps; ValueError unless it is a non-negative integer."""
     number = scalar(value)
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf or number % 1:
         raise ValueError(f"{what} must be a whole number and not negative, not {value!r:.80}")
@@ -29,7 +29,7 @@ def count(what: str, value: Any) -> int:
 
 
 def number(what: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
-    """A number; ValueError unless it is from `least` to `most`, which NaN never is."""
+    """A number; ValueError unless it is from `least` to `most`, so never NaN."""
     found = scalar(value)
     if isinstance(found, bool) or not isinstance(found, int | float) or not least <= found <= most:
         limits = "" if least == -math.inf else f" of at least {least}"
@@ -38,7 +38,7 @@ def number(what: str, value: Any, least: float = -math.inf, most: float = math.i
 
 
 def entries(what: str, value: Any, names: Collection[str], optional: Collection[str] = ()) -> Mapping[str, Any]:
-    """A mapping with these names; TypeError if it is none, ValueError that lists missing and unknown names."""
+    """A mapping with these names; TypeError if it is not a mapping, ValueError that lists missing and unknown names."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{what} must be a mapping with {', '.join(names)}, not a {type(value).__name__}")
     missing = [name for name in names if name not in value and name not in optional]

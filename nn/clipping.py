@@ -1,7 +1,7 @@
-"""Clipping gradients by their norm (Pascanu, Mikolov & Bengio 2013) or by value, and finding NaN and Inf in them.
+"""Clipping gradients by norm (Pascanu, Mikolov & Bengio 2013) or by value, and finding NaN and Inf in them.
 
-Nothing here looks at a number, and so waits for the device, unless it is asked to raise an error. Gradients may be
-shared, so none is written into: `.grad` gets a new tensor.
+No function here reads a number, and so waits for the device, unless it may raise an error. Gradients may have aliases,
+so none is written into: `.grad` becomes a new tensor.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def clip_grad_norm_(
     norm_type: float | str = 2.0,
     error_if_nonfinite: bool = False,
 ) -> mg.Tensor:
-    """Multiply all gradients by min(1, max_norm / (‖g‖ₚ + 10⁻⁶)), where g are all of them as one vector.
+    """Multiply all gradients by min(1, max_norm / (‖g‖ₚ + 10⁻⁶)), where g is the vector of all of them.
 
     parameters  Tensors or (name, Tensor) pairs, or one Tensor; one that comes twice counts once
     norm_type   p: 1, 2, any positive number, or inf for the largest absolute value
@@ -55,7 +55,7 @@ def clip_grad_value_(parameters: mg.Tensor | Iterable[Any], clip_value: Limits) 
     parameters  as in `clip_grad_norm_`
     clip_value  (lo, hi), or one number for ±
 
-    Raises ValueError for limits that are none, or for row-sparse gradients if they exclude 0.
+    Raises ValueError for invalid limits, or for row-sparse gradients if the limits exclude 0.
     """
     limits = value_limits("clip_grad_value_", clip_value)
     found = gradients_of("clip_grad_value_", named("clip_grad_value_", parameters))
@@ -64,14 +64,14 @@ def clip_grad_value_(parameters: mg.Tensor | Iterable[Any], clip_value: Limits) 
         g.replace(limited(g.values, limits))
 
 
-# ---- the steps, which optimizers share ---------------------------------------------------------------------------
+# ---- the steps, shared with optimizers ---------------------------------------------------------------------------
 
 
 class Gradient(NamedTuple):
     """The gradient of one parameter.
 
-    values  an array of the parameter's shape, or (K, ...) with only some of its rows
-    rows    (K,) sorted and distinct, which rows these are; None for all
+    values  an array of the parameter's shape, or (K, ...) with some of its rows
+    rows    (K,) the sorted, distinct numbers of these rows; None for all
     """
 
     name: str
@@ -80,7 +80,7 @@ class Gradient(NamedTuple):
     rows: Array | None
 
     def replace(self, values: Array) -> None:
-        """Put new values in the place of `.grad`."""
+        """Set `.grad` to new values."""
         if self.rows is None:
             self.parameter.grad = mg.Tensor(values)
         else:
@@ -88,7 +88,7 @@ class Gradient(NamedTuple):
 
 
 def named(caller: str, parameters: Any, start: int = 0) -> list[tuple[str, mg.Tensor]]:
-    """(name, tensor) of Tensors or (name, Tensor) pairs, each tensor once; the others' name is their position."""
+    """(name, tensor) of Tensors or (name, Tensor) pairs, each tensor once; unnamed ones get their position as name."""
     if isinstance(parameters, mg.Tensor):
         parameters = [parameters]
     if isinstance(parameters, str | dict) or not isinstance(parameters, Iterable):
@@ -108,7 +108,7 @@ def named(caller: str, parameters: Any, start: int = 0) -> list[tuple[str, mg.Te
 
 
 def gradients_of(caller: str, tensors: Iterable[tuple[str, mg.Tensor]]) -> list[Gradient]:
-    """The gradients that are there; row-sparse ones with their repeated rows added up."""
+    """The existing gradients; repeated rows of row-sparse ones are added up."""
     found = []
     for name, tensor in tensors:
         grad = tensor.grad
@@ -128,7 +128,7 @@ def gradients_of(caller: str, tensors: Iterable[tuple[str, mg.Tensor]]) -> list[
 
 
 def total_norm(arrays: Sequence[Array], p: float) -> mg.Tensor:
-    """‖all arrays as one vector‖ₚ, as the norm of their norms, in float64 on the device of the first."""
+    """The p-norm of all arrays as one vector, computed from their norms, in float64 on the device of the first."""
     norms = [_norm(a, p) for a in arrays if a.size]
     return mg.Tensor(_norm(_joined(norms), p).reshape(())) if norms else mg.zeros((), dtype=np.float64)
 
@@ -150,9 +150,9 @@ def _norm(a: Array, p: float) -> Array:
 
 @backend.as_one
 def _euclidean(a: Array) -> Array:
-    """‖a‖₂ as one product; by scaled numbers where a square would overflow or vanish, and where looking would wait."""
+    """‖a‖₂ as one product; with scaling where squares may overflow or underflow, and where a check would wait."""
     if backend.backend_of(a).synchronous:
-        a = widened(a).ravel(order="K")  # of any layout without a copy
+        a = widened(a).ravel(order="K")  # any memory layout, without a copy
         square = np.dot(a, a)
         low, high = (1e-280, 1e280) if a.dtype == np.float64 else (1e-24, 1e30)
         if low < square < high:
@@ -161,7 +161,9 @@ def _euclidean(a: Array) -> Array:
 
 
 def _scaled_norm(a: Array, p: float) -> Array:
-    """m ‖a / m‖ₚ, with m the largest of |a|: no power of a finite number overflows, and none that counts vanishes."""
+    """m ‖a / m‖ₚ, with m the maximum of |a|: powers of finite numbers cannot overflow, and the largest cannot
+    underflow.
+    """
     size = np.abs(widened(a))
     top = np.max(size, keepdims=True)
     top = np.where((top > 0) & (top < np.inf), top, 1)
@@ -170,24 +172,24 @@ def _scaled_norm(a: Array, p: float) -> Array:
 
 
 def widened(a: Array) -> Array:
-    """float16 as float32, in which it is computed; others as they are."""
+    """float16 as float32, for computing; other dtypes unchanged."""
     return a.astype(np.float32) if a.dtype.itemsize < 4 else a
 
 
 def _joined(parts: Sequence[Array]) -> Array:
-    """Arrays of one axis as one, on the device of the first."""
+    """One-dimensional arrays joined on the device of the first."""
     device = backend.device_of(parts[0])
     return np.concatenate([backend.transfer(part, device) for part in parts])
 
 
 def clip_factor(norm: mg.Tensor, max_norm: float) -> mg.Tensor:
-    """min(1, max_norm / (norm + 10⁻⁶)), on the norm's device. It is always multiplied by: to ask whether it is 1 would
-    wait."""
+    """min(1, max_norm / (norm + 10⁻⁶)), on the norm's device. Gradients are always multiplied by it: a check for 1
+    would wait."""
     return np.minimum(1.0, max_norm / (norm + 1e-6))  # type: ignore
 
 
 def like(factor: mg.Tensor, a: Array) -> Array:
-    """A factor on the device of an array and of its dtype, float32 for float16, where it might vanish."""
+    """A factor on an array's device and in its dtype; in float32 for float16, where it might underflow."""
     return factor.to(backend.device_of(a)).astype(np.result_type(a.dtype, np.float32)).data
 
 
@@ -205,9 +207,10 @@ def limited(a: Array, limits: tuple[float, float]) -> Array:
 
 
 def nonfinite(found: Sequence[Gradient]) -> list[str]:
-    """What is NaN or Inf, as `weight has 3 NaN and 1 Inf among 12 values`; empty, if nothing is. Waits for the device.
+    """A list of NaN and Inf, as in `weight has 3 NaN and 1 Inf among 12 values`; empty if there are none. Waits for the
+    device.
 
-    A sum with NaN or Inf in it is NaN or Inf, so one look at all sums together is enough where all is well.
+    A sum that contains NaN or Inf is NaN or Inf, so if all is well, one look at all sums together is enough.
     """
     sums = [np.sum(g.values, keepdims=True).reshape(-1) for g in found]
     if not sums or bool(np.isfinite(_joined(sums)).all()):
@@ -236,7 +239,7 @@ def norm_order(caller: str, norm_type: float | str) -> float:
 
 
 def norm_bound(caller: str, max_norm: float, name: str = "max_norm") -> float:
-    """The largest norm, as a number; ValueError unless it is at least 0."""
+    """The largest norm as a number; ValueError if it is negative."""
     if isinstance(max_norm, str | bool) or not float(max_norm) >= 0:
         raise ValueError(f"{caller}: {name} must be a number and at least 0, not {max_norm!r}")
     return float(max_norm)
@@ -259,7 +262,7 @@ def value_limits(caller: str, clip_value: Limits) -> tuple[float, float]:
 
 
 def refuse_zeros_outside(caller: str, found: Sequence[Gradient], limits: tuple[float, float]) -> None:
-    """Raise ValueError if limits would make the zeros of a row-sparse gradient others."""
+    """Raise ValueError if limits would change the zeros of a row-sparse gradient."""
     lo, hi = limits
     for g in found:
         if g.rows is not None and not lo <= 0 <= hi:

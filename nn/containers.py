@@ -1,4 +1,4 @@
-"""Modules that hold modules."""
+"""Containers of modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .modules import Module
 
 
 class _Numbered(Module):
-    """Modules under the names 0, 1, 2, ..."""
+    """Modules named 0, 1, 2, ..."""
 
     def __init__(self, modules: Iterable[Module]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Numbered(Module):
 
 
 class ModuleList(_Numbered):
-    """A list of modules, whose parameters are found: `nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])`."""
+    """A list of modules whose parameters are registered: `nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])`."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__(modules)
@@ -51,7 +51,7 @@ class ModuleList(_Numbered):
         return self
 
     def _be_called(self, label: str) -> None:
-        """A list is never called itself; its modules are `label[0]`, `label[1]`, ..."""
+        """Label the modules `label[0]`, `label[1]`, ...; the list itself is never called."""
         super()._be_called(label)
         for number, module in enumerate(self):
             if module._label == str(number):
@@ -69,8 +69,8 @@ class Sequential(_Numbered):
         return Sequential(*found) if isinstance(index, slice) else found
 
     def forward(self, x: Any) -> Any:
-        """Each module applied to what the one before it gave. TypeError where that is a tuple, as of a layer over time,
-        which the next one does not take."""
+        """Apply each module to the output of the one before. TypeError if that is a tuple, as from a layer over time,
+        and the next module does not take one."""
         before: Any = None
         for module in self._all():
             try:
@@ -89,7 +89,7 @@ class Sequential(_Numbered):
 
 
 class ModuleDict(Module):
-    """Modules by name, whose parameters are found: `nn.ModuleDict({"de": nn.Linear(2, 2)})["de"]`."""
+    """Modules by name, with their parameters registered: `nn.ModuleDict({"de": nn.Linear(2, 2)})["de"]`."""
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A linear-chain conditional random field: tags that suit their places, and each other."""
+"""A linear-chain conditional random field: scores for tags, and for pairs of neighbouring tags."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class CRF(Module):
 
     num_tags     K
     batch_first  emissions are (N, T, K), and tags and masks (N, T), instead of (T, N, K) and (T, N)
-    constraints  (K, K) booleans: whether a tag (row) may be followed by another (column); None: always. Or these,
-                 `first` and `last` in one tuple, as `nlp.tag_constraints` gives them. A given sequence that breaks them
-                 has the likelihood 0
-    first, last  (K,) booleans, in the same way: whether a sequence may begin, or end, with a tag
+    constraints  (K, K) booleans: True where a tag (row) may be followed by another (column); None: everywhere. Or a
+                 tuple of these, `first` and `last`, as returned by `nlp.tag_constraints`. A given sequence that breaks
+                 them has likelihood 0
+    first, last  (K,) booleans: True for tags that may begin, or end, a sequence
 
-    transitions (K, K), start and end (K,) are U(−0.1, 0.1) at first. A call gives the loss. Sequences of unequal
-    lengths come with `lengths`, (N,) integers from 0 to T, or with a `mask`, True for the first steps of each sequence;
-    what stands in the other steps, of emissions and of tags, has no influence. A sequence without steps has one way to
-    be tagged, of score 0 and likelihood 1.
+    transitions (K, K), start and end (K,) are initialized from U(−0.1, 0.1). Calling the module returns the loss.
+    Sequences of unequal lengths need `lengths`, (N,) integers from 0 to T, or a `mask`, True for the first steps of
+    each sequence; emissions and tags at other steps have no influence. A sequence without steps has one tagging, with
+    score 0 and likelihood 1.
 
     >>> import minigrad as mg, nn
     >>> crf = nn.CRF(3)
@@ -80,13 +80,13 @@ class CRF(Module):
     ) -> Any:
         """−log p(tags | emissions), for emissions (T, N, K), tags (T, N), and mask (T, N) or lengths (N,).
 
-        reduction  over the sequences: "mean" or "sum", which give a scalar, or "none", which gives (N,)
+        reduction  over the sequences: "mean" or "sum" give a scalar, "none" gives (N,)
         """
         check_reduction("CRF", reduction)
         return reduced(-self.log_likelihood(emissions, tags, mask, lengths), reduction)
 
     def log_likelihood(self, emissions: Any, tags: Any, mask: Any = None, lengths: Any = None) -> Any:
-        """log p(tags | emissions), (N,); arguments as of a call."""
+        """log p(tags | emissions), (N,); the arguments are those of a call."""
         e, m = self._steps(emissions, mask, lengths)
         return self._score(e, self._tags(tags, e, m), m) - self._log_partition(e, m)
 
@@ -100,11 +100,11 @@ class CRF(Module):
             e, m = self._steps(emissions, mask, lengths)
             start, transitions, end = self._allowed()
             best = e[0] + start  # (N, K): the best score of all paths to a tag
-            origins = []  # for each step but the first, (N, K): the tag before, on that path
+            origins = []  # for each step but the first, (N, K): the previous tag on that path
             for t in range(1, e.shape[0]):
                 scores = np.expand_dims(best, -1) + transitions  # (N, K, K)
                 origin, reached = np.argmax(scores, axis=1), np.max(scores, axis=1) + e[t]
-                if m is not None:  # a sequence that has ended stays where it is
+                if m is not None:  # a sequence that has ended keeps its scores
                     goes_on = np.expand_dims(m[t], -1)
                     origin = np.where(goes_on, origin, backend.module_of(origin).arange(self.num_tags))
                     reached = np.where(goes_on, reached, best)
@@ -125,7 +125,7 @@ class CRF(Module):
     # ---- the parts -----------------------------------------------------------------------------------------------
 
     def _allowed(self) -> tuple[Any, Any, Any]:
-        """start (K,), transitions (K, K), end (K,): −∞ where they are not allowed."""
+        """start (K,), transitions (K, K), end (K,): −∞ where forbidden."""
         pairs = ((self.first, self.start), (self.constraints, self.transitions), (self.last, self.end))
         start, transitions, end = [s if may is None else np.where(may, s, -np.inf) for may, s in pairs]
         return start, transitions, end
@@ -156,10 +156,12 @@ class CRF(Module):
         total = mg.logsumexp(alpha + end, axis=1)
         return total if m is None else np.where(m[0], total, 0.0)
 
-    # ---- what was given ------------------------------------------------------------------------------------------
+    # ---- checks of arguments -----------------------------------------------------------------------------------------
 
     def _steps(self, emissions: Any, mask: Any, lengths: Any) -> tuple[Any, Array | None]:
-        """Emissions (T, N, K), 0 where the mask (T, N) is False, and the mask or None; errors where they do not fit."""
+        """Emissions (T, N, K), 0 where the mask (T, N) is False, and the mask or None; errors for arguments that do not
+        fit.
+        """
         e: Any = beside(self, emissions)
         if e.ndim != 3 or e.shape[2] != self.num_tags:
             layout = "(N, T, K)" if self.batch_first else "(T, N, K)"
@@ -174,7 +176,7 @@ class CRF(Module):
             mask = _mask_of(lengths, e)
         elif mask is not None:
             _check_prefixes(mask)
-        if not e.shape[0]:  # a step that is not real stands for none at all
+        if not e.shape[0]:  # one padded step, so that there is a step
             e = np.concatenate([e, np.zeros_like(e.data, shape=(1, *e.shape[1:]))])
             mask = np.zeros_like(e.data, shape=e.shape[:2], dtype=bool)
         if mask is not None:
@@ -182,7 +184,7 @@ class CRF(Module):
         return e, mask
 
     def _tags(self, tags: Any, e: Any, m: Array | None) -> Array:
-        """Tags (T, N), 0 where a sequence has ended; errors where they do not fit."""
+        """Tags (T, N), 0 after the end of a sequence; errors for tags that do not fit."""
         tags = array_beside(tags, e)
         if not tags.size and tags.ndim == 2 and m is not None and tags.shape[int(self.batch_first)] == 0:
             return np.zeros_like(e.data, shape=e.shape[:2], dtype=np.intp)
@@ -205,10 +207,10 @@ class CRF(Module):
 
 
 def _mask_of(lengths: Any, e: Any) -> Array:
-    """(T, N): the first `lengths` steps of each sequence. Lengths may stay on the CPU: there they are checked."""
+    """(T, N): True in the first `lengths` steps of each sequence. On the CPU, lengths are checked."""
     lengths = array_beside(lengths, e) if not isinstance(lengths, list | tuple) else np.asarray(lengths)
     steps, n = e.shape[:2]
-    lengths = lengths if lengths.size else lengths.astype(np.intp)  # an empty list has no numbers that tell a dtype
+    lengths = lengths if lengths.size else lengths.astype(np.intp)  # an empty list has no dtype
     if lengths.shape != (n,) or lengths.dtype.kind not in "iu":
         raise ValueError(
             f"CRF: lengths must be {n} integers, one for each sequence, not {lengths.dtype} {lengths.shape}{here()}"
@@ -222,7 +224,7 @@ def _mask_of(lengths: Any, e: Any) -> Array:
 
 
 def _check_prefixes(mask: Array) -> None:
-    """ValueError if a sequence of the mask (T, N) goes on after its end (not looked at on a GPU)."""
+    """ValueError if a sequence of the mask (T, N) goes on after its end (not checked on a GPU)."""
     if not backend.backend_of(mask).synchronous:
         return
     holes = np.any(mask[1:] & ~mask[:-1], axis=0)  # (N,)

@@ -1,4 +1,4 @@
-"""Starting values. Each function fills a tensor in place, without recording, and returns it.
+"""Initialization. Each function fills a tensor in place, without recording, and returns it.
 
 A weight of shape (out, in) has fan_in = in and fan_out = out, as in PyTorch. Sources: Glorot & Bengio 2010 (xavier);
 He et al. 2015 (kaiming); Saxe et al. 2014 (orthogonal); Jozefowicz et al. 2015 (the forget gate's bias).
@@ -20,7 +20,7 @@ GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "se
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which a weight before this function should be larger: 5/3 for "tanh", √2 for "relu", ..."""
+    """The recommended gain of a weight before this function: 5/3 for "tanh", √2 for "relu", ..."""
     if nonlinearity == "leaky_relu":
         return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
     if nonlinearity not in GAINS:
@@ -37,17 +37,17 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
-    """Every element the same."""
+    """Fill with a constant."""
     return _fill(tensor, value)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Every element 0."""
+    """Fill with zeros."""
     return _fill(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Every element 1."""
+    """Fill with ones."""
     return _fill(tensor, 1.0)
 
 
@@ -89,7 +89,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:  # fmt: skip
-    """U(−b, b) with b = gain·√(3 / fan): keeps the variance through rectifiers (`a` is the leaky one's slope)."""
+    """U(−b, b) with b = gain·√(3 / fan): keeps the variance through rectifiers (`a` is the slope of a leaky one)."""
     bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound)
 
@@ -104,7 +104,7 @@ def kaiming_normal_(
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """A random matrix with orthonormal rows or columns (whichever are fewer), times gain.
 
-    A recurrent weight of this kind neither shrinks nor grows a state's norm at first.
+    A recurrent weight of this kind initially preserves the norm of a state.
     """
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: expected at least two axes, got shape {tensor.shape}")
@@ -116,7 +116,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def orthogonal_blocks_(tensor: Tensor, blocks: int, gain: float = 1.0) -> Tensor:
-    """`orthogonal_` for each of the stacked matrices of a recurrent weight (4H, H): one a gate."""
+    """`orthogonal_` for each of the stacked matrices of a recurrent weight (4H, H): one for each gate."""
     if tensor.ndim != 2 or blocks < 1 or tensor.shape[0] % blocks:
         raise ValueError(f"orthogonal_blocks_: {tensor.shape} does not divide into {blocks} blocks of rows")
     size = tensor.shape[0] // blocks
@@ -126,10 +126,10 @@ def orthogonal_blocks_(tensor: Tensor, blocks: int, gain: float = 1.0) -> Tensor
 
 
 def forget_gate_bias_(module: Any, value: float = 1.0) -> Any:
-    """Set the forget gates' bias of every LSTMCell in a module: bias_ih to `value`, bias_hh to 0. It remembers from the
-    start.
+    """Set the forget gates' bias of every LSTMCell in a module: bias_ih to `value`, bias_hh to 0, so that it remembers
+    from the start.
 
-    (The gates i, f, g, o are stacked in this order; in a coupled LSTM, f, g, o.) ValueError if there is none.
+    (The gates are stacked in the order i, f, g, o; in a coupled LSTM, f, g, o.) ValueError if there is no LSTMCell.
     """
     from .cells import LSTMCell
 

@@ -1,8 +1,8 @@
-"""Module and Parameter: what a network is made of.
+"""Module and Parameter: the building blocks of networks.
 
-A module is a plain Python object. What it registers is found by looking at its attributes, in the order in which they
-were set: a `Parameter` is a weight, a `Module` a part. So reading `self.weight` costs what any attribute costs, and
-there is no second place where weights live.
+A module is a plain Python object. Its registered parts are found among its attributes, in definition order: a
+`Parameter` is a weight, a `Module` a submodule. So `self.weight` is an ordinary attribute, and weights are stored in
+one place only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Hook = Callable[[Any, tuple[Any, ...], Any], Any]
 
 
 class Parameter(mg.Tensor):
-    """A Tensor that is a weight of the module it is an attribute of. It requires grad unless told otherwise.
+    """A Tensor that is a weight of the module it is an attribute of. It requires grad by default.
 
     data  a Tensor or an array of floats, whose memory the Parameter shares; or numbers in lists
     """
@@ -39,7 +39,7 @@ class Parameter(mg.Tensor):
 
 
 class LoadResult(NamedTuple):
-    """What `load_state_dict` found: names that were asked for and not given, and the other way round."""
+    """The outcome of `load_state_dict`: names that are missing in the state, and names unknown to the module."""
 
     missing: list[str]
     unexpected: list[str]
@@ -67,7 +67,7 @@ class Module:
 
     training: bool
     _label: str | None
-    _buffers: dict[str, bool]  # name: whether it is saved
+    _buffers: dict[str, bool]  # name: True if it is saved
     _hooks: list[Hook]
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Module:
         object.__setattr__(self, name, value)
 
     def _refuse_loss(self, name: str, value: Any) -> None:
-        """Raise TypeError if what is set would push a Parameter, module or buffer out of the module unnoticed."""
+        """Raise TypeError if a new value would silently replace a Parameter, module or buffer."""
         before = self.__dict__.get(name)
         if before is None or value is None or isinstance(value, Module | Parameter):
             return
@@ -103,7 +103,7 @@ class Module:
         )
 
     def _be_called(self, label: str) -> None:
-        """Take the label under which scopes, pictures and errors show this module; the first parent decides."""
+        """Take the label of this module in scopes, pictures and errors; the first parent decides."""
         if self._label is None:
             object.__setattr__(self, "_label", label)
 
@@ -128,7 +128,7 @@ class Module:
         return output
 
     def _say_what_is_read(self) -> None:
-        """What is computed depends on the plain attributes of all modules inside, `training` for one."""
+        """Guard the plain attributes of all modules inside, such as `training`."""
         for name, module in self.named_modules():
             values, title = vars(module), name or type(self).__name__
             read = (bool, int, float, str, tuple, type(None), mg.Tensor, Module)
@@ -136,7 +136,7 @@ class Module:
             decided(functools.partial(len, values), f"how many attributes {title} has")
 
     def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
-        """Call `hook(module, args, output)` after each forward; what it returns, if not None, replaces the output.
+        """Call `hook(module, args, output)` after each forward; a result other than None replaces the output.
 
         Returns a function that removes the hook.
         """
@@ -148,10 +148,10 @@ class Module:
 
         return remove
 
-    # ---- what it is made of --------------------------------------------------------------------------------------
+    # ---- its parts ---------------------------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules that are attributes of this one, each once."""
+        """The modules that are attributes of this one, each once, with their names."""
         seen = set()
         for name, value in vars(self).items():
             if isinstance(value, Module) and value not in seen:
@@ -163,7 +163,7 @@ class Module:
         return (child for _, child in self.named_children())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module (under the empty name) and all below it, each once."""
+        """This module (under the empty name) and all its submodules, each once, with their names."""
         seen = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
@@ -178,13 +178,13 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def _public_name(self, name: str) -> str:
-        """The name, in `named_parameters` and `state_dict`, of what is found under `name` inside this module."""
+        """The name in `named_parameters` and `state_dict` of the tensor called `name` inside this module."""
         return name
 
     def _places(self, kind: str) -> Iterator[tuple[str, Module, str]]:
-        """(public name, module, attribute) of all tensors, also those that have several names.
+        """(public name, module, attribute) of all tensors, with all their names.
 
-        kind: "parameters", "buffers", or "state", which is parameters and saved buffers.
+        kind: "parameters", "buffers", or "state", that is parameters and saved buffers.
         """
         for attribute, value in vars(self).items():
             if isinstance(value, Parameter):
@@ -205,7 +205,7 @@ class Module:
         return ((name, getattr(module, attribute)) for name, module, attribute in self._places(kind))
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """(name, Parameter) in the order of definition; one that is used in several places comes once."""
+        """(name, Parameter) in definition order; a Parameter used in several places comes once."""
         seen = set()
         for name, parameter in self._named_tensors("parameters"):
             if parameter not in seen:
@@ -217,7 +217,7 @@ class Module:
         return iter(dict.fromkeys(self._weights()))
 
     def _weights(self) -> Iterator[Parameter]:
-        """All Parameters, also again those that are used in several places."""
+        """All Parameters, repeated if used in several places."""
         for value in vars(self).values():
             if isinstance(value, Parameter):
                 yield value
@@ -225,7 +225,7 @@ class Module:
                 yield from value._weights()
 
     def named_buffers(self) -> Iterator[tuple[str, mg.Tensor]]:
-        """(name, tensor) for what `register_buffer` was given, here and below."""
+        """(name, tensor) of the buffers of this module and its submodules."""
         yield from self._named_tensors("buffers")
 
     def buffers(self) -> Iterator[mg.Tensor]:
@@ -233,7 +233,7 @@ class Module:
         return (buffer for _, buffer in self.named_buffers())
 
     def register_buffer(self, name: str, tensor: mg.Tensor | None, persistent: bool = True) -> None:
-        """Make a tensor that is not trained part of this module: it moves with `to`, and is saved if `persistent`."""
+        """Register a tensor that is not trained: it moves with `to`, and is saved if `persistent`."""
         if tensor is not None and not isinstance(tensor, mg.Tensor):
             raise TypeError(f"{type(self).__name__}: the buffer {name!r} must be a Tensor, not {type(tensor).__name__}")
         setattr(self, name, tensor)
@@ -248,11 +248,11 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy weights, Tensors or arrays by name, into this module.
 
-        strict  whether missing and unexpected names are an error
+        strict  True if missing and unexpected names are errors
 
-        One name of a tensor that has several (tied weights) is enough. Raises ValueError that lists all missing and
-        unexpected names, all wrong shapes, or different values for one tensor, TypeError for what holds no numbers;
-        then nothing was written.
+        A tensor with several names (tied weights) needs only one of them. Raises ValueError that lists all missing and
+        unexpected names, all wrong shapes, or different values for one tensor, and TypeError for values that are not
+        numbers; then nothing is written.
         """
         own = dict(self._named_tensors("state"))
         found = {id(tensor.data) for name, tensor in own.items() if name in state}
@@ -282,16 +282,18 @@ class Module:
             overwrite(own[name], value)
         return LoadResult(missing, unexpected)
 
-    # ---- modes and places ----------------------------------------------------------------------------------------
+    # ---- modes and devices -------------------------------------------------------------------------------------------
 
     def train(self: M, mode: bool = True) -> M:
-        """Training mode, in which dropout drops, for this module and all below; `train(False)` is `eval()`."""
+        """Set training mode, in which dropout is active, for this module and its submodules; `train(False)` is
+        `eval()`.
+        """
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self: M) -> M:
-        """Evaluation mode: no randomness."""
+        """Set evaluation mode: no randomness."""
         return self.train(False)
 
     def to(self: M, where: Any) -> M:
@@ -304,7 +306,7 @@ class Module:
         for _, tensor in [*self._named_tensors("parameters"), *self._named_tensors("buffers")]:
             for t in (tensor, tensor.grad):
                 if isinstance(t, mg.RowSparse):
-                    tensor.grad = None  # it belongs to the old place, and is not worth moving
+                    tensor.grad = None  # it is on the old device, and not worth moving
                 elif t is not None and dtype is None:
                     t.data = backend.transfer(t.data, where)
                 elif t is not None and t.dtype.kind == "f":
@@ -312,18 +314,18 @@ class Module:
         return self
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def requires_grad_(self: M, flag: bool = True) -> M:
-        """Switch the gradients of all parameters on or off, for freezing."""
+        """Switch the gradients of all parameters on or off; off freezes them."""
         for parameter in self.parameters():
             parameter.requires_grad = flag
         return self
 
     def apply(self: M, function: Callable[[Module], Any]) -> M:
-        """Call `function(module)` for each module below, then this one."""
+        """Call `function(module)` for each submodule, then this module."""
         for module in reversed(list(self.modules())):
             function(module)
         return self
@@ -331,14 +333,14 @@ class Module:
     # ---- text ----------------------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """What stands between the brackets when the module is printed."""
+        """The text between the brackets when the module is printed."""
         return ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return notebook.mimebundle(self, self._html)
 
     def _html(self) -> str:
-        """The module as nested lists that fold: its class and options, the shapes of its weights, its modules."""
+        """The module as nested lists that fold: class and options, shapes of weights, submodules."""
         weights = {name: value for name, value in vars(self).items() if isinstance(value, mg.Tensor)}
         lines = [f"<li>{escape(name)} {value.shape}</li>" for name, value in weights.items()]
         lines += [f"<li>{escape(name)}: {child._html()}</li>" for name, child in self.named_children()]
@@ -368,7 +370,7 @@ def _join(prefix: str, name: str) -> str:
 
 
 def _numbers(title: str, value: Any) -> Any:
-    """The array of a Tensor, an array itself, or one made of numbers; TypeError for complex numbers and others."""
+    """The array of a Tensor, an array itself, or an array of numbers; TypeError for complex numbers and others."""
     array = value.data if isinstance(value, mg.Tensor) else value
     array = array if backend.is_array(array) else np.asarray(array)
     if array.dtype.kind not in "biuf":
@@ -377,14 +379,14 @@ def _numbers(title: str, value: Any) -> Any:
 
 
 def _equal(a: Any, b: Any, dtype: Any) -> bool:
-    """True if two arrays, perhaps of different devices, are the same numbers of a dtype; NaN is equal to itself."""
+    """True if two arrays, possibly on different devices, are equal in a dtype; NaN equals NaN."""
     a, b = (backend.to_numpy(value).astype(dtype) for value in (a, b))
     return bool(np.all((a == b) | ((a != a) & (b != b))))
 
 
 def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:
-    """Copy a value (a number, Tensor or array) into the memory of a tensor; backward notices if it needed what was
-    there. Returns the tensor."""
+    """Copy a value (a number, Tensor or array) into a tensor's memory. Backward notices if it needs the old values.
+    Returns the tensor."""
     array = value.data if isinstance(value, mg.Tensor) else value
     tape.WRITES.mark(tensor.data)
     tensor.data[...] = backend.transfer(array, tensor.device) if backend.is_array(array) else array
@@ -392,8 +394,8 @@ def overwrite(tensor: mg.Tensor, value: Any) -> mg.Tensor:
 
 
 def beside(module: Any, value: Any, kinds: str = "f") -> mg.Tensor:
-    """A Tensor itself; an array or numbers as a Tensor on the device of the module's weights and, if they are floats
-    (or another of these kinds), of their dtype."""
+    """A Tensor unchanged; an array or numbers as a Tensor on the device of the module's weights and, if floats (or of
+    another given kind), in their dtype."""
     if isinstance(value, mg.Tensor):
         return value
     tensor = mg.tensor(value)
@@ -406,7 +408,7 @@ def beside(module: Any, value: Any, kinds: str = "f") -> mg.Tensor:
 
 
 def _first_weight(module: Module) -> mg.Tensor | None:
-    """A Parameter of floats of the module or one inside; while a WeightDrop is at work, what stands in for it."""
+    """A floating Parameter of the module or its submodules, or the tensor with which a WeightDrop replaces it."""
     for name, value in vars(module).items():
         found = value if isinstance(value, mg.Tensor) and name not in module._buffers else None
         if isinstance(value, Module):

@@ -1,4 +1,4 @@
-"""What is measured, one subject a file. Each has a list `CASES`; a new file is added to `SUBJECTS`."""
+"""The measured computations, one subject a file. Each has a list `CASES`; a new file is added to `SUBJECTS`."""
 
 from __future__ import annotations
 

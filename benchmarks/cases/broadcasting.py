@@ -1,7 +1,7 @@
-"""Broadcasting: a gradient is summed over the axes along which its operand was spread, and spread where one was summed.
+"""Broadcasting: gradients are summed over broadcast axes, and broadcast along summed ones.
 
-Forward and backward of a bias added to rows, of a product of two arrays that are each spread along the other's axis,
-and of sums along axes; by hand, with each of these sums and spreads written once.
+Forward and backward of a bias added to rows, of a product of two arrays that are each broadcast along the other's axis,
+and of sums along axes; by hand, with each of these sums and broadcasts written once.
 """
 
 from __future__ import annotations

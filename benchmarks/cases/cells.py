@@ -1,11 +1,11 @@
-"""A cell that somebody wrote, on every library: a minimal gated unit (Zhou et al. 2016).
+"""A user's cell on every library: a minimal gated unit (Zhou et al. 2016).
 
     f = σ(x W_f + h U_f + b_f),  n = tanh(x W_n + (f h) U_n + b_n),  h' = h + f (n − h)
 
-No library knows it, so there is no fused layer. In PyTorch and HIPS autograd it is a loop, whose step `torch.compile`
-compiles; in JAX a `lax.scan` under `jax.jit`; in minigrad a layer, `nn.Recurrent(cell)`, whose loop is rolled, and a
-loop by hand with fused element-wise parts, plain and compiled. An LSTM is there as well, written as a cell in the same
-way, also in DeZero. Forward and backward, to the inputs and all weights.
+No library has a fused layer for it. In PyTorch and HIPS autograd it is a loop, whose step `torch.compile` compiles; in
+JAX a `lax.scan` under `jax.jit`; in minigrad a layer, `nn.Recurrent(cell)`, whose loop is rolled, and a hand-written
+loop with fused element-wise parts, plain and compiled. An LSTM written as a cell in the same way is measured, too, also
+in DeZero. Forward and backward, to the inputs and all weights.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Functions = dict[str, Callable[..., Any]]
 
 
 def gates(f: Functions, x: Any, w: Any, h: Any) -> Any:
-    """The gate of a minimal gated unit, and what it leaves of the state, from x (N, 2H) and w (N, H)."""
+    """The gate of a minimal gated unit, and the gated state, from x (N, 2H) and w (N, H)."""
     a = f["sigmoid"](f["first"](x) + w)
     return a, a * h
 
 
 def mixed(f: Functions, x: Any, w: Any, a: Any, h: Any) -> Any:
-    """Its next state."""
+    """The next state of a minimal gated unit."""
     return h + a * (f["tanh"](f["second"](x) + w) - h)
 
 
@@ -67,7 +67,7 @@ def weights(kind: str, D: int, H: int) -> list[Any]:
 
 
 def with_parts(names: Functions, fuse: Any = None) -> Functions:
-    """A library's functions, and with them the element-wise parts of the cells, fused where the library can."""
+    """A library's functions, with the element-wise parts of the cells added, fused where the library can."""
     for name, part in PARTS.items():
         function = lambda *arguments, part=part: part(names, *arguments)  # noqa: E731
         names[name] = fuse(function) if fuse else function
@@ -90,7 +90,7 @@ def loop(f: Functions, kind: str, zeros: Any, xs: Any, W: Any, b: Any, *U: Any, 
 
 
 def as_layer(kind: str, N: int, T: int, D: int, H: int) -> Setup:
-    """The cell in `nn.Recurrent`; that its step is a function is all it says."""
+    """The cell in `nn.Recurrent`, declared as a pure function."""
 
     def setup() -> Call:
         import minigrad as mg
@@ -160,7 +160,7 @@ def on_minigrad(kind: str, N: int, T: int, D: int, H: int, compiled: bool) -> Se
 
 
 def on_torch(kind: str, N: int, T: int, D: int, H: int, compiled: str = "") -> Setup:
-    """`compiled` is what torch.compile gets: the "step", or the whole "loop". (For 50 steps, that takes minutes.)"""
+    """`compiled`: the part for torch.compile, "step" or the whole "loop". (50 steps of it take minutes.)"""
 
     def setup() -> Call:
         import torch
@@ -256,7 +256,7 @@ def on_dezero(kind: str, N: int, T: int, D: int, H: int) -> Setup:
 
     def setup() -> Call:
         only_on_cpu()
-        vars(np)["int"] = int  # its last release asks NumPy for it while it is imported
+        vars(np)["int"] = int  # its last release looks this up when imported
         import dezero
         from dezero import functions
 

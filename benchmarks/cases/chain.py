@@ -1,8 +1,8 @@
 """A chain of 100,000 operations (tanh and add on 16 × 16, 97 MiB of results): forward, backward, and freeing.
 
-Nothing may recurse, and a graph that is walked should be released on the way: the peak memory of backward is shown as
-a share of forward's, and `freeing what backward left` is the time to drop what is still there afterwards. `freeing
-without backward` drops a whole graph that was never walked.
+Nothing may recurse, and a walked graph should be released on the way: the peak memory of backward is shown as a share
+of forward's, and `freeing what backward left` is the time to drop the remainder afterwards. `freeing without backward`
+drops a whole graph that was never walked.
 """
 
 from __future__ import annotations

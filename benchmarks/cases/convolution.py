@@ -1,4 +1,4 @@
-"""Convolutions along time beside PyTorch's: forward and backward, to the input and all weights."""
+"""Convolutions along time compared with PyTorch's: forward and backward, to the input and all weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = (
 
 
 def weights(C: int, O: int, K: int, groups: int) -> dict[str, Any]:
-    """The same for both sides."""
+    """Equal weights for both sides."""
     return dict(zip(("weight", "bias"), normals((O, C // groups, K), (O,), seed=2), strict=True))
 
 

@@ -1,6 +1,6 @@
 """The CTC loss of a batch, forward and backward, from log-probabilities (T, N, C) and labellings of S labels.
 
-What is compared before is the loss, and the gradients summed over steps: after 500 steps, single ones of PyTorch's are
+The loss is compared first, and the gradients summed over steps: after 500 steps, single gradients of PyTorch's are
 wrong by 3 parts in a thousand in float32.
 """
 
@@ -18,7 +18,7 @@ SIZES = ((50, 16, 20, 10), (150, 32, 30, 30), (500, 8, 100, 50))  # T, N, C, S
 
 
 def given(T: int, N: int, C: int, S: int) -> tuple[Any, ...]:
-    """Logits, labels without the blank 0, and how many steps and labels of each sequence count."""
+    """Logits, labels without the blank 0, and the numbers of steps and labels of each sequence that count."""
     targets = np.random.default_rng(3).integers(1, C, (N, S))
     return normals((T, N, C))[0], targets, np.full(N, T), np.full(N, S)
 

@@ -1,8 +1,8 @@
 """Decoding: a beam search, and the likeliest token at each step, for 64 sources at once.
 
 The model is a GRU cell with dot attention to S positions and an output map to V words; both sides have the same
-weights. What is compared to is what one writes in PyTorch, without gradients: `topk` over the B·V continuations of each
-source, and states and sequences so far selected by rows. It goes on until the last source is over.
+weights. The peer is the usual code in PyTorch, without gradients: `topk` over the B·V continuations of each source,
+with states and sequences selected by rows. It runs until the last source is done.
 
 "to the end": no sequence ends by itself. "ends": some do, from the first steps on.
 """
@@ -26,7 +26,7 @@ BOS, EOS = 1, 0
 
 @cache
 def weights(ends: bool) -> dict[str, Array]:
-    """Scaled so that some words are much likelier than others; the end is one of these, or never comes."""
+    """Scaled so that some words are much likelier than others; the end is one of these, or never occurs."""
     embedding, ih, hh, out, memory, state = normals((V, H), (3 * H, H), (3 * H, H), (V, 2 * H), (N, S, H), (N, H))
     bias = np.zeros(V, np.float32)
     bias[EOS] = 10 if ends else -1e4
@@ -76,7 +76,7 @@ def here(beam: int | None, ends: bool) -> Call:
 
 
 def results(scores: list[float], ids: list[Any]) -> list[Any]:
-    """What the sides must agree in."""
+    """The results that the sides must agree on."""
     return [np.array(scores), np.concatenate([as_array(i) for i in ids])]
 
 

@@ -1,8 +1,8 @@
 """Embedding: 8,192 rows of a (50,000, 300) matrix, and the gradient of the matrix, forward and backward.
 
-A dense gradient is an array of 57 MiB, of which all but a few rows are zero. A sparse one is its rows; it is
-coalesced within the measured call (each row once, with the sum of its gradients), as an optimizer needs it. Ids are
-uniform, so that few are repeated, or as frequent as the words of a text (Zipf), so that many are.
+A dense gradient is an array of 57 MiB, zero in all but a few rows. A sparse one is its rows; it is coalesced within the
+measured call (each row once, with the sum of its gradients), as an optimizer needs it. Ids are uniform, so that few are
+repeated, or as frequent as the words of a text (Zipf), so that many are.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def dense_by_hand(ids: Array, g: Array, W: Array) -> list[Array]:
 
 
 def coalesced(side: Setup) -> Setup:
-    """A side whose gradients are coalesced in the end."""
+    """A side whose gradients are coalesced at the end."""
 
     def setup() -> Call:
         call = side()

@@ -2,8 +2,8 @@
 
 Three ways to run the same function: its compiled kernels (with the extra `fast`; without it, they are the plans), the
 plans of NumPy calls, and its plain operations. N sequences, H states; arrays lie feature by feature, as in the layers.
-Kernels and plans are timed by themselves, as the engine calls them; the plain operations are recorded one by one, and
-walked back by the engine.
+Kernels and plans are timed alone, in the way the engine calls them; the plain operations are recorded one by one, and
+walked by the engine.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def kernels(cell: str, N: int, H: int, compiled: bool) -> Setup:
 
 
 def recorded(cell: str, N: int, H: int) -> Setup:
-    """The same as plain operations, each a node of the tape."""
+    """The same function as plain operations, each a node of the tape."""
 
     def setup() -> Call:
         function, widths, states = CELLS[cell]

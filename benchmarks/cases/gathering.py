@@ -1,7 +1,7 @@
-"""Gathering: the weights of the LSTM of `lstm.py` are used by every step, and their gradients done as one product.
+"""Gathering: the weights of the LSTM in `lstm.py` are used at every step, and their gradients computed as one product.
 
 minigrad gathers the thin products of all steps. `mg.plain_path()` switches this off (and every other fast path), so
-that each step does its own products and adds them up.
+that each step computes its own products and adds them up.
 """
 
 from __future__ import annotations

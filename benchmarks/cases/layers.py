@@ -1,4 +1,4 @@
-"""The layers of `nn` beside PyTorch's: forward and backward, to the input and all weights.
+"""The layers of `nn` compared with PyTorch's: forward and backward, to the input and all weights.
 
 `torch.nn.LSTM`, `GRU` and `RNN` are the fused layers; "cell loop" is a Python loop over PyTorch's own cell. Ragged
 batches are given to minigrad as lengths, and to PyTorch packed; "padded" is the same batch without lengths.
@@ -40,7 +40,7 @@ def weights_of_cell(kind: str, D: int, H: int) -> dict[str, Any]:
 
 
 def on_minigrad(kind: str, N: int, T: int, D: int, H: int, lengths: Any = None, compiled: bool = False) -> Setup:
-    """The layer of `nn`; `compiled`, forward and backward are recorded once and replayed."""
+    """The layer of `nn`; if `compiled`, forward and backward are recorded once and replayed."""
 
     def setup() -> Call:
         import minigrad as mg

@@ -1,8 +1,8 @@
 """An LSTM written from primitives, unrolled by a Python loop: forward, and backward to its input and all weights.
 
-Every step has its own input map, and its gates are a dozen separate operations: what the engine makes of the plainest
-code. Beside it, the same loop on PyTorch and HIPS autograd; PyTorch's fused `nn.LSTM`; and back-propagation through
-time by hand, step by step, with one product for each weight's gradient.
+Every step has its own input map, and its gates are a dozen separate operations: a test of the engine on plain code.
+Its peers are the same loop on PyTorch and HIPS autograd; PyTorch's fused `nn.LSTM`; and back-propagation through time
+by hand, step by step, with one product for each weight's gradient.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A whole training iteration of a language model: forward, backward, clipping, and an update by SGD.
 
-The state is zero each time, the weights go on: all sides make the same updates, which is what they must agree in. V is
-the vocabulary, L layers of H, B sequences, T steps. "minigrad, compiled" records the iteration once and replays it.
+The state is zero each time, while the weights are updated: the sides must agree on the updates. V is the vocabulary, L
+layers of H, B sequences, T steps. "minigrad, compiled" records the iteration once and replays it.
 """
 
 from __future__ import annotations

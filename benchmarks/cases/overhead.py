@@ -1,8 +1,8 @@
 """The overhead of one recorded operation: chains of small operations, forward and backward.
 
-Arrays are 16 × 16, so that next to nothing of the time is arithmetic. All operands require grad. Times are those of one
-recorded operation, the way back included; `NumPy by hand` is the arithmetic alone. minigrad is spelled in NumPy's names
-(`np.tanh(x)`, found through NumPy's protocols) and in its own (`mg.tanh(x)`); operators are the same in both.
+Arrays are 16 × 16, so that arithmetic takes next to no time. All operands require grad. Times are those of one recorded
+operation, including backward; `NumPy by hand` is the arithmetic alone. minigrad is called by NumPy's names
+(`np.tanh(x)`, through NumPy's protocols) and by its own (`mg.tanh(x)`); operators are the same in both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the LSTM's time grows with the steps, the batch and the states, beside PyTorch's fused layer and a floor.
+"""The LSTM's time as a function of steps, batch and states, compared with PyTorch's fused layer and a floor.
 
 The floor is the matrix products alone, by NumPy: one product for all input maps, one a step each way, and one for each
 weight gradient. `--plot` draws these cases as ratios.
@@ -17,11 +17,11 @@ from .layers import on_minigrad, on_torch
 STEPS = (10, 100, 1_000, 10_000, 100_000)  # of (4, T, 16, 16)
 BATCH = (1, 4, 16, 64, 256)  # of (N, 50, 128, 128)
 STATES = (32, 64, 128, 256, 512, 1024)  # of (20, 20, H, H)
-RECORDED = 10_000  # steps: to write a longer program down takes minutes
+RECORDED = 10_000  # steps: recording a longer program takes minutes
 
 
 def products_alone(N: int, T: int, D: int, H: int) -> Setup:
-    """All matrix products of forward and backward into arrays that are there, and nothing else."""
+    """All matrix products of forward and backward into existing arrays, and nothing else."""
 
     def setup() -> Call:
         xs, z, h, W, U = normals((T * N, D), (T * N, 4 * H), (T * N, H), (4 * H, D), (4 * H, H))

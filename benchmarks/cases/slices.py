@@ -1,7 +1,7 @@
-"""T slices of one (T, 8, 16) tensor in a loop, forward and backward: what a recurrent network does with its input.
+"""T slices of one (T, 8, 16) tensor in a loop, forward and backward, as a recurrent network uses its input.
 
-Each step adds its slice to a running sum. The time of one step should not depend on T: where the gradient of every
-slice is an array of the whole tensor's size, the loop is quadratic. Such sides are left out beyond T = 2,000.
+Each step adds its slice to a running sum. The time of one step should not depend on T: if the gradient of every slice
+is an array of the whole tensor's size, the loop is quadratic. Such sides are left out beyond T = 2,000.
 """
 
 from __future__ import annotations

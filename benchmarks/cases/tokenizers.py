@@ -1,9 +1,9 @@
 """Tokenizers: learning 8,000 byte pairs, and encoding, on 5 MB of text.
 
-The text is PTB's or the beginning of WikiText-2's (more different words), if MINIGRAD_DATA says where they are, else
-Python's documentation, which is smaller. It is given as lines. What was looked up before is forgotten in each call;
-Hugging Face's library keeps what it has met from call to call, and uses all cores for a batch. Its encodings hold
-tokens and places as well, if it is not told to leave the places out.
+The text is PTB's or the beginning of WikiText-2's (more different words), if MINIGRAD_DATA names the folder, else
+Python's documentation, which is smaller. It is given as lines. Our caches are cleared in each call; Hugging Face's
+library keeps its cache from call to call, and uses all cores for a batch. Its encodings hold tokens and offsets as
+well, unless told to leave the offsets out.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def encoding_there(corpus: str, method: str) -> Call:
     return call
 
 
-# ---- what all kinds do -------------------------------------------------------------------------------------------
+# ---- encoding by all tokenizers ----------------------------------------------------------------------------------
 
 
 def encoding(corpus: str, of: Callable[[str], Tokenizer]) -> Call:
@@ -104,7 +104,7 @@ def encoding(corpus: str, of: Callable[[str], Tokenizer]) -> Call:
 
 
 def in_plain_python(corpus: str, of: Callable[[str], Tokenizer], cut: Callable[[str], list[str]]) -> Call:
-    """The few lines that do the same without any of this."""
+    """The same in a few lines of plain Python."""
     v, lines = of(corpus).vocabulary, lines_of(corpus)
     ids, unknown = {token: i for i, token in enumerate(v.tokens)}, v.unk_id
 

@@ -1,8 +1,8 @@
-"""Word2Vec beside gensim's: one epoch over text, counting included, with the same settings.
+"""Word2Vec compared with gensim's: one epoch over text, including counting, with the same settings.
 
-The text is the beginning of WikiText-2's, if MINIGRAD_DATA says where it is, else Python's documentation, which is
-smaller. It lies in memory as lists of words. What both sides give back is how often each word occurs; how good the
-vectors are is measured by `python -m benchmarks.word2vec_quality`, which also times five epochs over all of the text.
+The text is the beginning of WikiText-2's, if MINIGRAD_DATA names the folder, else Python's documentation, which is
+smaller. It is in memory as lists of words. Both sides return the word counts; `python -m benchmarks.word2vec_quality`
+measures the quality of the vectors, and times five epochs over the whole text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cells of the zoo beside the same equations in PyTorch, as a loop, and in JAX, as `lax.scan` under `jax.jit`.
+"""Cells of the zoo compared with the same equations in PyTorch, as a loop, and in JAX, as `lax.scan` under `jax.jit`.
 
 A minimal GRU and an independently recurrent network, whose steps are element-wise, and the sLSTM of xLSTM, which has
 a product and a stabiliser. The equations below are those of the peers; minigrad's are the cells of `nn.zoo`. Forward

@@ -1,4 +1,4 @@
-"""What the reproductions share: options, a run that goes on where it stopped, and the file of results."""
+"""The common part of the reproductions: options, a run that can be resumed, and the file of results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def options(text: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    """The options that all of them have; `defaults` of further ones."""
+    """The common options, with `defaults` for further ones."""
     parser = argparse.ArgumentParser(description=(text or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("MINIGRAD_DATA"), help="folder of the data sets "
                         "(default: $MINIGRAD_DATA)")  # fmt: skip
@@ -43,9 +43,9 @@ def begin(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 class Run(nn.Trainer):
-    """A Trainer that says how far it is after each epoch, and counts its seconds, interruptions left out.
+    """A Trainer that reports after each epoch, and counts its seconds without interruptions.
 
-    shown  what a mean loss is shown as: `math.exp` for perplexities
+    shown  a function from a mean loss to the reported number: `math.exp` for perplexities
     """
 
     def __init__(self, *parts: Any, shown: Callable[[float], float] = float, **settings: Any) -> None:
@@ -72,11 +72,11 @@ class Run(nn.Trainer):
               + f", {self.seconds:,.0f} s", flush=True)  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
-        """What the Trainer's is, and the seconds."""
+        """The Trainer's state, and the seconds."""
         return super().state_dict() | {"seconds": self.seconds}
 
     def load_state_dict(self, state: Any) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore a result of `state_dict`."""
         super().load_state_dict(state)
         self.seconds = state.get("seconds", 0.0)
 
@@ -84,7 +84,7 @@ class Run(nn.Trainer):
 def write_row(
     task: str, args: argparse.Namespace, settings: str, ours: str, published: str, seconds: float, **measured: float
 ) -> None:  # fmt: skip
-    """Add a row to the file of results, in the place of one of the same task, settings and seed."""
+    """Add a row to the file of results, replacing one with the same task, settings and seed."""
     row = {
         "task": task, "settings": settings, "seed": args.seed, "ours": ours, "published": published,
         "minutes": round(seconds / 60, 1), "device": args.device, "machine": platform.machine(),

@@ -1,4 +1,4 @@
-"""What the two language models share: one text as streams, a carried state, and the loss of another text."""
+"""The common part of the two language models: one text as streams, a carried state, and the loss of another text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .common import Run
 
 
 def train(model: nlp.LanguageModel, optimizer: Any, steps: int, **settings: Any) -> Run:
-    """A run over windows of so many steps, whose state is carried."""
+    """A run over windows of `steps` steps, with a carried state."""
     tbptt = nn.TBPTT(steps)
 
     def step(model: Any, window: nlp.Window) -> Any:

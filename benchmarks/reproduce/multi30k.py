@@ -4,9 +4,9 @@
     python -m benchmarks.reproduce.multi30k --model cho
 
 The settings of bentrevett/pytorch-seq2seq: embeddings 256, GRU 512 (the encoder of "attention" in both directions),
-dropout 0.5, Adam with lr 1e-3, B 128, norm clip 1, 10 epochs, words that occur twice. Here the output map sees tanh of
-a linear map (512) of what it sees there, and batches are of similar lengths. BLEU is sacrebleu's of the lower-cased,
-tokenized text.
+dropout 0.5, Adam with lr 1e-3, B 128, norm clip 1, 10 epochs, words that occur twice. Two differences: the output map
+follows tanh of a linear map (512) of its inputs there, and batches are of similar lengths. BLEU is sacrebleu's of the
+lower-cased, tokenized text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""CuPy's arrays: what NumPy's protocols do not reach, and what is quicker by itself.
+"""CuPy's arrays: operations outside NumPy's protocols, and faster ones.
 
-arrays    the backend: devices, and moving between them
-graphs    what a function launches, as a CUDA graph
-products  products of matrices, by cuBLAS, also in a graph
+arrays    the backend: devices, and transfers between them
+graphs    the launches of a function as a CUDA graph
+products  matrix products by cuBLAS, also in a graph
 rows      sums of rows by index, in a fixed order
 """

@@ -8,11 +8,11 @@ from ..kinds import Array, Backend, Device
 from .collectives import Nccl
 from .graphs import captured
 from .products import Cublas, product
-from .rows import Rows
+from .rows import RowAdder
 
 
 def backend(cupy: Any) -> Backend:
-    """The backend, of the module `cupy`."""
+    """The backend for the module `cupy`."""
 
     def on(device: Device) -> Any:
         return cupy.cuda.Device(int(device.partition(":")[2] or 0))
@@ -41,7 +41,7 @@ def backend(cupy: Any) -> Backend:
         add_at=cupy.add.at,
         synchronous=False,
         wait=lambda array: cupy.cuda.get_current_stream().synchronize(),
-        add_rows=Rows(cupy.ElementwiseKernel),
+        add_rows=RowAdder(cupy.ElementwiseKernel),
         product=multiply,
         elementwise=cupy.ElementwiseKernel,
         capture=lambda work: captured(cupy, blas, work),

@@ -1,4 +1,4 @@
-"""Sums over processes, one a GPU, by NCCL."""
+"""Sums over processes, one for each GPU, by NCCL."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ NAMES = {"e": "FLOAT16", "f": "FLOAT32", "d": "FLOAT64", "b": "INT8", "i": "INT3
 
 
 class Nccl:
-    """A communicator of NCCL on a stream of its own, which runs beside the computation.
+    """An NCCL communicator on a separate stream, which runs beside the computation.
 
     cupy      the module
-    exchange  gives rank 0's list of numbers, NCCL's id of the communicator, to all
+    exchange  sends rank 0's list of numbers, the communicator's NCCL id, to all ranks
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Nccl:
         return self._work(launch, array)
 
     def gather(self, array: Array, sizes: list[int]) -> Work:
-        """Begin to join arrays of all processes along axis 0, of so many rows each."""
+        """Begin to join the arrays of all processes along axis 0, with the given numbers of rows."""
         with self.device:
             own = self.cupy.ascontiguousarray(array)
             result = self.cupy.empty((sum(sizes), *array.shape[1:]), array.dtype)
@@ -54,7 +54,7 @@ class Nccl:
             for rank, size in enumerate(sizes):
                 part = result[start : start + size]
                 start += size
-                if size:  # from the own array on its rank; elsewhere the first pointer is not read
+                if size:  # the array is read on its own rank only
                     source = own if rank == self.communicator.rank_id() else part
                     self.communicator.broadcast(
                         source.data.ptr, part.data.ptr, part.size, self._kind(part), rank, self.stream.ptr
@@ -66,7 +66,7 @@ class Nccl:
         return work
 
     def _work(self, launch: Callable[[], None], result: Array) -> Work:
-        """Do it after what computes the array, and let what reads it come afterwards."""
+        """Launch after the work that computes the array, and let its readers wait for the result."""
         with self.device:
             self.stream.wait_event(self.cupy.cuda.get_current_stream().record())
             launch()
@@ -77,10 +77,10 @@ class Nccl:
 
 
 class Work:
-    """Something that NCCL has begun: `Test` says whether it is done, as MPI's requests do."""
+    """An NCCL operation in progress: `Test` returns True when it is done, as MPI's requests do."""
 
     sizes: list[int]
-    kept: Any = None  # memory that is still read
+    kept: Any = None  # memory to keep alive meanwhile
 
     def __init__(self, cupy: Any, event: Any, result: Array) -> None:
         self.cupy, self.event, self.result = cupy, event, result

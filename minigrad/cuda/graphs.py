@@ -10,10 +10,10 @@ from .products import Cublas
 
 
 def captured(cupy: Any, blas: Cublas, work: Callable[[], None]) -> Callable[[], None]:
-    """What a function launches, without doing it, as a function that launches all of it.
+    """Capture the launches of a function as one graph, without executing them; returns the graph's launcher.
 
-    Temporary arrays come from a pool of the graph's own, which nobody else gets memory from while it is there.
-    Raises what the function raises, and CUDA's error where it does what cannot be captured, above all wait for a value.
+    Temporary arrays come from a memory pool that belongs to the graph for its lifetime. Raises the function's
+    exceptions, and CUDA's error for operations that cannot be captured, above all waiting for a value.
     """
     stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
     cupy.cuda.get_current_stream().synchronize()
@@ -22,7 +22,7 @@ def captured(cupy: Any, blas: Cublas, work: Callable[[], None]) -> Callable[[], 
         try:
             work()
         except BaseException:
-            with contextlib.suppress(Exception):  # the capture is over in any case
+            with contextlib.suppress(Exception):  # end the capture in any case
                 stream.end_capture()
             raise
         graph = stream.end_capture()

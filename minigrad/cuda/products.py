@@ -1,9 +1,9 @@
-"""Products of matrices by cuBLAS, into arrays that are there.
+"""Matrix products by cuBLAS, into existing arrays.
 
-CuPy calls cuBLAS as well, but refuses to while a graph is captured.
+CuPy calls cuBLAS as well, but refuses to do so while a graph is captured.
 
-cuBLAS thinks of matrices column by column, so that a matrix row by row is its own transpose there: out = a b is
-computed as outᵀ = bᵀ aᵀ, and nothing is moved.
+cuBLAS stores matrices column by column, so a row-major matrix is its own transpose there: out = a b is computed as
+outᵀ = bᵀ aᵀ, without moving data.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import numpy as np
 Array = Any
 AS_IT_LIES, TRANSPOSED = 0, 1  # cublasOperation_t
 LETTERS = {np.dtype(np.float32): "S", np.dtype(np.float64): "D"}
-WORKSPACE = 8 << 20  # bytes, for all products of a graph
+WORKSPACE = 8 << 20  # bytes, shared by all products of a graph
 FACTORS = {"S": (ctypes.c_float(0), ctypes.c_float(1)), "D": (ctypes.c_double(0), ctypes.c_double(1))}  # 0 and 1
 _int, _long, _address = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p
 _MATRIX, _MATRICES = (_address, _int), (_address, _int, _long)
 
 
 def product(blas: Any, a: Array, b: Array, out: Array) -> bool:
-    """out = a b, like np.matmul; whether there is such a product (else nothing is done).
+    """out = a b, like np.matmul. Returns False, without doing anything, if cuBLAS has no such product.
 
-    blas  is called with the name of a function of cuBLAS and what that takes after the handle; tells addresses
+    blas  is called with the name of a cuBLAS function and its arguments after the handle; provides addresses
     """
     if not a.dtype == b.dtype == out.dtype or out.dtype not in LETTERS or not a.size or not b.size:
         return False
@@ -64,7 +64,7 @@ def product(blas: Any, a: Array, b: Array, out: Array) -> bool:
 
 
 def layout(x: Array) -> tuple[int, int] | None:
-    """How matrices lie, and the numbers from one row (or column) to the next; None if neither is without gaps."""
+    """The orientation of matrices, and the stride between their rows (or columns); None if neither is contiguous."""
     (rows, columns), (down, right) = x.shape[-2:], [s // x.itemsize for s in x.strides[-2:]]
     if (right == 1 or columns == 1) and (down >= columns or rows == 1):
         return AS_IT_LIES, down if rows > 1 else columns
@@ -74,7 +74,7 @@ def layout(x: Array) -> tuple[int, int] | None:
 
 
 def steps(x: Array) -> int | None:
-    """The numbers from one matrix of a stack to the next; None if that differs."""
+    """The stride between the matrices of a stack; None if it varies."""
     step, count = None, 1
     for size, stride in zip(reversed(x.shape[:-2]), reversed(x.strides[:-2]), strict=True):
         if size == 1:
@@ -86,7 +86,7 @@ def steps(x: Array) -> int | None:
 
 
 def matrices(x: Array, batch: tuple[int, ...]) -> tuple[Array, int, int, int]:
-    """Matrices for each place of the batch: (array, how they lie, from row to row, from matrix to matrix)."""
+    """A stack of matrices of the batch's shape: (array, orientation, row stride, matrix stride)."""
     if math.prod(x.shape[:-2]) == 1:
         x = x[(0,) * (x.ndim - 2)]  # one for all
     elif x.shape[:-2] != batch:
@@ -99,7 +99,7 @@ def matrices(x: Array, batch: tuple[int, ...]) -> tuple[Array, int, int, int]:
 
 
 class Cublas:
-    """The library, as CuPy has loaded it, with a handle for each thread and device."""
+    """The library as loaded by CuPy, with a handle for each thread and device."""
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
@@ -112,14 +112,14 @@ class Cublas:
         return int(array.data.ptr)
 
     def usable(self) -> bool:
-        """Whether it is there."""
+        """True if the library is available."""
         if not self.searched:
             self.searched = True
             self.cupy.cuda.device.get_cublas_handle()  # loads it
             path = _loaded("libcublas.so")
             if path is not None:
                 self.library = ctypes.CDLL(path)
-                head = (_address, _int, _int, _int, _int, _int, _address)  # handle, two ways of lying, sizes, factor
+                head = (_address, _int, _int, _int, _int, _int, _address)  # handle, two orientations, sizes, factor
                 for letter in LETTERS.values():
                     one = getattr(self.library, f"cublas{letter}gemm_v2")
                     one.argtypes = (*head, *_MATRIX, *_MATRIX, _address, *_MATRIX)
@@ -137,8 +137,8 @@ class Cublas:
 
     @contextlib.contextmanager
     def for_graph(self, stream: int) -> Iterator[Any]:
-        """Inside, products are captured on a stream. They share memory that must be there as long as the graph, which
-        is given; cuBLAS's own would be shared with what runs meanwhile."""
+        """A context in which products are captured on a stream. They share the yielded memory, which has to stay alive
+        as long as the graph; cuBLAS's own workspace would be shared with work outside of the graph."""
         if not self.usable():
             yield None
             return
@@ -149,7 +149,7 @@ class Cublas:
         try:
             yield memory
         finally:
-            del self.here.streams[handle]  # the next product sets its stream, and cuBLAS takes its own memory again
+            del self.here.streams[handle]  # the next product sets its stream and cuBLAS's own workspace again
 
     def _handle(self) -> int:
         here = self.here
@@ -170,7 +170,7 @@ class Cublas:
 
 
 def _loaded(name: str) -> str | None:
-    """The file of a library that this process has loaded."""
+    """The file of a library loaded in this process."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return None

@@ -1,7 +1,7 @@
-"""`array[indices] += rows` on a GPU, the same at every run, and without waiting for anything.
+"""`array[indices] += rows` on a GPU, deterministic and without synchronization.
 
-Sums in a fixed order need to know which rows belong together. Each row is linked to the next one of the same index; the
-first of them adds up the others, number by number.
+Sums in a fixed order need to know which rows share an index. Each row is linked to the next one with the same index;
+the first of them adds up the others, element by element.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 Array = Any
-FEW = 1 << 14  # rows: so many are compared with each other; more are sorted
+FEW = 1 << 14  # rows: up to this number they are compared pairwise; more are sorted
 
 LINKS = """
 long long j = 0;
@@ -31,7 +31,7 @@ if (first[k]) {
 """
 
 
-class Rows:
+class RowAdder:
     """Called with array (V, ...), indices (K,), all in [0, V), and rows (K, ...)."""
 
     def __init__(self, make: Callable[..., Any]) -> None:
@@ -50,7 +50,7 @@ class Rows:
 
     @staticmethod
     def links(indices: Array) -> tuple[Array, Array]:
-        """The same by sorting: whether a row is the first of its index, and the next one (-1: none)."""
+        """For each row, True if it is the first with its index, and the next one (−1: none), found by sorting."""
         order = np.argsort(indices, kind="stable")
         same = indices[order[1:]] == indices[order[:-1]]
         first, following = np.ones_like(indices, dtype=np.bool_), np.full_like(indices, -1)

@@ -1,4 +1,4 @@
-"""The inside of a loop: what is done once for a row of it, and the values of its lanes."""
+"""The body of a kernel's loops: values computed once per row, and the lanes of the inner loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from .functions import FORMULAS, LOGIC
 from .lanes import KINDS, Block, Lanes
-from .structure import Place, Unsuited, matrix, operands_of, order_of, placed, types_of
+from .structure import ColumnRef, Unsuited, matrix, operands_of, order_of, placed, types_of
 from .symbols import Symbol
 
 BYTES = {"float": 4, "double": 8, "i1": 1}  # in memory
@@ -16,12 +16,12 @@ _SHORT = {"float": "f32", "double": "f64", "i8": "i8"}
 
 
 def columns_of(size: int) -> str:
-    """A number of columns in the source; it becomes one of the sizes."""
+    """A number of columns in the source; it is replaced by a size."""
     return str(size) if size in (0, 1) else f"%size.{size}"
 
 
 class Around(Protocol):
-    """The loops around a body: `loops.Loops`, as far as it knows them."""
+    """The interface of `loops.Loops` for the body of its loops."""
 
     givens: set[Symbol]
     number: dict[Symbol, int]
@@ -34,8 +34,8 @@ class Around(Protocol):
     def block(self) -> Block: ...
 
 
-class Row:
-    """What is done once for each turn of the outer loop: addresses, and values that do not vary along the inner one."""
+class OuterIteration:
+    """One iteration of the outer loop: addresses, and values that are constant along the inner loop."""
 
     def __init__(self, loops: Around, outer: str) -> None:
         self.loops, self.outer = loops, outer + ".n"
@@ -44,12 +44,12 @@ class Row:
         self.sums: dict[tuple[Symbol, int], str] = {}
 
     def varies(self, symbol: Symbol, alone: bool = False) -> bool:
-        """Whether an array, or its one column, varies along the inner loop."""
+        """True if an array, or its single column, varies along the inner loop."""
         rows, columns = matrix(symbol)
         return rows != 1 if self.loops.by_column else columns != 1 and not alone
 
     def address(self, symbol: Symbol, start: int, alone: bool = False) -> str:
-        """Of an array's first number here."""
+        """The address of an array's first number in this turn."""
         number = self.loops.number[symbol]
         (rows, columns), by_column, emit = matrix(symbol), self.loops.by_column, self.block.emit
         found = f"%data{number}"
@@ -66,7 +66,7 @@ class Row:
         return found
 
     def spread(self, symbol: Symbol, start: int, alone: bool) -> Lanes:
-        """A number of an array that does not vary along the inner loop, in all lanes."""
+        """A number that is constant along the inner loop, in all lanes."""
         kind, emit, vector = self.loops.kinds[symbol], self.block.emit, self.block.vector
         number = emit(f"load {_STORED[kind]}, ptr {self.address(symbol, start, alone)}")
         if kind == "i1":
@@ -76,7 +76,7 @@ class Row:
         return Lanes(self.block, emit(f"shufflevector {vector(kind)} {one}, {vector(kind)} poison, {zeros}"), kind)
 
     def sum(self, symbol: Symbol, start: int) -> str:
-        """Where the lanes of a sum along the inner loop are added up, in double precision: it may have many terms."""
+        """The address of the lanes of a sum along the inner loop, kept in double precision for many terms."""
         found = self.sums.get((symbol, start))
         if found is None:
             vector = self.block.vector("double")
@@ -87,7 +87,7 @@ class Row:
         return found
 
     def totals(self, alone: bool) -> list[str]:
-        """The sums, added to the results: those into one number after the loops, the others after the inner loop."""
+        """Add the sums to the results: sums into one number after all loops, others after the inner loop."""
         block = self.loops.block()
         for (symbol, start), found in self.sums.items():
             if (matrix(symbol) == (1, 1)) != alone:
@@ -108,10 +108,10 @@ class Row:
 class Lanewise:
     """The inner loop's body, for all lanes or under a mask."""
 
-    def __init__(self, loops: Around, row: Row, index: str, mask: str | None) -> None:
+    def __init__(self, loops: Around, row: OuterIteration, index: str, mask: str | None) -> None:
         self.loops, self.row, self.index, self.mask = loops, row, index, mask
         self.block = loops.block()
-        self.known: dict[Place, Lanes] = {}
+        self.known: dict[ColumnRef, Lanes] = {}
 
     # ---- memory --------------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Lanewise:
         return self.block.emit(f"getelementptr i8, ptr {self.row.address(symbol, start, alone)}, i64 {step}")
 
     def _given(self, symbol: Symbol, start: int, alone: bool) -> Lanes:
-        """Of an array that is only read."""
+        """Lanes of an array that is only read."""
         if self.row.varies(symbol, alone):
             return self._loaded(symbol, self._at(symbol, start, alone))
         return Lanes(self.block, self.row.spread(symbol, start, alone).name, self.loops.kinds[symbol])
@@ -141,7 +141,7 @@ class Lanewise:
         return Lanes(block, name, kind)
 
     def store(self, symbol: Symbol, start: int) -> None:
-        """Compute a piece of a result and write it; a sum, add it to what is there."""
+        """Compute a piece of a result and write it; a sum is added to the stored value."""
         if symbol.op != "sum":
             self._written(self.value(symbol, start), symbol, start)
             return
@@ -171,13 +171,13 @@ class Lanewise:
     # ---- values --------------------------------------------------------------------------------------------------
 
     def value(self, symbol: Symbol, start: int) -> Lanes:
-        """A value from a column on; its operands first."""
+        """A value from a column on, its operands computed first."""
         wanted = placed(symbol, start)
         for place in order_of(wanted, self.loops.givens, self.known):
             self.known[place] = self._computed(place)
         return self.known[wanted]
 
-    def _computed(self, place: Place) -> Lanes:
+    def _computed(self, place: ColumnRef) -> Lanes:
         symbol, start, alone = place
         if symbol in self.loops.givens:
             return self._given(symbol, start, alone)

@@ -1,7 +1,7 @@
-"""A plan as a native kernel: results allocated by NumPy, computed by one call (`loops`).
+"""A plan as a native kernel: NumPy allocates the results, and one call computes them (`loops`).
 
-What follows a sum (the gradient of a broadcast operand that was itself computed) is small, and left to a Plan. Whatever
-a kernel cannot express is computed by the plan alone.
+Values computed from a sum (the gradient of a broadcast operand that was itself computed) are small, and left to a
+Plan. A computation that kernels cannot express is left to the plan entirely.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Array = Any
 
 
 def accelerated(plan: Plan, name: str) -> Any:
-    """The plan of the function of this name, or the same computation as a kernel where there can be one."""
+    """The plan of the function `name`, or the same computation as a kernel where there can be one."""
     if machine.switched_off() or not machine.available() or not plan.results:
         return plan
     try:
-        return Compiled(plan, name)
+        return CompiledPlan(plan, name)
     except Unsuited:
         return plan
 
 
-class Compiled:
-    """Computes what a plan computes; called like it. The plan runs for arrays that are not NumPy's.
+class CompiledPlan:
+    """A plan as a kernel, with the plan's interface. The plan itself runs for arrays other than NumPy's.
 
-    source  the kernel in LLVM's language
+    source  the kernel in LLVM IR
     """
 
     def __init__(self, plan: Plan, name: str) -> None:
@@ -44,7 +44,7 @@ class Compiled:
         results, givens = list(dict.fromkeys(plan.results)), set(plan.givens)
         schedule = schedule_of(plan.givens, results)
         summed = from_sums(schedule)
-        after = {s for s in summed if base(s).op != "sum" or base(s).args[0] in summed}  # not the first sums' views
+        after = {s for s in summed if base(s).op != "sum" or base(s).args[0] in summed}  # without their views
         bases = {s for s in results if s.op not in VIEWS} | {s for s in schedule if s.op == "sum"} | givens
         operands = [a for s in after for a in s.args if isinstance(a, Symbol)]
         needed = [base(a) if base(a).op == "sum" else a for a in operands]
@@ -54,15 +54,15 @@ class Compiled:
             raise Unsuited("nothing is computed")
         self._kernel: Callable[..., int] | None = None
         code = Loops(plan.givens, self.outputs, plan.order)
-        self.source = sys.intern(code.source)  # that of other sizes, mostly
+        self.source = sys.intern(code.source)  # mostly equal to that of other sizes
         self._sizes = np.array(code.sizes, np.int64)
-        self._copied: set[int] = set()  # givens that are usually laid out otherwise
+        self._copied: set[int] = set()  # givens that usually need a copy
         tail = [s for s in results if s in after or base(s) in after]
         self._tail = Plan([*plan.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
         self._run = self._function()
 
     def _function(self) -> Callable[..., Any]:
-        """A function of (kernel, arrays for it, arrays as given) that returns the results, or the kernel's answer."""
+        """A function of (kernel, arrays for it, arrays as given) that returns the results, or the kernel's refusal."""
         plan = self.plan
         space: dict[str, Any] = {"sizes": self._sizes, "empty": np.empty, "zeros": np.zeros, "tail": self._tail}
         names = {s: f"g{k}" for k, s in enumerate(plan.givens)}
@@ -87,7 +87,7 @@ class Compiled:
         return space["run"]  # type: ignore[no-any-return]
 
     def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
-        """The results' arrays."""
+        """The arrays of the results."""
         if type(like) is not np.ndarray:
             return self._recorded(arrays, like)
         kernel = self._kernel
@@ -102,7 +102,7 @@ class Compiled:
         return results  # type: ignore[no-any-return]
 
     def into(self, arrays: Sequence[Array], out: Array) -> None:
-        """The only result, written into an array that is laid out like it."""
+        """Compute the only result into `out`, an array of its layout."""
         kernel = self._kernel
         if kernel is None or self._tail is not None or self._copied or type(out) is not np.ndarray:
             out[...] = self(arrays, out)[0]
@@ -110,13 +110,13 @@ class Compiled:
             out[...] = self.plan(arrays, out)[0]
 
     def _recorded(self, arrays: Sequence[Array], like: Array) -> list[Array]:
-        """The same with arrays of a recording, in which the kernel is one operation; the plan, for any others."""
+        """Run the kernel as one operation of a recording; the plan for any other arrays."""
         if not backend.is_recorded(like):
             return self.plan(arrays, like)
         kind: Any = backend.backend_of(like)
         if type(kind.inside(like)) is not np.ndarray:
             return self.plan(arrays, like)
-        self([kind.inside(a) for a in arrays], kind.inside(like))  # finds out what must be copied
+        self([kind.inside(a) for a in arrays], kind.inside(like))  # finds out which arrays must be copied
         count = len(self.plan.givens)
 
         def kernel(*arguments: Array) -> None:
@@ -132,7 +132,7 @@ class Compiled:
         return [a.astype(a.dtype, order, copy=False) if k in self._copied else a for k, a in enumerate(arrays)]
 
     def _mended(self, kernel: Any, arrays: Sequence[Array], answer: int, like: Array) -> list[Array]:
-        """After the kernel's refusal: with copies of the arrays whose bits are set; or, below 0, the plan."""
+        """Recover from a kernel's refusal: copy the arrays whose bits are set; for a negative answer, run the plan."""
         if answer > 0:
             self._copied = self._copied | {k for k in range(len(arrays)) if answer >> k & 1}
             results = self._run(kernel, self._laid_out(arrays), arrays)
@@ -145,7 +145,7 @@ class Compiled:
 
 
 def _viewed(symbol: Symbol, names: dict[Symbol, str]) -> str:
-    """A view in Python."""
+    """Python code of a view."""
     if symbol in names:
         return names[symbol]
     of = _viewed(symbol.args[0], names)

@@ -13,7 +13,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import backend
-from .structure import Place, Unsuited, cuts_of, from_sums, matrix, operands_of, order_of, placed, schedule_of, types_of
+from .structure import (
+    ColumnRef,
+    Unsuited,
+    cuts_of,
+    from_sums,
+    matrix,
+    operands_of,
+    order_of,
+    placed,
+    schedule_of,
+    types_of,
+)
 from .symbols import Symbol
 
 Array = Any
@@ -54,7 +65,7 @@ LOGIC: dict[Any, str] = {
 
 
 class Planned(Protocol):
-    """A `plan.Plan`, as kernels need it."""
+    """The interface of `plan.Plan` for kernels."""
 
     givens: list[Symbol]
     results: list[Symbol]
@@ -123,8 +134,8 @@ class Piecewise:
         self.givens = set(givens)
         self.width = pieces[0][2]
         self.lines: list[str] = []
-        self.known: dict[Place, str] = {}
-        self.read: list[Place] = []
+        self.known: dict[ColumnRef, str] = {}
+        self.read: list[ColumnRef] = []
         for k, (symbol, start, _) in enumerate(pieces):
             wanted = placed(symbol, start)
             for place in order_of(wanted, self.givens, self.known):
@@ -152,7 +163,7 @@ class Piecewise:
     def _piece(array: Array, start: int, width: int) -> Array:
         return array if not array.shape or array.shape[-1] == width else array[..., start : start + width]
 
-    def _computed(self, place: Place) -> str:
+    def _computed(self, place: ColumnRef) -> str:
         """A name for the value at a place; the line that computes it."""
         symbol, start, alone = place
         if symbol.dtype not in TYPES:

@@ -1,7 +1,7 @@
 """NumPy's ufuncs as formulas on vectors.
 
-Only exp, expm1, log, log1p and tanh have roundings of their own; their largest errors are in `docs/fusion.md` and are
-tested. The polynomials are interpolations at Chebyshev nodes, computed with 60 digits.
+Only exp, expm1, log, log1p and tanh round differently from NumPy; their largest errors are listed in `docs/fusion.md`
+and tested. The polynomials interpolate at Chebyshev nodes, computed with 60 digits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def horner(x: Lanes, coefficients: Sequence[float]) -> Lanes:
     """A polynomial, highest power first."""
     total = x.like(coefficients[0])
     for c in coefficients[1:]:
-        total = total.intrinsic("fmuladd", x, c)  # with one rounding where the processor can
+        total = total.intrinsic("fmuladd", x, c)  # rounds once where the processor can
     return total
 
 
@@ -36,7 +36,7 @@ _LOG = {
     "double": (0.13100854389788408, 0.13267405750522118, 0.1538629101914345, 0.1818179469190107,
                0.22222222400632796, 0.28571428570764074, 0.4000000000000094, 0.6666666666666666),
 }  # fmt: skip
-# lowest and highest argument of exp; bits of the mantissa, the exponent's bias; log 2 in two parts
+# smallest and largest argument of exp; bits of the mantissa, the exponent's bias; log 2 in two parts
 _FORMAT = {
     "float": (-87.6, 89.0, 23, 127, 0.693359375, -2.1219444005469057e-4),
     "double": (-708.6, 710.0, 52, 1023, 0.6931471803691238, 1.9082149292705877e-10),
@@ -46,10 +46,10 @@ _FORMAT = {
 def _split(x: Lanes) -> tuple[Lanes, Lanes]:
     """r and 2ⁿ⁻¹ of e^x = 2ⁿ·e^r, |r| ≤ log(2)/2. (2ⁿ would overflow before e^x does; below the normal numbers, 0.)"""
     low, high, mantissa, bias, upper, lower = _FORMAT[x.kind]
-    x = (x < low).where(low, x)  # a NaN stays
+    x = (x < low).where(low, x)  # NaN stays NaN
     x = (x > high).where(high, x)
-    # Adding a number whose last digit is worth 1 rounds to whole ones and leaves n in the last bits. With the
-    # exponent's bias in it as well, these are the bits of 2ⁿ⁻¹.
+    # Adding a number whose last digit is worth 1 rounds to an integer and leaves n in the last bits. Since it also
+    # contains the exponent's bias, these are the bits of 2ⁿ⁻¹.
     shift = 1.5 * 2.0**mantissa + (bias - 1)
     shifted = x.intrinsic("fmuladd", 1.4426950408889634, shift)
     n = shifted - shift
@@ -64,7 +64,7 @@ def exp(x: Lanes) -> Lanes:
 
 
 def expm1(x: Lanes) -> Lanes:
-    """e^x − 1 = 2ⁿ·(e^r − 1) + (2ⁿ − 1), where nothing cancels."""
+    """e^x − 1 = 2ⁿ·(e^r − 1) + (2ⁿ − 1), without cancellation."""
     r, half = _split(x)
     inner = horner(r, _EXP[x.kind]).intrinsic("fmuladd", r * r, r)  # e^r − 1
     return inner.intrinsic("fmuladd", half, half - 0.5) * 2.0
@@ -83,7 +83,7 @@ def log(x: Lanes) -> Lanes:
     tiny = x < 2.0 ** (1 - bias)
     scaled = tiny.where(x * 2.0**mantissa, x)
     bits = scaled.bits(whole)
-    # exponent and mantissa are cut apart at √½, where the mantissa's bits of 1 begin in 1 + f
+    # exponent and mantissa are separated at √½: the mantissa bits of 1 + f start there
     root = struct.unpack("<q", struct.pack("<d", 2**0.5))[0] if mantissa == 52 else 0x3FB504F3
     half = root - (1 << mantissa)  # the bits of √½
     above = bits.whole("sub", half)
@@ -101,7 +101,7 @@ def log(x: Lanes) -> Lanes:
 
 
 def log1p(x: Lanes) -> Lanes:
-    """log(1 + x), with what 1 + x lost."""
+    """log(1 + x), corrected by the rounding error of 1 + x."""
     u = x + 1.0
     result = log(u) + (x - (u - 1.0)) / u
     return (x.compare("ogt", -1.0) & x.compare("olt", np.inf)).where(result, log(u))
@@ -123,7 +123,7 @@ def _nan(x: Lanes) -> Lanes:
 
 
 def _sign(x: Lanes) -> Lanes:
-    return (x > 0.0).where(1.0, (x < 0.0).where(-1.0, x + 0.0))  # a NaN stays; -0.0 becomes 0.0
+    return (x > 0.0).where(1.0, (x < 0.0).where(-1.0, x + 0.0))  # NaN stays NaN; -0.0 becomes 0.0
 
 
 # On floats, all of one kind:

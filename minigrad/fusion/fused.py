@@ -1,12 +1,12 @@
 """`mg.fuse`: an element-wise function as one node, with one kernel forward and one backward.
 
-A call is traced once for its shapes, dtypes and layout. The tape of the trace gives all that is needed:
+A call is traced once for its shapes, dtypes and layout. The tape of the trace provides everything:
 
-    forward    its outputs, as a plan
-    keep       the values that its rules name: what backward needs, and no more
-    backward   the gradients that the engine's backward gives on the trace, as a plan from the kept values
-    replay     under create_graph, its nodes again with the kept values in place of Symbols: the unfused function,
-               which can be differentiated any number of times
+forward    its outputs, as a plan
+keep       the values that its rules name: exactly what backward needs
+backward   the gradients that the engine's backward computes on the trace, as a plan from the kept values
+replay     under create_graph, its nodes again with the kept values in place of Symbols: the unfused function,
+           which can be differentiated any number of times
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .plan import Plan
 from .symbols import Argument, FusionError, Symbol, Trace, exact, explain, refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
-_EXACT = frozenset([type(None), bool, int, str])  # constants that are told apart by ==
+_EXACT = frozenset([type(None), bool, int, str])  # constants compared by ==
 _FLAT = frozenset([Tensor, np.ndarray, float, *_EXACT])
 _tensor = Tensor._of
 _ndarray = np.ndarray
@@ -45,9 +45,9 @@ _TRACING = threading.RLock()
 
 
 class Kernel:
-    """One traced call: shapes, dtypes, layout, and which inputs require grad are fixed.
+    """One traced call, for fixed shapes, dtypes and layout, and a fixed choice of inputs that require grad.
 
-    needs  for each input (an array), whether its gradient is wanted
+    needs  for each input (an array), True if its gradient is needed
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Kernel:
                 )
         self.outputs: list[Tensor] = outputs
         self.results = [o.data for o in outputs]
-        self.flat = type(returned) is tuple and len(returned) == len(outputs)  # a tuple of tensors, nothing nested
+        self.flat = type(returned) is tuple and len(returned) == len(outputs)  # a flat tuple of tensors
         self.count = len(outputs)
         self.counted = range(len(outputs))
         self.shapes = tuple([o.shape for o in outputs])
         self.dtypes = tuple([o.dtype for o in outputs])
         self.vary = [o.requires_grad for o in outputs]
         labels = {k: o.name for k, o in enumerate(outputs) if o.name is not None}
-        self.extra = Extra(labels, shared=True) if labels else None  # of all nodes that this kernel makes
+        self.extra = Extra(labels, shared=True) if labels else None  # of all nodes of this kernel
         self.nodes = nodes_below([o.edge for o in outputs if o.edge is not None])
         named: dict[Symbol, None] = {}
         for node in self.nodes:
@@ -102,9 +102,9 @@ class Kernel:
         self._backward: dict[tuple[bool, ...], tuple[Plan, list[int | None]]] = {}
 
     def backward(self, present: tuple[bool, ...]) -> tuple[Plan, list[int | None]]:
-        """The plan from the kept values and the gradients of the present outputs to those of the inputs.
+        """The plan from the kept values and the gradients of the present outputs to the gradients of the inputs.
 
-        With it, for each input, which of the plan's results is its gradient, if any.
+        The second result lists, for each input, the number of its gradient among the plan's results, or None.
         """
         found = self._backward.get(present)
         if found is None:
@@ -129,7 +129,9 @@ class Kernel:
         return accelerated(Plan(givens, results, self.order, quiet=True), self.name), where
 
     def replay(self, kept: tuple[Any, ...], parents: tuple[Any, ...], at: Node) -> list[Any]:
-        """The trace's nodes again, on the tape below `parents` and with arrays for Symbols; the outputs' edges."""
+        """Record the trace's nodes again, below `parents` and with arrays for Symbols; returns the edges of the
+        outputs.
+        """
         arrays = dict(zip(self.kept, kept, strict=True))
         edge_of: dict[Any, Any] = dict(zip(self.variables, parents, strict=True))
 
@@ -169,7 +171,7 @@ def _gradients(g: Any, kernel: Kernel, kept: tuple[Any, ...], parents: tuple[Any
 
 
 class _OneWay(Observer):
-    """Refuses what could be traced, but for its gradient."""
+    """Refuses operations whose gradient cannot be traced."""
 
     def began(self, primitive: Operation) -> None:
         if primitive.name == "getitem":
@@ -177,7 +179,7 @@ class _OneWay(Observer):
 
 
 def _named(tree: Any, where: str = "result") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested structure, each with where it is."""
+    """The leaves of a nested structure, each with its position as text."""
     if isinstance(tree, dict | tuple | list):
         for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from _named(child, f"{where}[{key!r}]")
@@ -186,7 +188,7 @@ def _named(tree: Any, where: str = "result") -> Iterator[tuple[str, Any]]:
 
 
 def _described(output: Any) -> str:
-    """What is no tensor computed from the arguments, for a message."""
+    """A description of a result that is not a tensor computed from the arguments, for messages."""
     if isinstance(output, Symbol):
         return f"a plain array of {output.dtype}, as comparisons give (np.where makes a tensor of it)"
     if isinstance(output, Tensor) or backend.is_array(output):
@@ -195,7 +197,7 @@ def _described(output: Any) -> str:
 
 
 def _constant(value: Any) -> Any:
-    """What stands for an argument in the key of a trace. What is equal to nothing but itself is not kept alive."""
+    """An argument's part of a trace's key. Objects compared by identity are not kept alive."""
     if isinstance(value, float | np.floating):
         return exact(value)
     if type(value).__hash__ is _BY_IDENTITY:
@@ -207,7 +209,7 @@ def _constant(value: Any) -> Any:
 
 
 class Fused(Primitive):
-    """A fused function; call it like the plain one, which is at `.plain`."""
+    """A fused function. Call it like the plain function, which is its attribute `plain`."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
@@ -221,7 +223,7 @@ class Fused(Primitive):
         self._last: tuple[Any, Any] = (None, None)  # the latest key and its kernel: most calls repeat it
 
     def kernel(self, *args: Any, **kwargs: Any) -> Kernel:
-        """The traced call for arguments like these; traced now, if they are the first of their kind."""
+        """The traced call for such arguments; traced now if they are the first of their kind."""
         found = self._prepared(args, kwargs, current_mode().grad)
         if found is None:
             raise TypeError(f"{self.name}: none of the arguments is a Tensor")
@@ -230,8 +232,8 @@ class Fused(Primitive):
     def _prepared(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], recording: bool
     ) -> tuple[Kernel, list[Any], list[Any], list[Any], bool] | None:
-        """The kernel for these arguments; those that are operands, their arrays, their edges where they require grad,
-        and whether any does. None where the plain function runs: without a Tensor, or inside another fused function."""
+        """The kernel for these arguments, its operands, their arrays, the edges of those that require grad, and True if
+        any does. None where the plain function runs: without a Tensor, or inside another fused function."""
         operands: list[Any] = []
         arrays: list[Any] = []
         parents: list[Any] = []
@@ -241,7 +243,7 @@ class Fused(Primitive):
         if kwargs or not _FLAT.issuperset(map(type, args)):
             leaves = []
             outline((args, kwargs), leaves, structure)
-            leaves = [float(leaf) if isinstance(leaf, Live) else leaf for leaf in leaves]  # as it is now
+            leaves = [float(leaf) if isinstance(leaf, Live) else leaf for leaf in leaves]  # its present value
             key.append(tuple(structure))
         by_row = by_column = found = needed = mixed = False
         kind: Any = None
@@ -290,7 +292,7 @@ class Fused(Primitive):
     def _looked_up(
         self, key: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Any, parents: list[Any]
     ) -> Kernel:
-        """The kernel for a key; traced, if it is new."""
+        """The kernel for a key, traced if the key is new."""
         try:
             whole = tuple(key)
             kernel = self._kernels.get(whole)
@@ -334,7 +336,7 @@ class Fused(Primitive):
         return outputs if kernel.flat else kernel.structure(list(outputs))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a method, it is called with the instance first, like any function."""
+        """Bind as a method, as functions do."""
         return self if instance is None else MethodType(self, instance)
 
     def __repr__(self) -> str:
@@ -353,15 +355,15 @@ _PULL = _pull()
 
 
 def fuse(function: F) -> F:
-    """Make one operation of a function that is made of element-wise operations and splits along an axis.
+    """Fuse a function of element-wise operations and splits along an axis into one operation.
 
-    The function is traced once for each combination of shapes, dtypes and layout of its arguments; forward and backward
-    then run without a node, a temporary array or a call of Python's for each operation. It returns a tensor or a nested
+    The function is traced once for each combination of shapes, dtypes and layout of its arguments. Forward and backward
+    then run without a node, a temporary array or a Python call for each operation. It returns a tensor or a nested
     structure of tensors; inner values, such as gates, are outputs if they are returned.
 
-    All else is frozen at the first trace: numbers and other constants among the arguments, what the function closes
-    over, and what it reads from globals and attributes, a method's `self` among them. Each value of a constant argument
-    is a trace and a compilation of its own: give what changes often as a tensor without axes.
+    Everything else is frozen at the first trace: numbers and other constants among the arguments, captured variables,
+    and values read from globals and attributes, including a method's `self`. Each value of a constant argument is
+    traced and compiled separately: pass a value that changes often as a tensor without axes.
 
     >>> import numpy as np, minigrad as mg
     >>> @mg.fuse
@@ -372,9 +374,9 @@ def fuse(function: F) -> F:
     >>> gated(z).shape
     (3, 4)
 
-    Its gradients come from the same rules as the plain function's, `gated.plain`, which also stands in for it under
-    `detect_anomaly` and `plain_path`. Raises `FusionError`, a TypeError that names the line, where the function
-    branches on a value, writes in place, or does what is not element-wise.
+    Its gradients come from the same rules as those of the plain function, `gated.plain`, which also replaces it under
+    `detect_anomaly` and `plain_path`. Raises `FusionError`, a TypeError that names the line, if the function branches
+    on a value, writes in place, or uses an operation that is not element-wise.
     """
     return Fused(function)  # type: ignore[return-value]
 

@@ -1,7 +1,7 @@
-"""Vectors of LLVM IR that are written like numbers.
+"""Vectors of LLVM IR with the operators of numbers.
 
-`Lanes` writes one instruction for each operation; what is written twice in a block is computed once. Arithmetic is
-IEEE 754's, and nothing is reordered, so it equals NumPy's bit for bit.
+`Lanes` writes one instruction for each operation; an expression that is repeated in a block is computed once.
+Arithmetic follows IEEE 754, and nothing is reordered, so it equals NumPy's bit for bit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SUFFIX = {"float": "f32", "double": "f64"}
 
 
 class Block:
-    """Instructions in a row, all on vectors of `width` lanes. Names are drawn from a counter that blocks share."""
+    """A sequence of instructions on vectors of `width` lanes. Names come from a counter that blocks share."""
 
     def __init__(self, width: int, counter: Any, declared: dict[str, None]) -> None:
         self.width = width
@@ -30,24 +30,24 @@ class Block:
         return f"<{self.width} x {kind}>"
 
     def emit(self, instruction: str) -> str:
-        """The name of an instruction's result."""
+        """Append an instruction, unless it is there already; returns the name of its result."""
         name = self._known.get(instruction)
         if name is None:
             name = self._known[instruction] = self.fresh(instruction)
         return name
 
     def fresh(self, instruction: str) -> str:
-        """The same for what may give another value each time: a load of what is written here."""
+        """`emit` without reuse, for instructions whose result may change: loads of memory written here."""
         name = f"%v{next(self._counter)}"
         self.lines.append(f"{name} = {instruction}")
         return name
 
     def do(self, instruction: str) -> None:
-        """An instruction without a result."""
+        """Append an instruction without a result."""
         self.lines.append(instruction)
 
     def call(self, function: str, result: str, *arguments: tuple[str, str], flags: str = "") -> str:
-        """A call's instruction; arguments are (type, value)."""
+        """A call instruction; arguments are (type, value)."""
         self._declared[f"declare {result} @{function}({', '.join(t for t, _ in arguments)})"] = None
         return f"call {flags}{result} @{function}({', '.join(f'{t} {v}' for t, v in arguments)})"
 
@@ -112,7 +112,7 @@ class Lanes:
         return Lanes(self.block, self.block.emit(f"fneg {self.type} {self.name}"), self.kind)
 
     def compare(self, how: str, other: Any) -> Lanes:
-        """LLVM's comparisons of floats: oeq, olt, uno, ..."""
+        """One of LLVM's comparisons of floats: oeq, olt, uno, ..."""
         return self._two(f"fcmp {how}", self, other, "i1")
 
     def __lt__(self, other: Any) -> Lanes:
@@ -140,20 +140,20 @@ class Lanes:
         return self._two("xor", self, True)
 
     def where(self, a: Any, b: Any) -> Lanes:
-        """a where this is true, else b; one of them is of lanes."""
+        """a where this is true, else b; at least one of them consists of lanes."""
         like = a if isinstance(a, Lanes) else b
         a, b = like.like(a), like.like(b)
         name = self.block.emit(f"select {self.type} {self.name}, {a.type} {a.name}, {a.type} {b.name}")
         return Lanes(self.block, name, a.kind)
 
     def intrinsic(self, function: str, *others: Any) -> Lanes:
-        """One of LLVM's functions of floats, of this and more operands of its type."""
+        """An intrinsic function of LLVM, applied to this and further operands of its type."""
         operands = [(self.type, self.like(v).name) for v in (self, *others)]
         name = f"llvm.{function}.v{self.block.width}{_SUFFIX[self.kind]}"
         return Lanes(self.block, self.block.emit(self.block.call(name, self.type, *operands)), self.kind)
 
     def to(self, kind: str) -> Lanes:
-        """Converted to another kind, as NumPy does."""
+        """A conversion to another kind, as in NumPy."""
         if kind == self.kind:
             return self
         if kind == "i1":
@@ -163,10 +163,10 @@ class Lanes:
         return Lanes(self.block, name, kind)
 
     def bits(self, kind: str) -> Lanes:
-        """The same bits, taken for another kind of the same size."""
+        """The same bits as another kind of equal size."""
         name = self.block.emit(f"bitcast {self.type} {self.name} to {self.block.vector(kind)}")
         return Lanes(self.block, name, kind)
 
     def whole(self, instruction: str, other: int) -> Lanes:
-        """An instruction on integers: add, shl, ..."""
+        """An integer instruction on these bits: add, shl, ..."""
         return self._two(instruction, self, other)

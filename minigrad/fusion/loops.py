@@ -1,20 +1,20 @@
-"""Symbols as the source of a native loop, in LLVM's language.
+"""Symbols as the source of a native loop, in LLVM IR.
 
 The arrays of a fused call are matrices (rows, columns), with an axis of size 1 where they are broadcast. The inner loop
-runs along the axis that lies contiguous in memory, in vectors of as many numbers as the processor has lanes; what is
-left over at its end is done by the same code under a mask.
+runs along the contiguous axis, in vectors as wide as the processor's; the remainder at its end is processed by the same
+code under a mask.
 
-Every value is asked for at a first column. A part moves it, a join looks up the part; so what is split and joined costs
-nothing. Where joins and parts cut a value, it is computed piece by piece. Pieces of equal width share one loop, in
-which everything is computed once, and what is not a result never leaves the registers.
+Every value is requested from a first column on. A part shifts the column, and a join selects a part, so splitting and
+joining cost nothing. A value that joins and parts cut is computed piece by piece. Pieces of equal width share one loop,
+in which everything is computed once, and intermediate values never leave the registers.
 
-    order "F"   rows lie side by side: for each column of the pieces, along the rows
-    order "C"   columns lie side by side: for each row, along the columns of the pieces
+order "F"   rows lie side by side: for each column of the pieces, along the rows
+order "C"   columns lie side by side: for each row, along the columns of the pieces
 
-The turns of the outer loop are shared between threads (`native.threads`), each time in the same way: what a thread has
-computed is still in its cache when it reads it at the next step. A kernel with sums runs alone.
+Threads share the turns of the outer loop (`native.threads`), always in the same way: at the next step, a thread still
+finds its results in its cache. A kernel with sums uses one thread.
 
-Sizes are read when it is called: for other sizes of the same structure, the source is the same.
+The kernel reads sizes when it is called, so other sizes of the same structure have the same source.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..native import machine, threads
-from .body import BYTES, Lanewise, Row, columns_of
+from .body import BYTES, Lanewise, OuterIteration, columns_of
 from .lanes import KINDS, Block
 from .structure import Unsuited, cuts_of, matrix, schedule_of
 from .symbols import Symbol
 
-ARGUMENTS = 60  # arrays: a kernel answers with one bit for each that it wants a copy of
+ARGUMENTS = 60  # arrays: a kernel's refusal has one bit for each that must be copied
 
 
 class Loops:
-    """A kernel's source, and the numbers that it is called with (`sizes`): those of the rows and of columns.
+    """A kernel's source, and the numbers of rows and columns that it is called with (`sizes`).
 
-    fields  what @raw finds in its argument, 8 bytes each: the address of the k-th array (data0), its stride along an
+    fields  the contents of @raw's argument, 8 bytes each: the address of the k-th array (data0), its stride along an
             axis (stride0.1), and sizes (n0)
     """
 
@@ -103,7 +103,7 @@ class Loops:
     # ---- the arguments -------------------------------------------------------------------------------------------
 
     def _loops(self, outputs: Sequence[Symbol]) -> str:
-        pieces: dict[tuple[bool, int], list[tuple[Symbol, int]]] = {}  # of a loop: (whether along all rows, width)
+        pieces: dict[tuple[bool, int], list[tuple[Symbol, int]]] = {}  # of each loop: (True if along all rows, width)
         for symbol in outputs:
             over = symbol.args[0] if symbol.op == "sum" else symbol
             rows, columns = matrix(over)
@@ -113,11 +113,11 @@ class Loops:
         return "\n".join(["br label %loop0", *itertools.chain(*loops), f"loop{len(pieces)}:", "ret void"])
 
     def _checks(self) -> list[str]:
-        """Reading and checking the arrays: −1 is returned where one is not as expected, or which ones to copy."""
+        """Read and check the arrays; an array of unexpected form returns −1, and arrays to copy return their bits."""
         lines: list[str] = []
 
         def stage(name: str, tests: list[str]) -> None:
-            """Go on if all of the tests are true."""
+            """Go on if all tests are true."""
             for k, test in enumerate(tests):
                 before = f"%{name}.all{k - 1}" if k else "true"
                 lines.extend([f"%{name}.is{k} = icmp eq {test}", f"%{name}.all{k} = and i1 {before}, %{name}.is{k}"])
@@ -160,7 +160,7 @@ class Loops:
                     lines.append(f"%numbers{k}.{axis} = mul i64 {product}, %shape{k}.{axis}")
                     product = f"%numbers{k}.{axis}"
                 lines += [f"%apart{k} = icmp ne i64 %stride{k}.{inner}, {BYTES[self.kinds[s]]}",
-                          f"%any{k} = icmp ne i64 {product}, 0",  # without numbers, strides say nothing
+                          f"%any{k} = icmp ne i64 {product}, 0",  # strides of empty arrays are meaningless
                           f"%strided{k} = and i1 %apart{k}, %any{k}",
                           f"%bit{k} = select i1 %strided{k}, i64 {1 << k}, i64 0",
                           f"%copy{k} = or i64 {wanted[-1]}, %bit{k}"]  # fmt: skip
@@ -188,7 +188,7 @@ class Loops:
         rows, columns = "%n0" if along_rows else "1", columns_of(width)
         outer, inner = (columns, rows) if self.by_column else (rows, columns)
         W = self.width
-        row = Row(self, f"%outer{k}")
+        row = OuterIteration(self, f"%outer{k}")
         whole, rest = Lanewise(self, row, f"%i{k}", None), Lanewise(self, row, f"%i{k}", f"%mask{k}")
         for lanes in (whole, rest):
             for symbol, start in pieces:

@@ -1,4 +1,4 @@
-"""Passes over matrices in the forward of rules, fused: one pass each, which threads share."""
+"""Fused passes over matrices in the forward of rules; threads share each pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .fused import fuse
 
 
 def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A fused function, called with arrays and giving one."""
+    """A fused function from arrays to an array."""
     fused = fuse(function)
     return lambda *arrays: fused(*map(Tensor, arrays)).data
 

@@ -1,9 +1,9 @@
 """A plan: Symbols as a straight line of NumPy calls that write into buffers.
 
 The buffers of intermediate values are reused as soon as their last reader has run, and again at the next call. Only
-results are allocated anew, since they belong to the caller. A part of an array is a view of it; a joined result is
-one array that its parts are computed into. The calls are written down as the source of one Python function, so that
-nothing is looked up, and nothing decided, while it runs; `print(plan.source)` shows it.
+results are allocated at each call, since the caller owns them. A part of an array is a view of it; the parts of a
+joined result are computed into one array. The calls form the source of one Python function, so nothing is looked up or
+decided while it runs; `print(plan.source)` shows it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Plan:
 
     givens   the Symbols whose arrays are passed to each call
     results  the Symbols whose arrays it returns; a result that is a given is passed through
-    order    "C" or "F": the memory layout of what is allocated
-    quiet    whether floating-point warnings are already silenced where it is called
+    order    "C" or "F": the memory layout of allocated arrays
+    quiet    True if the caller silences floating-point warnings already
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Plan:
         self.results = list(results)
         self._names: dict[Symbol, str] = {symbol: f"a{k}" for k, symbol in enumerate(givens)}
         self._lines: list[str] = []  # of the function's body
-        self._constants: dict[str, Any] = {}  # what it refers to
-        self._buffers: list[tuple[tuple[int, ...], Any]] = []  # what a workspace holds
+        self._constants: dict[str, Any] = {}  # values that it refers to
+        self._buffers: list[tuple[tuple[int, ...], Any]] = []  # shapes and dtypes of a workspace
         self._buffer_views: list[tuple[str, str, Any]] = []  # (name, of, index): views of buffers, made once
         self._workspaces: list[tuple[type, list[Array]]] = []
         self._kernels: dict[Any, Callable[..., list[Array]] | None] = {}
@@ -49,7 +49,7 @@ class Plan:
     # ---- running -------------------------------------------------------------------------------------------------
 
     def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
-        """The results' arrays; `like` is an array of the device to compute on."""
+        """The arrays of the results; `like` is an array on the device to compute on."""
         kind = type(like)
         if kind is not np.ndarray:
             kernels = self._on_gpu(like)
@@ -69,15 +69,15 @@ class Plan:
         return results
 
     def rest(self, givens: Sequence[Symbol], results: Sequence[Symbol]) -> Plan:
-        """A plan for some of the results, where warnings are silenced already."""
+        """A plan for some of the results, for a caller that has silenced warnings."""
         return Plan(givens, results, self.order, quiet=True)
 
     def into(self, arrays: Sequence[Array], out: Array) -> None:
-        """The only result, written into an array."""
+        """Compute the only result into `out`."""
         out[...] = self(arrays, out)[0]
 
     def _on_gpu(self, like: Array) -> Callable[..., list[Array]] | None:
-        """Kernels for the device of an array, where it has kernels of its own and they can express this plan."""
+        """The plan as GPU kernels, if the array's device has kernels that can express it."""
         kind = backend.real_backend(like)
         make = None if kind is None else kind.elementwise
         if make is None:
@@ -123,7 +123,7 @@ class Plan:
     def _compile(self) -> None:
         schedule = schedule_of(self.givens, self.results)
         last_use = {arg: k for k, symbol in enumerate(schedule) for arg in symbol.args if isinstance(arg, Symbol)}
-        for symbol in reversed(schedule):  # a view is alive as long as its base is read through it
+        for symbol in reversed(schedule):  # the lifetime of a base covers that of its views
             if symbol.op in VIEWS:
                 base = symbol.args[0]
                 last_use[base] = max(last_use[base], last_use.get(symbol, 0))
@@ -137,7 +137,7 @@ class Plan:
                 key = (symbol.shape, symbol.dtype)
                 reusable = [a for a in release if a.shape == symbol.shape and a.dtype == symbol.dtype]
                 if reusable and isinstance(symbol.op, np.ufunc):
-                    buffer = buffer_of.pop(reusable[0])  # written in place over an operand that dies here
+                    buffer = buffer_of.pop(reusable[0])  # written in place over an operand last used here
                 elif free.get(key):
                     buffer = free[key].pop()
                 else:
@@ -151,9 +151,9 @@ class Plan:
             self._emit(symbol)
 
     def _reserve_results(self, schedule: list[Symbol]) -> None:
-        """Names for the results; the parts of a joined one are views of it, computed in place where possible."""
+        """Name the results; the parts of a joined one are views of it, computed in place where possible."""
         computed = set(schedule)
-        for symbol in dict.fromkeys(self._bases([s])[-1] for s in self.results):  # a view's memory is the caller's, too
+        for symbol in dict.fromkeys(self._bases([s])[-1] for s in self.results):  # the caller owns a view's base, too
             if symbol in self._names:
                 continue
             name = self._names[symbol] = f"r{len(self._lines)}"
@@ -172,7 +172,7 @@ class Plan:
 
     @staticmethod
     def _bases(symbols: list[Symbol]) -> list[Symbol]:
-        """These, and the arrays that they are views of."""
+        """These symbols, and the arrays that they are views of."""
         found = dict.fromkeys(symbols)
         for symbol in symbols:
             while symbol.op in VIEWS:
@@ -193,7 +193,7 @@ class Plan:
             return
         out = names[symbol]
         if isinstance(op, np.ufunc):
-            # the output is quickest as the last positional argument, which maximum and minimum do not take
+            # the output is fastest as the last positional argument, which maximum and minimum do not accept
             keyword = "out=" if op in (np.maximum, np.minimum) else ""
             lines = [f"{self._constant(op)}({', '.join(args)}, {keyword}{out})"]
         elif op == "where":
@@ -216,7 +216,7 @@ class Plan:
         self._lines += lines
 
     def _view(self, symbol: Symbol, of: str, index: Any) -> None:
-        """A part of an array; of a buffer, it is made once and for all."""
+        """A part of an array; a part of a buffer is a view made once."""
         if of.startswith(("b", "w")):
             name = f"w{len(self._buffer_views)}"
             self._buffer_views.append((name, of, index))
@@ -226,7 +226,7 @@ class Plan:
         self._names[symbol] = name
 
     def _number(self, value: Any) -> str:
-        """A number in the source: itself, or a name where Python has no literal for it."""
+        """A number in the source: a literal, or a name where Python has no literal for it."""
         return repr(value) if type(value) in (int, bool) else self._constant(value)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the Symbols of a loop have in common: matrices whose columns are cut where values are joined or split."""
+"""The structure of loops over Symbols: matrices whose columns are cut where values are joined or split."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from .symbols import Symbol, kind_of
 
-Place = tuple[Symbol, int, bool]  # a value from a column on; or that column alone, wherever the loop is
+ColumnRef = tuple[Symbol, int, bool]  # a value from a column on; True: that column alone, in every turn
 
-LARGEST = 400  # symbols in a kernel; beyond, compiling takes long
+LARGEST = 400  # symbols in a kernel; more take too long to compile
 VIEWS = ("part", "reshape")
 
 
 class Unsuited(Exception):  # noqa: N818
-    """What a kernel cannot express; the plan can."""
+    """A computation that kernels cannot express; a plan can."""
 
 
 def matrix(symbol: Symbol) -> tuple[int, int]:
@@ -27,7 +27,7 @@ def matrix(symbol: Symbol) -> tuple[int, int]:
 
 
 def schedule_of(givens: Iterable[Symbol], results: Sequence[Symbol]) -> list[Symbol]:
-    """What is computed, operands first."""
+    """The Symbols to compute, operands first."""
     found: dict[Symbol, None] = {}
     known = set(givens)
     stack = [(s, False) for s in reversed(results)]
@@ -44,14 +44,14 @@ def schedule_of(givens: Iterable[Symbol], results: Sequence[Symbol]) -> list[Sym
 
 
 def base(symbol: Symbol) -> Symbol:
-    """What a view is a view of."""
+    """The array that a view belongs to."""
     while symbol.op in VIEWS:
         symbol = symbol.args[0]
     return symbol
 
 
 def from_sums(schedule: Sequence[Symbol]) -> set[Symbol]:
-    """The sums, and all that is computed from them, views included."""
+    """The sums, and all Symbols computed from them, including views."""
     found: set[Symbol] = set()
     for symbol in schedule:
         if symbol.op == "sum" or any(a in found for a in symbol.args if isinstance(a, Symbol)):
@@ -70,7 +70,9 @@ def bounds_of(part: Symbol) -> tuple[int, int]:
 
 
 def cuts_of(schedule: Sequence[Symbol]) -> dict[Symbol, set[int]]:
-    """The columns at which a value is cut: where it is joined or a part of it is taken, and where its operands are."""
+    """The columns at which a value is cut: where it is joined, or a part of it is taken, and where its operands are
+    cut.
+    """
     if len(schedule) > LARGEST:
         raise Unsuited("too many operations")
     links: list[tuple[Symbol, Symbol, int]] = []  # column k of the first is column k + shift of the second
@@ -109,13 +111,13 @@ def cuts_of(schedule: Sequence[Symbol]) -> dict[Symbol, set[int]]:
 # ---- the order of a loop's body ----------------------------------------------------------------------------------
 
 
-def placed(symbol: Symbol, start: int, alone: bool = False) -> Place:
-    """A place as it is remembered: what has one column has it everywhere."""
+def placed(symbol: Symbol, start: int, alone: bool = False) -> ColumnRef:
+    """The canonical form of a place: a single column is the same everywhere."""
     return (symbol, 0, True) if matrix(symbol)[1] == 1 else (symbol, start, alone)
 
 
-def operands_of(place: Place, givens: Container[Symbol]) -> list[Place]:
-    """What the value at a place is computed from. A part moves the column, a join looks up the part."""
+def operands_of(place: ColumnRef, givens: Container[Symbol]) -> list[ColumnRef]:
+    """The places that the value at a place is computed from. A part shifts the column, and a join selects a part."""
     symbol, start, alone = place
     if symbol in givens:
         return []
@@ -132,8 +134,8 @@ def operands_of(place: Place, givens: Container[Symbol]) -> list[Place]:
     return [placed(a, start, alone) for a in symbol.args if isinstance(a, Symbol)]
 
 
-def order_of(wanted: Place, givens: Container[Symbol], known: Container[Place]) -> Iterator[Place]:
-    """The places to compute for a wanted one, operands first; the caller makes them known one by one."""
+def order_of(wanted: ColumnRef, givens: Container[Symbol], known: Container[ColumnRef]) -> Iterator[ColumnRef]:
+    """The places to compute for a wanted one, operands first; the caller adds each of them to `known`."""
     stack = [wanted]
     while stack:
         place = stack[-1]
@@ -147,6 +149,6 @@ def order_of(wanted: Place, givens: Container[Symbol], known: Container[Place]) 
 
 
 def types_of(symbol: Symbol) -> list[Any]:
-    """The dtypes that a ufunc computes with, one for each operand."""
+    """The dtypes in which a ufunc computes, one for each operand."""
     types = list(symbol.op.resolve_dtypes((*map(kind_of, symbol.args), None))[:-1])
     return [np.dtype(np.bool_)] * len(types) if symbol.op.__name__.startswith("logical_") else types

@@ -1,10 +1,10 @@
-"""Symbols: arrays without numbers, which write down what is done with them.
+"""Symbols: arrays without numbers that note down the operations applied to them.
 
-A function is traced by calling it with Tensors whose data are Symbols. Everything then happens as always: primitives
-run their forwards on Symbols, the tape records, and the engine's own backward, run on the recorded tape, gives the
-gradients as Symbols. So there is one set of rules, and nothing in it knows of fusion.
+A function is traced by calling it with Tensors whose data are Symbols. Everything else works as usual: primitives run
+their forwards on Symbols, the tape records, and the engine's own backward, run on the recorded tape, gives the
+gradients as Symbols. So there is one set of rules, and it does not know of fusion.
 
-A Symbol is hashed by what it is computed from: what is written twice in a trace is computed once.
+A Symbol is hashed by its operation and operands: a repeated expression is computed once.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ WAY_OUT = "A fused function is made of element-wise operations and np.split; do 
 
 
 class FusionError(TypeError):
-    """A function that cannot be fused; the message names the line and the way out."""
+    """A function that cannot be fused; the message names the line and an alternative."""
 
-    complete = True  # the message needs nothing added
+    complete = True  # nothing is added to the message
 
 
 def refuse(what: str) -> FusionError:
-    """The error for something that a fused function may not do, with the user's line."""
+    """The error for an operation that a fused function must not use, with the user's line."""
     return FusionError(f"fuse: {what}, at {line_of(*caller())}\n{WAY_OUT}")
 
 
 def explain(error: Exception) -> None:
-    """Note the user's line and the way out beside the error of an operation; a function's own error needs neither."""
+    """Add the user's line and an alternative to an operation's error; a function's own error needs neither."""
     places, trace = [], error.__traceback__
     while trace is not None:
         places.append((trace.tb_frame.f_code, trace.tb_lasti))
@@ -46,16 +46,16 @@ def explain(error: Exception) -> None:
 
 
 def exact(number: Any) -> Any:
-    """A number as part of a key: one NaN is as good as another, but -0.0 is not 0.0."""
+    """A number as part of a key: all NaN are equal, but -0.0 differs from 0.0."""
     return number if number == number != 0 else repr(number)
 
 
 class Trace:
     """The Symbols of one traced call.
 
-    deriving  gradients may also be summed over broadcast axes and joined
-    products  matrices may be multiplied and transposed, as in a step of a loop
-    rows      of such a step; a sum along them is the product with a column of ones
+    deriving  True while gradients are derived: sums over broadcast axes and joins are allowed, too
+    products  True if matrices may be multiplied and transposed, as in a step of a loop
+    rows      the number of rows of such a step; a sum along them is a product with a column of ones
     """
 
     def __init__(self, rows: int | None = None) -> None:
@@ -71,7 +71,7 @@ class Trace:
         return found
 
     def input(self, name: str, shape: tuple[int, ...], dtype: Any) -> Symbol:
-        """A value that is given: an argument of the function, or the gradient of an output."""
+        """A given value: an argument of the function, or the gradient of an output."""
         return self.symbol("input", (), name, shape, dtype)
 
 
@@ -80,7 +80,7 @@ class Symbol(NDArrayOperatorsMixin):
 
     op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill", "ones", "transpose", "solve"
     args    Symbols and numbers
-    params  what else the operation needs (an axis, a slice, ...)
+    params  further parameters of the operation (an axis, a slice, ...)
     """
 
     __slots__ = ("__weakref__", "args", "dtype", "op", "params", "shape", "trace")
@@ -116,7 +116,7 @@ class Symbol(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if any(isinstance(v, Tensor) for v in inputs):
-            return NotImplemented  # it knows what to do
+            return NotImplemented  # the Tensor handles it
         if kwargs.get("out") is not None:
             raise refuse(f"np.{ufunc.__name__} writes into an existing array")
         if ufunc is np.matmul and self.trace.products and method == "__call__" and not kwargs:
@@ -162,7 +162,7 @@ class Symbol(NDArrayOperatorsMixin):
     def strides(self) -> Any:
         raise refuse("a matrix product is not element-wise")
 
-    # a name that is bound to the sum: nothing is written
+    # x += y rebinds the name; nothing is written
     __iadd__ = NDArrayOperatorsMixin.__add__
     __isub__ = NDArrayOperatorsMixin.__sub__
     __imul__ = NDArrayOperatorsMixin.__mul__
@@ -174,7 +174,7 @@ class Symbol(NDArrayOperatorsMixin):
             return simple[exponent](self)
         return np.power(self, exponent)
 
-    # ---- the few functions that are not ufuncs -------------------------------------------------------------------
+    # ---- functions other than ufuncs ---------------------------------------------------------------------------------
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if any(issubclass(t, Tensor) for t in types):
@@ -221,14 +221,14 @@ class Symbol(NDArrayOperatorsMixin):
 
 
 def kind_of(operand: Any) -> Any:
-    """What decides, of an operand, with which dtype a ufunc computes: its dtype, or that it is an int or a float."""
+    """The property of an operand that decides a ufunc's dtype: its dtype, or that it is a Python int or float."""
     if isinstance(operand, Symbol | np.generic):
         return operand.dtype
     return np.dtype(bool) if isinstance(operand, bool) else type(operand)
 
 
 class Argument(Tensor):
-    """An argument of a traced function. `x += 1` is refused: it could write into the caller's array."""
+    """An argument of a traced function. `x += 1` is refused, since it could write into the caller's array."""
 
     __slots__ = ()
 
@@ -282,7 +282,7 @@ def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> Symbol:
 
 
 def _transpose(trace: Trace, a: Symbol, axes: Any = None) -> Symbol:
-    turned: Symbol = a.T  # refuses what is no matrix
+    turned: Symbol = a.T  # refuses anything but a matrix
     return turned if axes is None or axes[0] % 2 else a
 
 

@@ -1,11 +1,11 @@
-"""Machine code, made at run time by llvmlite (Numba's code generator, in the extra `fast`).
+"""Machine code, generated at run time by llvmlite (Numba's code generator, in the extra `fast`).
 
-machine   a source as a function that Python calls
+machine   from a source to a function that Python can call
 cache     object code on disk
-threads   a pool of threads that share the parts of a piece of work
-panels    a matrix as products read it
+threads   a thread pool that shares the parts of a piece of work
+panels    matrices in the layout that products read
 blocks    the innermost part of a product
-products  products of matrices
+products  matrix products
 single    one row times a weight
 sums      sums of rows
 """

@@ -1,24 +1,24 @@
-"""The innermost part of a product of matrices: a block of rows with one panel."""
+"""The innermost part of a matrix product: a block of rows times one panel."""
 
 from __future__ import annotations
 
 from . import machine
 from .panels import VECTORS
 
-BAND = 96  # rows that are copied at a time: with DEPTH values each they stay in the cache of a processor
+BAND = 96  # rows copied at a time: with DEPTH values each, they stay in a core's cache
 
 
 def rows_of() -> int:
-    """The most rows of a block: as many as the registers hold sums of."""
+    """The most rows of a block: as many as the registers can hold sums of."""
     return 12 if machine.vector_bytes() == 64 else 6
 
 
 def block(kind: str, size: int, lanes: int, m: int, ahead: int = 0) -> str:
-    """@block.m: m rows with one panel. The sums over k stand in m × VECTORS registers; with %add, they begin with what
-    is at %from: the result so far, or the same row for all.
+    """@block.m: m rows times one panel. The sums over k stay in m × VECTORS registers; with %add, they start from the
+    values at %from: the result so far, or one row for all.
 
-    The last panel has fewer columns `left` than a whole one; only those are written. Meanwhile the panel that lies
-    `ahead` panels after this one is called into the cache.
+    If the last panel has fewer columns `left` than a whole one, only these are written. Meanwhile the panel `ahead`
+    panels further on is prefetched into the cache.
     """
     vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
     sums = [(i, j) for i in range(m) for j in range(VECTORS)]
@@ -69,13 +69,13 @@ def block(kind: str, size: int, lanes: int, m: int, ahead: int = 0) -> str:
 
 
 def _from(first: str, next_one: str) -> str:
-    """Where a value of the loop over k comes from."""
+    """The phi operands of a value in the loop over k."""
     return f"[ {first}, %0 ], [ {first}, %load.whole ], [ {first}, %load.part ], [ {next_one}, %turn ]"
 
 
 def _add(kind: str, size: int, lanes: int, m: int) -> list[str]:
-    """The products for one k, added to the sums. (For two in a turn, LLVM would load all of both before it multiplies,
-    which is more than the registers hold.)"""
+    """Add the products for one k to the sums. (With two k in a turn, LLVM would load both before it multiplies, which
+    exceeds the registers.)"""
     vector = f"<{lanes} x {kind}>"
     fma = f"call {vector} @llvm.fma.v{lanes}f{8 * size}"
     lines = []
@@ -95,7 +95,7 @@ def _add(kind: str, size: int, lanes: int, m: int) -> list[str]:
 
 
 def _called(kind: str, lanes: int) -> list[str]:
-    """What another panel has for this k, called from memory."""
+    """Prefetch the values of another panel for this k."""
     lines = ["%there = getelementptr i8, ptr %b, i64 %far"]
     for j in range(VECTORS):
         lines += [f"%there{j} = getelementptr {kind}, ptr %there, i64 {j * lanes}",
@@ -104,7 +104,7 @@ def _called(kind: str, lanes: int) -> list[str]:
 
 
 def _written(lanes: int) -> list[str]:
-    """Which of a panel's columns there are."""
+    """The mask of the panel's columns that exist."""
     lines = [f"%left.one = insertelement <{lanes} x i64> poison, i64 %left, i64 0",
              f"%left.all = shufflevector <{lanes} x i64> %left.one, <{lanes} x i64> poison, "
              f"<{lanes} x i32> zeroinitializer"]  # fmt: skip
@@ -115,9 +115,9 @@ def _written(lanes: int) -> list[str]:
 
 
 def copied(kind: str, size: int, lanes: int) -> str:
-    """@copied: rows that lie column by column, block after block of them, in each the rows of a k side by side.
+    """@copied: copies column-by-column rows block after block; in each block, the rows of one k lie side by side.
 
-    What a block lacks at the end is filled with zeros; a copy may write beyond its place, where the next one follows.
+    The last block is padded with zeros. A copy may write beyond its end, where the next one follows.
     """
     most = rows_of()
     vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
@@ -162,7 +162,7 @@ def copied(kind: str, size: int, lanes: int) -> str:
         "%k.skip = mul i64 %k, %step", "%source = getelementptr i8, ptr %from, i64 %k.skip",
         f"%k.place = mul i64 %k, {most}", f"%target = getelementptr {kind}, ptr %place, i64 %k.place",
         "%ahead = getelementptr i8, ptr %source, i64 %far",
-        "call void @llvm.prefetch.p0(ptr %ahead, i32 0, i32 3, i32 1)",  # each k is on another page
+        "call void @llvm.prefetch.p0(ptr %ahead, i32 0, i32 3, i32 1)",  # each k lies on another page
         *copies,
         "%k.next = add i64 %k, 1",
         "br label %look",

@@ -1,13 +1,14 @@
-"""Object code of kernels on disk: a process loads what another one has compiled.
+"""A cache of object code on disk: a process loads the kernels that another one has compiled.
 
 A file is named by the key of its kernel and holds MAGIC, the SHA-256 of the key and the code, and the code. A file that
-is cut off, damaged, or of another key is ignored and replaced. Files are written beside their place and renamed, so any
-number of processes can share the folder. BOUND limits the sum of their sizes; the least recently used ones go first.
+is truncated, damaged, or of another key is ignored and replaced. Files are written under a temporary name and renamed,
+so any number of processes can share the folder. BOUND limits the sum of their sizes; the least recently used are
+removed first.
 
-Whoever writes into the folder decides what this process executes. So folder and files are only used if they belong to
-the user and nobody else can write them. Files are reached through the folder that was opened and checked, so it does
-not matter if somebody exchanges it meanwhile. Where that is not possible (on Windows, say), or no file can be written,
-every process compiles for itself.
+Anyone who can write into the folder controls the code that this process executes. So the folder and its files are used
+only if they belong to the user and nobody else can write to them. Files are opened relative to the folder that was
+opened and checked, so replacing the folder meanwhile has no effect. Where that is not possible (on Windows, say), or no
+file can be written, every process compiles for itself.
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ from collections.abc import Callable, Iterator
 
 BOUND = 64 << 20  # bytes of all files
 MAGIC = b"minigrad object code 1\n"
-KERNEL, UNFINISHED = ".kernel", ".part"  # how names of files end
-ABANDONED = 3600  # seconds after which nobody finishes a file any more
+KERNEL, UNFINISHED = ".kernel", ".part"  # file name suffixes
+ABANDONED = 3600  # seconds after which an unfinished file counts as abandoned
 _DIGEST = 32  # bytes
 _CHECKED = os.open in os.supports_dir_fd and hasattr(os, "geteuid")
 
 
 def folder() -> str | None:
-    """The folder: MINIGRAD_CACHE, else the user's own for caches; None if there is none, or it is switched off."""
+    """The folder: MINIGRAD_CACHE, else the user's cache folder; None if there is none, or it is switched off."""
     told = os.environ.get("MINIGRAD_CACHE")
     if told is not None:
         return os.path.abspath(os.path.expanduser(told)) if told not in ("", "0") else None
     caches = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(caches):  # as if it were not set, says the standard
+    if not os.path.isabs(caches):  # the XDG standard says to ignore it
         caches = os.path.join(os.environ.get("HOME", ""), "Library/Caches" if sys.platform == "darwin" else ".cache")
     return os.path.join(caches, "minigrad") if os.path.isabs(caches) else None
 
 
 def load(key: str) -> bytes | None:
-    """The code that is kept for a key; None if there is none that can be trusted."""
+    """The code stored for a key; None if there is none that can be trusted."""
     with contextlib.suppress(OSError), _opened() as place:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(key + KERNEL, flags, dir_fd=place), "rb") as file:
@@ -53,7 +54,7 @@ def load(key: str) -> bytes | None:
 
 
 def store(key: str, code: bytes) -> None:
-    """Keep the code for a key, if that is possible."""
+    """Store the code for a key, if possible."""
     with contextlib.suppress(OSError), _opened(make=True) as place:
         unfinished = f"{os.getpid()}-{os.urandom(8).hex()}{UNFINISHED}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -69,7 +70,7 @@ def store(key: str, code: bytes) -> None:
 
 
 def report() -> str:
-    """The cache's folder and size, and the reason if it is not used."""
+    """The cache's folder and size, or the reason why it is not used."""
     try:
         path = folder()
     except FileNotFoundError:
@@ -92,7 +93,7 @@ def report() -> str:
 
 @contextlib.contextmanager
 def _opened(make: bool = False) -> Iterator[int]:
-    """The folder, opened; OSError if it cannot be used."""
+    """Open the folder; OSError if it cannot be used."""
     path = folder()
     if path is None or not _CHECKED:
         raise OSError("the owner of a file cannot be checked here")
@@ -107,7 +108,7 @@ def _opened(make: bool = False) -> Iterator[int]:
 
 
 def _check(opened: int, is_kind: Callable[[int], bool]) -> None:
-    """Raise OSError if something else was opened, or somebody else can write it."""
+    """Raise OSError if the opened file is of another type, or somebody else can write to it."""
     found = os.fstat(opened)
     if not is_kind(found.st_mode):
         raise OSError("it is of another kind")
@@ -118,13 +119,13 @@ def _check(opened: int, is_kind: Callable[[int], bool]) -> None:
 
 
 def _digest(key: str, code: bytes) -> bytes:
-    import hashlib  # takes longer to import than this module
+    import hashlib  # imported late: it takes longer than this module
 
     return hashlib.sha256(key.encode() + code).digest()
 
 
 def _files(place: int) -> list[tuple[float, int, str]]:
-    """When each file of the cache was last used, its size and name."""
+    """The time of last use, size and name of each file of the cache."""
     found = []
     with os.scandir(place) as entries:
         for entry in entries:
@@ -136,7 +137,7 @@ def _files(place: int) -> list[tuple[float, int, str]]:
 
 
 def _shrink(place: int) -> None:
-    """Remove what nobody has used for the longest time, and what nobody has finished."""
+    """Remove the least recently used files beyond BOUND, and abandoned ones."""
     files = sorted(_files(place))
     total, now = sum(size for _, size, _ in files), time.time()
     for used, size, name in files:

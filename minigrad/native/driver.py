@@ -1,17 +1,17 @@
-"""The steps of a loop as calls of kernels, one after the other, without Python in between.
+"""The steps of a loop as consecutive calls of kernels, without Python in between.
 
-A kernel is called by its address, @raw of its source, with a row of words, 8 bytes each: addresses, strides and sizes.
-From step to step only some words change, each by what a list of positions says. A *job* says all of that:
+A kernel is called by its address (@raw of its source) with an array of words, 8 bytes each: addresses, strides and
+sizes. From step to step only some words change, each by an entry of a list of positions. A *job* describes all calls:
 
-    PARTS, STEPS   of the work: threads share the parts, each of which is all steps for some of the rows
-    FIRST, ADVANCE the byte in the lists of positions that the first step reads, and how far the next one is
-    WORDS          how many each step has: for each call the kernel's address, the number of its words (these two
-                   included), and what it takes; a zero ends the step
-    PLACES         how many words are places in arrays: (number of the word, number of the array)
-    CHANGES        how many words change: (number of the word, address of its positions, factor)
-    MULTIPLICATIONS  in all
+PARTS, STEPS   of the work: threads share the parts, each of which is all steps for some of the rows
+FIRST, ADVANCE the byte offset in the lists of positions at the first step, and the increment per step
+WORDS          the number of words of a step: for each call the kernel's address, the number of its words (counting
+               these two), and its arguments; a zero ends the step
+PLACES         the number of words that are addresses in arrays: (number of the word, number of the array)
+CHANGES        the number of words that change: (number of the word, address of its positions, factor)
+MULTIPLICATIONS  in total
 
-and after these numbers, for each part, the words with offsets where arrays follow, the places and the changes.
+After these numbers follow, for each part, the words (with offsets in place of addresses), the places and the changes.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ CLEAR = ("ptr %to", "i64 %to.stride", "i64 %n", "i64 %bytes")
 
 @functools.cache
 def run() -> Callable[..., int]:
-    """A function of (job, arrays...): does a job, given as an array of int64, on the arrays that its places name."""
+    """A function of (job, arrays...) that runs a job, given as an array of int64, on the arrays that its places refer
+    to.
+    """
     return machine.compiled(_source(), _SUBJECT)
 
 
 @functools.cache
 def copy() -> int:
-    """The address of a kernel that copies rows, with the words `COPY`."""
+    """The address of a kernel that copies rows; its words are `COPY`."""
     return machine.raw(run(), "copy")
 
 
 @functools.cache
 def clear() -> int:
-    """The address of a kernel that writes zeros into rows, with the words `CLEAR`."""
+    """The address of a kernel that writes zeros into rows; its words are `CLEAR`."""
     return machine.raw(run(), "clear")
 
 
@@ -66,7 +68,7 @@ def _source() -> str:
         "%argument = alloca [2 x i64]",
         "%arrays = alloca ptr, i64 %count",
         "br label %look",
-        "look:",  # the addresses of all arrays; the first one is the job
+        "look:",  # the addresses of all arrays; array 0 is the job
         "%k = phi i64 [ 0, %0 ], [ %k.next, %do ]",
         "%more = icmp ult i64 %k, %count",
         "br i1 %more, label %do, label %go",
@@ -85,7 +87,7 @@ def _source() -> str:
 
 
 def _head(*names: str) -> list[str]:
-    """Instructions that read numbers of a job's head."""
+    """Instructions that read numbers from a job's head."""
     lines = []
     for name in names:
         lines += [f"%{name}.at = getelementptr i64, ptr %job, i64 {HEAD.index(name)}",
@@ -98,7 +100,7 @@ def _word(name: str, table: str, index: str, kind: str = "i64") -> list[str]:
 
 
 def _steps() -> str:
-    """The part p of a job: all steps of its rows."""
+    """Part p of a job: all steps of its rows."""
     return "\n".join([
         "define internal void @steps(ptr %argument, i64 %p) {",
         *threads.loaded(["ptr %job", "ptr %arrays"]),
@@ -157,7 +159,7 @@ def _steps() -> str:
 
 
 def _rows(name: str, fields: tuple[str, ...], instruction: str) -> str:
-    """A kernel that does something with each of n rows."""
+    """A kernel that executes an instruction for each of n rows."""
     moves = []
     for array in ("to", "from"):
         if f"ptr %{array}" in fields:

@@ -1,12 +1,12 @@
-"""LLVM IR as a function that Python calls.
+"""LLVM IR compiled to functions that Python can call.
 
-A kernel is called with arrays and nothing else. It is a built-in function of CPython's "fast call" convention, and
-reads an array's address, shape and strides where NumPy's public C structure `PyArrayObject` has them, as every
-extension module does. So a call costs less than the creation of one of its results. The places are compared with what
-NumPy says before the first kernel is made; where they do not agree, or llvmlite is missing, there are no kernels.
+A kernel takes arrays and nothing else. It is a built-in function with CPython's "fast call" convention, and reads an
+array's address, shape and strides from NumPy's public C structure `PyArrayObject`, as every extension module does. So a
+call costs less than the allocation of one of its results. Before the first kernel is made, the offsets are checked
+against NumPy's own answers; if they disagree, or llvmlite is missing, there are no kernels.
 
-A source names what lies at an address of this process alone, as NumPy's types do, by external symbols (`name_address`).
-So its object code serves every process, and is kept on disk (`cache`).
+A source refers to addresses of this process, such as those of NumPy's types, by external symbols (`name_address`). Its
+object code therefore works in every process, and is cached on disk (`cache`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from . import cache
 TYPE, DATA, NDIM, SHAPE, STRIDES, DTYPE, FLAGS = 8, 16, 24, 32, 40, 56, 64
 ALIGNED = 0x100  # a flag
 _FASTCALL = 0x80  # METH_FASTCALL: function(self, arguments, their number)
-KERNELS = 1024  # compiled functions kept
-TYPES = ("float32", "float64", "bool")  # NumPy's, that kernels know: each as @minigrad.float32 and so on
-GENERATOR = 1  # counted up when `_translated` makes other code of the same source
-_LONG = 1.0  # seconds of compilation that are announced
-_COMPILING = threading.Lock()  # nothing of anyone else's runs while it is held
+KERNELS = 1024  # cached functions
+TYPES = ("float32", "float64", "bool")  # NumPy's types that kernels know: each as @minigrad.float32 and so on
+GENERATOR = 1  # version of `_translated`: increased when it makes other code from the same source
+_LONG = 1.0  # seconds of compilation after which it is announced
+_COMPILING = threading.Lock()  # no other code runs while it is held
 _compiled: dict[str, Callable[..., int]] = {}
 
 
@@ -44,13 +44,13 @@ class _Method(ctypes.Structure):
 
 
 def switched_off() -> bool:
-    """Whether the environment says MINIGRAD_COMPILE=0: fused functions then run as NumPy calls."""
+    """True if the environment says MINIGRAD_COMPILE=0: fused functions then run as NumPy calls."""
     return os.environ.get("MINIGRAD_COMPILE") == "0"
 
 
 @functools.cache
 def available() -> bool:
-    """Whether kernels can be made here."""
+    """True if kernels can be compiled here."""
     if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8 or not _as_expected():
         return False
     try:
@@ -67,15 +67,15 @@ def available() -> bool:
 
 
 def name_address(name: str, address: int) -> None:
-    """Let sources use an address of this process, as the address of the external symbol @name."""
+    """Define the external symbol @name of sources as an address of this process."""
     from llvmlite import binding as llvm
 
     llvm.add_symbol(name, address)
 
 
 def _as_expected() -> bool:
-    """Whether an array's fields lie where they are looked for."""
-    if object.__basicsize__ != DATA:  # as in a build without the global lock
+    """True if the fields of arrays have the expected offsets."""
+    if object.__basicsize__ != DATA:  # as in a free-threaded build
         return False
     array = np.empty((3, 5), np.float32)[1:, ::2]
     start = id(array)
@@ -94,7 +94,7 @@ def _as_expected() -> bool:
 
 @functools.cache
 def vector_bytes() -> int:
-    """The width of this processor's vector registers."""
+    """The width of this processor's vector registers, in bytes."""
     from llvmlite import binding as llvm
 
     features = llvm.get_host_cpu_features()
@@ -102,7 +102,7 @@ def vector_bytes() -> int:
 
 
 def compiled(source: str, subject: str = "a kernel") -> Callable[..., int]:
-    """The function @kernel of a source; compiled once for each source. `subject` is its name in messages."""
+    """The function @kernel of a source, compiled once and cached. `subject` is its name in messages."""
     found = _compiled.get(source)
     if found is None:
         with _COMPILING:
@@ -115,13 +115,13 @@ def compiled(source: str, subject: str = "a kernel") -> Callable[..., int]:
 
 
 def raw(kernel: Callable[..., int], name: str = "raw") -> int:
-    """The address of another function of a kernel's source; it is there as long as the kernel is."""
+    """The address of another function in a kernel's source; valid for the kernel's lifetime."""
     engine, _ = kernel.__self__  # type: ignore[attr-defined]
     return int(engine.get_function_address(name))
 
 
 def address_of(source: str, name: str, subject: str) -> int:
-    """The address of a function of a source; it stays where it is until the process ends."""
+    """The address of a function in a source; valid until the process ends."""
     engine = _engine(source, subject)
     _engines.append(engine)
     return int(engine.get_function_address(name))
@@ -134,12 +134,12 @@ def _compile(source: str, subject: str) -> Callable[..., int]:
     engine = _engine(source, subject)
     method = _Method(b"kernel", engine.get_function_address("kernel"), _FASTCALL, None)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Method), ctypes.py_object, ctypes.c_void_p)
-    alive = (engine, method)  # as long as the function is: its `self` (PyCFunction_NewEx)
+    alive = (engine, method)  # the function's `self` keeps both alive
     return make(("PyCFunction_NewEx", ctypes.pythonapi))(ctypes.byref(method), alive, None)  # type: ignore[no-any-return]
 
 
 def _engine(source: str, subject: str) -> Any:
-    """The code of a source, ready to run: from the cache, or compiled now."""
+    """The machine code of a source, ready to run: from the cache, or compiled now."""
     from llvmlite import binding as llvm
 
     if not available():
@@ -158,7 +158,7 @@ def _engine(source: str, subject: str) -> Any:
 
 
 def _translated(source: str) -> bytes:
-    """A source as object code for this processor."""
+    """The object code of a source for this processor."""
     from llvmlite import binding as llvm
 
     machine = _target_machine()
@@ -180,14 +180,14 @@ def _target_machine() -> Any:
 
 @functools.cache
 def _processor() -> tuple[str, str, str]:
-    """System, processor, and the processor's features."""
+    """Operating system, processor, and the processor's features."""
     from llvmlite import binding as llvm
 
     return llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
 def _key(source: str) -> str:
-    """The name of a source's code in the cache: all that it depends on."""
+    """The cache key of a source: everything that its object code depends on."""
     import hashlib
 
     import llvmlite
@@ -198,7 +198,7 @@ def _key(source: str) -> str:
 
 
 class _Announcement:
-    """Says once that kernels are being compiled, and which, as soon as it has taken long in all."""
+    """Announces once that kernels are being compiled, and which ones, when this has taken long in total."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}  # of each subject
@@ -231,7 +231,7 @@ def fields(name: str, number: int) -> list[str]:
 
 
 def fourth(name: str) -> list[str]:
-    """Instructions that read the address of a fourth array's numbers; null if there are only three arrays."""
+    """Instructions that read the address of a fourth array's data; null if there are only three arrays."""
     return [
         f"%has.{name} = icmp eq i64 %count, 4",
         f"br label %ask.{name}",

@@ -1,9 +1,9 @@
-"""A matrix in panels: laid out for products with few rows, once for all of them.
+"""Matrices in panels: a layout for products with few rows, made once for all of them.
 
-    packed[p, k, j] = matrix[k, p · width + j]    zeros beyond the last column
+packed[p, k, j] = matrix[k, p · width + j]    zeros beyond the last column
 
-A panel is read from its beginning to its end while a block of rows is multiplied with it. A matrix that lies column by
-column, as `weight.T` does, is transposed in registers, a square of numbers at a time.
+A product reads a panel from beginning to end while it multiplies a block of rows. A matrix stored column by column,
+such as `weight.T`, is transposed in registers, one square of numbers at a time.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from . import machine, threads
 
 Array = Any
 KINDS = {np.dtype(np.float32): ("float", 4), np.dtype(np.float64): ("double", 8)}
-VECTORS = 2  # of columns in a panel
+VECTORS = 2  # vectors in a row of a panel
 LINE = 64  # bytes of a cache line
 
 
 def width(dtype: Any) -> int:
-    """The columns of a panel."""
+    """The number of columns of a panel."""
     return VECTORS * machine.vector_bytes() // int(dtype.itemsize)
 
 
@@ -34,7 +34,7 @@ def panels(shape: tuple[int, ...], dtype: Any) -> tuple[int, int, int]:
 
 
 def room(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Memory for a packed matrix that begins with a cache line: a vector that lies on two takes twice as long."""
+    """Memory for a packed matrix, aligned to cache lines: a vector across two lines takes twice as long to read."""
     size = math.prod(shape)
     memory = np.empty(size + LINE // int(dtype.itemsize), dtype)
     address = memory.__array_interface__["data"][0]  # `.ctypes` would leave garbage behind at every call
@@ -43,7 +43,7 @@ def room(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def pack(matrix: Array, packed: Array) -> None:
-    """Lay a matrix (K, M) out as `packed`, of the shape that `panels` says."""
+    """Write a matrix (K, M) into `packed`, whose shape `panels` gives."""
     K, M = matrix.shape
     size = packed.shape[2]
     full = M // size
@@ -59,7 +59,7 @@ def pack(matrix: Array, packed: Array) -> None:
 
 @functools.cache
 def _kernel(dtype: Any) -> Callable[[Array, Array], int]:
-    """A function of (matrix, packed) for the panels that the matrix fills."""
+    """A function of (matrix, packed) for the panels that the matrix fills completely."""
     return machine.compiled(_source(*KINDS[dtype]), f"panels of {dtype} matrices")
 
 
@@ -88,7 +88,7 @@ def _source(kind: str, size: int) -> str:
 
 
 def _part(name: str, kind: str, lanes: int, step: int, body: list[str], rest: list[str]) -> str:
-    """The panel p: a body for `step` values of k at a time, and another for each of the rest."""
+    """Panel p: a body for `step` values of k at a time, and another one for each of the rest."""
     reads = threads.loaded(["ptr %from", "i64 %stride0", "i64 %stride1", "ptr %to", "i64 %K"])
     return "\n".join([
         f"define internal void @{name}(ptr %argument, i64 %p) {{",
@@ -112,7 +112,7 @@ def _part(name: str, kind: str, lanes: int, step: int, body: list[str], rest: li
 
 
 def _rows(kind: str, size: int, lanes: int) -> tuple[int, list[str], list[str]]:
-    """From a matrix that lies row by row: copies."""
+    """Copies from a matrix stored row by row."""
     lines = []
     for j in range(VECTORS):
         lines += [
@@ -125,7 +125,7 @@ def _rows(kind: str, size: int, lanes: int) -> tuple[int, list[str], list[str]]:
 
 
 def _columns(kind: str, size: int, lanes: int) -> tuple[int, list[str], list[str]]:
-    """From a matrix that lies column by column: squares of `lanes` × `lanes`, transposed."""
+    """Transposed squares of `lanes` × `lanes` from a matrix stored column by column."""
     vector = f"<{lanes} x {kind}>"
     body: list[str] = []
     rest: list[str] = []
@@ -147,8 +147,8 @@ def _columns(kind: str, size: int, lanes: int) -> tuple[int, list[str], list[str
 
 
 def _transposed(rows: list[str], vector: str, prefix: str, lanes: int) -> tuple[list[str], list[str]]:
-    """Instructions that transpose a square of vectors, and the names of the result: blocks of 1, 2, 4, ... change
-    places."""
+    """Instructions that transpose a square of vectors, and the names of the result: blocks of 1, 2, 4, ... are
+    exchanged."""
     lines = []
     step = 1
     while step < lanes:

@@ -1,15 +1,15 @@
-"""Products of matrices, rows times a matrix in panels.
+"""Matrix products: rows times a matrix in panels.
 
-    few    a few rows, again and again with the same matrix: what a recurrent network does at every step. BLAS lays the
-           matrix out anew at each call, which costs as much as the product, and divides the work between threads in a
-           way that such shapes gain nothing from. The parts of the work are the panels; or, if a processor's cache
-           holds the matrix, as many rows for each thread, which computed what they are made of at the step before
-    many   many rows. The parts are bands of rows that stay in the cache; rows that lie column by column, as in the
-           gradient of a weight, are copied into it
+few    a few rows, with the same matrix at every step of a recurrent network. BLAS would lay the matrix out again
+       at each call, which costs as much as the product, and divide the work between threads in a way that does not
+       help such shapes. The parts of the work are the panels; or, if a core's cache holds the matrix, an equal
+       share of rows for each thread, which computed the operands of these rows at the step before
+many   many rows. The parts are bands of rows that stay in the cache; rows stored column by column, as in the
+       gradient of a weight, are copied into it
 
 Within a panel the rows are taken in blocks, whose sums stay in registers (Goto & van de Geijn 2008, "Anatomy of
-high-performance matrix multiplication"). Every sum is one chain of fused multiply-adds in order, whatever the number of
-rows and threads: the two give the same numbers.
+high-performance matrix multiplication"). Every sum is one chain of fused multiply-adds in order, for any number of
+rows and threads, so both methods give the same numbers.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ from .panels import KINDS, VECTORS
 
 Array = Any
 Product = Callable[..., int]
-DEPTH = 256  # values of k that a band is taken for at a time
-MANY = 160  # rows from which on bands are quicker than panels
-ROWS = 8  # of each thread, at least, where few rows are shared by rows
-CACHE = 5 << 18  # bytes of a matrix that a processor keeps
+DEPTH = 256  # values of k per pass over a band
+MANY = 160  # rows from which on bands are faster than panels
+ROWS = 8  # minimum for each thread, where few rows are shared by rows
+CACHE = 5 << 18  # bytes of a matrix that a core's cache holds
 
 
 def suited(rows: Array, matrix: Array) -> Product:
-    """The quicker one for these rows and this matrix."""
+    """The faster method for these rows and this matrix."""
     dense = rows.strides[1] == rows.dtype.itemsize or rows.shape[1] <= DEPTH
     return few(rows.dtype) if dense and suits(rows, matrix) else many(rows.dtype)
 
 
 def suits(rows: Array, matrix: Array) -> bool:
-    """Whether the rows are few; or not many, and the matrix large: a processor's cache holds the rows, and not the
-    matrix, of which each panel is then read once and used for all rows."""
+    """True if the panel method suits: the rows are few; or they are not many and the matrix is large. In the second
+    case a core's cache holds the rows but not the matrix, and each panel is read once for all rows."""
     return bool(rows.shape[0] < MANY or rows.nbytes <= CACHE < matrix.nbytes)
 
 
 @functools.cache
 def few(dtype: Any) -> Product:
     """A function of (rows, packed, result): rows (N, K) times the packed matrix, written into the result (N, M).
-    With a fourth array (M,), every row of the result begins with that.
+    With a fourth array (M,), every row of the result starts from it.
 
-    The result has rows without gaps between their numbers; ValueError otherwise.
+    The rows of the result must be contiguous; ValueError otherwise.
     """
     return machine.compiled(_source("few", *KINDS[dtype]), f"products of {dtype} matrices")
 
 
 @functools.cache
 def many(dtype: Any) -> Product:
-    """The same."""
+    """The same function as `few`, for many rows."""
     return machine.compiled(_source("many", *KINDS[dtype]), f"products of {dtype} matrices")
 
 
 @functools.cache
 def added(dtype: Any) -> Product:
-    """The same without a fourth array, added to what the result is already: its sums go on where they were."""
+    """`many` without a fourth array, added to the result: its sums continue from there."""
     return machine.compiled(_source("added", *KINDS[dtype]), f"products of {dtype} matrices")
 
 
-# what the parts are given, also when a loop calls @raw by its address (`native.loops`)
+# arguments of the parts, also when a loop calls @raw by its address (`native.driver`)
 FIELDS = ("ptr %rows", "i64 %rows.stride", "i64 %rows.step", "ptr %packed", "ptr %out", "i64 %out.stride", "i64 %N",
           "i64 %K", "i64 %M", "i64 %panels", "i64 %chunk", "ptr %start")  # fmt: skip
 
@@ -123,7 +123,7 @@ def _source(how: str, kind: str, size: int) -> str:
 
 
 def _chunk() -> list[str]:
-    """The rows of a band: at most BAND, and so few that each thread gets as many bands, at least two."""
+    """The number of rows of a band: at most BAND, and few enough for each thread to get as many bands, at least two."""
     T = threads.count()
     return [
         f"%N.up = add i64 %N, {BAND - 1}", f"%least = udiv i64 %N.up, {BAND}",
@@ -137,7 +137,7 @@ def _chunk() -> list[str]:
 
 
 def _divided(size: int) -> list[str]:
-    """How few rows are shared."""
+    """The way to share few rows: by panels or by rows."""
     T = threads.count()
     return [
         f"%are.rows = icmp uge i64 %N, {ROWS * T}",
@@ -149,7 +149,7 @@ def _divided(size: int) -> list[str]:
 
 
 def _blocks(most: int) -> str:
-    """Some rows with one panel, in blocks of nearly the same size: the first `larger` ones have a row more."""
+    """Some rows times one panel, in blocks of nearly equal size: the first `larger` ones have one row more."""
     cases = " ".join(f"i64 {m}, label %block{m}" for m in range(1, most))
     arguments = (
         "i64 %stride, i64 %step, ptr %panel, ptr %to, i64 %to.stride, i64 %K, i64 %left, i1 %add, ptr %from, "
@@ -184,7 +184,7 @@ def _blocks(most: int) -> str:
 
 
 def _panel(kind: str, lanes: int) -> str:
-    """The part p of few rows: all of them with one panel."""
+    """Part p of few rows: all of them, times one panel."""
     return "\n".join([
         "define internal void @part(ptr %argument, i64 %p) {",
         *threads.loaded(FIELDS),
@@ -199,7 +199,7 @@ def _panel(kind: str, lanes: int) -> str:
 
 
 def _rows(kind: str, lanes: int) -> str:
-    """The part p of few rows: as many for each thread, with all panels."""
+    """Part p of few rows: a thread's share of them, times all panels."""
     T = threads.count()
     return "\n".join([
         "define internal void @some.rows(ptr %argument, i64 %p) {",
@@ -228,7 +228,7 @@ def _rows(kind: str, lanes: int) -> str:
 
 
 def _band(kind: str, size: int, lanes: int, added: bool) -> str:
-    """The part p of many rows: a band of them with all panels, for DEPTH values of k at a time."""
+    """Part p of many rows: a band of them, times all panels, for DEPTH values of k at a time."""
     most = rows_of()
     return "\n".join([
         copied(kind, size, lanes),
@@ -279,7 +279,7 @@ def _band(kind: str, size: int, lanes: int, added: bool) -> str:
         "call void @blocks(ptr %source, i64 %n, i64 %rows.stride, i64 %rows.step, ptr %panel.data, ptr %to, "
         "i64 %out.stride, i64 %depth, i64 %left, i1 %add, ptr %origin, i64 %origin.stride)",
         "br label %panel.end",
-        "as.copied:",  # block after block, with all rows of a k side by side
+        "as.copied:",  # block after block, with the rows of one k side by side
         "br label %each",
         "each:",
         "%b = phi i64 [ 0, %as.copied ], [ %b.next, %each.end ]",

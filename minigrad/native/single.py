@@ -1,7 +1,7 @@
-"""One row times a weight of PyTorch's layout: what a step of a stream does.
+"""One row times a weight in PyTorch's layout, as at a step of a stream.
 
-The weight (M, K), used as `x @ weight.T`, is read once and from beginning to end, each thread its rows. So all that
-counts is how fast that goes: with two threads, from two caches.
+The weight (M, K), used as `x @ weight.T`, is read once from beginning to end, each thread reading its share of rows.
+The speed of reading decides: two threads read from two caches.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from . import machine, threads
 from .panels import KINDS
 
 Array = Any
-TOGETHER = 4  # rows of the weight that are read at the same time
-CHAINS = 2  # sums of each, since a multiply-add takes some time
-# as in `products`, so that a loop may call either; but the weight's stride takes the place of the number of panels
+TOGETHER = 4  # rows of the weight that are read at a time
+CHAINS = 2  # sums for each row, to hide the latency of a multiply-add
+# as in `products`, so that a loop may call either; but the weight's stride replaces the number of panels
 FIELDS = ("ptr %x", "i64 %x.stride", "i64 %x.step", "ptr %weight", "ptr %out", "i64 %out.stride", "i64 %N", "i64 %K",
           "i64 %M", "i64 %stride", "i64 %chunk", "ptr %start")  # fmt: skip
 
 
 @functools.cache
 def times(dtype: Any) -> Callable[..., int]:
-    """A function of (x, matrix, result): x (1, K) times a matrix (K, M) that lies column by column, into (1, M). With a
-    fourth array (M,), the result is that plus the product. None has gaps between its numbers."""
+    """A function of (x, matrix, result): x (1, K) times a matrix (K, M) stored column by column, into (1, M). With a
+    fourth array (M,), the result is its sum with the product. All arrays must be contiguous."""
     return machine.compiled(_source(*KINDS[dtype]), f"products of a {dtype} row")
 
 
@@ -76,7 +76,7 @@ def _source(kind: str, size: int) -> str:
 
 
 def _dots(kind: str, size: int, lanes: int, rows: int) -> str:
-    """@dots.rows: so many rows of the weight, each times x."""
+    """@dots.rows: `rows` rows of the weight, each times x."""
     vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
     fma, load = f"call {vector} @llvm.fma.{suffix}", f"call {vector} @llvm.masked.load.{suffix}.p0"
     numbers = ", ".join(f"i64 {n}" for n in range(lanes))

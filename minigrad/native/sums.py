@@ -1,8 +1,8 @@
 """The sum of many rows, as in the gradient of a bias: each thread adds up some of the columns.
 
-Every column is one chain of additions from the first row to the last, as NumPy's if there are two columns or more: the
-numbers are the same. A single column NumPy adds up in pairs, whose error grows with the logarithm of the number of rows
-instead of with the number; so it is left to NumPy (see `hoisting.sum_of_rows`).
+Every column is one chain of additions from the first row to the last. With two or more columns, NumPy adds in the same
+order, so the numbers are equal. NumPy sums a single column pairwise; its error grows with the logarithm of the number
+of rows instead of the number, so that case is left to NumPy (see `hoisting.sum_of_rows`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from . import machine, threads
 from .panels import KINDS
 
 Array = Any
-TOGETHER = 4  # rows that are added in one turn
+TOGETHER = 4  # rows added in one turn
 FIELDS = ("ptr %rows", "i64 %stride", "ptr %out", "i64 %N", "i64 %M")
 
 
 @functools.cache
 def of_rows(dtype: Any) -> Callable[[Array, Array], int]:
-    """A function of (rows, result): rows (N, M) without gaps between their numbers, added up into the result (1, M)."""
+    """A function of (rows, result): rows (N, M), each contiguous, added up into the result (1, M)."""
     return machine.compiled(_source(*KINDS[dtype]), f"sums of {dtype} rows")
 
 
@@ -65,7 +65,7 @@ def _source(kind: str, size: int) -> str:
 
 
 def _added(kind: str, size: int, lanes: int, count: int) -> str:
-    """@added.count: so many rows, added to the sums one after the other."""
+    """@added.count: `count` rows, added to the sums one after the other."""
     vector, suffix = f"<{lanes} x {kind}>", f"v{lanes}f{8 * size}"
     numbers = ", ".join(f"i64 {n}" for n in range(lanes))
     names = ["%to", *[f"%row{k}" for k in range(count)]]

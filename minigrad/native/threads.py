@@ -1,24 +1,24 @@
-"""A pool of threads that share the parts of a piece of work, for kernels that last some microseconds.
+"""A thread pool that shares the parts of a piece of work, for kernels that last some microseconds.
 
-A kernel is called by a thread of Python's. It offers its work as a number of parts and begins to do them; other threads
-of the pool, which run no Python, take parts as well. Who is late takes none, and the caller waits only for parts that
-were taken, so a busy machine costs nothing but the help. A part is computed in the same way by whoever takes it:
-results do not depend on the number of threads.
+A kernel is called by a Python thread. It offers its work as a number of parts and begins to run them; the pool's
+threads, which run no Python, take parts as well. A thread that comes late takes none, and the caller waits only for
+parts that were taken, so on a busy machine only the help is lost. All threads compute a part in the same way: results
+do not depend on the number of threads.
 
-Large products release Python's lock, once, so that other threads of Python's run meanwhile. (To take it again can last
-until one of those gives it up, 5 ms by default; a small product would not gain from that.) Such a thread may call a
-kernel, too: the pool has one owner at a time, and who does not get it does all parts alone.
+Large products release the GIL once, so that other Python threads can run meanwhile. (Taking it back can last until one
+of them gives it up, 5 ms by default; a small product would not gain from that.) Another Python thread may call a kernel
+meanwhile: the pool has one owner at a time, and a thread that does not get it runs all its parts alone.
 
-The pool is a block of memory that everyone sees:
+The pool is a block of memory that all threads share:
 
-    ticket    the parts that are left (the low 32 bits) of the work with this number (the high ones)
-    done      how many parts others have done
-    sleeping  how many of the others wait for the semaphore: after some 100 µs without work. To wake them takes as long
-              as a small piece of work does; it is done for a large one, or when several small ones come in a row
-    last, row   when the last small one came that met sleepers, and how many have followed each other closely
-    function, argument   the work: function(argument, part)
-    owner     1 while somebody's work is offered
-    rest      how many pieces of work are not offered: after somebody who had taken a part was not seen for a while
+ticket    the number of the work (high 32 bits), and how many of its parts are left (low 32 bits)
+done      the number of parts that pool threads have finished
+sleeping  the number of pool threads that wait for the semaphore: after some 100 µs without work. Waking them takes as
+          long as a small piece of work; it is done for a large one, or when several small ones follow each other
+last, row   the time of the last small piece of work that found sleepers, and how many have followed each other closely
+function, argument   the work: function(argument, part)
+owner     1 while a thread's work is on offer
+rest      how many pieces of work to run alone: set after a thread that had taken a part was not seen for a while
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ from collections.abc import Sequence
 
 from . import machine
 
-TICKET, DONE, SLEEPING, SEMAPHORE, SIZE = 0, 64, 128, 256, 512  # bytes, each on a cache line of its own
+TICKET, DONE, SLEEPING, SEMAPHORE, SIZE = 0, 64, 128, 256, 512  # byte offsets, each in its own cache line
 FUNCTION, ARGUMENT, REST, LAST, ROW, OWNER = 192, 200, 208, 216, 224, 320
 SPINS = 4000  # looks at the ticket before a thread goes to sleep
-PATIENCE = 2000, 8  # looks at what others have done, and one more for each 2⁸ multiplications, before the caller yields
-RESTED = 100  # pieces of work that are not offered after that: others have no processor to themselves
-WORTH = 1 << 16  # multiplications: less is done alone
-FREED = 1 << 28  # multiplications: for more, which take some 5 ms, Python's lock is released
-LARGE = 1 << 22  # multiplications: others are woken for more, whenever it comes
-CLOSELY, SEVERAL = 60_000, 4  # nanoseconds from one small piece of work to the next, and how many wake the others
-MOST = 8  # threads: more of them wait for each other longer than they help
+PATIENCE = 2000, 8  # looks at `done` before the caller yields, plus one for each 2⁸ multiplications
+RESTED = 100  # pieces of work that the caller then runs alone: other threads lack a free processor
+WORTH = 1 << 16  # multiplications: less work is not shared
+FREED = 1 << 28  # multiplications: more work, which takes some 5 ms, releases the GIL
+LARGE = 1 << 22  # multiplications: more work always wakes the sleepers
+CLOSELY, SEVERAL = 60_000, 4  # nanoseconds between small pieces of work, and how many in a row wake the sleepers
+MOST = 8  # threads: more of them would wait for each other longer than they help
 
 
 @functools.cache
 def count() -> int:
-    """How many threads compute: OMP_NUM_THREADS, else the processors that this process may use, at most 8."""
+    """The number of threads: OMP_NUM_THREADS, else the number of processors this process may use, at most 8."""
     told = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1  # elsewhere, no semaphore to share
     return max(1, min(int(told) if told.isdigit() else usable, usable, MOST))
 
 
 def pool() -> int:
-    """The address of the pool; its threads are started."""
+    """The address of the pool, with its threads started."""
     with _STARTING:
         return _pool()
 
 
-_STARTING = threading.Lock()  # two threads start one pool
+_STARTING = threading.Lock()  # so that two threads start one pool
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def _pool() -> int:
     address = -(-ctypes.addressof(memory) // 64) * 64
     _alive.append(memory)
     machine.name_address("minigrad.pool", address)
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # also when the interpreter ends: the threads go on looking
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # also after the interpreter ends: the threads keep looking
     if count() > 1:
         ctypes.CDLL(None).sem_init(ctypes.c_void_p(address + SEMAPHORE), 0, 0)
         work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(machine.address_of(_WORKER, "worker", "the thread pool"))
@@ -82,15 +82,15 @@ _alive: list[ctypes.Array[ctypes.c_char]] = []
 
 
 def _forget() -> None:
-    """After a fork no thread but the forking one is there: nobody helps."""
+    """After a fork only the forking thread exists: nobody helps."""
     for memory in _alive:
         ctypes.memset(memory, 0, SIZE)
 
 
 def source() -> str:
-    """In LLVM's language, for a kernel's source: @share(function, argument, parts, multiplications); and
-    @freely(function, argument, multiplications), which calls a function that may share, and releases Python's lock
-    meanwhile if that takes long: it must not use Python's objects."""
+    """LLVM IR for a kernel's source: @share(function, argument, parts, multiplications); and
+    @freely(function, argument, multiplications), which calls a function that may share. If the work is large, it
+    releases the GIL meanwhile, so the function must not use Python objects."""
     if count() == 1:
         return _ALONE + _FREELY
     pool()
@@ -100,9 +100,9 @@ def source() -> str:
 _PAUSE = {"x86_64": "@llvm.x86.sse2.pause()", "aarch64": "@llvm.aarch64.hint(i32 1)"}.get(platform.machine(), "")
 _DECLARED = {"@llvm.x86.sse2.pause()": "declare void @llvm.x86.sse2.pause()",
              "@llvm.aarch64.hint(i32 1)": "declare void @llvm.aarch64.hint(i32)"}.get(_PAUSE, "")  # fmt: skip
-_WAIT = f"call void {_PAUSE}" if _PAUSE else ""  # what a thread does between two looks
+_WAIT = f"call void {_PAUSE}" if _PAUSE else ""  # executed between two looks at the ticket
 
-_MONOTONIC = 1  # CLOCK_MONOTONIC on Linux, where alone there are threads
+_MONOTONIC = 1  # CLOCK_MONOTONIC on Linux, the only system with threads here
 
 _CLAIM = f"""
 {_DECLARED}
@@ -335,7 +335,7 @@ sleep:
 
 
 def stored(fields: Sequence[str]) -> list[str]:
-    """Instructions that write values, each with its type, into %argument, 8 bytes for each."""
+    """Instructions that write values, each given with its type, into %argument, 8 bytes each."""
     lines = []
     for k, field in enumerate(fields):
         lines += [f"%field{k} = getelementptr i64, ptr %argument, i64 {k}", f"store {field}, ptr %field{k}"]
@@ -343,7 +343,7 @@ def stored(fields: Sequence[str]) -> list[str]:
 
 
 def loaded(fields: Sequence[str]) -> list[str]:
-    """Instructions that read them again, each into a name that is given with its type."""
+    """Instructions that read them back, each into a name given with its type."""
     lines = []
     for k, field in enumerate(fields):
         kind, name = field.split()

@@ -1,4 +1,4 @@
-"""Pictures of graphs: what was computed from what, through the layers and through time.
+"""Pictures of graphs: the data flow of a computation, through layers and through time.
 
 making      `mg.graph`                 builder, calls, sources, origins, inner, running, numbers   from the tape to data
 graph       the data                   views, loops, plumbing, textbook                            to less of it

@@ -1,4 +1,6 @@
-"""Items in bands: which band, and where in it. An item here is anything with an order and extents (see `boxes`)."""
+"""Items in bands: the band of each item, and its position there. An item is anything with an order and extents (see
+`boxes`).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ from math import fsum
 from typing import Any, TypeVar
 
 X = TypeVar("X", bound=Any)
-ASIDE = 30.0  # by how much an item that is pulled to a side prefers it to where an edge passes
+ASIDE = 30.0  # how strongly an item pulled to a side avoids the position of a passing edge
 
 
 def ranks(items: Sequence[X], links: set[tuple[X, X]], held: set[X]) -> dict[X, int]:
-    """Each item's band, from 0: above all that it uses, as far as items do not use each other in turn.
+    """Each item's band, from 0: above all items that it uses, except where items use each other in a cycle.
 
     links  (used, user) pairs
     held   items that use something from outside as well, and so stay low
@@ -29,7 +31,7 @@ def ranks(items: Sequence[X], links: set[tuple[X, X]], held: set[X]) -> dict[X, 
     rest = deque(sorted(items, key=lambda item: item.order))
     ready = deque(item for item in rest if not waiting[item])
     while len(done) < len(items):
-        if not ready:  # items that use each other: the first of them goes first
+        if not ready:  # a cycle: its first item goes first
             while rest[0] in done:
                 rest.popleft()
             ready.append(rest[0])
@@ -43,7 +45,7 @@ def ranks(items: Sequence[X], links: set[tuple[X, X]], held: set[X]) -> dict[X, 
                 level[b] = max(level[b], level[item] + 1)
                 if waiting[b] == 0:
                     ready.append(b)
-    for item in reversed(list(done)):  # what uses nothing stands close to where it is used
+    for item in reversed(list(done)):  # an item without inputs goes close to its users
         above = [done[b] for b in after[item] if done[b] > done[item]]
         if above and item not in used and item not in held:
             done[item] = min(above) - 1
@@ -51,7 +53,7 @@ def ranks(items: Sequence[X], links: set[tuple[X, X]], held: set[X]) -> dict[X, 
 
 
 def mean(item: Any, near: Sequence[Any]) -> float:
-    """Where an item would like to be: right between those that it is connected with."""
+    """The wanted position of an item: the mean of those it is connected with."""
     if not near:
         return float(item.x)
     straight = [8.0 if item.thin and other.thin else 1.0 for _, other, _, _ in near]
@@ -60,7 +62,7 @@ def mean(item: Any, near: Sequence[Any]) -> float:
 
 
 def in_order(band: Sequence[X], wanted: dict[X, float]) -> list[X]:
-    """Items by the places that they want; those with a `pull` beyond all others, but edges that pass."""
+    """Items sorted by wanted position; those with a `pull` are outermost, except for passing edges."""
     free = sorted([item for item in band if not item.pull], key=lambda item: (round(wanted[item], 2), item.x))
     solid = [k for k, item in enumerate(free) if not item.thin]
     for side in (-1, 1):
@@ -79,7 +81,7 @@ def in_order(band: Sequence[X], wanted: dict[X, float]) -> list[X]:
 
 
 def settle(band: Sequence[Any], wanted: Sequence[float], gap: float) -> None:
-    """Places as close as may be to the wanted ones, in this order and without overlap (pool adjacent violators)."""
+    """Positions close to the wanted ones, in this order and without overlap (pool adjacent violators)."""
     offsets, total = [], 0.0
     for k, item in enumerate(band):
         if k:

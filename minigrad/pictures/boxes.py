@@ -1,8 +1,8 @@
-"""Boxes around boxes: what a layout is made of, and how each box arranges what is in it.
+"""Nested boxes: the elements of a layout, and the arrangement of each box.
 
-A box is laid out alone, from the innermost out: its items stand in bands, each above what it uses; in a band, they
-stand below and above what they are connected with. An edge that passes a band, or leaves a box, has a place there of
-its own, so that no edge runs through a node.
+Boxes are laid out separately, from the innermost out. The items of a box form bands, each above the items it uses; in a
+band, an item is placed near those it is connected with. An edge that passes a band, or leaves a box, has a position of
+its own there, so that no edge runs through a node.
 
 The method is that of K. Sugiyama, S. Tagawa & M. Toda, Methods for visual understanding of hierarchical system
 structures, 1981.
@@ -33,17 +33,17 @@ class Box(Item):
         self.step = step
         self.lines = 0.0  # the height of the parameters' lines above a step's title
         self.items: list[Item] = []
-        self.links: list[tuple[Item, Item, Leaf]] = []  # from, to, and the leaf whose edge it is
-        self.leaving: dict[Leaf, Item] = {}  # leaf: the item that it is in
-        self.entering: dict[Leaf, list[Item]] = {}  # a leaf outside: the items that it goes to
+        self.links: list[tuple[Item, Item, Leaf]] = []  # source, target, and the leaf at which the edge starts
+        self.leaving: dict[Leaf, Item] = {}  # leaf: the item that contains it
+        self.entering: dict[Leaf, list[Item]] = {}  # a leaf outside: the items that its edges lead to
         self.passing: dict[tuple[Any, int], Passing] = {}
         self.level: dict[Item, int] = {}
         self.bottoms: list[float] = []  # of the bands
         self.tops: list[float] = []
-        self.crossings: list[float] = []  # the x of edges across the border where the title stands
+        self.crossings: list[float] = []  # the x of edges across the border with the title
 
     def child_with(self, leaf: Item) -> Item:
-        """The item in this box that the leaf is in, or is."""
+        """The item of this box that contains the leaf, or is the leaf."""
         item = leaf
         while item.box is not self:
             assert item.box is not None
@@ -51,19 +51,19 @@ class Box(Item):
         return item
 
     def add(self, item: Item) -> None:
-        """Put an item in."""
+        """Add an item."""
         item.box = self
         self.items.append(item)
         if self.order < 0:
             self.order = item.order
 
     def arrange(self) -> None:
-        """Lay out what is inside, then the box itself."""
+        """Lay out the items, then the box itself."""
         for item in self.items:
             if isinstance(item, Box):
                 item.arrange()
             elif isinstance(item, Leaf):
-                item.attach()  # the second time, it changes nothing
+                item.attach()  # no effect the second time
         self._place()
 
     def _place(self) -> None:
@@ -80,7 +80,7 @@ class Box(Item):
         for item in self.items:
             bands[self.level[item]].append(item)
         near = self._neighbours(bands, top)
-        above: dict[Item, Item] = {}  # lanes stand exactly above the first of them
+        above: dict[Item, Item] = {}  # lanes are placed exactly above the first of them
         for a, b in lanes(self.items):
             above[b] = above.get(a, a)
             above[b].weight, b.weight = 100.0, 1e6
@@ -102,7 +102,7 @@ class Box(Item):
         self._measure(bands)
 
     def _pass_lanes(self, links: set[tuple[Item, Item]]) -> None:
-        """A node beside a loop that it has nothing to do with goes above it, to make room."""
+        """Move a node that is unrelated to the loop beside it above that loop, to make room."""
         loops = {self.level[item] for item in self.items if item.steps()}
         after: dict[Item, list[Item]] = {}
         for a, b in links:
@@ -112,7 +112,7 @@ class Box(Item):
                 self.level[item] = max(self.level[item], min(self.level[b] for b in after[item]) - 1)
 
     def _neighbours(self, bands: list[list[Item]], top: int) -> dict[Item, list[Any]]:
-        """For each item, what it is connected with: (side, other item, where on that, where on this)."""
+        """The connections of each item: (side, other item, position on the other, position on this one)."""
         near: dict[Item, list[Any]] = {}
 
         def join(lower: Item, at: float, upper: Item, to: float) -> None:
@@ -120,7 +120,7 @@ class Box(Item):
             near.setdefault(lower, []).append((1, upper, to, at))
 
         def chain(key: Any, order: int, start: Any, at: float, first: int, last: int) -> tuple[Any, float]:
-            """Through the bands from `first` to `last`, places of which are shared by all edges of this key."""
+            """Connect through the bands from `first` to `last`; all edges with this key share the positions there."""
             for level in range(first, last + 1):
                 place = self.passing.get((key, level))
                 if place is None:
@@ -139,7 +139,7 @@ class Box(Item):
                 join(end, at, b, b.way_in(leaf))
         for leaf, items in self.entering.items():
             for b in items:
-                if leaf.pull:  # it will come from that side
+                if leaf.pull:  # the edge comes from that side
                     aside = Passing(leaf.order)
                     aside.x = 10 * GAP * leaf.pull
                     near.setdefault(b, []).append((-1, aside, 0.0, 0.0))
@@ -151,7 +151,7 @@ class Box(Item):
         return near
 
     def _measure(self, bands: list[list[Item]]) -> None:
-        """Heights of the bands; then x from the box's middle, and its size."""
+        """Compute the heights of the bands, the x of items relative to the box's middle, and the box's size."""
         y = MARGIN + (TITLE + self.lines if self.step else 0.0)
         for band in bands:
             height = max([item.height for item in band], default=0.0)
@@ -173,7 +173,7 @@ class Box(Item):
         self.left = self.right = width / 2
 
     def stretch(self, below: float, above: float) -> None:
-        """Make the frame higher, around what is in it."""
+        """Enlarge the frame below and above its content."""
         for item in [*self.items, *self.passing.values()]:
             item.y += below
         self.bottoms, self.tops = [b + below for b in self.bottoms], [t + below for t in self.tops]
@@ -200,7 +200,7 @@ class Box(Item):
         return next((item.x + item.axis() for item in self.items if item.steps()), 0.0)
 
     def fix(self, x: float, y: float) -> None:
-        """From relative to absolute places; `x` is the box's middle, `y` its lower edge."""
+        """Make relative positions absolute; `x` is the box's middle, `y` its lower edge."""
         ways = map(self.way_in, self.entering) if self.step else map(self.way_out, self.leaving)
         self.crossings = [x + way for way in ways]
         self.x, self.y = x, y
@@ -216,7 +216,7 @@ class Box(Item):
 
 
 def leaves_of(item: Item) -> Iterator[Leaf]:
-    """All leaves inside, with the parameters beside them."""
+    """All leaves inside, including the parameters beside them."""
     if isinstance(item, Leaf):
         yield item
         yield from item.satellites
@@ -226,7 +226,7 @@ def leaves_of(item: Item) -> Iterator[Leaf]:
 
 
 def lanes(items: Iterable[Item]) -> Iterator[tuple[Item, Item]]:
-    """Pairs of items to be put above each other: loops over the same steps."""
+    """Pairs of items to place above each other: loops over the same steps."""
     before: dict[Any, Item] = {}
     for item in items:
         steps = item.steps()

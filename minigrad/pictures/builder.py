@@ -1,4 +1,4 @@
-"""From the tape to plain data: nodes in the order of recording, edges, scopes, and what is known of the numbers."""
+"""From the tape to plain data: nodes in recording order, edges, scopes, and known numbers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .calls import places, repeated
 from .graph import Graph, GraphEdge, GraphNode, GraphOutput, Scope
 from .inner import inner, several_of
 from .loops import crossed
-from .numbers import Record, Source, numbers
+from .numbers import Observations, Source, numbers
 from .origins import Origins
 
 
-def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, str], record: Record) -> Graph:
-    """The graph of these nodes, given in the order of recording.
+def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, str], record: Observations) -> Graph:
+    """The graph of these nodes, given in recording order.
 
-    roots   the edges of what was asked for
-    names   of leaves
-    record  what is known of values, gradients and unrecorded operands
+    roots   the edges of the results to draw
+    names   names of leaves
+    record  known values, gradients and unrecorded operands
     """
     below = list(below)
     builder = _Builder(below, names, record)
@@ -41,7 +41,7 @@ def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, st
 
 
 class _Builder:
-    def __init__(self, below: list[Node], names: Mapping[Tensor, str], record: Record) -> None:
+    def __init__(self, below: list[Node], names: Mapping[Tensor, str], record: Observations) -> None:
         self.below = below
         self.names = names
         self.record = record
@@ -54,12 +54,12 @@ class _Builder:
         self.lines: dict[Any, str] = {}
         self.used: dict[Node, set[int]] = {}  # which outputs
         self.roots: set[Node] = set()
-        self.counted: set[int] = set()  # owners of memory, by id: the tape keeps them alive meanwhile
-        self.spots: dict[Any, Scope] = {}  # of what enters from outside, by (key, time): around all its uses
+        self.counted: set[int] = set()  # owners of memory, by id; the tape keeps them alive meanwhile
+        self.spots: dict[Any, Scope] = {}  # of values from outside, by (key, time): the scope around all uses
         self.unnamed = 0
 
     def note_uses(self, roots: Iterable[Any]) -> None:
-        """Find the used outputs of each node, the memory of parameters, and the places of inputs."""
+        """Find the used outputs of each node, the memory of parameters, and the scopes of inputs."""
         for node in self.below:
             scope = self.scopes[node]
             for one, _, _ in node.edges or ():
@@ -81,14 +81,14 @@ class _Builder:
             self.used.setdefault(node, set()).add(index)
 
     def _spot_source(self, key: Any, source: Source | None, scope: Scope) -> None:
-        """A named value stands outside of the modules that it enters, a constant inside."""
+        """Place a named value outside the modules that it enters, a constant inside."""
         named = source is None or not (source.constant or source.op)
         self._spot(key, _time_of(scope) if named else scope)
         for part in source.parts if source is not None else ():
             self._spot_source(_entering(part)[2], part, scope)
 
     def _spot(self, key: Any, scope: Scope) -> None:
-        """An input stands inside of all scopes that its uses share; in each time step that uses it."""
+        """Place an input inside all scopes that its uses share, once for each time step that uses it."""
         key = (key, _time_of(scope))
         old = self.spots.get(key, scope)
         shared = 0
@@ -97,7 +97,7 @@ class _Builder:
         self.spots[key] = scope[:shared]
 
     def add(self, key: Any, **fields: Any) -> str:
-        """A node of the picture."""
+        """Add a node to the picture."""
         self.ids[key] = name = f"n{len(self.ids)}"
         self.nodes.append(GraphNode(name, order=len(self.nodes), **fields))
         return name
@@ -105,13 +105,13 @@ class _Builder:
     def connect(
         self, source: str, target: str, kind: str, steps: Any, output: int, label: str, grad: float | None = None
     ) -> None:
-        """An edge; one that is there already is not drawn twice."""
+        """Add an edge, unless it exists already."""
         key = (source, target, kind, output)
         if key not in self.edges:
             self.edges[key] = GraphEdge(source, target, kind, steps, 1, output, label, grad)
 
     def operation(self, node: Node) -> None:
-        """A recorded operation, after everything that it uses."""
+        """Add a recorded operation, after its operands."""
         scope = self.scopes[node]
         operands = [p for one, _, _ in node.edges or () for p in several_of(one)]
         sources = [self._source(p, scope) for p in operands]
@@ -150,17 +150,17 @@ class _Builder:
             self.connect(source, name, "detached" if kind == "detached" else "", None, 0, "")
 
     def _source(self, edge: Any, scope: Scope) -> tuple[str, int, str, Scope]:
-        """An operand in the picture: its node, which output, that output's label, and where it was made."""
+        """An operand in the picture: its node, the number and the label of the output, and the scope that made it."""
         if isinstance(edge, Tensor):
             return self._leaf(edge, scope), 0, "", ()
         node, index = node_of(edge)
         label = node.extra.labels.get(index, "") if type(edge) is Output and node.extra is not None else ""
         return self.ids[node], index, label, self.scopes[node]
 
-    # ---- what enters from outside --------------------------------------------------------------------------------
+    # ---- values from outside -----------------------------------------------------------------------------------------
 
     def _given(self, leaf: Tensor) -> bool:
-        """True for a leaf that is an input, no weight."""
+        """True for a leaf that is an input rather than a weight."""
         return leaf in self.record.given and leaf not in self.names
 
     def _leaf(self, leaf: Tensor, scope: Scope) -> str:
@@ -191,7 +191,7 @@ class _Builder:
         return list(found.values())
 
     def _outside(self, node: Node, label: str, key: Any, source: Source | None) -> str:
-        """A value that is not on the tape: an input, a detached state, or what was joined of such."""
+        """A value that is not on the tape: an input, a detached state, or one joined from such values."""
         place = (key, _time_of(self.scopes[node]))
         found = self.ids.get(place)
         if found is not None:
@@ -224,7 +224,7 @@ class _Builder:
     # ---- details -------------------------------------------------------------------------------------------------
 
     def _line(self, code: Any, instruction: int) -> str:
-        """file.py:12, in function: the line's text; without the folder, so that a picture is the same elsewhere."""
+        """The line as `file.py:12, in function: text`, without the folder: pictures are equal on all machines."""
         key = (code, instruction)
         found = self.lines.get(key)
         if found is None:
@@ -234,7 +234,7 @@ class _Builder:
         return found
 
     def _bytes(self, node: Node) -> int:
-        """The memory that a node is the first to keep alive."""
+        """The bytes that a node is the first to keep alive."""
         total = 0
         for array in kept_arrays([kept for _, _, kept in node.edges or ()]):
             memory = owner(array) if not isinstance(array, Tensor) else None
@@ -246,7 +246,7 @@ class _Builder:
 
 @cache
 def _name_of(dtype: Any) -> str:
-    """float32; NumPy makes the name anew each time it is asked."""
+    """The name of a dtype, cached: NumPy builds the name anew each time."""
     return str(dtype)
 
 
@@ -257,6 +257,6 @@ def _entering(source: Source) -> tuple[str, str, Any, Source]:
 
 
 def _time_of(scope: Scope) -> Scope:
-    """The innermost time step that a scope lies in."""
+    """The innermost time step that contains a scope."""
     last = max([k for k, (_, step) in enumerate(scope) if step is not None], default=-1)
     return scope[: last + 1]

@@ -1,8 +1,8 @@
-"""Scopes of nodes, with each call told from the next and with loops that were written without `mg.steps`.
+"""Scopes of nodes, with separate scopes for separate calls and for the steps of loops written without `mg.steps`.
 
-On the tape every call of a module opens a scope of its own. Here calls of one module that follow each other are told
-apart: as steps of a loop where each uses what the one before it computed, else by a number. The same holds for lines:
-those that were recorded again and again, with the same weights, are the steps of a loop.
+On the tape every call of a module opens a scope. Here consecutive calls of one module are told apart: as steps of a
+loop if each uses results of the one before, otherwise by number. Lines are treated alike: those recorded repeatedly
+with the same weights are the steps of a loop.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .graph import Scope
 from .loops import WINDOW
 from .origins import Origins, Uses
 
-PLAIN = "t"  # the name of a recognised loop's steps
-LONGEST = 300  # entries in the body of a loop that is looked for
-CANDIDATES = 5  # lengths of a body that are tried at each entry
+PLAIN = "t"  # the label of a recognised loop's steps
+LONGEST = 300  # entries: longer loop bodies are not searched for
+CANDIDATES = 5  # body lengths that are tried at each entry
 
 
 class Frame:
-    """A scope of the tape, and what lies in it: nodes and frames, in the order of recording."""
+    """A scope of the tape with its content: nodes and frames, in recording order."""
 
     def __init__(self, label: str, step: int | None = None) -> None:
         self.label = label
@@ -43,7 +43,7 @@ class Frame:
                 yield from item.nodes()
 
     def steps(self) -> bool:
-        """True if it is a step of time, or if there are such inside."""
+        """True if it is a time step, or contains one."""
         own = self.step is not None and self.label == PLAIN
         return own or any(one.steps() for one in self.items if not isinstance(one, Node))
 
@@ -71,7 +71,7 @@ def places(below: Sequence[Node], cut: Mapping[Node, Iterable[Origin]], origins:
 
 
 def _place(items: Sequence[Entry], around: Scope, found: dict[Node, Scope], uses: Uses) -> None:
-    """Write the scopes of all nodes of these items."""
+    """Enter the scopes of all nodes of these items into `found`."""
     rest: list[Entry] = []
     for entries in _runs(items, uses):
         if len(entries) == 1:
@@ -98,7 +98,7 @@ def _place(items: Sequence[Entry], around: Scope, found: dict[Node, Scope], uses
 
 
 def _loops(items: Iterable[Entry]) -> dict[int, tuple[str, int]]:
-    """For each step, by its id, its loop: the label, and a number. A step that is taken again begins another loop."""
+    """The loop of each step, by the step's id: a label and a number. A repeated step begins another loop."""
     taken: dict[str, set[int]] = {}
     number: Counter[str] = Counter()
     found = {}
@@ -112,19 +112,19 @@ def _loops(items: Iterable[Entry]) -> dict[int, tuple[str, int]]:
     return found
 
 
-# ---- what repeats ------------------------------------------------------------------------------------------------
+# ---- repetitions -------------------------------------------------------------------------------------------------
 
 
 def _runs(items: Sequence[Entry], uses: Uses) -> Iterable[list[list[Entry]]]:
-    """The items in order, cut into pieces: [items] of no loop, or the bodies of one, a list for each step."""
+    """The items in order, cut into pieces: [items] without a loop, or the bodies of a loop, one list for each step."""
     entries = _with_whole_loops(items)
     tokens = [_token(one) for one in entries]
-    again = [len(tokens)] * len(tokens)  # where the same is recorded next
+    again = [len(tokens)] * len(tokens)  # the next place with the same token
     last: dict[Any, int] = {}
     for k in range(len(tokens) - 1, -1, -1):
         again[k] = last.get(tokens[k], len(tokens))
         last[tokens[k]] = k
-    refused: dict[int, int] = {}  # period: to which place a repetition is known that is no loop
+    refused: dict[int, int] = {}  # period: the end of a repetition that is known not to be a loop
     k = done = 0
     while k < len(tokens):
         at, found = again[k], None
@@ -151,7 +151,7 @@ def _runs(items: Sequence[Entry], uses: Uses) -> Iterable[list[list[Entry]]]:
 
 
 def _with_whole_loops(items: Sequence[Entry]) -> list[list[Entry]]:
-    """Entries to compare: each a node or a scope alone, or all steps of one loop together."""
+    """Entries to compare: single nodes and scopes, and all steps of a loop as one entry."""
     loops = _loops(items)
     found: list[list[Entry]] = []
     open_: dict[tuple[str, int], list[Entry]] = {}
@@ -171,7 +171,7 @@ def _flat(entries: Iterable[list[Entry]]) -> list[Entry]:
 
 
 def _token(entry: list[Entry]) -> Any:
-    """Like entries of two steps have the same one."""
+    """A key that is equal for like entries of two steps."""
     one = entry[0]
     if isinstance(one, Node):
         return one.code, one.instruction, one.primitive.name
@@ -181,8 +181,8 @@ def _token(entry: list[Entry]) -> Any:
 def _bodies(
     tokens: list[Any], entries: list[list[Entry]], start: int, period: int, floor: int
 ) -> tuple[int, list[list[Entry]], int] | None:
-    """(start, bodies, end) of a loop whose body is `period` entries long; None if there is none. Its first step may
-    lack some, which were not recorded, and so may its last."""
+    """(start, bodies, end) of a loop whose body is `period` entries long; None if there is none. Its first and its last
+    step may lack entries that were not recorded."""
     if period == 1 and isinstance(entries[start][0], Node):
         return None
     matched = 0
@@ -194,7 +194,7 @@ def _bodies(
     first = start + _turn(entries[start : start + period])
     body = tokens[first : first + period]
     cuts = list(range(first, end, period))
-    if first == start:  # what stands before it may be a step that lacks some
+    if first == start:  # the entries before may be an incomplete step
         wanted = period
         while first > floor and wanted > 0:
             at = next((k for k in range(wanted - 1, -1, -1) if body[k] == tokens[first - 1]), None)
@@ -210,7 +210,7 @@ def _bodies(
 
 
 def _turn(period: list[list[Entry]]) -> int:
-    """The place in a period at which the loop's body begins: where the lines of a function start again."""
+    """The index in a period at which the loop's body begins: where the lines of a function start again."""
     places: dict[Any, list[tuple[int, int]]] = {}
     for k, entry in enumerate(period):
         one = entry[0]
@@ -227,7 +227,7 @@ def _turn(period: list[list[Entry]]) -> int:
 
 
 def _recurrent(bodies: list[list[Entry]], uses: Uses) -> bool:
-    """True if each step uses what the one before it computed, and all but the first a weight in common."""
+    """True if each step uses results of the one before, and all steps but the first share a weight."""
     if len(bodies) > 3 and not _recurrent(bodies[:3], uses):
         return False
     step = {n: k for k, body in enumerate(bodies) for one in body
@@ -248,7 +248,7 @@ def _recurrent(bodies: list[list[Entry]], uses: Uses) -> bool:
 
 
 def repeated(nodes: Sequence[Node], found: dict[Node, Scope]) -> int:
-    """The number of times that a line was recorded outside of all scopes, each from the one before; 0 if none was."""
+    """How often a line was recorded outside all scopes, each time using the previous result; 0 if never."""
     counts = Counter((n.code, n.instruction, n.primitive.name) for n in nodes if not found[n])
     key, most = max(counts.items(), key=lambda item: item[1], default=(None, 0))
     if most < 3:

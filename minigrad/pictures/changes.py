@@ -1,4 +1,4 @@
-"""The difference between two runs, drawn on the graph of one: what an intervention changed, and by how much."""
+"""The difference between two runs, drawn on the graph of one: the changes made by an intervention, and their sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .making import graph
 
 
 class Run(Protocol):
-    """A run whose named values are known: an `Intervention`."""
+    """The interface of a run with named values: an `Intervention`."""
 
     replaced: dict[str, str]
 
@@ -20,8 +20,8 @@ class Run(Protocol):
 
 
 def changed_graph(what: Any, run: Run, other: Run, options: dict[str, Any]) -> Graph:
-    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value, of all of its kind in its
-    place the largest."""
+    """See `Intervention.graph`. A node's `grad` holds the change ‖v − w‖ / ‖w‖ of its value; several values of the same
+    name in one scope give the largest."""
     if "color" in options or "grads" in options:
         raise TypeError("graph: the colours of this graph are changes; for gradients, use mg.graph")
     drawn = graph(what, **options)
@@ -37,7 +37,7 @@ def changed_graph(what: Any, run: Run, other: Run, options: dict[str, Any]) -> G
 
 
 def _place(node: GraphNode) -> tuple[Any, ...]:
-    """The path of a node, as the intervention's names have it."""
+    """The path of a node, in the form of the intervention's names."""
     return tuple(node.scope), node.label
 
 

@@ -12,7 +12,7 @@ from .items import GAP, LANE, Item, Leaf, stacked_height
 from .loops import likeness
 
 
-class Row(Box):
+class LoopRow(Box):
     """A loop: its steps side by side, and to their left the parameters that they share."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Row(Box):
         self.written = 0.0  # the width of what is written beside those that lead from node to node
 
     def put(self, step: int, item: Item) -> None:
-        """A column."""
+        """Add an item to a column."""
         self.columns[step] = item
         self.add(item)
 
@@ -49,11 +49,11 @@ class Row(Box):
         self.left = self.right = width / 2
 
     def room_for_satellites(self) -> float:
-        """The width of their stack, with room for their lines to turn."""
+        """The width of the stack of satellites, with room for their lines to turn."""
         return max(s.width for s in self.satellites) + 2 * GAP + 4 * len(self.satellites) if self.satellites else 0.0
 
     def _level(self, ordered: Sequence[Item]) -> None:
-        """Heights at which the columns' like nodes stand side by side."""
+        """Heights at which corresponding nodes of the columns are level."""
         known: dict[Any, float] = {}
         for item in ordered:
             if not isinstance(item, Leaf):
@@ -65,7 +65,7 @@ class Row(Box):
         lowest = min([item.y for item in boxes], default=0.0)
         highest = max([item.y + item.height for item in boxes], default=0.0)
         tall = max([highest - lowest, *[item.height for item in ordered if isinstance(item, Leaf)]])
-        for item in boxes:  # frames of one height, so that their titles stand on one line
+        for item in boxes:  # frames of equal height, so that titles are on one line
             item.stretch(item.y - lowest, highest - item.y - item.height)
         for item in ordered:
             item.y = (tall - item.height) / 2
@@ -87,7 +87,7 @@ class Row(Box):
 
 
 def height_in(leaf: Leaf, box: Item) -> float:
-    """The middle of a leaf above the lower edge of a box around it, while places are relative."""
+    """The middle of a leaf above the lower edge of an enclosing box, while positions are relative."""
     y, item = leaf.middle, leaf.box
     while item is not None and item is not box:
         y += item.y
@@ -96,7 +96,7 @@ def height_in(leaf: Leaf, box: Item) -> float:
 
 
 def alike(column: Item) -> dict[Any, Leaf]:
-    """The leaves of a column by what makes them the same in another one: operation, name, depth, and place."""
+    """The leaves of a column by a key that is equal in all columns: operation, name, depth, and index."""
     seen: dict[Any, int] = {}
     found = {}
     for leaf in leaves_of(column):

@@ -1,7 +1,7 @@
-"""Ways around nodes, for edges whose usual way runs through one.
+"""Detours: ways around nodes, for edges whose usual way runs through one.
 
-Such an edge is led anew along a grid of lines beside all nodes near it: the shortest way with the fewest turns, found
-by E. W. Dijkstra's algorithm (A note on two problems in connexion with graphs, 1959).
+Such an edge is routed again along a grid of lines beside all nodes near it: the shortest way with the fewest turns,
+found by E. W. Dijkstra's algorithm (A note on two problems in connexion with graphs, 1959).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 Point = tuple[float, float]
 Rect = tuple[float, float, float, float]  # x0, y0, x1, y1
-At = tuple[int, int, int]  # a crossing of the grid, and the axis along which it was reached
+At = tuple[int, int, int]  # a crossing of the grid, and the axis of arrival
 E = TypeVar("E")
 
 CORNER = 7.0  # radius
-BESIDE = 6.0  # between a node and an edge that goes around it
-TURN = 30.0  # a turn counts as so much of a way
+BESIDE = 6.0  # distance between a node and a detour around it
+TURN = 30.0  # the length that a turn counts for
 SAMPLES = np.linspace(0, 1, 13)
 WEIGHTS = np.stack([(1 - SAMPLES) ** 3, 3 * SAMPLES * (1 - SAMPLES) ** 2, 3 * SAMPLES**2 * (1 - SAMPLES), SAMPLES**3])
 
@@ -28,9 +28,9 @@ WEIGHTS = np.stack([(1 - SAMPLES) ** 3, 3 * SAMPLES * (1 - SAMPLES) ** 2, 3 * SA
 def around_nodes(
     ways: dict[E, list[Point]], rects: Mapping[str, Rect], round_ends: bool = False
 ) -> dict[E, list[Point]]:  # fmt: skip
-    """The same ways, but for those that run through a node (an edge has `source` and `target`).
+    """The same ways, with detours for those that run through a node (an edge has `source` and `target`).
 
-    round_ends  ways may end inside of a node's rectangle, at the border of its ellipse
+    round_ends  ways may end inside a node's rectangle, at the border of its ellipse
     """
     ids = list(rects)
     frames = np.array([rects[id] for id in ids]).reshape(-1, 4)
@@ -70,7 +70,7 @@ def hits(way: Sequence[Point], frames: np.ndarray, inset: float = 0.5) -> list[i
 
 
 def _crosses(points: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> bool:
-    """True if a line through points has a part inside a rectangle (Liang & Barsky 1984, for all pieces at once)."""
+    """True if part of a polyline is inside a rectangle (Liang & Barsky 1984, for all pieces at once)."""
     a, d = points[:-1], np.diff(points, axis=0)
     enter, leave = np.zeros(len(a)), np.ones(len(a))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -85,14 +85,14 @@ def _crosses(points: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> 
 
 
 def _through_ends(way: Sequence[Point], frames: np.ndarray, ends: tuple[int, int]) -> bool:
-    """True if a way crosses the node that it comes from, or the one that it leads to."""
+    """True if a way crosses its source node or its target node."""
     return ends[0] != ends[1] and bool(hits(way, frames[list(ends)], 1.5))
 
 
 def _detour(way: Sequence[Point], frames: np.ndarray, ends: tuple[int, int]) -> list[Point] | None:
-    """A way around all nodes between the same two, along a grid; None if there is none."""
+    """A way between the same two nodes along a grid, around all others; None if there is none."""
     own = [(way[0], way[-1])]
-    sides = itertools.product(_sides(frames[ends[0]]), _sides(frames[ends[1]]))  # where an end itself is shut in
+    sides = itertools.product(_sides(frames[ends[0]]), _sides(frames[ends[1]]))  # if an end itself is blocked
     for (start, end), reach in [*itertools.product(own, (60.0, 300.0, np.inf)), *((pair, 300.0) for pair in sides)]:
         low, high = np.min(way, axis=0) - reach, np.max(way, axis=0) + reach
         near = frames[(frames[:, 0] < high[0]) & (frames[:, 2] > low[0])
@@ -111,7 +111,7 @@ def _sides(frame: np.ndarray) -> list[Point]:
 
 
 def _port(end: Point, frame: np.ndarray) -> Point:
-    """The point beside a node from which to look for a way: on the side where the edge ends."""
+    """The point beside a node at which a search starts: on the side where the edge ends."""
     x, y = end
     x0, y0, x1, y1 = frame
     side = int(np.argmin([abs(x - x0), abs(x - x1), abs(y - y0), abs(y - y1)]))
@@ -120,7 +120,7 @@ def _port(end: Point, frame: np.ndarray) -> Point:
 
 
 def _shortest(start: Point, end: Point, frames: np.ndarray) -> list[Point] | None:
-    """The corners of the best way along grid lines, from a start to an end, that crosses no rectangle."""
+    """The corners of the best way along grid lines from start to end that crosses no rectangle."""
     room = BESIDE - 1.0
     walls = frames + np.array([-room, -room, room, room])
     xs = np.unique(np.concatenate([[start[0], end[0]], frames[:, 0] - BESIDE, frames[:, 2] + BESIDE]))
@@ -154,7 +154,7 @@ def _shortest(start: Point, end: Point, frames: np.ndarray) -> list[Point] | Non
 
 
 def _steps(at: At, xs: np.ndarray, ys: np.ndarray, along: np.ndarray, up: np.ndarray) -> Iterator[tuple[At, float]]:
-    """The crossings beside one of the grid that can be reached, and how far they are; axis 0 is to the side."""
+    """The reachable neighbours of a crossing, and their distances; axis 0 is horizontal."""
     i, j, _ = at
     if i + 1 < len(xs) and along[i, j]:
         yield (i + 1, j, 0), float(xs[i + 1] - xs[i])
@@ -167,7 +167,7 @@ def _steps(at: At, xs: np.ndarray, ys: np.ndarray, along: np.ndarray, up: np.nda
 
 
 def _corners(at: At, before: Mapping[At, At], xs: np.ndarray, ys: np.ndarray) -> list[Point]:
-    """The way back from the end of a search, turned around, without the crossings that it passes straight."""
+    """The way back from the end of a search, reversed, without crossings passed straight."""
     way = [at]
     while at in before:
         at = before[at]
@@ -185,7 +185,7 @@ def _corners(at: At, before: Mapping[At, At], xs: np.ndarray, ys: np.ndarray) ->
 
 
 def rounded(points: Sequence[Point]) -> list[Point]:
-    """Straight lines with round corners."""
+    """A polyline with rounded corners."""
     clean = [points[0]]
     for p in points[1:]:
         if abs(p[0] - clean[-1][0]) + abs(p[1] - clean[-1][1]) > 0.5:

@@ -1,6 +1,6 @@
 """A graph in Graphviz's language: one line for each node and edge, in the order of the computation.
 
-Networks through time come with the places of our own `layout`, which Graphviz then only draws; others it lays out.
+Networks through time carry the coordinates of `layout`, so that Graphviz only draws; it lays out all others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def dot(self: Graph) -> str:
 
 
 def bare(graph: Graph) -> str:
-    """The same without what is written in nodes, for Graphviz to find places only; a textbook's state goes straight."""
+    """The graph without labels, for Graphviz to lay out; a textbook's state runs straight."""
     return _Writer(graph, None, bare=True).text()
 
 
@@ -44,7 +44,7 @@ class _Writer:
             self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
 
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         if self.layout is not None:
             box = self.layout.root
             how = f'layout="nop2"; pad=0.12; bb="{_corners(box)}";'
@@ -86,7 +86,7 @@ class _Writer:
         return lines
 
     def _box(self, path: Any) -> str:
-        """Where a cluster is, and its title in it: below a step, on top of another scope."""
+        """A cluster's position and title: below a step, on top of another scope."""
         if self.layout is None:
             return "labeljust=l; labelloc=t; margin=7;"
         box: Box = self.layout.boxes[path]
@@ -140,7 +140,7 @@ class _Writer:
     # ---- below the picture ---------------------------------------------------------------------------------------
 
     def _legend(self) -> list[str]:
-        """What the colours mean, and the note, as the label of the whole."""
+        """The legend of colours, and the note, as the label of the whole graph."""
         parts = []
         if self.options.color is not None and self.scale is not None:
             name = LEGENDS[self.options.color]
@@ -163,7 +163,7 @@ class _Writer:
 
 
 def states_way(graph: Graph) -> list[str]:
-    """The nodes on the way of a cell's state from where it enters to where it leaves, through the fewest operations."""
+    """The nodes on the path of a cell's state from its entry to its exit, through the fewest operations."""
     after: dict[str, list[str]] = {}
     for edge in graph.edges:
         after.setdefault(edge.source, []).append(edge.target)
@@ -190,12 +190,12 @@ def _corners(box: Box) -> str:
 
 
 def title_width(box: Box) -> float:
-    """Of a box's title, as Graphviz sets it."""
+    """The width of a box's title, as Graphviz sets it."""
     return text_width(box.name, SIZE) * 0.9
 
 
 def _spline(way: list[Point]) -> str:
-    """Points as Graphviz has them: the tip of the arrow first, and the spline up to where the arrow begins."""
+    """Points in Graphviz's form: the tip of the arrow first, then the spline up to the arrow's base."""
     (x, y), (tip_x, tip_y) = way[-2], way[-1]
     length = max(((tip_x - x) ** 2 + (tip_y - y) ** 2) ** 0.5, 1e-6)
     end = (tip_x - (tip_x - x) / length * TIP, tip_y - (tip_y - y) / length * TIP)

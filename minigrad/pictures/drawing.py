@@ -1,4 +1,4 @@
-"""Files, written whole or not at all; and texts of Graphviz's, laid out and drawn by pygraphviz or the system's."""
+"""Files, written atomically; and graphs as text, laid out and drawn by pygraphviz or the system's Graphviz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 3000  # nodes: beyond that, Graphviz takes minutes
 
 
 def render_dot(dot: str, path: str | os.PathLike[str]) -> Path:
-    """Write a text in Graphviz's language, or the picture of it, as the path's ending says."""
+    """Write a text in Graphviz's language, or its picture, depending on the path's suffix."""
     path = Path(path)
     ending = path.suffix.lstrip(".").lower()
     if ending not in DOT_ENDINGS:
@@ -21,7 +21,7 @@ def render_dot(dot: str, path: str | os.PathLike[str]) -> Path:
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file so that it is there as a whole or not at all, whatever happens. Raises OSError with its path."""
+    """Write a file atomically. Raises OSError with its path."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path.name}: there is no folder {path.parent}; make it first")
@@ -43,7 +43,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def draw(dot: str, ending: str) -> bytes:
-    """Lay out and draw: by pygraphviz, which carries Graphviz, else by the system's `dot`."""
+    """Lay out and draw: by pygraphviz, which contains Graphviz, else by the system's `dot`."""
     try:
         import pygraphviz
     except ImportError as error:
@@ -55,7 +55,7 @@ def draw(dot: str, ending: str) -> bytes:
         except graphviz.ExecutableNotFound:
             if isinstance(error, ModuleNotFoundError):
                 what = "pip install 'minigrad[viz]' (or a system Graphviz)"
-            else:  # its wheel counts on libraries that very small systems lack
+            else:  # its wheel depends on libraries that minimal systems lack
                 what = f"a system Graphviz (`apt install graphviz`): pygraphviz is here, but not usable ({error})"
             raise ImportError(f"to draw graphs, install {what}; .dot() and .html() work without") from None
     agraph = pygraphviz.AGraph(string=dot)

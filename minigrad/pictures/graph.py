@@ -1,7 +1,7 @@
-"""The graph as plain data: what was computed from what, where, and with which numbers.
+"""The graph as plain data: operations and their operands, scopes, and numbers.
 
-Nothing here refers to a tensor, an array or the tape. Whoever draws reads this: `dot` for Graphviz, `html` for the
-viewer; `views` makes smaller graphs of the same kind from a graph.
+Nothing here refers to a tensor, an array or the tape. The renderers read this data: `dot` for Graphviz, `html` for the
+viewer; `views` makes smaller graphs of the same kind from it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Numbers:
     array: Any = field(default=None, repr=False)
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The numbers in JSON's form."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: _finite(value) if isinstance(value, float) else value for name, value in plain.items()}
 
@@ -48,23 +48,23 @@ class GraphOutput:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One thing in the picture.
+    """A node of the picture.
 
-    kind     operation, fused (several operations in one), output (what the graph was asked for), parameter (a leaf
-             that requires grad), input (a value outside the graph), detached (a state cut off from its past), elided
-             (what stands for steps left out), collapsed (what stands for a scope) or cell (a step, as a box)
-    label    the name it was given, or ""
+    kind     operation, fused (several operations in one), output (a result that the graph was asked for), parameter (a
+             leaf that requires grad), input (a value outside the graph), detached (a state cut off from its past),
+             elided (in place of omitted steps), collapsed (in place of a scope) or cell (a step, as a box)
+    label    its name, or ""
     op       the operation, or ""
-    shape    of its value; for several outputs, a tuple of them
-    scope    where: (label, time step or None), from the outermost in
-    order    its place in the forward order, from 0
+    shape    of its value; for several outputs, a tuple of shapes
+    scope    (label, time step or None), from the outermost in
+    order    its position in the forward order, from 0
     line     the user's line that made it
-    formula  the operation with a plain number, such as "× 0.5", where that is known
-    span     the steps that an elided or collapsed node stands for: (label, first, last)
+    formula  the operation with a plain number, such as "× 0.5", if known
+    span     the steps that an elided or collapsed node replaces: (label, first, last)
     bytes    of the arrays it keeps alive for backward, each counted once in a graph
-    count    how many nodes it stands for
-    value, grad   its numbers, where they are known
-    outputs  the same for each, where there are several
+    count    the number of nodes it replaces
+    value, grad   its numbers, if known
+    outputs  the same for each of several outputs
     inner    a fused node's own graph
     """
 
@@ -88,7 +88,7 @@ class GraphNode:
 
     @property
     def steps(self) -> dict[str, int]:
-        """The time step of each loop that it lies in."""
+        """The time step of each loop that contains the node."""
         return {label: step for label, step in self.scope if step is not None}
 
     def __repr__(self) -> str:
@@ -99,14 +99,14 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class GraphEdge:
-    """An edge from what is used to what uses it.
+    """An edge from an operand to its user.
 
     kind    "" for an ordinary edge, "state" from one time step to another, "detached" from or to a state cut off
-    steps   of an edge from one time step to another: from which to which; in a view, the first and the last
-    times   how many edges it stands for
-    output  which of the source's outputs it carries (the first, where several)
-    label   what that is called
-    grad    the norm of the gradient that flows back along it, where that was asked for
+    steps   the time steps that a state edge leads from and to; in a view, the first and the last
+    times   the number of edges it replaces
+    output  the number of the source's output that it carries (of several, the first)
+    label   the name of that output
+    grad    the norm of the gradient that flows back along it, if asked for
     """
 
     source: str
@@ -123,8 +123,8 @@ class GraphEdge:
 class Inner:
     """The graph inside a fused node: of one call, between its inputs and its outputs.
 
-    inputs   (outer source's id, which of its outputs, inner node's id) for each use of an input
-    outputs  the inner node, and which of its outputs, for each output of the fused one
+    inputs   (outer source's id, number of its output, inner node's id) for each use of an input
+    outputs  (inner node, number of its output) for each output of the fused node
     """
 
     nodes: tuple[GraphNode, ...]
@@ -138,7 +138,7 @@ class Inner:
 
 @dataclass(frozen=True)
 class Options:
-    """What is shown, and how. `view` is the one taken, `note` a sentence for the reader of the picture."""
+    """The options of a drawing. `view` is the one in effect, `note` a sentence for the reader of the picture."""
 
     shapes: bool = False
     dtypes: bool = False
@@ -154,7 +154,7 @@ class Options:
     note: str = ""
 
     def replace(self, **changes: Any) -> Options:
-        """The same with other values."""
+        """A copy with other values."""
         return replace(self, **changes)
 
 
@@ -162,8 +162,8 @@ class Options:
 class Graph:
     """Nodes in the order of the computation, and edges: plain data.
 
-    `render("g.svg")`, also .png, .pdf, .tex and .dot, draws it; `html("g.html")` makes a page to step through; `dot()`
-    is its text in Graphviz's language, `data()` all of it as JSON has it. Notebooks display it.
+    `render("g.svg")` draws the graph (also as .png, .pdf, .tex or .dot); `html("g.html")` writes an interactive page;
+    `dot()` gives its text in Graphviz's language, `data()` its JSON form. Notebooks display it.
     """
 
     nodes: tuple[GraphNode, ...]
@@ -171,7 +171,7 @@ class Graph:
     options: Options = field(default=Options(), repr=False)
 
     def data(self) -> dict[str, Any]:
-        """Everything as dicts, lists, strings and numbers that JSON can hold; the same for the same program.
+        """Everything as dicts, lists, strings and numbers that JSON can hold. Equal programs give equal data.
 
         Numbers that are not finite are the strings "nan", "inf" and "-inf".
         """
@@ -188,7 +188,7 @@ class Graph:
         return f"<Graph of {len(self.nodes)} nodes{left_out} and {len(self.edges)} edges>"
 
     def replace(self, **changes: Any) -> Graph:
-        """The same with other nodes, edges or options."""
+        """A copy with other nodes, edges or options."""
         return replace(self, **changes)
 
     if TYPE_CHECKING:  # bound in rendering.py, which knows the writers
@@ -204,7 +204,7 @@ class Graph:
         def _repr_mimebundle_(self, **_: Any) -> dict[str, str]: ...
 
 
-# ---- as JSON has it ----------------------------------------------------------------------------------------------
+# ---- JSON form ---------------------------------------------------------------------------------------------------
 
 
 def _node_data(node: GraphNode) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A page to look at a graph and to step through it: one file, with its script, its style and the data inside.
+"""An interactive page for a graph: one file with its script, style and data.
 
-The page is made of the files in `viewer/`, one subject each. Nothing in it comes from elsewhere, and the page forbids
-itself to load anything. Whatever the data says is put in as text.
+The page is built from the files in `viewer/`, one subject each. It is self-contained, and its Content-Security-Policy
+forbids loading anything. Data are inserted as text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .drawing import write
 from .graph import KINDS, Graph
 from .packing import packed
 
-# In the order in which they need each other.
+# In order of dependency.
 SCRIPTS = (
     "unpacking", "colours", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "model",
     "drawing", "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "wiring",
@@ -28,15 +28,15 @@ SCRIPTS = (
 
 
 def html(graph: Graph, path: str | os.PathLike[str], title: str | None = None) -> Path:
-    """See `Graph.html`: write the page; the path. All of it is written, or nothing. The title is the file's name.
+    """See `Graph.html`: write the page atomically, with the file's name as title; returns the path.
 
-    Raises ValueError for an ending other than .html and .htm, OSError where the file cannot be written.
+    Raises ValueError for a suffix other than .html and .htm, OSError if the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"html: {path.name!r} must end in .html; .render() draws to other files")
     text = page(graph.data(), path.stem if title is None else title)
-    return write(path, text.encode(errors="replace"))  # a file's name may hold what is no text
+    return write(path, text.encode(errors="replace"))  # a file's name may contain lone surrogates
 
 
 def page(data: dict[str, Any], title: str = "Graph") -> str:
@@ -61,7 +61,7 @@ def page(data: dict[str, Any], title: str = "Graph") -> str:
 
 
 def harmless(data: Any) -> str:
-    """JSON that can stand in a page: nothing in it ends a script or begins a tag."""
+    """JSON that is safe inside a page: nothing in it ends a script or begins a tag."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII: other letters are escaped
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -104,7 +104,7 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What the page's Content-Security-Policy allows: this text, and no other."""
+    """The page's Content-Security-Policy entry for a text."""
     import hashlib
 
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

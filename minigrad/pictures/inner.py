@@ -12,10 +12,10 @@ from .graph import GraphEdge, GraphNode, Inner, Numbers
 
 
 def inner(node: Node, sources: Sequence[tuple[str, int]], outer: str, values: Sequence[Numbers | None]) -> Inner:
-    """Between a fused node's inputs and its outputs. Ids are n7_0, n7_1, ...
+    """The inner graph between a fused node's inputs and its outputs. Ids are n7_0, n7_1, ...
 
-    sources  (a node's id, which of its outputs) for each operand that is on the tape
-    values   of the outputs, where they are known
+    sources  (a node's id, number of its output) for each operand on the tape
+    values   of the outputs, if known
     """
     parents, _, kept = node.edges[0]
     kernel: Kernel = kept[0]
@@ -56,5 +56,5 @@ def inner(node: Node, sources: Sequence[tuple[str, int]], outer: str, values: Se
 
 
 def several_of(parent: Any) -> list[Any]:
-    """The edges of an operand; of one that joins others, those of each."""
+    """The edges of an operand; of one that joins others, the edges of each."""
     return [p for p in parent if p is not None] if type(parent) is tuple else [parent]

@@ -1,4 +1,4 @@
-"""What has a place in a layout: nodes, and edges where they pass."""
+"""Items of a layout: nodes, and the edges that pass a band."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ LANE = 8.0  # between edges that run side by side
 
 
 class Item:
-    """Something with a place: `left` and `right` are its extents from its middle x, y is its lower edge.
+    """An element with a position: `left` and `right` are its extents from its middle x, y is its lower edge.
 
-    Places are relative to the box around it until all is laid out.
+    Positions are relative to the enclosing box until the layout is complete.
     """
 
-    thin = False  # it may touch its like
+    thin = False  # True if neighbours of this class may touch
 
     def __init__(self, order: int) -> None:
         self.order = order
         self.box: Any = None  # the `boxes.Box` around it
         self.x = self.y = 0.0
         self.left = self.right = self.height = 0.0
-        self.weight = 1.0  # how much it insists on its place in a band
-        self.pull = 0  # to the left (-1) or to the right of its band: where a state comes from, and where it goes
+        self.weight = 1.0  # the weight of its wanted position in a band
+        self.pull = 0  # to the left (-1) or the right of its band: the origin or the destination of a state
 
     def around(self) -> Iterator[Any]:
-        """The boxes around it, from the innermost out."""
+        """The enclosing boxes, from the innermost out."""
         box = self.box
         while box is not None:
             yield box
@@ -41,20 +41,20 @@ class Item:
         return ()
 
     def axis(self) -> float:
-        """Where, from its middle, the middle of its first loop's columns is."""
+        """The middle of its first loop's columns, relative to its own middle."""
         return 0.0
 
     def way_out(self, leaf: Leaf) -> float:
-        """Where, from its middle, an edge of `leaf` leaves it at the top."""
+        """The x, relative to its middle, at which an edge of `leaf` leaves it at the top."""
         return 0.0
 
     def way_in(self, leaf: Leaf) -> float:
-        """Where, from its middle, edges that come from `leaf` enter it at the bottom."""
+        """The x, relative to its middle, at which edges from `leaf` enter it at the bottom."""
         return 0.0
 
 
 class Leaf(Item):
-    """A node, with the parameters that only it uses to its left."""
+    """A node, with the parameters that it alone uses to its left."""
 
     def __init__(self, node: GraphNode, text: Text) -> None:
         super().__init__(node.order)
@@ -73,12 +73,12 @@ class Leaf(Item):
 
     @property
     def middle(self) -> float:
-        """Of its height, where it is placed."""
+        """The middle of its height, once placed."""
         return self.y + self.height / 2
 
 
 class Passing(Item):
-    """The place of an edge in a band."""
+    """The position of an edge in a band."""
 
     thin = True
 
@@ -88,7 +88,7 @@ class Passing(Item):
 
 
 def stacked_height(leaves: Sequence[Leaf]) -> float:
-    """Of leaves above each other."""
+    """The height of leaves stacked above each other."""
     return fsum(leaf.tall for leaf in leaves) + 5 * (len(leaves) - 1)
 
 

@@ -1,4 +1,4 @@
-"""What a node says: its name, small lines below it, and how much room that takes."""
+"""The text of a node: its name, small lines below it, and their size."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .graph import GraphEdge, GraphNode, Numbers, Options
 from .palette import POINTWISE, SIGNS, SQUASHES
 from .scripts import plain
 
-SIZE, SMALL = 11.0, 9.0  # of letters, in points
+SIZE, SMALL = 11.0, 9.0  # font sizes in points
 CIRCLE = 20.0
 LONGEST_LINE = 60
 TEXTBOOK = "textbook"
-FEW = 3  # numbers: no more are written out
+FEW = 3  # numbers: at most so many are written out
 
 
 class Text(NamedTuple):
-    """What is written: the name, and small lines below it.
+    """The text of a node: its name, and small lines below it.
 
-    sign  the name is a sign of mathematics, drawn in a circle
-    oval  it stands in an ellipse
+    sign  the name is a mathematical sign, drawn in a circle
+    oval  the node is an ellipse
     """
 
     head: str
@@ -34,7 +34,7 @@ class Text(NamedTuple):
     oval: bool = False
 
     def size(self) -> tuple[float, float]:
-        """Width and height of a node around it, in points."""
+        """Width and height of a node around the text, in points."""
         if self.sign:
             return CIRCLE, CIRCLE
         heads = self.head.split("\n")
@@ -48,7 +48,7 @@ class Text(NamedTuple):
 
 
 def text_of(node: GraphNode, options: Options) -> Text:
-    """What is written in a node."""
+    """The text of a node, under these options."""
     details = tuple(_details(node, options))
     if options.style == "textbook":
         return _in_textbooks(node, details)
@@ -84,7 +84,7 @@ def _in_textbooks(node: GraphNode, details: tuple[str, ...]) -> Text:
 
 
 def mark_of(edge: GraphEdge, source: GraphNode, target: GraphNode, view: str) -> str:
-    """The mark beside an edge that stands for several: their names, where they have such, else their number."""
+    """The mark beside an edge that replaces several: their names if they have any, else their number."""
     if view == TEXTBOOK:
         return edge.label if edge.steps is not None else ""
     if edge.times == 1 or (source.kind == "parameter" and not edge.kind):
@@ -102,7 +102,7 @@ def mark_of(edge: GraphEdge, source: GraphNode, target: GraphNode, view: str) ->
 
 
 def _details(node: GraphNode, options: Options) -> Iterable[str]:
-    """Small lines below a node's name, as asked for."""
+    """The requested small lines below a node's name."""
     kind = []
     if options.shapes and node.shape is not None:
         several = bool(node.shape) and isinstance(node.shape[0], tuple)
@@ -123,7 +123,7 @@ def _details(node: GraphNode, options: Options) -> Iterable[str]:
 
 
 def _named(node: GraphNode, what: str) -> list[tuple[str, Numbers | None]]:
-    """The numbers of a node's value, or of each of several that have names."""
+    """The numbers of a node's value, or of each named output."""
     if node.outputs:
         return [(f" {o.label}", getattr(o, what)) for o in node.outputs if o.label]
     return [("", getattr(node, what))]
@@ -145,8 +145,8 @@ def size_in_words(count: int) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """About how wide a line is in Helvetica, in points; rather too wide than too narrow."""
-    # fsum, here and wherever places are computed: `sum` adds in another way since Python 3.12, and pictures should not
+    """The approximate width of a line in Helvetica, in points; estimated generously."""
+    # fsum, here and for all coordinates: `sum` rounds differently since Python 3.12, and pictures should not change
     return size * fsum(map(_advance, plain(text) if "_{" in text else text))
 
 
@@ -173,19 +173,19 @@ def label_of(text: Text, faint: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string of Graphviz's language that shows these characters; newlines break the line."""
+    """A string of Graphviz's language that shows this text; newlines break the line."""
     safe = printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;").replace("\n", "\\n")
     return f'"{safe}"'
 
 
 def escaped(text: str) -> str:
-    """The same inside of a label that is written in Graphviz's HTML."""
+    """The text escaped for a label in Graphviz's HTML."""
     safe = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    return safe.replace("\\", "\\\\").replace("\n", "<br/>")  # Graphviz takes \N for a name here, too
+    return safe.replace("\\", "\\\\").replace("\n", "<br/>")  # Graphviz expands \N here, too
 
 
 def printable(text: str) -> str:
-    """The text with signs in place of what no XML may hold: control characters, and halves of characters."""
+    """The text with substitutes for characters that XML forbids: control characters and lone surrogates."""
     return "".join([_printable(c) for c in text.replace("\r", "")])
 
 

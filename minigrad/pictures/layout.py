@@ -1,7 +1,7 @@
-"""A layout for networks through time: computation goes up, time to the right.
+"""A layout for networks through time: computation runs upwards, time to the right.
 
-Every step of a loop is a column, every loop over the same steps a lane; scopes are boxes around what is in them. What a
-state or a parameter needs is left to `routes`.
+Every step of a loop is a column, every loop over the same steps a lane; scopes are boxes around their content. `routes`
+draws the edges.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from .boxes import Box
-from .columns import Row, alike
+from .columns import LoopRow, alike
 from .graph import Graph, GraphEdge, GraphNode
 from .items import Item, Leaf
 from .labels import SMALL, mark_of, text_of, text_width
@@ -18,16 +18,16 @@ from .loops import rolled_steps, through_time, title
 
 
 def layout_of(graph: Graph) -> Layout | None:
-    """A graph's layout through time; None where Graphviz is to lay it out."""
+    """A graph's layout through time; None if Graphviz should lay it out."""
     direction = graph.options.direction
     return Layout(graph) if direction == "time" or (direction is None and through_time(graph)) else None
 
 
 class Layout:
-    """Boxes and leaves with their places: `root`, `leaves` by a node's id, and what routes need to know.
+    """Placed boxes and leaves: `root`, `leaves` by a node's id, and data for the routes.
 
     states    edges from one step to another, or of a rolled step into itself
-    supplies  edges from a parameter that stands beside what uses it
+    supplies  edges from a parameter beside its user
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -38,8 +38,10 @@ class Layout:
         self.states: list[GraphEdge] = []
         self.supplies: list[GraphEdge] = []
         self.others: list[GraphEdge] = []
-        self.dots: dict[GraphEdge, tuple[tuple[float, float], ...]] = {}  # where parameters' edges branch off
-        self.asides: list[tuple[Leaf, Row, int]] = []  # ends of states' edges, and the side to which they point
+        self.dots: dict[
+            GraphEdge, tuple[tuple[float, float], ...]
+        ] = {}  # the points where parameters' edges branch off
+        self.asides: list[tuple[Leaf, LoopRow, int]] = []  # ends of state edges, and the side that they point to
         texts = {node.id: text_of(node, graph.options) for node in graph.nodes}
         for node in graph.nodes:
             self.leaves[node.id] = Leaf(node, texts[node.id])
@@ -57,9 +59,9 @@ class Layout:
         for row in self.rows():
             self._stack(row)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[LoopRow]:
         """All loops."""
-        return [box for box in self.boxes.values() if isinstance(box, Row)]
+        return [box for box in self.boxes.values() if isinstance(box, LoopRow)]
 
     def _put(self, node: GraphNode) -> None:
         leaf = self.leaves[node.id]
@@ -82,17 +84,17 @@ class Layout:
                 self._box(scope[:-1]).add(found)
         return found
 
-    def _row(self, scope: Any, label: str) -> Row:
+    def _row(self, scope: Any, label: str) -> LoopRow:
         key = (scope, "row", label)
         found = self.boxes.get(key)
         if found is None:
-            found = self.boxes[key] = Row()
+            found = self.boxes[key] = LoopRow()
             self._box(scope).add(found)
-        assert isinstance(found, Row)
+        assert isinstance(found, LoopRow)
         return found
 
     def _put_parameters(self, graph: Graph) -> None:
-        """Each beside the only node, or the only loop, that uses it; else where a node would stand."""
+        """Place each parameter beside the only node, or the only loop, that uses it; otherwise like a node."""
         users: dict[str, dict[Leaf, None]] = {}
         for edge in graph.edges:
             users.setdefault(edge.source, {})[self.leaves[edge.target]] = None
@@ -105,10 +107,10 @@ class Layout:
                 self.root.add(leaf)
                 continue
             shared = [box for box in around[0] if all(box in boxes for boxes in around)]
-            row: Row | None = None
+            row: LoopRow | None = None
             for box in shared:
-                if isinstance(box, Row):
-                    if box is not shared[0] and len(box.columns) > 1:  # it belongs to one step of several
+                if isinstance(box, LoopRow):
+                    if box is not shared[0] and len(box.columns) > 1:  # it belongs to one of several steps
                         break
                     row = box
             if row is not None:
@@ -127,10 +129,12 @@ class Layout:
         common = next(box for box in out if box in into)
         a = out[out.index(common) - 1] if out[0] is not common else source
         b = into[into.index(common) - 1] if into[0] is not common else target
-        loops = [box for box in out if isinstance(box, Row) and box in into]  # none where collapsed scopes hold them
-        if isinstance(common, Row) or (edge.kind == "state" and loops):
+        loops = [
+            box for box in out if isinstance(box, LoopRow) and box in into
+        ]  # none if collapsed scopes contain them
+        if isinstance(common, LoopRow) or (edge.kind == "state" and loops):
             self.states.append(edge)
-            row = common if isinstance(common, Row) else loops[0]
+            row = common if isinstance(common, LoopRow) else loops[0]
             if isinstance(a, Leaf) and isinstance(b, Leaf):
                 row.written = max(row.written, self._mark_width(edge))
             sideways = self._sideways(row, a, b)
@@ -155,14 +159,14 @@ class Layout:
         norm = f"{edge.grad:.2g}" if edge.grad is not None else ""
         return max(text_width(mark, SMALL), text_width(norm, SMALL))
 
-    def _sideways(self, row: Row, a: Item, b: Item) -> int:
+    def _sideways(self, row: LoopRow, a: Item, b: Item) -> int:
         steps = {item: step for step, item in row.columns.items()}
         return -1 if a in steps and b in steps and steps[b] < steps[a] else 1
 
     def _draw_aside(self) -> None:
-        """Let the ends of states' edges stand at that side of their bands, in every box up to the column; and in all
-        columns what does so in one, so that they look alike."""
-        sides: dict[tuple[Row, Any], set[int]] = {}
+        """Place the ends of state edges at their side of the bands, in every box up to the column. If one column needs
+        it, all columns do so, to look alike."""
+        sides: dict[tuple[LoopRow, Any], set[int]] = {}
         keys = {leaf: (row, key) for row in self.rows() for column in row.items for key, leaf in alike(column).items()}
         for leaf, row, side in self.asides:
             sides.setdefault(keys.get(leaf, (row, leaf)), set()).add(side)
@@ -176,7 +180,7 @@ class Layout:
             item.pull = min(found) if len(found) == 1 else 0
 
     def _level_stacks(self) -> None:
-        """Room for edges between columns; and loops over the same steps get the same room for their parameters."""
+        """Make room for edges between columns; loops over the same steps get equal room for their parameters."""
         for row in self.rows():
             counts: Counter[Item] = Counter()
             for leaf, of, _ in self.asides[::2]:  # the sources
@@ -191,16 +195,16 @@ class Layout:
             for row in rows:
                 row.stack, row.between = widest, between
 
-    def _lanes(self) -> list[list[Row]]:
+    def _lanes(self) -> list[list[LoopRow]]:
         """Loops over the same steps."""
-        same: dict[Any, list[Row]] = {}
+        same: dict[Any, list[LoopRow]] = {}
         for row in self.rows():
             if len(row.columns) > 1:
                 same.setdefault(row.steps(), []).append(row)
         return [rows for rows in same.values() if len(rows) > 1]
 
     def _widen(self) -> bool:
-        """Give the columns of loops over the same steps the same width, so that time runs alike in all of them."""
+        """Give the columns of loops over the same steps equal width, so that time is aligned in all of them."""
         lanes = self._lanes()
         for rows in lanes:
             widest = max(max(item.left, item.right) for row in rows for item in row.items)
@@ -208,8 +212,8 @@ class Layout:
                 row.room = widest
         return bool(lanes)
 
-    def _stack(self, row: Row) -> None:
-        """The parameters of a loop, each about as high as where it is used, in that order."""
+    def _stack(self, row: LoopRow) -> None:
+        """Stack the parameters of a loop in the order of their uses, each near its use's height."""
         use: dict[Leaf, float] = {}
         for edge in self.supplies:
             source, target = self.leaves[edge.source], self.leaves[edge.target]

@@ -1,4 +1,4 @@
-"""Loops in a graph: steps, what stands for several of them, and what is alike in all of them."""
+"""Loops in a graph: steps, nodes in place of several steps, and correspondence between steps."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ from collections.abc import Iterable
 
 from .graph import Graph, GraphNode, Scope
 
-WINDOW = "window"  # the steps of a loop whose bodies have steps themselves
-Place = tuple[Scope, str]  # a loop: the scope around it, and what its steps are called
+WINDOW = "window"  # the label of steps that contain steps themselves
+LoopKey = tuple[Scope, str]  # a loop: the scope around it, and its steps' label
 
 
 def title(label: str, step: int | None) -> str:
-    """The name of a scope in pictures: encoder, t = 3, window 1."""
+    """The title of a scope in pictures: encoder, t = 3, window 1."""
     return label if step is None else f"{label} {step}" if label == WINDOW else f"{label} = {step}"
 
 
-def loops_of(graph: Graph) -> dict[Place, list[int]]:
-    """The steps of each loop, in the order in which they were taken."""
-    found: dict[Place, dict[int, None]] = {}
+def loops_of(graph: Graph) -> dict[LoopKey, list[int]]:
+    """The steps of each loop, in execution order."""
+    found: dict[LoopKey, dict[int, None]] = {}
     for node in graph.nodes:
         for place, step in steps_in(node.scope):
             found.setdefault(place, {})[step] = None
     return {place: list(steps) for place, steps in found.items()}
 
 
-def steps_in(scope: Scope) -> Iterable[tuple[Place, int]]:
-    """Each time step on the way in, with the loop that it belongs to."""
+def steps_in(scope: Scope) -> Iterable[tuple[LoopKey, int]]:
+    """Each time step in a scope, from the outermost in, with its loop."""
     for depth, (label, step) in enumerate(scope):
         if step is not None:
             yield (scope[:depth], label), step
 
 
 def without_steps(scope: Scope) -> Scope:
-    """What is the same for all steps."""
+    """The part of a scope that is equal for all steps."""
     return tuple([(label, None if step is None else 0) for label, step in scope])
 
 
 def span_of(label: str, first: int, last: int) -> str:
-    """The title of several steps together."""
+    """The title of a range of steps."""
     if first == last:
         return title(label, first)
     return f"{label}s {first} … {last}" if label == WINDOW else f"{label} = {first} … {last}"
 
 
 def rolled_steps(label: str) -> str | None:
-    """What the steps of a loop are called, if the label is that of a scope which stands for several of them."""
+    """The label of a loop's steps, if the scope with this label replaces several of them; else None."""
     if " … " not in label:
         return None
     name, equals, _ = label.rpartition(" = ")
@@ -52,13 +52,13 @@ def rolled_steps(label: str) -> str | None:
 
 
 def likeness(node: GraphNode) -> tuple[bool, str, str]:
-    """The key that nodes of different steps share: the operation and its line; of inputs, the name."""
+    """A key shared by corresponding nodes of all steps: the operation and its line; for inputs, the name."""
     outside = node.kind in ("input", "detached")
     return outside, node.op, node.label if outside else node.line
 
 
 def crossed(source: Scope, target: Scope) -> tuple[int, int] | None:
-    """From which step to which an edge goes, if both ends lie in different steps of one loop: the way of a state."""
+    """(from, to), the steps that a state edge connects, if its ends are in different steps of one loop; else None."""
     for (label, step), (other, later) in zip(source, target, strict=False):
         if (label, step) != (other, later):
             return (step, later) if label == other and step is not None and later is not None else None
@@ -66,10 +66,10 @@ def crossed(source: Scope, target: Scope) -> tuple[int, int] | None:
 
 
 def through_time(graph: Graph) -> bool:
-    """Whether there are loops over several steps, and nothing but states leads from one step of a loop to another,
-    so that the steps can stand side by side."""
+    """True if there are loops over several steps, and only states lead from one step of a loop to another, so that the
+    steps can be columns."""
     inside = {node.id: dict(loops_around(node)) for node in graph.nodes}
-    steps: dict[Place, set[int]] = {}
+    steps: dict[LoopKey, set[int]] = {}
     for found in inside.values():
         for place, step in found.items():
             steps.setdefault(place, set()).add(step)
@@ -80,7 +80,7 @@ def through_time(graph: Graph) -> bool:
     for edge in graph.edges:
         if edge.kind != "state" and (edge.kind != "detached" or edge.steps is None):
             incoming.setdefault(edge.target, []).append(edge.source)
-    below: dict[str, frozenset[Place]] = {}  # the loops that a node uses something of
+    below: dict[str, frozenset[LoopKey]] = {}  # the loops that a node depends on
     for node in graph.nodes:
         passed = set(inside[node.id])
         for source in incoming.get(node.id, ()):
@@ -93,8 +93,8 @@ def through_time(graph: Graph) -> bool:
     return True
 
 
-def loops_around(node: GraphNode) -> Iterable[tuple[Place, int]]:
-    """The loops that a node lies in, rolled ones as well, and the steps."""
+def loops_around(node: GraphNode) -> Iterable[tuple[LoopKey, int]]:
+    """The loops that contain a node, including rolled ones, and the steps."""
     if node.span is not None:
         yield (node.scope, node.span[0]), node.span[1]
     for depth, (label, step) in enumerate(node.scope):

@@ -1,4 +1,4 @@
-"""`mg.graph`: from a result, or a function, to the graph in the view that was asked for."""
+"""`mg.graph`: from a result, or a function, to a graph in the requested view."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..trees import flatten
 from . import views
 from .builder import build
 from .graph import Graph, Options
-from .numbers import Record
+from .numbers import Observations
 from .plumbing import spread, without_plumbing
 from .running import follow_gradients, run
 from .textbook import textbook
@@ -43,29 +43,30 @@ def graph(
     plumbing: bool | None = None,
     backward: bool = False,
 ) -> Graph:
-    """The graph below a tensor (or several), as far as it has not been released; or that of a function, which is run.
+    """The graph of a tensor (or several), as far as it has not been released; or of a function, which is run.
 
     what, args  tensors, or a function (a module) and its arguments: it is run, and the numbers of every value and
-                gradient are kept. Gradients are those of the sum of all it returns
-    params      names for the leaves, a mapping or pairs such as `named_parameters()`; others go by `.name`
+                gradient are kept. Gradients are those of the sum of all its results
+    params      names for the leaves: a mapping or pairs such as `named_parameters()`; others use their `.name`
     view        "full"; "elided", the steps 0, 1, 2 … T−1 of each loop; "rolled", one step with its state as a loop;
                 "auto", full unless that is too large to lay out
-    depth       scopes deeper than this are one node each
-    collapse    so are the scopes of these names: "encoder", "t" (every step), "t = 3"
-    expand      show what is inside fused operations: all of them, or those of these names
+    depth       collapse scopes deeper than this into one node each
+    collapse    labels of scopes to collapse: "encoder", "t" (every step), "t = 3"
+    expand      show the inside of fused operations: True for all, or labels
     shapes, dtypes, values, grads, bytes, lines
-                show of each node: its value's shape, dtype and range, its gradient's norm, the bytes it keeps for
+                details of each node: its value's shape, dtype and range, its gradient's norm, the bytes it keeps for
                 backward, the line that made it. `values` needs a function to run
     color       "grad": by the norm of the gradient, on a log scale, with a legend
-    direction   "right" or "down": where the computation goes. "time": up, while time goes to the right, one column a
-                step. None: "time" where there are steps whose columns can be drawn so, else "right"
+    direction   of the computation: "right" or "down"; "time": upwards, with time to the right, one column a step.
+                None: "time" if the steps can be columns, else "right"
     style       "textbook": one box a step with its inputs below and its outputs above, names with subscripts; a cell
-                without steps from the inside, its state's way on top
-    plumbing    show operations that only move numbers (`split`, `getitem`, `stack`, ...). None: but for textbooks
-    backward    arrows as the gradients flow, from the result back, each with the norm of the gradient it carries
+                without steps is drawn from the inside, with its state's path on top
+    plumbing    show operations that only move numbers (`split`, `getitem`, `stack`, ...). None: yes, except in
+    textbooks
+    backward    arrows follow the gradients, from the result back, each with the norm of its gradient
 
-    Nobody's `.grad` is touched. Raises ValueError if there is no graph: nothing was computed from a tensor that
-    requires grad, or backward released it.
+    No `.grad` changes. Raises ValueError if there is no graph: nothing was computed from a tensor that requires grad,
+    or backward released it.
     """
     options = _options(locals())
     collapse = (collapse,) if isinstance(collapse, str) else tuple(collapse)
@@ -80,7 +81,7 @@ def graph(
     else:
         if args:
             raise TypeError("graph: arguments are for a function; to draw several tensors, pass a list of them")
-        roots, record = _tensors(what), Record()
+        roots, record = _tensors(what), Observations()
         if values:
             raise ValueError(
                 "graph: a tensor's graph does not keep values; pass the function, as in mg.graph(f, x, values=True)"
@@ -109,7 +110,7 @@ def graph(
 
 
 def _options(given: dict[str, Any]) -> Options:
-    """What is shown, checked."""
+    """The options, checked."""
     if given["view"] not in VIEWS:
         raise ValueError(f"graph: view must be one of {', '.join(VIEWS)}, got {given['view']!r}")
     if given["color"] not in (None, "grad"):
@@ -122,7 +123,7 @@ def _options(given: dict[str, Any]) -> Options:
 
 
 def _tensors(what: Any) -> list[Tensor]:
-    """One tensor, or several, as a list."""
+    """One or several tensors as a list."""
     found, _ = flatten(what) if isinstance(what, Tensor | list | tuple | dict) else flatten(
         list(what) if isinstance(what, Iterable) else [what]
     )  # fmt: skip
@@ -132,7 +133,7 @@ def _tensors(what: Any) -> list[Tensor]:
 
 
 def _below(roots: list[Tensor]) -> list[Any]:
-    """The nodes that the roots were computed by."""
+    """The nodes below the roots."""
     edges = [t.edge for t in roots if t.edge is not None]
     unfold(edges)
     below = nodes_below(edges)

@@ -1,4 +1,4 @@
-"""Places for what is written beside edges."""
+"""Positions for text beside edges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .labels import SMALL, text_width
 
 
 def free_place(way: list[Point], text: str, taken: list[Rect], ways: list[list[Point]]) -> Point:
-    """Beside an edge, over nothing that is taken and over as few edges as may be, near the middle of a long piece."""
+    """A free position beside an edge, across as few edges as possible, near the middle of a long piece."""
     width, tries = text_width(text, SMALL), []
     for k in range(0, len(way) - 1, 3):
         a, b = way[k], way[k + 3]
@@ -36,5 +36,5 @@ def free_place(way: list[Point], text: str, taken: list[Rect], ways: list[list[P
 
 
 def overlap(a: Rect, b: Rect) -> bool:
-    """True if two rectangles have a part in common."""
+    """True if two rectangles overlap."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

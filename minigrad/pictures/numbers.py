@@ -1,4 +1,4 @@
-"""What a picture knows of the numbers behind it: norms and ranges of values and gradients."""
+"""The numbers behind a picture: norms and ranges of values and gradients."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..tape import Node
 from ..tensors import Tensor
 from .graph import Numbers
 
-SMALL = 64  # numbers: an array of no more is kept as a whole
+SMALL = 64  # numbers: up to this size, all of an array is kept
 
 
 @dataclass
-class Record:
-    """What was seen of a computation.
+class Observations:
+    """Observations of a computation.
 
     values, grads  by node (a list with one for each output) or leaf
-    flows          by node and the edge to its parent: the norm of the gradient along it, where asked for
-    inputs         by node and operand: what came in from outside of the graph (see `sources`)
+    flows          by node and the edge to its parent: the norm of the gradient along it, if asked for
+    inputs         by node and operand: values from outside of the graph (see `sources`)
     formulas       by node: an operation with a number, such as "× 0.5"
-    given, labels  leaves that are arguments of the function, no weights; and the names of those that have none
+    given, labels  leaves that are arguments of the function, not weights; and names for the unnamed ones
     run            True if the function was run for the picture, so that values are known
     """
 
@@ -48,7 +48,7 @@ class Source:
     origin        of a detached value, the operation that it was detached from
     op, parts, line
                   of a value that joins others (`concatenate`, `stack`): the operation, the others, the user's line
-    constant      True if it has no name, and goes by its numbers
+    constant      True if it has no name, and is labelled by its numbers
     """
 
     label: str
@@ -61,7 +61,7 @@ class Source:
 
 
 def numbers(value: Any) -> Numbers | None:
-    """Norm, mean, range and, of a small array, the numbers themselves; from any device. None for None."""
+    """Norm, mean, range and, for a small array, all numbers; from any device. None for None."""
     if value is None:
         return None
     if isinstance(value, Tensor):
@@ -72,7 +72,7 @@ def numbers(value: Any) -> Numbers | None:
     wide = array.astype(np.float64)
     finite = wide[np.isfinite(wide)]
     largest = float(np.max(np.abs(finite))) if finite.size else 0.0
-    scale = largest or 1.0  # a norm that neither overflows nor vanishes
+    scale = largest or 1.0  # so that the norm neither overflows nor underflows
     norm = scale * math.sqrt(float(np.sum(np.square(finite / scale))))
     return Numbers(
         norm=norm if finite.size == wide.size else math.nan,

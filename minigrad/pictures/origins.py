@@ -1,4 +1,4 @@
-"""Detached values: the nodes of a graph that they were computed from, before they were cut off."""
+"""Detached values: the nodes of a graph that they were computed from before they were cut off."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..tensors import Tensor
 
 
 class Origins:
-    """Knows from which nodes of a graph a detached value came.
+    """Finds the nodes of a graph that a detached value came from.
 
     below  the graph's nodes
-    past   others that were recorded: what was detached may have been computed by those, from the graph's
+    past   other recorded nodes, which may connect the graph's nodes with the detached value
     """
 
     def __init__(self, below: Sequence[Node], past: Iterable[Node] = ()) -> None:

@@ -1,7 +1,7 @@
-"""The one visual language of all pictures of graphs: shape = kind of thing, colour = one quantity.
+"""One visual language for all pictures of graphs: shape shows the kind of node, colour one quantity.
 
-Colours after P. Tol's palettes for colour-blind readers. The red of a state's way through time is used for nothing
-else; parameters are blue, what was asked for is gold.
+Colours after P. Tol's palettes for colour-blind readers. Red is reserved for a state's path through time; parameters
+are blue, results are gold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RED, BLUE, GOLD = "#BB5566", "#4477AA", "#997700"
 NOTE = "#555555"
 FONT = "Helvetica,Arial,sans-serif"
 
-# The attributes of each kind of node in Graphviz. Its shape alone says what it is, so that colour is free.
+# Graphviz attributes of each kind of node. The shape alone shows the kind, so that colour is free.
 STYLES = {
     "operation": {"shape": "box", "style": "rounded,filled", "fillcolor": PALE, "color": GREY},
     "fused": {"shape": "box", "style": "filled", "fillcolor": PALE, "color": INK},
@@ -35,7 +35,7 @@ STYLES = {
     "collapsed": {"shape": "box3d", "style": "filled", "fillcolor": PALE, "color": GREY},
 }
 STYLES["cell"] = {"shape": "box", "style": "rounded,filled", "fillcolor": "#DCEBDD", "color": "#228833"}
-# In textbooks: what is given and what comes out in circles, squashing in boxes, and what is done to each number apart.
+# In textbooks: inputs and outputs in circles, squashing functions in boxes, element-wise operations apart.
 TEXTBOOK = STYLES | {
     "input": {"shape": "ellipse", "style": "filled", "fillcolor": "#E8F1FA", "color": BLUE},
     "output": {"shape": "ellipse", "style": "filled", "fillcolor": "#EECC66", "color": GOLD, "penwidth": "1.4"},
@@ -51,11 +51,11 @@ EDGES = {
     "parameter": {"color": "#A9C1DA", "penwidth": "0.8", "arrowsize": "0.45"},
     "state": {"color": RED, "penwidth": "2.2"},
     "detached": {"style": "dashed"},
-    "cut": {"color": RED, "style": "dashed", "penwidth": "1.6"},  # a detached one from one time step to another
+    "cut": {"color": RED, "style": "dashed", "penwidth": "1.6"},  # a detached state edge
 }
-TONES = ("#A9C1DA", "#7FA3C7", "#8FB8B4", "#B3A9D4")  # of the lines of parameters that run side by side
+TONES = ("#A9C1DA", "#7FA3C7", "#8FB8B4", "#B3A9D4")  # for lines of parameters that run side by side
 
-# On a dark page. Colours that are not here (a gradient's scale, and what is written on it) are the same.
+# On a dark page. Colours missing here (a gradient's scale, and the text on it) stay.
 DARK = {
     "#FFFFFF": "#16191D", "#F5F5F5": "#2A2F36", "#333333": "#E4E6E8", "#666666": "#A9B0B7", "#555555": "#B4BBC2",
     "#777777": "#9AA2AA", "#8C8C8C": "#7D868F", "#D0D0D0": "#454C54", "#00000007": "#FFFFFF0B", "#BB5566": "#E5788A",
@@ -64,7 +64,7 @@ DARK = {
     "#F7DDE1": "#4A2129", "#EECC66": "#6B5512", "#997700": "#E3B93C",
 }  # fmt: skip
 
-# Operations that have a sign are drawn as the sign, in a circle.
+# Operations with a sign are drawn as the sign, in a circle.
 SIGNS = {
     "add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "matmul": "@", "negative": "−", "sigmoid": "σ",
     "sum": "Σ", "exp": "exp", "square": "x²", "sqrt": "√",
@@ -72,14 +72,14 @@ SIGNS = {
 
 # ---- a gradient's norm, on a log scale ---------------------------------------------------------------------------
 
-# From little to much: P. Tol's "YlOrBr", which stays in order in print and for colour-blind readers.
+# From small to large: P. Tol's "YlOrBr", which stays ordered in print and for colour-blind readers.
 SCALE = ("#FFFFE5", "#FFF7BC", "#FEE391", "#FEC44F", "#FB9A29", "#EC7014", "#CC4C02", "#993404")
 NOTHING, NOT_FINITE, BROKEN = "#FFFFFF", "#DDDDDD", "#FFB3D9"
-DECADES = 12  # below the largest; what is smaller has the palest colour
+DECADES = 12  # below the largest; smaller norms have the palest colour
 
 
 class Scale:
-    """Colours for positive numbers between the smallest and the largest of those given."""
+    """Colours for positive numbers between the smallest and the largest given."""
 
     def __init__(self, norms: Iterable[float]) -> None:
         logs = [math.log10(n) for n in norms if n > 0 and math.isfinite(n)]
@@ -89,7 +89,7 @@ class Scale:
             self.low -= 1
 
     def color(self, norm: float) -> str:
-        """The fill for a norm."""
+        """The fill colour for a norm."""
         if not math.isfinite(norm):
             return NOT_FINITE
         if norm == 0:
@@ -98,32 +98,32 @@ class Scale:
         return mixed(min(max(at, 0.0), len(SCALE) - 1))
 
     def legend(self) -> list[tuple[str, str]]:
-        """(text, colour) for round numbers, from little to much."""
+        """(text, colour) for round numbers, from small to large."""
         stride = max(1, math.ceil((self.high - self.low) / 6))
         powers = range(self.high, self.low - 1, -stride)
         return [(f"{10.0**power:g}", self.color(10.0**power)) for power in reversed(powers)]
 
 
 def mixed(at: float) -> str:
-    """The colour at a place between 0 and the last of SCALE."""
+    """The colour at a position between 0 and the last of SCALE."""
     k = min(int(at), len(SCALE) - 2)
     parts = [(int(c[j : j + 2], 16) for j in (1, 3, 5)) for c in SCALE[k : k + 2]]
     return "#" + "".join(f"{round(a + (at - k) * (b - a)):02X}" for a, b in zip(*parts, strict=True))
 
 
 def ink_on(color: str) -> str:
-    """Dark or light text, whichever can be read on a fill."""
+    """Dark or light text, whichever is readable on a fill."""
     red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
     return "#FEFEFE" if 0.299 * red + 0.587 * green + 0.114 * blue < 120 else "#222222"
 
 
 def tone(number: int) -> str:
-    """The colour of a parameter's lines: those of neighbours differ."""
+    """The colour of a parameter's lines; neighbours differ."""
     return TONES[number % len(TONES)]
 
 
 def norm_of(node: GraphNode) -> float | None:
-    """The norm of a node's gradient; of several outputs', all together; None where it is not known."""
+    """The norm of a node's gradient, over all its outputs; None if not known."""
     if node.grad is not None:
         return node.grad.norm
     several = [o.grad.norm for o in node.outputs if o.grad is not None]

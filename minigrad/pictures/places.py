@@ -1,4 +1,4 @@
-"""The two ways to place a picture's things: our own layout through time, and Graphviz."""
+"""The two ways to place a picture's elements: our own layout through time, and Graphviz."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .scene import Label, Picture, Scene
 
 
 def scene(graph: Graph) -> Scene:
-    """A graph, laid out through time or by Graphviz, as its options say; without Graphviz as if through time."""
+    """A graph, laid out through time or by Graphviz by its options; without Graphviz always through time."""
     layout = layout_of(graph)
     if layout is None:
         try:
@@ -34,7 +34,7 @@ def scene(graph: Graph) -> Scene:
 
 
 class Placed(Picture):
-    """A graph that our own layout has placed."""
+    """A graph placed by our own layout."""
 
     def __init__(self, graph: Graph, layout: Layout) -> None:
         super().__init__(graph)
@@ -76,7 +76,7 @@ def uprights(ways: Iterable[list[Point]]) -> Iterator[tuple[float, float, float,
 
 
 def title_of(box: Box, bars: Iterable[Rect]) -> Label:
-    """A scope's title in its frame, below a step and on top of another scope, where no edge runs through it."""
+    """A scope's title in its frame, below a step and on top of another scope, clear of edges."""
     left, bottom, right, top = frame_of(box)
     y = bottom + 9 if box.step else top - 9
     width = text_width(box.name, SIZE)
@@ -94,14 +94,14 @@ def title_of(box: Box, bars: Iterable[Rect]) -> Label:
 
 
 class Drawn(Picture):
-    """A graph that Graphviz has placed."""
+    """A graph placed by Graphviz."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.drawn = json.loads(draw(bare(graph), "json"))
         self.turned = False
         way = states_way(graph) if graph.options.style == "textbook" else []
-        if way:  # a cell's state passes on top
+        if way:  # a cell's state runs on top
             found = self.places()
             others = [found[n.id][1] for n in graph.nodes if n.op and n.id not in way]
             self.turned = bool(others) and fmean(found[id][1] for id in way) < fmean(others)
@@ -110,7 +110,7 @@ class Drawn(Picture):
         return {o["name"]: self._at(_point(o["pos"])) for o in self.drawn["objects"] if "pos" in o}
 
     def _at(self, point: Point) -> Point:
-        """A point of Graphviz's, in a picture that may be turned upside down."""
+        """A point from Graphviz, in a picture that may be upside down."""
         return (point[0], -point[1]) if self.turned else point
 
     def frames(self) -> Iterator[tuple[Rect, Label]]:
@@ -140,7 +140,7 @@ def _point(text: str) -> Point:
 
 
 def _spline(text: str) -> list[Point]:
-    """Graphviz's points, with the arrow's tip as the last: "e,x,y x,y …"."""
+    """Graphviz's points, with the arrow's tip moved to the end: "e,x,y x,y …"."""
     tip, *rest = text.split()
     if not tip.startswith("e,"):
         return [_point(one) for one in (tip, *rest)]

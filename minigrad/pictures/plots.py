@@ -54,11 +54,11 @@ class _Drawing:
         self.theme = theme
 
     def color(self, color: str | None) -> str:
-        """A colour of the page."""
+        """A colour in the page's theme."""
         return "none" if color is None else themed(color, self.theme)
 
     def area(self, form: str, rect: Any, fill: str | None, stroke: str | None, **look: Any) -> None:
-        """An outline, filled."""
+        """A filled outline."""
         from matplotlib.patches import Ellipse, FancyBboxPatch, Rectangle
 
         x0, y0, x1, y1 = rect
@@ -72,7 +72,7 @@ class _Drawing:
         self.ax.add_patch(patch)
 
     def shape(self, one: Shape, level: int) -> None:
-        """A node's or a frame's outline, and what is written in it."""
+        """A node's or a frame's outline, and its text."""
         x0, y0, x1, y1 = one.rect()
         look: dict[str, Any] = {"linewidth": one.thick, "zorder": level}
         look |= {"linestyle": (0, one.dash) if one.dash else "-", **_alpha(one.opacity)}

@@ -1,7 +1,8 @@
-"""Operations that only move numbers, hidden: the edges on both sides of one become edges from its sources to its users.
+"""Plumbing: operations that only move numbers, hidden. The edges on both sides of one become edges from its sources to
+its users.
 
-`split` hands to each step its part of what was computed for all steps at once; `spread` puts that, and the input below
-it, into each step.
+`split` passes each step its part of a value computed for all steps at once; `spread` draws that computation, and the
+input below it, in each step.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import replace
 
 from ..origins import MOVES
 from .graph import Graph, GraphEdge, GraphNode, Scope
-from .loops import Place, crossed, steps_in
+from .loops import LoopKey, crossed, steps_in
 
 PLUMBING = MOVES | {"stack"}
 SPLITTERS = ("split", "unstack")
@@ -25,7 +26,7 @@ def without_plumbing(graph: Graph) -> Graph:
     hidden = {n.id for n in graph.nodes if _moves(n, [byid[e.source] for e in into.get(n.id, ())])}
     if len(hidden) == len([n for n in graph.nodes if n.op]):
         return graph
-    sources: dict[str, list[GraphEdge]] = {}  # of a hidden node: the edges that reach it from nodes that stay
+    sources: dict[str, list[GraphEdge]] = {}  # of a hidden node: its incoming edges from visible nodes
 
     def reaching(edge: GraphEdge) -> list[GraphEdge]:
         return sources.get(edge.source, []) if edge.source in hidden else [edge]
@@ -55,7 +56,7 @@ def without_plumbing(graph: Graph) -> Graph:
 
 
 def _moves(node: GraphNode, sources: list[GraphNode]) -> bool:
-    """True for an operation that is no part of what a reader thinks of as the network."""
+    """True for an operation that only moves numbers."""
     if node.label or node.kind not in ("operation", "output"):
         return False
     if node.op == "concatenate":  # of the values of several steps
@@ -70,7 +71,7 @@ def _moves(node: GraphNode, sources: list[GraphNode]) -> bool:
 
 
 def spread(graph: Graph) -> Graph:
-    """The graph with a copy in each step of what was computed for all steps at once, and was split for them."""
+    """The graph with a copy in each step of computations that were done for all steps at once, then split."""
     changed = True
     while changed:
         changed = False
@@ -84,7 +85,7 @@ def spread(graph: Graph) -> Graph:
 
 
 def _spread(graph: Graph, splitter: GraphNode) -> Graph | None:
-    """The same for one splitter; None where its parts do not go to a step each."""
+    """`spread` for one splitter; None unless each of its parts goes to one step."""
     byid = {node.id: node for node in graph.nodes}
     users: dict[str, list[GraphEdge]] = {}
     into: dict[str, list[GraphEdge]] = {}
@@ -100,7 +101,7 @@ def _spread(graph: Graph, splitter: GraphNode) -> Graph | None:
         return None
     copied = {splitter.id}
     inputs = set()
-    for node in reversed(graph.nodes):  # users come after what they use
+    for node in reversed(graph.nodes):  # users come after their operands
         ends = {edge.target for edge in users.get(node.id, ())}
         if node.kind in ("operation", "fused", "input") and ends and ends <= copied:
             copied.add(node.id)
@@ -125,8 +126,8 @@ def _spread(graph: Graph, splitter: GraphNode) -> Graph | None:
 
 
 def _step_below(outer: GraphNode, inner: GraphNode) -> Scope | None:
-    """The scope of the outermost time step that the inner node lies in, and the outer one does not."""
-    known: set[Place] = {place for place, _ in steps_in(outer.scope)}
+    """The scope of the outermost time step that contains the inner node but not the outer one."""
+    known: set[LoopKey] = {place for place, _ in steps_in(outer.scope)}
     for depth, (label, step) in enumerate(inner.scope):
         if step is not None and (inner.scope[:depth], label) not in known:
             return inner.scope[: depth + 1]

@@ -1,4 +1,4 @@
-"""A graph as a file, a page or what a notebook displays: the methods of `Graph` that need the writers."""
+"""A graph as a file, a page or a notebook display: the methods of `Graph` that need the writers."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ENDINGS = ("svg", "png", "pdf", "tex", "dot")
 def render(
     self: Graph, path: str | os.PathLike[str], *, theme: str = "auto", aspect: str | float | None = None
 ) -> Path:  # fmt: skip
-    """Draw to a file, whose ending (.svg, .png, .pdf, .tex for TikZ, .dot) says how; the path. All of it is written,
-    or nothing.
+    """Draw into a file, whose suffix (.svg, .png, .pdf, .tex for TikZ, .dot) selects the format; returns the path.
+    The file is written atomically.
 
     theme   "light", "dark", or "auto": light, and in SVG dark where the reader's page is
-    aspect  of the page: "slide" (16:9), "column" (3:4), "square", or its width by its height
+    aspect  of the page: "slide" (16:9), "column" (3:4), "square", or width divided by height
 
-    Raises ValueError for another ending, OSError where the file cannot be written, ImportError if nothing is installed
-    that can draw.
+    Raises ValueError for another suffix, OSError if the file cannot be written, ImportError if no renderer is
+    installed.
     """
     path = Path(path)
     ending = path.suffix.lstrip(".").lower()
@@ -51,7 +51,7 @@ def render(
 
 
 def drawn(scene: Scene, ending: str, theme: str) -> bytes:
-    """The content of a file of this ending."""
+    """The content of a file with this suffix."""
     if ending == "svg":
         return svg(scene, theme).encode()
     if ending == "tex":
@@ -67,7 +67,7 @@ def drawn(scene: Scene, ending: str, theme: str) -> bytes:
 
 
 def html(self: Graph, path: str | os.PathLike[str]) -> Path:
-    """Write one self-contained page to look at in a browser: zoom, collapse, search, step through time."""
+    """Write one self-contained page to open in a browser: zoom, collapse, search, step through time."""
     return pages.html(self, path)
 
 
@@ -82,7 +82,7 @@ def mimebundle(self: Graph, **_: Any) -> dict[str, str]:
 
 
 def framed(page: str) -> str:
-    """A page inside another: with its own script, style and origin, so that it can touch nothing around it."""
+    """A page in an iframe, with its own script, style and origin, so that it cannot affect the page around it."""
     look = "width: 100%; height: 560px; border: 1px solid #d0d0d0; border-radius: 6px"
     return f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts allow-downloads" style="{look}"></iframe>'
 

@@ -1,7 +1,7 @@
 """The ways of edges through a `Layout`, as splines.
 
-An ordinary edge rises through the places that its bands keep for it. A state leaves its step sideways, and turns in the
-gap between two columns; a parameter's edges run along a line below what they lead to, across all columns, and branch
+An ordinary edge rises through the positions reserved for it in the bands. A state leaves its step sideways, and turns
+in the gap between two columns. A parameter's edges run along a line below their targets, across all columns, and branch
 off upwards.
 """
 
@@ -11,23 +11,23 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from .boxes import Box, leaves_of
-from .columns import Row
+from .columns import LoopRow
 from .detours import Point, Rect, around_nodes, rounded
 from .graph import GraphEdge
 from .items import GAP, LANE, Item, Leaf
 from .layout import Layout
 
-STRAIGHT = 6.0  # by how much the ends of a straight line may be off
-TIP = 6.0  # length of an arrow's head
+STRAIGHT = 6.0  # tolerance between the ends of a straight line
+TIP = 6.0  # length of an arrowhead
 
 
 def routes(layout: Layout) -> dict[GraphEdge, list[Point]]:
-    """For each edge the control points of its spline, a multiple of three and one."""
+    """For each edge the control points of its spline, 3n + 1 of them."""
     ends: dict[str, list[tuple[list[Point], GraphEdge]]] = {}
     for edge in layout.others:
         ends.setdefault(edge.target, []).append((_rising(layout, edge), edge))
     found: dict[GraphEdge, list[Point]] = {}
-    for target, ways in ends.items():  # side by side where they arrive
+    for target, ways in ends.items():  # side by side at their target
         ways.sort(key=lambda way: (_last_turn(way[0]), way[0][0][0]))
         room = min(9.0, 0.7 * layout.leaves[target].width / len(ways))
         for k, (points, edge) in enumerate(ways):
@@ -43,13 +43,13 @@ def routes(layout: Layout) -> dict[GraphEdge, list[Point]]:
 
 
 def frame(leaf: Leaf) -> Rect:
-    """The room that a node takes: x0, y0, x1, y1."""
+    """The rectangle of a node: x0, y0, x1, y1."""
     half, tall = leaf.width / 2, leaf.tall / 2
     return leaf.x - half, leaf.middle - tall, leaf.x + half, leaf.middle + tall
 
 
 def _last_turn(points: list[Point]) -> float:
-    """The x from which an edge comes to where it ends."""
+    """The x of an edge before its end."""
     return next((x for x, _ in reversed(points[:-1]) if abs(x - points[-1][0]) > 0.01), points[-1][0])
 
 
@@ -57,11 +57,11 @@ def _last_turn(points: list[Point]) -> float:
 
 
 def _rising(layout: Layout, edge: GraphEdge) -> list[Point]:
-    """The places that an edge passes, from the top of its source to the bottom of its target: upright through each
-    band, so that it turns between bands only, where no node stands."""
+    """The points of an edge from the top of its source to the bottom of its target. It is vertical inside each band,
+    and turns only between bands, where there are no nodes."""
     source, target = layout.leaves[edge.source], layout.leaves[edge.target]
     start, end = (source.x, source.middle + source.tall / 2), (target.x, target.middle - target.tall / 2)
-    if end[1] <= start[1]:  # back to what was computed before: around it
+    if end[1] <= start[1]:  # back to an earlier node: around it
         return [(source.x, source.middle - source.tall / 2), (target.x, target.middle + target.tall / 2)]
     out, into = list(source.around()), list(target.around())
     common = next(box for box in out if box in into)
@@ -90,7 +90,7 @@ def _rising(layout: Layout, edge: GraphEdge) -> list[Point]:
 
 
 def _without_twins(points: Sequence[Point]) -> list[Point]:
-    """Only points that rise."""
+    """Only the points that rise."""
     kept = [points[0]]
     for x, y in points[1:-1]:
         if y > kept[-1][1] + 0.5:
@@ -101,14 +101,14 @@ def _without_twins(points: Sequence[Point]) -> list[Point]:
 
 
 def _entrance(box: Box, source: Leaf, target: Leaf) -> float:
-    """The x at which an edge enters a box, on its way from outside."""
+    """The x at which an edge enters a box from outside."""
     place = box.passing.get((("in", source), 0))
     inside = box.child_with(target)
     return place.x if place is not None else _entrance(inside, source, target) if isinstance(inside, Box) else inside.x
 
 
 def _places(box: Box, key: object, first: int, end: int) -> list[Point]:
-    """Where an edge passes the bands of a box: at the lower and at the upper edge of each."""
+    """The points where an edge passes the bands of a box: at the lower and the upper edge of each."""
     points: list[Point] = []
     for level in range(first, end):
         place = box.passing.get((key, level))
@@ -120,9 +120,9 @@ def _places(box: Box, key: object, first: int, end: int) -> list[Point]:
 
 
 def _curve(points: Sequence[Point]) -> list[Point]:
-    """A smooth spline through the points, upright at each; straight pieces stay straight."""
+    """A smooth spline through the points, vertical at each; straight pieces stay straight."""
     clean = [points[0]]
-    for point in points[1:]:  # no stop on a straight way
+    for point in points[1:]:  # without points on straight pieces
         if len(clean) > 1 and clean[-1][0] == clean[-2][0] == point[0]:
             clean[-1] = point
         else:
@@ -141,7 +141,7 @@ def _curve(points: Sequence[Point]) -> list[Point]:
 
 
 def _states(layout: Layout) -> dict[GraphEdge, list[Point]]:
-    """From one side of a step, through the gap, to the side of the next that faces it."""
+    """From one side of a step, through the gap, to the facing side of the next."""
     found: dict[GraphEdge, list[Point]] = {}
     lane: dict[tuple[int, Item], int] = {}
     ports = _ports(layout)
@@ -183,16 +183,16 @@ def _states(layout: Layout) -> dict[GraphEdge, list[Point]]:
     return found
 
 
-def _crossed(source: Leaf, target: Leaf) -> tuple[Row, Item, Item]:
-    """The loop in which an edge leads from one column to another, or back into the same one, and the columns."""
+def _crossed(source: Leaf, target: Leaf) -> tuple[LoopRow, Item, Item]:
+    """The loop whose columns an edge connects (or whose column it returns to), and these columns."""
     into = list(target.around())
-    rows = [box for box in source.around() if isinstance(box, Row) and box in into]
+    rows = [box for box in source.around() if isinstance(box, LoopRow) and box in into]
     columns = [(row, row.child_with(source), row.child_with(target)) for row in rows]
     return next((found for found in columns if found[1] is not found[2]), columns[0])
 
 
 def _ports(layout: Layout) -> dict[tuple[GraphEdge, str], float]:
-    """How far above or below the middle of a node each of its states' edges ends: the higher, the higher it goes."""
+    """The height, relative to a node's middle, at which each of its state edges ends; higher ones lead higher."""
     ends: dict[tuple[str, str], list[GraphEdge]] = {}
     for edge in layout.states:
         ends.setdefault((edge.source, "out"), []).append(edge)
@@ -213,7 +213,7 @@ def _ports(layout: Layout) -> dict[tuple[GraphEdge, str], float]:
 
 
 def _side(leaf: Leaf, column: Item, side: int, port: float) -> list[Point]:
-    """From a node to the border of its column: sideways, or where others stand there, around them below or above."""
+    """From a node to the border of its column: sideways, or around other nodes, below or above them."""
     y = leaf.middle + port
     edge = leaf.x + side * leaf.width / 2
     border = column.x + (column.right if side > 0 else -column.left)
@@ -230,8 +230,8 @@ def _side(leaf: Leaf, column: Item, side: int, port: float) -> list[Point]:
 
 
 def _supplies(layout: Layout) -> dict[GraphEdge, list[Point]]:
-    """From a parameter straight to its one node, or along a line below the nodes of a loop that use it. A dot tells
-    where it leaves a line that goes on."""
+    """From a parameter straight to its only node, or along a line below the nodes of a loop that use it. A dot marks
+    each branch of a line."""
     found: dict[GraphEdge, list[Point]] = {}
     of_loop = {one: row for row in layout.rows() for one in row.satellites}
     heights = _lines(layout, of_loop)
@@ -261,12 +261,12 @@ def _supplies(layout: Layout) -> dict[GraphEdge, list[Point]]:
 
 
 def _first_line(heights: dict[tuple[Leaf, int], tuple[int, float]], leaf: Leaf) -> tuple[int, float]:
-    """A parameter's line, from which one can also branch off to what stands for other steps."""
+    """A parameter's first line, from which edges to replaced steps branch off as well."""
     return next((line for (one, _), line in heights.items() if one is leaf), (0, leaf.middle))
 
 
-def _lines(layout: Layout, of_loop: dict[Leaf, Row]) -> dict[tuple[Leaf, int], tuple[int, float]]:
-    """For each parameter of a loop and each height at which it is used: its place among those, and its line's y."""
+def _lines(layout: Layout, of_loop: dict[Leaf, LoopRow]) -> dict[tuple[Leaf, int], tuple[int, float]]:
+    """For each parameter of a loop and each height of its uses: its rank among them, and its line's y."""
     users: dict[tuple[int, int], list[Leaf]] = {}
     for edge in layout.supplies:
         source, target = layout.leaves[edge.source], layout.leaves[edge.target]

@@ -1,4 +1,4 @@
-"""Looking at the numbers: run a function and keep what it computes, walk a graph and keep its gradients."""
+"""Collecting numbers: run a function and keep its values, walk a graph and keep its gradients."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..modes import changed_mode, current_mode
 from ..tape import Node, Observer, Output
 from ..tensors import Tensor
 from ..trees import flatten
-from .numbers import Record, numbers
+from .numbers import Observations, numbers
 from .sources import Sources, formula
 
 
 class _Values(Observer):
-    """Keeps the numbers of every recorded result, and what comes in from outside (see `sources`)."""
+    """Keeps the numbers of every recorded result, and values from outside (see `sources`)."""
 
-    def __init__(self, record: Record, sources: Sources) -> None:
+    def __init__(self, record: Observations, sources: Sources) -> None:
         self.record = record
         self.sources = sources
 
@@ -46,7 +46,7 @@ class _Values(Observer):
 class _Gradients(Observer):
     """Keeps the gradient of every result that a walk reaches."""
 
-    def __init__(self, record: Record, flows: bool) -> None:
+    def __init__(self, record: Observations, flows: bool) -> None:
         self.record = record
         self.flows = flows
         self.parts: dict[Any, Any] = {}
@@ -65,13 +65,15 @@ class _Gradients(Observer):
         self.record.grads[node] = [numbers(g) for g in several]
 
 
-def run(f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool) -> tuple[list[Any], Record]:
-    """f(*args) under observation: what it returned, flat, and the record. Computed arguments are inputs, too.
+def run(
+    f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool
+) -> tuple[list[Any], Observations]:
+    """f(*args) under observation: its results as a flat list, and the record. Computed arguments are inputs as well.
 
-    names  of leaves; arguments that are none of them are inputs, under the names of f's parameters
+    names  of leaves; all other arguments are inputs, named after f's parameters
     plain  run without fused and gathered operations, so that all inner values are known
     """
-    record = Record(run=True)
+    record = Observations(run=True)
     sources = Sources()
     args = _cut(args)
     for name, value in _called(f, args):
@@ -102,7 +104,7 @@ def _states(f: Callable[..., Any]) -> Sequence[str]:
 
 
 def _cut(args: Sequence[Any]) -> Sequence[Any]:
-    """The arguments without their past: what they were computed from is no part of the function."""
+    """The arguments cut off from their graphs, which are not part of the function."""
     leaves, rebuild = flatten(list(args))
     found = []
     for leaf in leaves:
@@ -116,7 +118,7 @@ def _cut(args: Sequence[Any]) -> Sequence[Any]:
 
 
 def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """The arguments, flat, under the names of f's parameters; the parts of a cell's state under their own."""
+    """The flat arguments, named after f's parameters; the parts of a cell's state have names of their own."""
     try:
         bound = inspect.signature(getattr(f, "forward", f)).bind(*args).arguments
     except (TypeError, ValueError):
@@ -132,12 +134,12 @@ def _called(f: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]
     return found
 
 
-def follow_gradients(roots: Sequence[Tensor], record: Record, flows: bool = False) -> None:
-    """Write into the record the gradients of the sum of all that the roots hold.
+def follow_gradients(roots: Sequence[Tensor], record: Observations, flows: bool = False) -> None:
+    """Add to the record the gradients of the sum of all elements of the roots.
 
-    flows  also the norms along each edge
+    flows  also record the norm along each edge
 
-    The graph is kept, and nobody's `.grad` is touched; hooks are run, since the gradient is what they make of it.
+    The graph is kept, and no `.grad` changes; hooks run, since they modify the gradient.
     """
     seeds = [(t.edge, np.ones_like(t.data)) for t in roots if t.edge is not None and t.dtype.kind == "f"]
     retained = [node.extra for node in nodes_below([edge for edge, _ in seeds]) if node.extra and node.extra.retained]

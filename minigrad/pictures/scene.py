@@ -1,6 +1,6 @@
-"""A picture as shapes, lines and texts with their places, ready for whoever writes it: `svg`, `tikz`, `plots`.
+"""A picture as shapes, lines and texts with coordinates, ready for the writers `svg`, `tikz` and `plots`.
 
-Points are in units of 1/72 inch; y goes up. Colours are those of a light page; `palette.DARK` has the dark ones.
+Points are in units of 1/72 inch; y points up. Colours are those of a light page; `palette.DARK` has the dark ones.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .palette import (
     tone,
 )  # fmt: skip
 
-LINE, LITTLE = 13.0, 11.0  # the heights of a node's lines
+LINE, LITTLE = 13.0, 11.0  # heights of a node's lines of text
 PAD = 9.0  # around the picture
 
 
 @dataclass(frozen=True)
 class Label:
-    """A line of text around (x, y), its middle. `anchor` is "middle", or "start" where x is its beginning."""
+    """A line of text with its middle at (x, y). With `anchor` "start" rather than "middle", x is its beginning."""
 
     text: str
     x: float
@@ -46,7 +46,7 @@ class Label:
     scripts: bool = False  # h_t has a subscript
 
     def rect(self) -> Rect:
-        """The room that it takes."""
+        """The bounding rectangle."""
         width = text_width(self.text, self.size) * (1.08 if self.bold else 1)
         left = self.x - width / 2 if self.anchor == "middle" else self.x
         return left, self.y - self.size * 0.5, left + width, self.y + self.size * 0.5
@@ -70,13 +70,13 @@ class Shape:
     opacity: float = 1.0
 
     def rect(self) -> Rect:
-        """The room that it takes."""
+        """The bounding rectangle."""
         return (self.x - self.width / 2, self.y - self.height / 2, self.x + self.width / 2, self.y + self.height / 2)
 
 
 @dataclass(frozen=True)
 class Line:
-    """An edge: a spline of cubic pieces, the last point being the arrow's tip, and perhaps a mark beside it."""
+    """An edge: a spline of cubic pieces that ends at the arrow's tip, with an optional mark beside it."""
 
     source: str
     target: str
@@ -84,7 +84,7 @@ class Line:
     color: str
     thick: float = 1.0
     dash: tuple[float, ...] = ()
-    tip: float = 6.0  # the length of the arrow's head
+    tip: float = 6.0  # length of the arrowhead
     mark: Label | None = None
     dots: tuple[Point, ...] = ()  # where it leaves a line that it shares
     opacity: float = 1.0
@@ -92,7 +92,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Scene:
-    """All of a picture, from back to front: frames, lines, nodes, and what is below them."""
+    """A complete picture, from back to front: frames, lines, nodes, and the legend."""
 
     bounds: Rect
     frames: tuple[Shape, ...]
@@ -103,7 +103,7 @@ class Scene:
 
 
 class Picture:
-    """A graph whose things have places; `places` has the two ways to find them."""
+    """A graph with coordinates; the two ways to find them are in `places`."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -124,15 +124,15 @@ class Picture:
         raise NotImplementedError
 
     def ways(self) -> Mapping[GraphEdge, list[Point]]:
-        """The way of each edge."""
+        """The way of each edge, as a spline."""
         raise NotImplementedError
 
     def dots(self, edge: GraphEdge, way: list[Point]) -> tuple[Point, ...]:
-        """The points at which an edge leaves a line that it shares with others."""
+        """The points at which an edge leaves a line shared with others."""
         return ()
 
     def scene(self) -> Scene:
-        """All of it."""
+        """The complete scene."""
         places = self.places()
         nodes = tuple([self._node(node, *places[node.id]) for node in self.graph.nodes])
         frames = tuple([
@@ -175,7 +175,7 @@ class Picture:
         return Shape(node.id, form, x, y, width, height, fill if form != "none" else None, stroke, thick, dash, labels)
 
     def _style(self, node: GraphNode) -> dict[str, str]:
-        """The look of its kind; in textbooks, also of its operation."""
+        """The style of its kind; in textbooks, also of its operation."""
         if self.options.style != "textbook":
             return STYLES[node.kind]
         if node.kind in ("operation", "output") and node.op in SQUASHES:
@@ -206,7 +206,7 @@ class Picture:
                     self.dots(edge, way))  # fmt: skip
 
     def _gradient(self, edge: GraphEdge, way: list[Point], taken: list[Rect]) -> Line:
-        """An edge turned around: the gradient of what it carries, with its norm; grey where none flows."""
+        """A reversed edge: the gradient of its value, with its norm; grey where none flows."""
         norm = edge.grad
         if norm is None:
             return Line(edge.target, edge.source, tuple(reversed(way)), "#D0D0D0", 1.0, (2.0, 3.0))
@@ -217,7 +217,7 @@ class Picture:
         return Line(edge.target, edge.source, tuple(reversed(way)), RED, thick, mark=mark)
 
     def _legend(self, x: float, y: float) -> tuple[list[Label], list[tuple[Rect, str]], tuple[float, float]]:
-        """The meaning of colours, and the note, below the picture: (labels, swatches, (width, height))."""
+        """The legend of colours, and the note, below the picture: (labels, swatches, (width, height))."""
         labels: list[Label] = []
         swatches: list[tuple[Rect, str]] = []
         wide, tall = 0.0, 0.0
@@ -243,7 +243,7 @@ FORMS = {
 
 
 def _written(text: Text, x: float, y: float, ink: str, scaled: bool) -> Iterator[Label]:
-    """A node's lines, one below the other around its middle."""
+    """A node's lines of text, centred vertically."""
     heads = text.head.split("\n")
     height = LINE * len(heads) + LITTLE * len(text.rest)
     at = y + height / 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-SCRIPT = 0.72  # the size of a subscript's letters
+SCRIPT = 0.72  # relative size of subscripts
 _PIECE = re.compile(r"([^\W\d_][^\s_,{}]*)_(\{[^{}]*\}|[A-Za-z0-9]+)")
 
 
@@ -20,12 +20,12 @@ def pieces(text: str) -> list[tuple[str, bool]]:
 
 
 def plain(text: str) -> str:
-    """The letters of a label, without the signs of its subscripts."""
+    """The characters of a label, without subscript markup."""
     return "".join([piece for piece, _ in pieces(text)])
 
 
 def tex(text: str) -> str:
-    """The label in TeX's mathematics: letters slanted, words upright."""
+    """The label in TeX's math mode: letters in italics, words upright."""
     out = []
     for piece, low in pieces(text):
         escaped = piece

@@ -1,4 +1,4 @@
-"""Sources of a graph outside of it: inputs, initial states, constants, and what was joined of them unrecorded."""
+"""Sources outside a graph: inputs, initial states, constants, and values joined from them without recording."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .numbers import Source
 
 JOINS = ("concatenate", "stack")
 SIGNED = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "maximum": "max", "minimum": "min"}
-LONGEST = 28  # letters of a label that is made here
+LONGEST = 28  # characters of a generated label
 
 
 class Sources:
-    """Knows values that are not on the tape, by their arrays."""
+    """Finds values that are not on the tape, by their arrays."""
 
     def __init__(self) -> None:
-        self.known: dict[int, Source] = {}  # by the id of an array, which the source holds
+        self.known: dict[int, Source] = {}  # by the id of an array, which the source keeps alive
 
     def name(self, label: str, array: Any) -> None:
-        """Let an array go by a name."""
+        """Give an array a name."""
         self.known[id(array)] = Source(label, array)
 
     def of(self, value: Any) -> Source | None:
-        """The source of an operand that is not on the tape, if it has a name, or came from one that has."""
+        """The source of an operand that is not on the tape, if it is named, or was made from a named one."""
         tensor = isinstance(value, Tensor)
         if tensor and value.requires_grad:
             return None
@@ -44,7 +44,7 @@ class Sources:
         return found
 
     def entering(self, value: Any) -> Source | None:
-        """The same, or a constant: what is to be drawn beside the operation that uses it."""
+        """The source, or a constant: the node to draw beside the operation that uses it."""
         found = self.of(value)
         if found is not None or (isinstance(value, Tensor) and value.requires_grad):
             return found
@@ -58,7 +58,7 @@ class Sources:
         return found
 
     def made(self, name: str, operands: Iterable[Any], outputs: Iterable[Any]) -> None:
-        """An operation was done without being recorded."""
+        """Note an operation that was not recorded."""
         flat = [v for operand in operands for v in (operand if isinstance(operand, tuple | list) else (operand,))]
         found = [s for s in map(self.of, flat) if s is not None]
         if not found or any(isinstance(v, Tensor) and v.requires_grad for v in flat):
@@ -78,7 +78,7 @@ class Sources:
 
 
 def constant(array: Any) -> str:
-    """The label of an array that has no name."""
+    """The label of an array without a name."""
     if array.dtype.kind == "b":
         return "mask"
     values = np.asarray(backend.to_numpy(array)) if backend.is_array(array) else np.asarray(array)
@@ -88,7 +88,7 @@ def constant(array: Any) -> str:
 
 
 def formula(name: str, operands: tuple[Any, ...]) -> str:
-    """An operation of a tensor and a plain number, such as "× 0.5"; "" for others."""
+    """The formula of an operation on a tensor and a plain number, such as "× 0.5"; "" for others."""
     sign = SIGNED.get(name)
     if sign is None or len(operands) != 2:
         return ""

@@ -1,4 +1,4 @@
-"""A scene as SVG: nothing has to be installed, and nothing comes from elsewhere."""
+"""A scene as SVG: self-contained, and without further packages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Writer:
         return f'<rect x="{number(a)}" y="{number(-d)}" {size} {self.fill(color)}/>'
 
     def style(self) -> Iterator[str]:
-        """The dark colours, for readers whose page is dark."""
+        """The dark colours, for dark pages."""
         if self.theme != "auto":
             return
         yield "<style>@media (prefers-color-scheme: dark) {"
@@ -70,14 +70,14 @@ class Writer:
         yield "}</style>"
 
     def fill(self, color: str | None) -> str:
-        """The attributes of an area."""
+        """The fill attributes."""
         if color is None:
             return 'fill="none"'
         value, opacity = _color(self._themed(color))
         return f'fill="{value}"' + (f' fill-opacity="{opacity}"' if opacity else "")
 
     def stroke(self, color: str | None, thick: float = 1.0, dash: Sequence[float] = ()) -> str:
-        """The attributes of a line."""
+        """The stroke attributes."""
         if color is None:
             return ""
         dashes = f' stroke-dasharray="{" ".join(map(number, dash))}"' if dash else ""
@@ -108,7 +108,7 @@ class Writer:
         yield f'<rect x="{number(x0)}" y="{number(-y1)}" {size}{corners} {look}/>'
 
     def line(self, line: Line) -> Iterator[str]:
-        """An edge with its head, its mark, and the dots where it leaves others."""
+        """An edge with its head, its mark, and dots at its branches."""
         *way, end, tip = _shortened(line.way, line.tip)
         path = f"M{_p(way[0])}C" + " ".join(map(_p, [*way[1:], end]))
         yield f'<path d="{path}" fill="none"{self.stroke(line.color, line.thick, line.dash)}/>'
@@ -123,7 +123,7 @@ class Writer:
             yield self.label(line.mark)
 
     def label(self, one: Label) -> str:
-        """A line of text. Its baseline is a third of a letter below its middle."""
+        """A line of text. Its baseline is a third of the font size below its middle."""
         anchor = ' text-anchor="start"' if one.anchor == "start" else ""
         bold = ' font-weight="bold"' if one.bold else ""
         at = f'x="{number(one.x)}" y="{number(-one.y + one.size * 0.35)}" font-size="{number(one.size)}"'
@@ -131,7 +131,7 @@ class Writer:
 
 
 def _scripted(label: Label) -> str:
-    """The label's text, its subscripts lower and smaller."""
+    """The label's text, with subscripts lowered and smaller."""
     if not label.scripts:
         return escape(printable(label.text), quote=False)
     out, low = [], False
@@ -147,7 +147,7 @@ def _scripted(label: Label) -> str:
 
 
 def _shortened(way: Sequence[Point], tip: float) -> list[Point]:
-    """The spline up to where the arrow's head begins, and the tip."""
+    """The spline up to the arrowhead, and the tip."""
     (x, y), (tx, ty) = way[-2], way[-1]
     length = max(((tx - x) ** 2 + (ty - y) ** 2) ** 0.5, 1e-6)
     return [*way[:-1], (tx - (tx - x) / length * tip, ty - (ty - y) / length * tip), way[-1]]

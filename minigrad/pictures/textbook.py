@@ -1,6 +1,6 @@
-"""A graph as textbooks draw it: one box a step, inputs below it and outputs above, subscripts, and no plumbing.
+"""A graph in the style of textbooks: one box a step, inputs below it and outputs above, subscripts, and no plumbing.
 
-A cell alone is drawn from the inside: σ and tanh in boxes, ⊙ and + in circles, the way of its state on top.
+A cell alone is drawn from the inside: σ and tanh in boxes, ⊙ and + in circles, the path of its state on top.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ACRONYM = 4  # letters, at most: RNN, LSTM
 
 
 def textbook(graph: Graph) -> Graph:
-    """Boxes for steps, and names with subscripts; of a graph without steps, names only."""
+    """Boxes for steps, and names with subscripts; for a graph without steps, names only."""
     steps = {node.id: found for node in graph.nodes if (found := _step_of(node.scope)) is not None}
     if not steps:
         return _cell(graph)
@@ -50,7 +50,7 @@ def textbook(graph: Graph) -> Graph:
 
 
 def _step_of(scope: Scope) -> tuple[Scope, str] | None:
-    """The innermost step that a scope lies in, and its subscript: a number, or t where it stands for all."""
+    """The innermost step that contains a scope, and its subscript: a number, or t for all steps."""
     for depth in range(len(scope) - 1, -1, -1):
         label, step = scope[depth]
         if step is not None:
@@ -75,7 +75,7 @@ def _title(nodes: list[GraphNode], scope: Scope) -> str:
 
 
 def _named(node: GraphNode, step: tuple[Scope, str] | None) -> GraphNode:
-    """A node under its name in textbooks."""
+    """A node with its textbook name."""
     if node.kind == "parameter":
         return replace(node, label=weight(node.label))
     if node.kind == "elided":
@@ -86,7 +86,7 @@ def _named(node: GraphNode, step: tuple[Scope, str] | None) -> GraphNode:
 
 
 def _carried(edge: GraphEdge, steps: dict[str, tuple[Scope, str]], graph: Graph) -> GraphEdge:
-    """An edge between steps under the name of the state that it carries."""
+    """An edge between steps, named after the state that it carries."""
     if edge.kind != "state" or edge.source not in steps:
         return replace(edge, label="")
     label = edge.label or next(node.label for node in graph.nodes if node.id == edge.source)
@@ -94,7 +94,7 @@ def _carried(edge: GraphEdge, steps: dict[str, tuple[Scope, str]], graph: Graph)
 
 
 def _each(label: str, step: str) -> str:
-    """h, c and 3: h_{3}, c_{3}."""
+    """Subscripts for several names: "h, c" and "3" give "h_{3}, c_{3}"."""
     return ", ".join([_with(one, step) for one in label.split(", ") if one])
 
 
@@ -104,14 +104,14 @@ def _short(node: GraphNode) -> str:
 
 
 def _with(label: str, step: str) -> str:
-    """x and 3: x_{3}; the input xs of all steps is x in one of them."""
+    """A subscript: "x" and "3" give "x_{3}"; the input xs of all steps becomes x in one of them."""
     name = label[0] if len(label) == 2 and label[1] == "s" else label
     base, _, old = name.partition("_")
     return f"{base}_{{{old + ',' if old else ''}{step}}}"
 
 
 def weight(label: str) -> str:
-    """W_s as it is; weight_ih_l0 of a layer as W_{ih}, of its second layer as W_{ih,1}."""
+    """W_s unchanged; weight_ih_l0 of a layer as W_{ih}, of its second layer as W_{ih,1}."""
     *around, name = label.split(".")
     word, _, rest = name.partition("_")
     if word not in ("weight", "bias"):
@@ -125,12 +125,12 @@ def weight(label: str) -> str:
 
 
 def _cell(graph: Graph) -> Graph:
-    """Names as at a step t: what is a state comes from t−1, and leaves at t."""
+    """Names for a step t: a state enters as that of t−1, and leaves as that of t."""
     leaving = {node.label.lower() for node in graph.nodes if node.kind == "output" and node.label}
     nodes: list[GraphNode] = []
     edges = list(graph.edges)
     for node in graph.nodes:
-        if node.kind == "output" and node.op and node.label:  # the operation, and what leaves
+        if node.kind == "output" and node.op and node.label:  # the operation, and the output
             nodes.append(replace(node, kind="operation", label=""))
             leaves = replace(node, id=f"{node.id}_out", op="", formula="", label=_with(node.label, "t"))
             nodes.append(leaves)

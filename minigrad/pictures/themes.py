@@ -1,4 +1,4 @@
-"""Light and dark pages, and pages of a certain form."""
+"""Light and dark pages, and pages of a given aspect ratio."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from .palette import DARK
 from .scene import Scene
 
 THEMES = ("auto", "light", "dark")
-ASPECTS = {"slide": 16 / 9, "column": 3 / 4, "square": 1.0}  # width by height
+ASPECTS = {"slide": 16 / 9, "column": 3 / 4, "square": 1.0}  # width divided by height
 
 
 def themed(color: str, theme: str) -> str:
-    """A light page's colour as a page of this theme has it."""
+    """A light page's colour in another theme."""
     return DARK.get(color.upper(), color) if theme == "dark" else color
 
 
 def shaped(scene: Scene, aspect: str | float | None) -> Scene:
-    """The picture in the middle of a page of this form."""
+    """The picture in the middle of a page of this aspect ratio."""
     if aspect is None:
         return scene
     ratio = ASPECTS.get(aspect) if isinstance(aspect, str) else float(aspect)

@@ -1,4 +1,4 @@
-"""A scene as TikZ: `\\input{graph.tex}` in a document with `\\usepackage{tikz}`. Its fonts are the document's."""
+"""A scene as TikZ: `\\input{graph.tex}` in a document with `\\usepackage{tikz}`. It uses the document's fonts."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _label(one: Label, name: Namer) -> str:
 
 
 def _words(text: str) -> str:
-    """Plain text in TeX: its own signs escaped, signs of mathematics as such."""
+    """Plain text in TeX: special characters escaped, mathematical signs as commands."""
     out = []
     for letter in text:
         code = tex(letter)

@@ -1,6 +1,6 @@
-"""Smaller graphs of a graph: steps left out or rolled up, scopes collapsed, fused nodes opened.
+"""Smaller graphs of a graph: steps omitted or rolled up, scopes collapsed, fused nodes opened.
 
-Each view is a function from a Graph to a Graph. All but the last put one node in the place of several (`merged`).
+Each view maps a Graph to a Graph. All but the last replace several nodes by one (`merged`).
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from .graph import Graph, GraphEdge, GraphNode, Numbers, Scope
-from .loops import Place, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
+from .loops import LoopKey, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
 from .palette import norm_of
 
-MANY = 6  # steps of a loop that a textbook shows
-FIRST = 3  # steps that an elided view shows, before the last
+MANY = 6  # steps of a loop in a textbook picture
+FIRST = 3  # steps in an elided view, before the last
 ENDS = 20  # nodes at either end of a long graph without steps
-FEW = 3  # names of outputs that a bundle of edges is called by
-LIMIT = 400  # nodes that can be laid out in a second or two, and looked at
+FEW = 3  # output names in the label of a bundle of edges
+LIMIT = 400  # nodes that can be laid out in a second or two, and read
 
 
 # ---- views of time -----------------------------------------------------------------------------------------------
 
 
 def elided(graph: Graph) -> Graph:
-    """The first three steps of every loop and the last, with one node for those between."""
+    """The first three steps of every loop and the last, with one node for the steps between."""
     loops = loops_of(graph)
     left_out = {place: steps[FIRST:-1] for place, steps in loops.items()}
     absent = {(place, step) for place, steps in left_out.items() for step in steps}
     standing: dict[str, GraphNode] = {}
-    made: dict[Place, GraphNode] = {}
+    made: dict[LoopKey, GraphNode] = {}
     for node in graph.nodes:
         for place, step in steps_in(node.scope):
             if (place, step) in absent:
@@ -51,13 +51,13 @@ def longest(graph: Graph) -> int:
 
 
 def rolled(graph: Graph) -> Graph:
-    """One step in the place of all those of a loop; what a step hands on to the next is an edge back into it.
+    """One step in place of all steps of a loop; a state passed to the next step is an edge back into it.
 
-    Nodes of different steps are the same if they have the same operation, line and place among their like; they go by
-    the name that most of them have.
+    Nodes of different steps correspond if they have the same operation, line and index among such nodes; they take the
+    most frequent of their names.
     """
-    spans: dict[Place, tuple[int, int]] = {}
-    loops: dict[str, tuple[Place, ...]] = {}
+    spans: dict[LoopKey, tuple[int, int]] = {}
+    loops: dict[str, tuple[LoopKey, ...]] = {}
     for node in graph.nodes:
         found = []
         for place, step in steps_in(node.scope):
@@ -100,9 +100,10 @@ def rolled(graph: Graph) -> Graph:
 
 
 def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = ()) -> Graph:
-    """Scopes deeper than `depth`, and those called by one of the labels, as one node each; steps keep their columns.
+    """Collapse scopes deeper than `depth`, and those with one of the labels, into one node each; steps keep their
+    columns.
 
-    labels  "encoder", or "t" for every step of that loop, or "t = 3"; of a module that was called more than once,
+    labels  "encoder", or "t" for every step of that loop, or "t = 3"; for a module called more than once,
             "encoder" is every call, "encoder (2)" the second
     """
     known = {name for node in graph.nodes for label, step in node.scope for name in names_of(label, step)}
@@ -128,18 +129,18 @@ def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = 
 
 
 def names_of(label: str, step: int | None) -> set[str]:
-    """The names that a scope goes by: t and t = 3; encoder (2) and encoder."""
+    """The labels that match a scope: t and t = 3; encoder (2) and encoder."""
     return {label, title(label, step), re.sub(r" \(\d+\)$", "", label)}
 
 
 def steps_of(label: str, step: int | None) -> tuple[str, int, int] | None:
-    """The span of a scope that is one step, or stands for several."""
+    """The span of a scope that is one step, or replaces several."""
     rolled = rolled_steps(label) if step is None else None
     return (label, step, step) if step is not None else (rolled, 0, 0) if rolled is not None else None
 
 
 def fitting(graph: Graph) -> Graph:
-    """The graph, if it can be laid out in reason; else a view of it that can, with a note that says so."""
+    """The graph, if it is small enough to lay out; else a smaller view of it, with a note."""
     whole = len(graph.nodes)
     if whole <= LIMIT:
         return _with_view(graph, "full")
@@ -166,7 +167,7 @@ def _ends(graph: Graph) -> Graph:
 
 
 def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False) -> Graph:
-    """The graph with some nodes replaced, by their ids; several may be replaced by the same one.
+    """The graph with some nodes replaced, by id; several may have the same replacement.
 
     loops  keep edges of a state that lead from a node to itself
     """
@@ -197,7 +198,7 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
         new = replace(edge, source=source.id if source else edge.source, target=target.id if target else edge.target)
         if new.source == new.target and (group or not (loops and edge.kind in ("state", "detached"))):
             continue
-        # in all steps of a rolled loop an output is the same one; what else leads to several nodes is one bundle
+        # an output is the same in all steps of a rolled loop; other edges to several nodes form one bundle
         same = (source is None and target is None) or (source is not None and not group)
         bundle = (new.source, new.target, new.kind, new.output if same else None)
         old = edges.get(bundle)
@@ -224,12 +225,12 @@ def _norms(graph: Graph, standing: Mapping[str, GraphNode]) -> dict[str, float]:
 
 
 def _together(a: float | None, b: float | None) -> float | None:
-    """The norm of two gradients side by side."""
+    """The norm of two gradients together."""
     return a if b is None else b if a is None else math.hypot(a, b)
 
 
 def _hull(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
-    """Steps from the first to the last, in the direction in which they go."""
+    """Steps from the first to the last, in their direction."""
     return (min(a[0], b[0]), max(a[1], b[1])) if a[0] < a[1] else (max(a[0], b[0]), min(a[1], b[1]))
 
 
@@ -241,7 +242,7 @@ def _with_view(graph: Graph, view: str) -> Graph:
 
 
 def expanded(graph: Graph, wanted: Callable[[GraphNode], bool]) -> Graph:
-    """Fused nodes that are wanted, opened: their own nodes, in a scope that is called by the operation."""
+    """Open the wanted fused nodes: their inner nodes, in a scope named after the operation."""
     inner = {node.id: node.inner for node in graph.nodes if node.inner is not None and wanted(node)}
     if not inner:
         return graph

@@ -1,14 +1,14 @@
-"""Loops as programs: a step is traced once, and all steps run without Python's part in them.
+"""Loops as programs: a step is traced once, and all steps then run without Python.
 
 step      a step as Symbols, with its gradients
 stages    Symbols as a straight line of kernels
-tracks    where the rows of each step lie in memory
+tracks    the memory layout of the rows of each step
 job       the calls of all steps, for machine code
-calls     the stages with each value in its place, as a job
+calls     the stages with each value in its memory, as a job
 loop      forward and backward of all steps
 rolled    the loop as one node on the tape, and its unfolding
 rolling   from a cell or a function to its program
-purity    whether a step is a function of its arguments
+purity    the check that a step is a function of its arguments
 """
 
 from .loop import Loop

@@ -1,4 +1,4 @@
-"""A direction of a loop: its stages, each value in its place, as a job for all steps and what is done around it."""
+"""One direction of a loop: its stages, with each value in its memory, and the work before and after the steps."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ..fusion.structure import bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..hoisting import product
 from ..native import panels, products, threads
-from .job import Job, Place
-from .stages import Elementwise, Product, Stages, base_among, givens_of, results_of, untransposed
+from .job import Job, Location
+from .stages import ElementwiseCall, Product, Stages, base_among, givens_of, results_of, untransposed
 from .tracks import Rows
 
 Array = Any
 Inside = Mapping[Symbol, tuple[Symbol, int]]
-Layout = Mapping[Symbol, tuple[Any, str]]  # of a value: the name of its array, and which rows there are a step's
+Layout = Mapping[Symbol, tuple[Any, str]]  # of a value: the name of its array, and the kind of its rows at a step
 
 
 class Calls:
-    """The calls of a direction; `run` does them.
+    """The calls of one direction; `run` executes them.
 
-    layout   where the values lie that are given, or handed on from step to step
-    alone    whether there is one row only
-    back     from the last step to the first
-    lasting  the values for all steps that are wanted afterwards
-    buffers  those that no later step reads: all steps share one array for each
-    inside   values that take the place of others that are not needed any more: of which one, and from which column on
+    layout   the memory of given values, and of those carried from step to step
+    alone    True if there is a single row
+    back     True to go from the last step to the first
+    lasting  values of all steps that are read afterwards
+    buffers  values that no later step reads: all steps share one array for each
+    inside   values written over others that are no longer needed: the host of each, and its first column there
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class Calls:
         outer = (*stages.ahead, *stages.behind)
         self.factors = {*self.matrices, *[c.matrix for c in outer if isinstance(c, Product)]}  # of products
         self.fits = sum(m.nbytes for m in self.matrices) <= products.CACHE
-        self.alone = {m for m in self.matrices if alone and m.op == "transpose"}  # read as the weight lies
+        self.alone = {m for m in self.matrices if alone and m.op == "transpose"}  # the weight is read in its own layout
 
     # ---- places --------------------------------------------------------------------------------------------------
 
-    def place(self, symbol: Symbol) -> Place:
-        """The place of a value."""
+    def location(self, symbol: Symbol) -> Location:
+        """The location of a value in memory."""
         size, width = symbol.dtype.itemsize, symbol.shape[-1] if symbol.ndim else 1
         if symbol in self.stages.fixed:
-            return Place(symbol, None, (width * size, size)[-symbol.ndim :])
+            return Location(symbol, None, (width * size, size)[-symbol.ndim :])
         offset = 0
         if symbol in self.inside:
             symbol, offset = self.inside[symbol]
@@ -75,33 +75,33 @@ class Calls:
             self.buffers.append(symbol)
             self.layout[symbol] = symbol, "first"
         root, kind = self.layout[symbol]
-        return Place(root, kind, (width * size, size), offset * size)
+        return Location(root, kind, (width * size, size), offset * size)
 
     def add_stages(self) -> None:
-        """Let the calls of the stages follow in the job."""
+        """Append the calls of the stages to the job."""
         for call in self.stages.calls:
             if isinstance(call, Product):
                 self.job.multiply(
-                    call, self.place(call.rows), self.place(call.result), ("packed", call.matrix),
+                    call, self.location(call.rows), self.location(call.result), ("packed", call.matrix),
                     call.matrix in self.alone,
                 )  # fmt: skip
             else:
-                self.job.compute(call, [self.place(s) for s in (*call.givens, *call.results)])
+                self.job.compute(call, [self.location(s) for s in (*call.givens, *call.results)])
 
     def whole(self, symbol: Symbol, arrays: Mapping[Any, Array], rows: Rows) -> Array:
-        """The values of a Symbol at all steps, (R, ·), in the order of time."""
-        place = self.place(symbol)
-        array, start = arrays[place.root], place.offset // symbol.dtype.itemsize
-        if place.kind == "first":  # a state that stays
+        """The values of a Symbol at all steps, (R, ·), in time order."""
+        location = self.location(symbol)
+        array, start = arrays[location.root], location.offset // symbol.dtype.itemsize
+        if location.kind == "first":  # a state that stays
             array = np.concatenate([array[:n] for n in sorted(rows.counts, reverse=True)])
-        elif place.kind in ("old", "new"):
-            array = array[rows.old if place.kind == "old" else rows.new]
+        elif location.kind in ("old", "new"):
+            array = array[rows.old if location.kind == "old" else rows.new]
         return array[:, start : start + symbol.shape[1]]
 
     # ---- a run ---------------------------------------------------------------------------------------------------
 
     def run(self, arrays: dict[Any, Array], rows: Rows) -> None:
-        """Do it with these arrays, to which it adds the lasting ones. In a recording it is one operation."""
+        """Execute the calls on these arrays, and add the lasting values to them. A recording holds one operation."""
         like = arrays[self.stages.given[0]]
         for symbol in self.lasting:
             arrays[symbol] = backend.shaped(
@@ -121,8 +121,10 @@ class Calls:
         self._run(rows, dict(zip(names, operands, strict=True)))
 
     def _run(self, rows: Rows, own: dict[Any, Array]) -> None:
-        """Threads share the rows if the matrices fit into a processor's cache, each all steps of some; otherwise they
-        share each product.
+        """Execute the calls.
+
+        If the matrices fit into a core's cache, threads share the rows, and each runs all steps of its rows; otherwise
+        they share each product.
         """
         stages = self.stages
         constants = {w: own[w] for w in stages.weights}
@@ -143,8 +145,8 @@ class Calls:
         for call in stages.behind:
             self._do(call, own, rows)
 
-    def _do(self, call: Product | Elementwise, arrays: dict[Any, Array], rows: Rows) -> None:
-        """A call for the rows of all steps."""
+    def _do(self, call: Product | ElementwiseCall, arrays: dict[Any, Array], rows: Rows) -> None:
+        """Execute one call for the rows of all steps."""
 
         def given(symbol: Symbol) -> Array:
             return arrays[symbol] if symbol in self.stages.fixed else self.whole(symbol, arrays, rows)
@@ -162,10 +164,10 @@ class Calls:
 
 
 def replacing(stages: Stages, lasting: set[Symbol], passing: set[Symbol]) -> dict[Symbol, tuple[Symbol, int]]:
-    """The lasting values of a step that may be written over parts of a passing one, as an LSTM's gates over W_ih x + b.
+    """Find lasting values of a step that may overwrite parts of a passing one, as an LSTM's gates overwrite W_ih x + b.
 
-    A kernel reads and writes number by number, so a result may take the place of what it is computed from, if nobody
-    else reads that, and if all lie in parts of one width, which are gone through together.
+    A kernel reads and writes element by element, so a result may overwrite a value it is computed from, if nothing
+    else reads that value, and if all parts have one width and are processed in one loop.
     """
     found: dict[Symbol, tuple[Symbol, int]] = {}
     calls = [*stages.ahead, *stages.calls, *stages.behind]
@@ -186,8 +188,8 @@ def replacing(stages: Stages, lasting: set[Symbol], passing: set[Symbol]) -> dic
 
 
 def overwriting(stages: Stages, inside: Inside) -> dict[Symbol, tuple[Symbol, int]]:
-    """The joined results of a step that may be written over a whole that kept values lie in, as the gradients of an
-    LSTM's gates over the gates: the same holds for each part as in `replacing`."""
+    """Find joined results of a step that may overwrite a host of kept values, as the gradients of an LSTM's gates
+    overwrite the gates. Each part has to meet the conditions of `replacing`."""
     calls = [*stages.ahead, *stages.calls, *stages.behind]
     read_after = {untransposed(a) for s in stages.terms for a in s.args}
     found: dict[Symbol, tuple[Symbol, int]] = {}
@@ -210,7 +212,7 @@ def overwriting(stages: Stages, inside: Inside) -> dict[Symbol, tuple[Symbol, in
 
 
 def _pieces(symbol: Symbol) -> int:
-    """The width of the pieces that a value is joined of; 0 if they differ."""
+    """The width of the parts of a joined value; 0 if they differ."""
     widths = {a.shape[-1] for a in symbol.args} if symbol.op == "join" else {symbol.shape[-1]}
     return widths.pop() if len(widths) == 1 else 0
 
@@ -219,10 +221,10 @@ def _ancestors(symbol: Symbol) -> set[Symbol]:
     return {a for s in [*schedule_of([], [symbol])] for a in (s, *s.args) if isinstance(a, Symbol)}
 
 
-def _parts_read(call: Elementwise, host: Symbol, width: int) -> dict[Symbol, list[int]]:
-    """For each result, the parts of a given value that it is computed from, by their first columns.
+def _parts_read(call: ElementwiseCall, host: Symbol, width: int) -> dict[Symbol, list[int]]:
+    """For each result, the parts of `host` that it is computed from, by their first columns.
 
-    Nothing if anything but parts of this width is read, of the value or of what is computed from it number by number.
+    Empty if anything but parts of this width is read, from the host or from values computed element-wise from it.
     """
     along = {host}  # their columns depend on the same columns of the host
     read: dict[Symbol, set[int]] = {}
@@ -248,7 +250,7 @@ def _parts_read(call: Elementwise, host: Symbol, width: int) -> dict[Symbol, lis
 
 
 def _packed(matrix: Array, alone: bool) -> Array:
-    """A matrix as the products of a step read it: in panels, or column by column."""
+    """A matrix in the layout that the products of a step read: in panels, or column by column."""
     if alone:
         return np.asfortranarray(matrix)
     packed = panels.room(panels.panels(matrix.shape, matrix.dtype), matrix.dtype)
@@ -257,6 +259,6 @@ def _packed(matrix: Array, alone: bool) -> Array:
 
 
 def _laid_out(array: Array) -> Array:
-    """An array whose rows have no gaps."""
+    """The array, or a copy whose rows have no gaps."""
     dense = not array.ndim or array.strides[-1] == array.itemsize
     return array if dense and array.flags.aligned else array.copy()

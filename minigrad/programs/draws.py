@@ -1,4 +1,4 @@
-"""The random numbers of all steps of a loop, in the order in which the steps would draw them."""
+"""The random numbers of all steps of a loop, drawn in the order of the steps."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Draw(NamedTuple):
     symbol: Symbol
 
 
-class Source:
-    """In place of a generator while a step is traced: it gives Symbols, and notes what was drawn.
+class DrawRecorder:
+    """Replaces a generator while a step is traced: returns Symbols, and records the draws.
 
-    rows  of the traced step
+    rows  the number of rows of the traced step
     """
 
     def __init__(self, trace: Trace, rows: int) -> None:

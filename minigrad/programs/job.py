@@ -1,8 +1,8 @@
 """The calls of all steps as a job for machine code (`native.driver`).
 
-An operand of a call lies in an array: at each step it is some rows of it, from a column on (`Place`). Where the rows of
-a step begin is a list of positions, which belongs to the layout of the rows (`tracks`). So a job depends on that layout
-alone; the arrays are given at each run.
+An operand of a call lies in an array: at each step it is a block of rows, from some column on (`Location`). A list of
+positions holds the first row of each step; it belongs to the layout of the rows (`tracks`). A job therefore depends on
+that layout alone; the arrays are passed to each run.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..native import driver, machine, panels, products, single
-from .stages import Elementwise, Product
+from .stages import ElementwiseCall, Product
 from .tracks import Piece, Rows
 
 Array = Any
 
 
-class Place(NamedTuple):
-    """The place of a value.
+class Location(NamedTuple):
+    """The memory of a value.
 
-    root     the array, by name
-    kind     the rows of a step, see `tracks.Rows.positions`; None: an array that is the same for all steps
-    strides  bytes from a row to the next, and from a column to the next
+    root     the name of its array
+    kind     the rows of a step, see `tracks.Rows.positions`; None: the array is the same for all steps
+    strides  bytes from one row to the next, and from one column to the next
     offset   bytes to the first column
     """
 
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A word of a call: a number, or bytes from the beginning of an array; plus positions, times a factor."""
+    """A word of a call: a number, or an address in bytes from the start of an array; plus positions times a factor."""
 
     number: int = 0
     root: Any = None
@@ -44,23 +44,23 @@ class Field(NamedTuple):
     factor: int = 1
 
 
-COUNT = Field(kind="count")  # the rows of a step
+COUNT = Field(kind="count")  # the number of rows of a step
 
 
 class Job:
-    """The calls of each step, from the last one to the first if `back`; `run` does them."""
+    """The calls of each step, from the last step to the first if `back`; `run` executes them."""
 
     def __init__(self, back: bool = False) -> None:
         self.back = back
         self.calls: list[list[Field]] = []
-        self.targets: set[Any] = set()  # the names of the arrays that it writes into
-        self._kept: list[Any] = []  # kernels that the words are addresses of
+        self.targets: set[Any] = set()  # the names of the arrays that the calls write into
+        self._kept: list[Any] = []  # kernels whose addresses the words contain
         self._written: WeakKeyDictionary[Rows, _Written] = WeakKeyDictionary()
 
     # ---- the calls of a step -------------------------------------------------------------------------------------
 
-    def multiply(self, call: Product, left: Place, right: Place, packed: Any, alone: bool) -> None:
-        """Rows times a matrix (K, M), which is packed in panels; or lies column by column, for `alone` rows."""
+    def multiply(self, call: Product, left: Location, right: Location, packed: Any, alone: bool) -> None:
+        """Rows times a matrix (K, M), packed in panels; for `alone` rows, in its column-by-column layout."""
         (K, M), dtype = call.matrix.shape, call.matrix.dtype
         self.targets.add(right.root)
         kernels = [single.times(dtype)] * 2 if alone else [products.few(dtype), products.many(dtype)]
@@ -77,9 +77,9 @@ class Job:
         numbers = [Field(K), Field(M), Field(last), Field(), start]
         self._call(Field(kind=kernel), [*_at(left), Field(size), Field(0, packed), *_at(right), COUNT, *numbers])
 
-    def compute(self, call: Elementwise, operands: Sequence[Place]) -> None:
-        """An element-wise kernel on its givens and results; see `fusion.loops.Loops` for the fields."""
-        self.targets.update(place.root for place in operands[len(call.givens) :])
+    def compute(self, call: ElementwiseCall, operands: Sequence[Location]) -> None:
+        """An element-wise kernel from its givens to its results; see `fusion.loops.Loops` for the fields."""
+        self.targets.update(location.root for location in operands[len(call.givens) :])
         fields = []
         for field in call.fields:
             if field.startswith("data"):
@@ -93,12 +93,12 @@ class Job:
         self._kept.append(call.kernel)
         self._call(Field(machine.raw(call.kernel)), fields)
 
-    def copy(self, to: Place, source: Place, width: int, count: Any = "count") -> None:
+    def copy(self, to: Location, source: Location, width: int, count: Any = "count") -> None:
         """Copy `width` bytes of each row."""
         self.targets.add(to.root)
         self._call(Field(driver.copy()), [*_at(to), *_at(source), Field(kind=count), Field(width)])
 
-    def clear(self, to: Place, width: int) -> None:
+    def clear(self, to: Location, width: int) -> None:
         """Write zeros into `width` bytes of each row."""
         self.targets.add(to.root)
         self._call(Field(driver.clear()), [*_at(to), COUNT, Field(width)])
@@ -109,10 +109,10 @@ class Job:
     # ---- the job -------------------------------------------------------------------------------------------------
 
     def run(self, arrays: Mapping[Any, Array], rows: Rows, parts: int, multiplications: int) -> None:
-        """Do it with these arrays for a layout of rows.
+        """Run the job on these arrays, for a layout of rows.
 
-        parts            the rows are divided among so many threads; each does all steps of its own
-        multiplications  in all, about
+        parts            the number of threads that share the rows; each runs all steps of its rows
+        multiplications  the approximate total
         """
         written = self._written.get(rows)
         if written is None:
@@ -122,7 +122,7 @@ class Job:
     def _write(self, rows: Rows, parts: int, multiplications: int) -> _Written:
         fields = [*[field for call in self.calls for field in call], Field()]
         roots = list(dict.fromkeys(f.root for f in fields if f.root is not None))
-        number_of = {root: k for k, root in enumerate(roots, start=1)}  # the job is the first array
+        number_of = {root: k for k, root in enumerate(roots, start=1)}  # array 0 is the job
         pieces = rows.pieces(parts)
         lists = [rows.positions(piece) for piece in pieces]
         for made, piece in zip(lists, pieces, strict=True):
@@ -150,17 +150,17 @@ class Job:
 
 
 class _Written(NamedTuple):
-    """A job for a layout of rows, the names of the arrays that it is done with, and the lists that it reads."""
+    """A job for a layout of rows, the names of its arrays, and the lists of positions that it reads."""
 
     words: Array
     roots: list[Any]
     lists: Any
 
 
-def _at(place: Place) -> tuple[Field, Field]:
-    """The words of a place: an address and the bytes from row to row."""
-    stride = place.strides[0]
-    return Field(place.offset, place.root, place.kind, stride), Field(stride)
+def _at(location: Location) -> tuple[Field, Field]:
+    """The words of a location: its address, and the bytes from row to row."""
+    stride = location.strides[0]
+    return Field(location.offset, location.root, location.kind, stride), Field(stride)
 
 
 def _address(array: Array) -> int:

@@ -1,8 +1,8 @@
-"""A loop whose steps do the same: forward and backward of all steps as one job for machine code each.
+"""A loop of equal steps: forward and backward of all steps, each as one job for machine code.
 
-Each step is a few kernels (`stages`). They read and write arrays that hold all steps: inputs and kept values (R, ·)
-with the rows of a step side by side, states on tracks (`tracks`). So nothing is allocated, stacked or looked up while
-the loop runs (`calls`, `job`). Gradients of weights are sums over all rows, done once at the end.
+A step is a few kernels (`stages`). They read and write arrays that hold all steps: inputs and kept values (R, ·) with
+the rows of a step side by side, states on tracks (`tracks`). Nothing is allocated, stacked or looked up while the loop
+runs (`calls`, `job`). Gradients of weights are sums over all rows, computed once at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..fusion.symbols import Symbol
 from ..hoisting import product, sum_of_rows
 from .calls import Calls, overwriting
 from .draws import drawn
-from .job import Place
+from .job import Location
 from .stages import Stages, base_among, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
 from .tracks import Rows
@@ -30,17 +30,17 @@ class Saved:
 
     def __init__(self, rows: Rows, arrays: dict[Any, Array], initial: list[Array]) -> None:
         self.rows = rows
-        self.arrays = arrays  # of weights, of x and of kept values for all steps, and the tracks of states
+        self.arrays = arrays  # weights, x and kept values of all steps, and the tracks of states
         self.initial = initial
 
     @property
     def kept(self) -> list[Array]:
-        """Those arrays; backward refuses one that was overwritten."""
+        """The kept arrays; backward refuses to use one that was overwritten."""
         return list(self.arrays.values())
 
 
 class Loop:
-    """A step, ready to be run for any number of rows and steps."""
+    """A step that is ready to run for any number of rows and steps."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -58,7 +58,7 @@ class Loop:
         always = [step.x, *([step.real] if step.real is not None else []), *draws]
         self.backward: Stages | None = None
         needed: list[Symbol] = []
-        self.spent = draws  # what backward does not read
+        self.spent = draws  # values that backward does not read
         pulled = [p for p in step.pulled if p is not None]
         if pulled:
             seeds = [*step.arriving, *[step.seeds[k] for k in self.carried]]
@@ -85,7 +85,9 @@ class Loop:
     def run(
         self, x: Array, real: Array | None, states: Sequence[Array], weights: Sequence[Array], rows: Rows, keep: bool
     ) -> tuple[list[Array], list[Array], Saved]:
-        """The outputs of all steps (R, ·), the last states of the rows that take part, and what backward needs."""
+        """The outputs of all steps (R, ·), the last states of the rows that take part, and the arrays kept for
+        backward.
+        """
         step = self.step
         arrays: dict[Any, Array] = dict(zip(step.weights, weights, strict=True))
         arrays[step.x] = x
@@ -101,7 +103,7 @@ class Loop:
         calls = self._forward_calls(keep, rows.begun == 1)
         calls.run(arrays, rows)
         outputs = [calls.whole(symbol, arrays, rows) for symbol in step.outputs]
-        outputs[len(states) :] = [output.copy() for output in outputs[len(states) :]]  # backward may write over them
+        outputs[len(states) :] = [output.copy() for output in outputs[len(states) :]]  # backward may overwrite them
         for symbol in self.spent:
             del arrays[symbol]
         finals = [states[k][: rows.begun] if self.fixed[k] else arrays[step.new[k]][rows.final].copy()
@@ -117,7 +119,7 @@ class Loop:
         return found
 
     def _layout(self) -> dict[Symbol, tuple[Any, str]]:
-        """Of the values that both directions are given."""
+        """The layout of the values given to both directions."""
         step = self.step
         layout: dict[Symbol, tuple[Any, str]] = {step.x: (step.x, "rows")}
         if step.real is not None:
@@ -132,10 +134,10 @@ class Loop:
     def pull(
         self, saved: Saved, outputs: Sequence[Array | None], finals: Sequence[Array | None], release: bool = False
     ) -> list[Array | None]:
-        """The gradients of x, the states and the weights from those of the outputs and of the last states.
+        """The gradients of x, the states and the weights, from those of the outputs and the last states.
 
-        finals   (N, ·) each; the rows that take no part hand theirs on to the initial state
-        release  whether what was kept may be overwritten
+        finals   (N, ·) each; rows that take no part pass theirs on to the initial state
+        release  True if kept arrays may be overwritten
         """
         assert self.backward is not None
         step, rows, arrays = self.step, saved.rows, dict(saved.arrays)
@@ -156,7 +158,7 @@ class Loop:
         return self._results(calls, saved, arrays, firsts)
 
     def _backward_calls(self, seeded: tuple[bool, ...], alone: bool, release: bool) -> Calls:
-        """Gradients of states arrive with the rows that end, leave with those that begin, and move on with the rest."""
+        """Gradients of states enter with rows that end, leave with rows that begin, and move on with the rest."""
         assert self.backward is not None
         step, stages, key = self.step, self.backward, ("backward", seeded, alone, release)
         if key in self._calls:
@@ -181,18 +183,18 @@ class Loop:
             inside = {**inside, **overwriting(stages, inside)}
         calls = Calls(stages, layout, alone, back=True, inside=inside)
         for k in self.carried:
-            now = calls.place(step.seeds[k])
+            now = calls.location(step.seeds[k])
             width = now.strides[0]
             arriving, leaving = now._replace(kind="arriving now"), now._replace(kind="leaving now")
-            calls.job.copy(arriving, Place(("last", k), "arriving", now.strides), width, "count arriving")
-            calls.job.copy(Place(("first", k), "leaving", now.strides), leaving, width, "count leaving")
+            calls.job.copy(arriving, Location(("last", k), "arriving", now.strides), width, "count arriving")
+            calls.job.copy(Location(("first", k), "leaving", now.strides), leaving, width, "count leaving")
         calls.add_stages()
         for k in elsewhere:
-            before, gradient = calls.place(step.seeds[k])._replace(kind="before"), step.pulled[1 + k]
+            before, gradient = calls.location(step.seeds[k])._replace(kind="before"), step.pulled[1 + k]
             if gradient is None:
                 calls.job.clear(before, before.strides[0])
             else:
-                calls.job.copy(before, calls.place(gradient), before.strides[0])
+                calls.job.copy(before, calls.location(gradient), before.strides[0])
         self._calls[key] = calls
         return calls
 
@@ -223,7 +225,7 @@ class Loop:
 
 
 def _room(beside: Array, rows: int, symbol: Symbol, make: Any = np.empty_like) -> Array:
-    """An array beside another one, with so many rows of what a Symbol stands for."""
+    """An array of the kind of `beside`, with this number of rows of a Symbol."""
     return backend.shaped(make, beside, (rows, symbol.shape[1]), dtype=symbol.dtype, order="C")
 
 

@@ -1,7 +1,7 @@
-"""Functions of their arguments: code that writes nothing, draws nothing and calls nothing unknown.
+"""Purity: a check that code is a function of its arguments, by its bytecode.
 
-The instructions of a function, and of the functions that it calls, are read one by one. What is not known to be
-harmless counts as an effect: a loop whose step may have one runs step by step, and the sentence says why.
+The instructions of a function, and of the functions it calls, are read one by one. Anything not known to be harmless
+counts as an effect: a loop whose step may have one runs step by step, and a sentence gives the reason.
 """
 
 from __future__ import annotations
@@ -36,30 +36,31 @@ _SILENT = ("PUSH_NULL", "PRECALL", "CACHE", "RESUME", "COPY_FREE_VARS", "NOP", "
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 
 
-class Reads:
-    """The values that functions read besides their arguments. Calling this gives them as they are now."""
+class CapturedValues:
+    """The values that functions read apart from their arguments. Calling it returns their present values."""
 
     def __init__(self) -> None:
         self.places: dict[Any, tuple[Any, Any]] = {}
 
     def add(self, holder: Any, name: Any) -> None:
-        """Something is read from a dictionary, an object or a closure's cell."""
+        """Note a read from a dictionary, an object or a closure cell."""
         self.places[id(holder), name] = holder, name
 
     def __call__(self) -> list[Any]:
         return [shown(_read(holder, name)) for holder, name in self.places.values()]
 
 
-def reads_of(*functions: Any) -> tuple[str | None, Reads]:
-    """None if functions do nothing but compute a result from their arguments and from what they read; otherwise what
-    else one of them may do, and where. And what they read."""
+def reads_of(*functions: Any) -> tuple[str | None, CapturedValues]:
+    """Check that functions only compute a result from their arguments and the values they read.
+
+    Returns None, or a sentence with the first possible effect and its line; and the values read."""
     reader = _Reader()
     effects = [reader.look(function) for function in functions if function is not None]
     return next((effect for effect in effects if effect is not None), None), reader.reads
 
 
 def effect_of(function: Any) -> str | None:
-    """The same for one, without what it reads."""
+    """`reads_of` for one function, without the values read."""
     return reads_of(function)[0]
 
 
@@ -72,10 +73,10 @@ def _read(holder: Any, name: Any) -> Any:
 class _Reader:
     def __init__(self) -> None:
         self.seen: set[Any] = set()
-        self.reads = Reads()
+        self.reads = CapturedValues()
 
     def look(self, function: Any) -> str | None:
-        """At a function and all that it calls."""
+        """Check a function and all that it calls."""
         owner = getattr(function, "__self__", None)
         function = getattr(function, "__func__", function)
         if not isinstance(function, types.FunctionType):
@@ -91,7 +92,7 @@ class _Reader:
         return self._code(function.__code__, function.__globals__, free, owner)
 
     def _code(self, code: types.CodeType, names: dict[str, Any], free: dict[str, Any], owner: Any) -> str | None:
-        value: Any = _UNKNOWN  # what the last instruction loaded
+        value: Any = _UNKNOWN  # the value loaded by the last instruction
         first = code.co_varnames[0] if code.co_argcount and owner is not None else None
         for each in dis.get_instructions(code):
             name, arg = each.opname, each.argval
@@ -128,7 +129,7 @@ class _Reader:
         return None
 
     def _attribute(self, value: Any, name: str) -> tuple[Any, str | None]:
-        """The value of an attribute, and the effect that its use may have."""
+        """The value of an attribute, and the possible effect of its use."""
         if isinstance(value, Tensor | np.ndarray) or value is _UNKNOWN:
             if name in _SIZES:
                 return _UNKNOWN, f"reads .{name}, which may decide what it does"
@@ -143,13 +144,13 @@ class _Reader:
         try:
             found = getattr(value, name)
         except AttributeError:
-            return _UNKNOWN, None  # the step itself will say so
+            return _UNKNOWN, None  # the step itself will raise
         if not isinstance(value, types.ModuleType):
             self.reads.add(value, name)
         return found, self._value(found, name)
 
     def _value(self, value: Any, name: str) -> str | None:
-        """The effect that it may have to use a value, and to call it if it can be called."""
+        """The possible effect of using a value, and of calling it if it is callable."""
         if value is _UNKNOWN or isinstance(value, Tensor | types.ModuleType):
             return None
         package = (getattr(value, "__module__", None) or "").split(".")[0]
@@ -178,5 +179,5 @@ def _is_opaque(value: Any) -> bool:
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # nothing is bound to it yet
+    except ValueError:  # an empty cell
         return _UNKNOWN

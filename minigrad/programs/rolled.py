@@ -1,8 +1,8 @@
-"""A rolled loop on the tape: one node, which can be unfolded into the nodes of all steps.
+"""A rolled loop on the tape: one node that can be unfolded into the nodes of all steps.
 
-The node is the unrolled graph, folded. Backward runs its program. Whoever wants to see inside (a picture, diagnosis, a
-derivative of a derivative) unfolds it: the loop is run again step by step, recorded, and its nodes take the place of
-the one node, between those recorded before and after it.
+The node is the unrolled graph, folded. Backward runs its program. Pictures, diagnostics and higher derivatives need the
+inside, so they unfold it: the loop runs again step by step, recorded, and its nodes replace the one node, with
+positions between the nodes recorded before and after it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Plain = Callable[[Tensor, list[Tensor], list[Tensor]], list[Tensor]]
 
 
 class Run:
-    """One run of a loop: what it takes to do it again, step by step.
+    """One run of a loop, with all that is needed to repeat it step by step.
 
     plain  a function of (x, states, weights) that runs the same loop in Python: its outputs, and the last states
-    spent  whether backward may have written over what was kept
+    spent  True once backward may have overwritten kept arrays
     drawn  the state of the random numbers before the loop, if it draws some
     """
 
@@ -46,7 +46,7 @@ class Run:
         self.outputs: list[Callable[[], Output | None]] = []
 
     def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
-        """The loop, recorded step by step on the tape below `parents`."""
+        """Run the loop again, recorded step by step on the tape below `parents`."""
         given = [
             Tensor(array) if edge is None else edge if isinstance(edge, Tensor) else Tensor._of(array, edge)
             for array, edge in zip(self.data, parents, strict=True)
@@ -67,7 +67,7 @@ class Run:
 
 
 def rolls(array: Array) -> str | None:
-    """None if loops over arrays like this can run as programs here and now; otherwise the reason why they do not."""
+    """None if loops over such arrays can run as programs in the current mode; otherwise the reason."""
     mode = current_mode()
     if not mode.fast:
         return "fast paths are switched off"
@@ -100,7 +100,7 @@ def rolled(
     drawn = generator("cpu").bit_generator.state if loop.step.draws and needed else None
     with np.errstate(all="ignore"):
         outputs, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
-    if rows.begun < rows.batch:  # rows without a step keep their first state
+    if rows.begun < rows.batch:  # rows without a step keep their initial state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (*outputs, *finals)
     if not needed:
@@ -120,16 +120,16 @@ def rolled(
 
 
 def _nobody() -> None:
-    """In place of a reference to the edge of an output that does not require grad."""
+    """A stand-in for the edge of an output that does not require grad."""
 
 
 def _dense(arrays: Iterable[Array]) -> list[Array]:
-    """Arrays as kernels take them: those of NumPy, or in a recording, those that stand for them."""
+    """The arrays in the form that kernels accept; in a recording, the arrays that stand for them."""
     intake = current_mode().intake
     arrays = intake.operands(*arrays)
     found = []
     for array in arrays:
-        if not intake.follows and type(array) is not np.ndarray:  # a weight that another thread's recording has lent
+        if not intake.follows and type(array) is not np.ndarray:  # lent to the recording of another thread
             array = backend.held(array)
         dtype = backend.native(array.dtype)
         if array.dtype is not dtype:
@@ -175,9 +175,9 @@ PRIMITIVE.pulls = [_PULL]
 
 
 def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
-    """Let the steps of all rolled loops below these edges take the place of their nodes.
+    """Replace the nodes of all rolled loops below these edges by the nodes of their steps.
 
-    Returns the keys of the loops' outputs (see `backward.key_of`) with those that they have now.
+    Returns the new keys of the loops' outputs by their old ones (see `backward.key_of`).
     """
     roots = list(roots)
     changed: dict[Any, Any] = {}
@@ -191,7 +191,7 @@ def unfold(roots: Iterable[Edge]) -> dict[Any, Any]:
 
 
 def _current(parent: Any) -> Any:
-    """An edge to the only output of an operation, where what was a loop's output has become that."""
+    """The edge itself, or the edge that replaced it when its loop was unfolded."""
     if type(parent) is tuple:
         return tuple([None if p is None else _current(p) for p in parent])
     return parent.node if type(parent) is Output and parent.index is None else parent
@@ -201,13 +201,13 @@ def _unfold(node: Node) -> dict[Any, Any]:
     refuse_overwritten(node)
     ((parents, _, (run, *_)),) = node.edges
     parents = _current(parents)
-    place = caller()[0]
+    code = caller()[0]
     outputs = run.again(parents, node.scope)
     known = {node_of(p)[0] for p in parents if p is not None and not isinstance(p, Tensor)}
     new = _recorded([o.edge for o in outputs if o.edge is not None], known)
-    for k, each in enumerate(new):  # between what was recorded before the loop and what was after it
+    for k, each in enumerate(new):  # positions between those before and after the loop
         each.position = node.position + (k + 1) / (len(new) + 1)
-        if each.code is place:
+        if each.code is code:
             each.code, each.instruction = node.code, node.instruction
     changed = {}
     for index, (ref, output) in enumerate(zip(run.outputs, outputs, strict=True)):
@@ -223,7 +223,7 @@ def _unfold(node: Node) -> dict[Any, Any]:
 
 
 def _recorded(ends: Iterable[Edge], known: set[Node]) -> list[Node]:
-    """The nodes from these edges down to the known ones, in the order of recording."""
+    """The nodes from these edges down to the known ones, in recording order."""
     stack = [node_of(edge)[0] for edge in ends]
     seen = set(stack)
     while stack:
@@ -236,7 +236,7 @@ def _recorded(ends: Iterable[Edge], known: set[Node]) -> list[Node]:
 
 
 def _hand_over(node: Node, index: int, end: Node, at: int) -> None:
-    """Give the hooks and the label of a loop's output to the operation that takes its place."""
+    """Move the hooks and the label of a loop's output to the operation that replaces it."""
     extra = node.extra
     if extra is None:
         return

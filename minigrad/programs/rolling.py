@@ -1,9 +1,9 @@
-"""From the step of a cell or a function to a program: what it depends on, and where one is kept.
+"""From the step of a cell or a function to a program: the key of the program, and its cache.
 
-A step may be a program if it is a function of its arguments, of its weights, and of its other attributes: it counts
-nothing, prints nothing, draws nothing. A cell promises so with `rolled = True`; the code of any other step is read
-(`purity`). All of what it depends on is the key of its program, so a changed option or mode is seen. Sizes of batches,
-lengths and the numbers in the weights are data, for which one program serves.
+A step may become a program if it is a pure function of its arguments, its weights and its other attributes: it counts
+nothing, prints nothing and draws nothing. A cell declares this with `rolled = True`; the code of any other step is
+read (`purity`). All it depends on is part of the program's key, so a changed option or mode is noticed. Batch sizes,
+lengths and the values of weights are data: one program serves all of them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ..modes import current_mode
 from ..randomness import generator
 from ..tensors import Tensor
 from .loop import Loop
-from .purity import Reads, reads_of
+from .purity import CapturedValues, reads_of
 from .rolled import rolls
 from .step import Operand, Step, Unrolled
 
-MOST = 256  # programs that are kept
-OWN = ("_label", "_buffers", "_hooks")  # attributes of a module that no step looks at
+MOST = 256  # cached programs
+OWN = ("_label", "_buffers", "_hooks")  # attributes of a module that no step reads
 
 
 class Rolling:
     """The program of a cell's steps.
 
     loop   the program
-    used   which of the cell's tensors it reads, by number (see `tensors_of`)
+    used   for each tensor of the cell (see `tensors_of`), True if the program reads it
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Rolling:
         self.cell: Any = placed(cell, iter([_NOTHING] * self.count))  # keeps no weight alive
         self.used = list(range(self.count))
         vary = [grad and s.requires_grad for s in state]
-        while True:  # a state that a step makes vary does so from the second step on
+        while True:  # a state may begin to require grad at the second step
             traced = self._traced(every, xs, state, vary, held, grad, shows)
             after = [old or new for old, new in zip(vary, traced.varies, strict=True)]
             uses = traced.uses_weights()
@@ -60,7 +60,7 @@ class Rolling:
         return Step(self.step, x, states, weights, held, grad, shows)
 
     def step(self, x: Any, state: Any, weights: Any) -> Any:
-        """A step with these weights, the map of its input included."""
+        """A step with these weights, including its input map."""
         cell = self.with_weights(weights)
         inputs: Any = getattr(cell, "inputs", None)
         if getattr(inputs, "each_row", False):
@@ -70,7 +70,7 @@ class Rolling:
         return cell.step(x, state)
 
     def with_weights(self, weights: Any) -> Any:
-        """The cell, as it was when the program was made, with other tensors in place of its weights."""
+        """The cell as it was when the program was made, with other tensors in place of its weights."""
         every = [_NOTHING] * self.count
         for k, weight in zip(self.used, weights, strict=True):
             every[k] = weight
@@ -81,10 +81,10 @@ _NOTHING = Tensor(np.zeros(()))
 
 
 class _Kept(NamedTuple):
-    """A program, or why there is none; and what its step read from outside when it was made."""
+    """A cache entry: a program, or the reason why there is none; and the values its step read from outside."""
 
     program: Rolling | str
-    reads: Reads | None
+    reads: CapturedValues | None
     values: Any
 
 
@@ -94,10 +94,10 @@ _kept: OrderedDict[Any, _Kept] = OrderedDict()
 def program_of(
     cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool = False
 ) -> tuple[Rolling | str, list[Tensor]]:
-    """The program for a cell's steps over rows xs (R, ·) from a state, or why there is none; and the cell's tensors.
+    """The program for a cell's steps over rows xs (R, ·), or the reason why there is none; and the cell's tensors.
 
-    held   whether there is a mask of rows that take part
-    shows  whether all that a step returns is wanted, of all steps
+    held   True if there is a mask of rows that take part
+    shows  True to return everything that a step returns, of all steps
     """
     every: list[Tensor] = []
     return _program(cell, xs, state, (held, shows), every), every
@@ -142,7 +142,7 @@ def _made(cell: Any, xs: Any, state: tuple[Any, ...], how: tuple[bool, bool], gr
         return _Kept(Rolling(cell, xs, state, how[0], grad, how[1]), reads, values)
     except Unrolled as error:
         return _Kept(str(error), reads, values)
-    except Exception as error:  # the loop itself will say so, if it is one of the user's
+    except Exception as error:  # the loop itself will raise it, if it is the user's
         return _Kept(f"{type(error).__name__}: {error}".split("\n")[0], reads, values)
 
 
@@ -151,7 +151,7 @@ def _about(tensor: Any) -> tuple[Any, ...]:
 
 
 def _signature(cell: Any, tensors: list[Tensor]) -> list[Any]:
-    """All that a step depends on, but for the numbers in its tensors, which it adds to a list."""
+    """A key of all that a step depends on, except the values of its tensors, which are appended to a list."""
     found: list[Any] = []
     for name, value in _attributes(cell):
         if isinstance(value, Tensor):
@@ -167,7 +167,7 @@ def _signature(cell: Any, tensors: list[Tensor]) -> list[Any]:
 
 
 def _attributes(module: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of a module and of those below it, in the order in which they were set."""
+    """The attributes of a module and its submodules, in definition order."""
     for name, value in vars(module).items():
         if name not in OWN:
             yield name, value
@@ -176,12 +176,12 @@ def _attributes(module: Any) -> Iterator[tuple[str, Any]]:
 
 
 def tensors_of(cell: Any) -> Iterator[Tensor]:
-    """The weights and other tensors of a cell and of the modules below it."""
+    """The weights and other tensors of a cell and its submodules."""
     return (value for _, value in _attributes(cell) if isinstance(value, Tensor))
 
 
 def placed(module: Any, tensors: Iterator[Tensor]) -> Any:
-    """A copy of a module, and of those below it, with other tensors in the order of `tensors_of`."""
+    """A copy of a module and its submodules, with other tensors in the order of `tensors_of`."""
     copy = object.__new__(type(module))
     for name, value in vars(module).items():
         if name not in OWN and isinstance(value, Tensor):

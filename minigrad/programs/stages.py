@@ -1,8 +1,8 @@
-"""Symbols as a straight line of calls: products of matrices, and one kernel for what lies between two of them.
+"""Symbols as a straight line of calls: matrix products, with one element-wise kernel between them.
 
-Stage n holds the products whose operands are ready after n stages, and a kernel for all that is element-wise and needs
-them. What depends on the weights alone is computed once before the loop (`constants`); a sum over the rows of all
-steps is done once after it (`terms`).
+Stage n holds the products whose operands are ready after n stages, and a kernel for all element-wise operations that
+need them. Values that depend on the weights alone are computed once before the loop (`constants`); a sum over the rows
+of all steps is computed once after it (`terms`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Product(NamedTuple):
     start: Symbol | None = None
 
 
-class Elementwise:
-    """One kernel: from `givens` to `results`; see `fusion.loops.Loops` for `fields` and `sizes`."""
+class ElementwiseCall:
+    """One kernel, from `givens` to `results`; see `fusion.loops.Loops` for `fields` and `sizes`."""
 
     def __init__(self, givens: Sequence[Symbol], results: Sequence[Symbol], fixed: set[Symbol]) -> None:
         self.givens, self.results = list(givens), list(results)
@@ -47,21 +47,21 @@ class Elementwise:
 
 
 class Stages:
-    """The calls that compute `results` from what is given at each step and from the weights.
+    """The calls that compute `results` from the given values of each step and from the weights.
 
     carried    the results that the next step begins with
-    first      of what is given, the values that are there for all steps before the loop runs
-    then       those that are there after it
+    first      given values that exist for all steps before the loop runs
+    then       given values that exist after it
 
-    ahead, calls, behind  `Product` and `Elementwise`, in order: for all steps before the loop, at each step, and for
-               all steps after it. A product that no state enters is done ahead; one that no state comes from, behind
+    ahead, calls, behind  `Product` and `ElementwiseCall`, in order: for all steps before the loop, at each step, for
+               all steps after it. A product independent of states runs ahead; one that no state depends on, behind
     once       the constants that the calls use, weights or computed from them
     terms      sums over the rows of all steps
-    stored     the values of steps that are wanted for all steps: results, and operands of terms
-    passing    those that are computed ahead or at each step, and not wanted any longer than that
+    stored     values of a step that are stored for all steps: results, and operands of terms
+    passing    values computed ahead or at each step, and not stored
     before     computes `once` from the weights
-    after      computes the results that are made of weights and terms
-    multiplications  of a row, about
+    after      computes the results that depend on weights and terms
+    multiplications  of a row, approximately
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Stages:
         schedule = schedule_of([*self.given, *self.weights], results)
         self.fixed = set(self.weights)
         self.terms: list[Symbol] = []
-        summed: set[Symbol] = set()  # the terms, and what is computed from them
+        summed: set[Symbol] = set()  # the terms, and values computed from them
         for symbol in schedule:
             self._sort(symbol, summed)
         operands = [untransposed(a) for s in self.terms for a in s.args]
@@ -102,12 +102,12 @@ class Stages:
             c.matrix.size if isinstance(c, Product) else 32 * sum(s.shape[-1] for s in c.results) for c in self.calls
         )
 
-    # ---- what is computed where ----------------------------------------------------------------------------------
+    # ---- the time of each computation --------------------------------------------------------------------------------
 
     def _sort(self, symbol: Symbol, summed: set[Symbol]) -> None:
-        """Note a value that depends on the weights alone, or on sums over all steps."""
+        """Sort out a value that depends on the weights alone, or on sums over all steps."""
         args = [a for a in symbol.args if isinstance(a, Symbol)]
-        if symbol.op == "fill":  # of as many rows as there are
+        if symbol.op == "fill":  # its number of rows is that of the step
             return
         if any(a in summed for a in args):
             if not all(a in summed or a in self.fixed or a.op == "fill" for a in args):
@@ -138,7 +138,7 @@ class Stages:
             raise Unrolled("a transpose of what changes from step to step")
 
     def _starts(self, body: Sequence[Symbol]) -> dict[Symbol, tuple[Symbol, Symbol]]:
-        """Sums of a product and a row, which the product begins with: by the sum, the product and the row."""
+        """Sums of a product and a row, which become the product's start: by the sum, the product and the row."""
         readers: dict[Symbol, list[Symbol]] = {}
         for symbol in body:
             for a in symbol.args:
@@ -156,9 +156,9 @@ class Stages:
     def _outside(
         self, body: Sequence[Symbol], carried: set[Symbol], first: set[Symbol], then: set[Symbol]
     ) -> tuple[set[Symbol], set[Symbol]]:
-        """The values that are computed ahead, and behind."""
+        """The values computed ahead, and behind."""
         above = {s: self._arguments(s) for s in body}
-        early = set(first)  # what could be computed ahead
+        early = set(first)  # values that could be computed ahead
         carrying = set(carried)
         for symbol in body:
             if above[symbol] and all(a in early for a in above[symbol]):
@@ -195,20 +195,20 @@ class Stages:
 
     def _divide(
         self, schedule: Sequence[Symbol], available: set[Symbol], wanted: set[Symbol]
-    ) -> list[Product | Elementwise]:
-        """In stages: the products whose operands are there, then one kernel for what they make possible.
+    ) -> list[Product | ElementwiseCall]:
+        """Divide values into stages: the products whose operands are ready, then one kernel for the values they enable.
 
-        wanted  what is read later than these calls
+        wanted  the values read after these calls
         """
         level: dict[Symbol, int] = {}
         for symbol in schedule:
             below = max([level.get(a, 0) for a in self._arguments(symbol)], default=0)
             level[symbol] = below + self._is_product(symbol)
-        last: dict[Symbol, int] = {}  # the level that reads a value last
+        last: dict[Symbol, int] = {}  # the last level that reads a value
         for symbol in schedule:
             for a in self._arguments(symbol):
                 last[a] = max(last.get(a, 0), level[symbol])
-        calls: list[Product | Elementwise] = []
+        calls: list[Product | ElementwiseCall] = []
         for n in range(max(level.values(), default=0) + 1):
             here = [s for s in schedule if level[s] == n]
             for symbol in [s for s in here if self._is_product(s)]:
@@ -219,7 +219,7 @@ class Stages:
             outputs = [s for s in here if s not in available and (s in wanted or last.get(s, 0) > n)]
             outputs = [s for s in outputs if s in set(self.stored) or base_among(s, available) is None]
             if outputs:
-                calls.append(Elementwise(self._reached(outputs, available), outputs, self.fixed))
+                calls.append(ElementwiseCall(self._reached(outputs, available), outputs, self.fixed))
                 available.update(outputs)
         return calls
 
@@ -248,25 +248,25 @@ def _sums_rows(symbol: Symbol, fixed: set[Symbol]) -> bool:
     return bool(symbol.op == "sum" and 0 in symbol.params)
 
 
-def givens_of(call: Product | Elementwise) -> list[Symbol]:
+def givens_of(call: Product | ElementwiseCall) -> list[Symbol]:
     """The values that a call reads."""
     return [call.rows] if isinstance(call, Product) else call.givens
 
 
-def results_of(call: Product | Elementwise) -> list[Symbol]:
-    """The values that it computes."""
+def results_of(call: Product | ElementwiseCall) -> list[Symbol]:
+    """The values that a call computes."""
     return [call.result] if isinstance(call, Product) else call.results
 
 
-def constants_of(call: Product | Elementwise) -> list[Symbol]:
-    """The values that it reads, constants for all steps or not."""
+def constants_of(call: Product | ElementwiseCall) -> list[Symbol]:
+    """The operands of a call that may be constants."""
     if isinstance(call, Product):
         return [call.matrix] if call.start is None else [call.matrix, call.start]
     return call.givens
 
 
 def fixed_by(weights: Iterable[Symbol], symbols: Iterable[Symbol]) -> set[Symbol]:
-    """Those of the symbols that are computed from the weights alone."""
+    """The symbols that are computed from the weights alone."""
     symbols, known = list(symbols), set(weights)
     for symbol in schedule_of(known, symbols):
         args = [a for a in symbol.args if isinstance(a, Symbol)]
@@ -276,12 +276,12 @@ def fixed_by(weights: Iterable[Symbol], symbols: Iterable[Symbol]) -> set[Symbol
 
 
 def untransposed(symbol: Symbol) -> Symbol:
-    """The operand of a transpose; any other Symbol itself."""
+    """The operand of a transpose; any other Symbol unchanged."""
     return symbol.args[0] if symbol.op == "transpose" else symbol
 
 
 def base_among(symbol: Symbol, available: Iterable[Symbol]) -> tuple[Symbol, int, int] | None:
-    """The array that a part is a view of, if it is there, and from which column to which."""
+    """The available array that a part is a view of, with its first column and the one after its last; or None."""
     start, stop = 0, symbol.shape[-1]
     while symbol.op == "part":
         try:
@@ -295,13 +295,13 @@ def base_among(symbol: Symbol, available: Iterable[Symbol]) -> tuple[Symbol, int
 
 
 class Evaluation:
-    """Computes Symbols from what is known, with NumPy."""
+    """Computes Symbols from known ones, with NumPy."""
 
     def __init__(self, givens: Iterable[Symbol], results: Iterable[Symbol]) -> None:
         self.schedule = schedule_of(givens, list(results))
 
     def __call__(self, known: dict[Symbol, Array]) -> None:
-        """Add their arrays to the known ones."""
+        """Add the arrays of the results to the known ones."""
         for symbol in self.schedule:
             known[symbol] = _computed(symbol, [known[a] if isinstance(a, Symbol) else a for a in symbol.args])
 

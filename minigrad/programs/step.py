@@ -1,7 +1,7 @@
-"""A step of a loop as Symbols: what it computes, what backward needs of it, and the gradients.
+"""A step of a loop as Symbols: its results, the values kept for backward, and the gradients.
 
 The step function is called once with Symbols for its slice of the sequence, its states and its weights. The tape of
-that call and the engine's own backward give the gradients as Symbols, so no gradient is written by hand.
+this call and the engine's own backward give the gradients as Symbols, so no gradient is written by hand.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ..fusion.symbols import FusionError, Symbol, Trace
 from ..modes import changed_mode
 from ..tape import Observer, Operation
 from ..tensors import Tensor
-from .draws import Source
+from .draws import DrawRecorder
 
-ROWS = 1_000_006  # of a traced step, as no weight has; at run time there are as many as there are sequences
+ROWS = 1_000_006  # of a traced step, unlike the size of any weight; at run time, the number of sequences
 Function = Callable[[Tensor, tuple[Tensor, ...], Sequence[Tensor]], Any]
 
 
 class Unrolled(Exception):  # noqa: N818
-    """A loop that cannot be a program; the message says why."""
+    """A loop that cannot become a program; the message gives the reason."""
 
 
 class Operand(NamedTuple):
     """An operand, as far as it is known before the loop runs.
 
-    shape  of one row (a slice of the sequence, a state) or of the whole (a weight)
-    needs  whether its gradient is wanted
+    shape  of one row (for a slice of the sequence or a state), or of the whole (for a weight)
+    needs  True if its gradient is needed
     """
 
     shape: tuple[int, ...]
@@ -44,14 +44,14 @@ class Operand(NamedTuple):
 class Step:
     """The step as Symbols.
 
-    x, real, states, weights  what is given; `real` is None, or the mask of the rows that take part in the step
+    x, real, states, weights  the given values; `real` is None, or the mask of the rows that take part in the step
     new      the states after the step
-    outputs  what is given for all steps: the first state; if the step `shows`, all states, and what it returned besides
-    fields   the names of what it returned, if that is a named tuple
-    draws    the random numbers that are drawn
-    kept     what the rules name of the values in between
-    seeds    gradients of the new states that are carried back, and `arriving`, those of the outputs of the step
-    pulled   the gradients of x, states and weights; None where none is wanted or none arrives
+    outputs  the outputs of all steps: the first state; if the step `shows`, all states and further returned values
+    fields   the names of the returned values, if the step returns a named tuple
+    draws    the random numbers drawn
+    kept     the intermediate values that the rules name
+    seeds    gradients of the new states, carried back, and `arriving`, the gradients of the step's outputs
+    pulled   the gradients of x, states and weights; None where none is needed or none arrives
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Step:
         before = tuple(given[1 : 1 + len(states)])
         numbers = randomness.generator("cpu").bit_generator
         drawn = numbers.state
-        source, watch = Source(trace, ROWS), _Traceable()
+        source, watch = DrawRecorder(trace, ROWS), _Traceable()
         try:
             with (
                 changed_mode(grad=grad, scope=None, observers=(watch,), fast=False, hoisted=None),
@@ -85,7 +85,7 @@ class Step:
             what = str(error).split("\n")[0].removeprefix("fuse: ")
             raise Unrolled(f"it uses {watch.inside_of}: {what}" if watch.inside_of else what) from None
         finally:
-            numbers.state = drawn  # what the trace drew is drawn again by the loop
+            numbers.state = drawn  # the loop draws the trace's random numbers again
         self.draws = source.draws
         outputs = [*after, *_shown(returned[len(before) :])] if shows else after[:1]
         self.fields = getattr(returned, "_fields", None)
@@ -99,7 +99,7 @@ class Step:
             self._derive(given, after, outputs)
 
     def _checked(self, returned: Any, before: tuple[Tensor, ...]) -> list[Any]:
-        """The states that a step returned; those of rows that take no part are the old ones."""
+        """The states that a step returned; rows that take no part keep the old ones."""
         if not isinstance(returned, tuple) or len(returned) < len(before):
             raise Unrolled("a step returned no tuple of its states")
         after: list[Any] = []
@@ -132,14 +132,14 @@ class Step:
         self.pulled = [found.get(v) for v in given]
 
     def uses_weights(self) -> list[bool]:
-        """Of each weight, whether the step reads it."""
+        """For each weight, True if the step reads it."""
         results = [*self.new, *self.kept, *[p for p in self.pulled if p is not None]]
         read = {a for s in schedule_of([], results) for a in (s, *s.args) if isinstance(a, Symbol)}
         return [w in read for w in self.weights]
 
 
 def _shown(values: Sequence[Any]) -> list[Any]:
-    """What a step returned besides its states, as far as it can be given for all steps."""
+    """The values that a step returned in addition to its states, if they exist for all steps."""
     for value in values:
         if not isinstance(value, Tensor) or not isinstance(value.data, Symbol) or value.shape[:-1] != (ROWS,):
             raise Unrolled("a step shows what is not a row for each sequence")
@@ -147,7 +147,7 @@ def _shown(values: Sequence[Any]) -> list[Any]:
 
 
 class _Traceable(Observer):
-    """Refuses operations that could be traced forward only.
+    """Refuses operations that cannot be traced backward.
 
     inside_of  the operation that has begun and not ended
     """

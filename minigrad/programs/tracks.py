@@ -1,10 +1,10 @@
-"""The layout of a ragged loop's rows in memory.
+"""The memory layout of the rows of a ragged loop.
 
-Step u of a loop (in the order in which it runs) has n_u rows, the first n_u of the batch. A state that is carried from
-step to step lies in one array for all of them, a *track*: block u holds the state that step u begins with, and the
-step writes the new one into block u + 1. Where sequences begin later (backwards through a ragged batch), the further
-rows of a block hold their initial state. In memory the blocks stand in the order of time, so that for a loop in which
-no sequence begins late, the new states of all steps are one slice; and where none ends early, the old ones are.
+Step u of a loop (in execution order) has n_u rows, the first n_u of the batch. A state carried from step to step lies
+in one array for all steps, a *track*: block u holds the state at the beginning of step u, and the step writes the new
+one into block u + 1. Where sequences begin later (backwards through a ragged batch), further rows of a block hold
+their initial state. The blocks are stored in time order, so that in a loop in which no sequence begins late, the new
+states of all steps are one slice; where none ends early, the old ones are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Piece(NamedTuple):
-    """Some rows of the batch: from `first` on, `counts` of them at each step."""
+    """A range of rows of the batch, from `first` on, with `counts` of them at each step."""
 
     first: int
     counts: Array
@@ -29,10 +29,10 @@ class Piece(NamedTuple):
 class Rows:
     """The rows of the steps.
 
-    counts   n_u for each step, in the order in which they run
-    starts   the first row of each step in the order of time, that of inputs and outputs
+    counts   n_u for each step, in execution order
+    starts   the first row of each step in time order, as in inputs and outputs
     batch    N
-    blocks   the first row of each block of a track, T + 1 of them; `length`, the rows of a track
+    blocks   the first row of each of the T + 1 blocks of a track; `length` is the number of rows of a track
     """
 
     def __init__(self, sizes: Sequence[int], batch: int, reverse: bool) -> None:
@@ -50,7 +50,7 @@ class Rows:
         firsts = [0, *accumulate(heights[::-1] if reverse else heights)]
         self.length = firsts.pop()
         self.blocks = firsts[::-1] if reverse else firsts
-        self.begun = max(self.counts)  # rows that take part at all
+        self.begun = max(self.counts)  # the number of rows with at least one step
         self.old: Any = self._index(self.blocks[:T])
         self.new: Any = self._index(self.blocks[1:])
         self.final = self._final()
@@ -59,7 +59,7 @@ class Rows:
         self.begins = [(first, n) for first, n, before in pairs if n > before]  # blocks in which further rows begin
 
     def _index(self, firsts: Sequence[int]) -> slice | Array:
-        """The rows of a track, in the order of time, that begin there at each step: a slice where they are one."""
+        """The rows of a track at these first rows of each step, in time order: a slice where they are contiguous."""
         pairs = sorted(zip(self.starts, firsts, self.counts, strict=True))
         if all(a[1] + a[2] == b[1] for a, b in pairwise(pairs)):
             return slice(pairs[0][1], pairs[0][1] + self.count)
@@ -71,14 +71,14 @@ class Rows:
         if self.counts[-1] == self.begun:
             return slice(self.blocks[T], self.blocks[T] + self.begun)
         final = np.empty(self.begun, np.int64)
-        for u, n in enumerate(self.counts):  # a later step overwrites
+        for u, n in enumerate(self.counts):  # later steps overwrite
             final[:n] = np.arange(self.blocks[u + 1], self.blocks[u + 1] + n)
         return final
 
-    # ---- where the rows of a step begin --------------------------------------------------------------------------
+    # ---- the first rows of steps -------------------------------------------------------------------------------------
 
     def pieces(self, count: int) -> list[Piece]:
-        """The rows of the batch in so many pieces, of as many rows of steps each as that allows."""
+        """The rows of the batch in `count` pieces with about the same number of rows over all steps."""
         counts = np.array(self.counts)
         if count == 1:
             return [Piece(0, counts)]
@@ -88,17 +88,17 @@ class Rows:
         return [Piece(int(first), np.clip(counts - first, 0, last - first)) for first, last in pairwise(cuts)]
 
     def positions(self, piece: Piece) -> dict[Any, Array]:
-        """For each step, the first row of its rows in an array, counted from the first row of the piece there:
+        """For each step, the first row of the step in each kind of array, relative to the piece's first row there:
 
-        rows    in the order of time: inputs, outputs and what is kept
-        old     on a track: the state that the step begins with
-        new     on a track: the one that it ends with
-        first   of the batch: what no other step needs
-        now     of a pair: the gradient of the state that the step ends with
-        before  of a pair: that of the state that it begins with
+        rows    in time order: inputs, outputs and kept values
+        old     on a track: the state at the beginning of the step
+        new     on a track: the state at its end
+        first   of the batch: values that no other step reads
+        now     of a pair: the gradient of the state at the end of the step
+        before  of a pair: the gradient of the state at its beginning
 
-        As the steps run backwards, some rows end with a step, and some begin with the one after it. `arriving` and
-        `leaving` are the first of them in the batch, with `now` in a pair. `count`, and so on, are how many rows.
+        As the steps run backwards, some rows end with a step, and some begin with the step after it. `arriving` and
+        `leaving` are the first of these in the batch, with `now` in a pair. `count` and the like are numbers of rows.
         """
         now = piece.counts
         later = np.append(now[1:], 0)
@@ -121,7 +121,7 @@ class Rows:
         return {kind: np.ascontiguousarray(found, np.int64) for kind, found in lists.items()}
 
     def begin(self, track: Array, initial: Array) -> None:
-        """Write the initial state where the sequences begin."""
+        """Write the initial state into the rows at which sequences begin."""
         before = 0
         for first, n in self.begins:
             track[first + before : first + n] = initial[before:n]

@@ -1,12 +1,12 @@
-"""Recording what a function does with arrays, and doing it again without Python: `mg.compile`."""
+"""`mg.compile`: record the array operations of a function, and replay them without Python."""
 
-from .compiled import Compiled, compile
+from .compiled import CompiledFunction, compile
 from .errors import RecordingError
 from .live import Live
 from .traced import Traced
 
 __all__ = [
-    "Compiled",
+    "CompiledFunction",
     "Live",
     "RecordingError",
     "Traced",

@@ -1,6 +1,6 @@
-"""An operation as a call that writes where it is told to: `function(*arguments)`, with nothing allocated.
+"""An operation as a call that writes into given arrays: `function(*arguments)`, without allocation.
 
-What NumPy can compute into an array, it does. The rest is computed as it was recorded, and copied.
+Functions that NumPy can compute into an array write there directly. Others are computed as recorded, and copied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def call_of(operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], out: list[Array]) -> Call:
-    """The call of an operation with arrays in the place of its values, and `out` for its results."""
+    """The call of an operation with arrays in place of its values, and `out` for its results."""
     function, name = operation.function, operation.name
     if not operation.outputs:
         kwargs = dict(kwargs)
@@ -61,7 +61,7 @@ _INTO = frozenset([np.concatenate, np.stack, np.einsum, np.cumsum, np.cumprod, n
 
 
 def _into(function: np.ufunc, args: tuple[Any, ...], out: Any, kwargs: dict[str, Any]) -> Call:
-    """A ufunc that writes; it is quickest with the output as its last argument, which two of them do not take."""
+    """A ufunc that writes into `out`; it is fastest as the last positional argument, which two ufuncs do not accept."""
     if function in (np.maximum, np.minimum):
         return _bound(function, args, kwargs | {"out": tuple(out)})
     return _bound(function, (*args, *out), kwargs)
@@ -87,7 +87,7 @@ def _rows(array: Array, indices: Array, out: Array) -> None:
 
 
 def _compute(out: list[Array], function: Callable[[], Any]) -> None:
-    """Whatever it is, computed and copied."""
+    """Compute any function, and copy its results."""
     found = function()
     for target, array in zip(out, _flat(found), strict=True):
         target[...] = array

@@ -1,4 +1,4 @@
-"""`mg.compile`: a function that is recorded once, and replayed."""
+"""`mg.compile`: a function that is recorded once and then replayed."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ..tensors import Tensor
 from ..trees import flatten, outline
 from .errors import DataError, RecordingError
 from .quick import MISS, quick
-from .reads import Reads
+from .reads import CapturedState
 from .session import FLOATS, TURN, Newcomers, Replay, Session, without_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
-PROGRAMS = 8  # kept for arguments of one kind: those of other modes, with and without gradients
-MOST = 256  # programs kept for all kinds of arguments
-REASONS = 100  # kept in `why`
-WATCHED = 64  # kinds of arguments that were met only once
+PROGRAMS = 8  # cached for arguments of one kind: one for each mode, with and without gradients
+MOST = 256  # programs cached for all kinds of arguments
+REASONS = 100  # entries of `why`
+WATCHED = 64  # cached kinds of arguments that were met only once
 
 
-class Compiled:
-    """A compiled function; call it like the plain one, which is at `.plain`.
+class CompiledFunction:
+    """A compiled function. Call it like the plain function, which is its attribute `plain`.
 
-    why      for each time that something was recorded, the reason; the latest hundred
-    nbytes   the memory that all programs hold
+    why      the reason of each recording; the latest hundred
+    nbytes   the memory held by all programs
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -43,17 +43,17 @@ class Compiled:
         self.plain = function
         self.name = getattr(function, "__name__", type(function).__name__)
         self.why: list[str] = []
-        self._reads = Reads(function)
+        self._reads = CapturedState(function)
         self._warned = False
-        self._as_it_is: set[Any] = set()  # for arguments of which structure the function is not recorded
+        self._uncompiled: set[Any] = set()  # structures of arguments for which the function is not recorded
         self._replays: OrderedDict[Any, list[Replay]] = OrderedDict()
-        self._known: dict[Any, Newcomers] = {}  # for kinds of arguments: the tensors that the latest call used
+        self._known: dict[Any, Newcomers] = {}  # for each kind of arguments: the tensors used by the latest call
         self._floats: dict[int, Any] = {}  # the arguments that are floats
-        self._quick: dict[Any, Callable[..., Any]] = {}  # the latest short program, by its modes
+        self._quick: dict[Any, Callable[..., Any]] = {}  # the latest short program, by mode
 
     @property
     def replays(self) -> list[Replay]:
-        """All that was recorded."""
+        """All recorded programs, with their guards."""
         return [replay for replays in self._replays.values() for replay in replays]
 
     @property
@@ -61,11 +61,11 @@ class Compiled:
         return sum(replay.program.nbytes for replay in self.replays)
 
     def forget(self) -> None:
-        """Give back the memory of all programs; what is called next is recorded anew."""
+        """Release the memory of all programs; later calls are recorded again."""
         self._replays.clear()
         self._known.clear()
         self._quick.clear()
-        self._as_it_is.clear()
+        self._uncompiled.clear()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         mode = current_mode()
@@ -81,12 +81,12 @@ class Compiled:
             return self._looked_up(modes, args, kwargs)
 
     def _looked_up(self, modes: tuple[Any, ...], args: Any, kwargs: Any) -> Any:
-        """Replay what was recorded for arguments like these, or watch, or record."""
+        """Replay the program for such arguments, or watch, or record."""
         leaves: list[Any] = []
         structure: list[Any] = [modes]
         outline((args, kwargs) if kwargs else args, leaves, structure)
-        if self._as_it_is and tuple(structure[1:]) in self._as_it_is:
-            return self._run_as_it_is(args, kwargs)
+        if self._uncompiled and tuple(structure[1:]) in self._uncompiled:
+            return self._run_uncompiled(args, kwargs)
         if any(type(leaf) is np.ndarray and not leaf.dtype.isnative for leaf in leaves):
             leaves, rebuild = flatten((args, kwargs))
             return self._looked_up(modes, *rebuild([_native(leaf) for leaf in leaves]))
@@ -110,23 +110,23 @@ class Compiled:
         leaves, rebuild = flatten((args, kwargs))
         if key not in self._known:
             return self._watched(key, args, kwargs)
-        numbers = generator("cpu").bit_generator  # of another device, reading the state would begin a new stream
+        numbers = generator("cpu").bit_generator  # on another device, reading the state would begin a new stream
         drawn = numbers.state
         try:
             return self._recorded(key, leaves, rebuild, reason)
         except DataError as error:
             numbers.state = drawn
-            self._as_it_is.add(tuple(structure[1:]))
-            self.why = [*self.why[-REASONS + 1 :], f"not recorded, and runs as it is: {str(error).splitlines()[0]}"]
-            return self._run_as_it_is(args, kwargs)
+            self._uncompiled.add(tuple(structure[1:]))
+            self.why = [*self.why[-REASONS + 1 :], f"not recorded, and runs uncompiled: {str(error).splitlines()[0]}"]
+            return self._run_uncompiled(args, kwargs)
 
-    def _run_as_it_is(self, args: Any, kwargs: Any) -> Any:
-        """The function's results, as a program would give them."""
+    def _run_uncompiled(self, args: Any, kwargs: Any) -> Any:
+        """The function's results, in the form that a program would return."""
         outputs, build = flatten(self.plain(*args, **kwargs))
         return build([without_graph(self.name, output) for output in outputs])
 
     def _kind(self, leaf: Any, k: int) -> Any:
-        """What has to be the same for a program to run with another argument."""
+        """An argument's part of a program's key."""
         if isinstance(leaf, Tensor):
             if leaf.edge is not None:
                 raise RecordingError(
@@ -149,18 +149,18 @@ class Compiled:
         return (type(leaf), leaf)
 
     def _watched(self, key: Any, args: Any, kwargs: Any) -> Any:
-        """Run the function as it is, and see which tensors it uses."""
+        """Run the function uncompiled, and note the tensors that it uses."""
         newcomers = Newcomers()
         with changed_mode(observers=(newcomers,)):
-            returned = self._run_as_it_is(args, kwargs)
+            returned = self._run_uncompiled(args, kwargs)
         self._known[key] = newcomers
         if len(self._known) > WATCHED:
             del self._known[next(iter(self._known))]
         return returned
 
     def _recorded(self, key: Any, leaves: list[Any], rebuild: Callable[[list[Any]], Any], reason: str) -> Any:
-        """Run the function as it is, and write down what it does. If a tensor is used that the call before did not use,
-        that was in vain, and the next call is recorded again."""
+        """Run the function and record it. If it uses a tensor that the call before did not use, the recording is
+        dropped, and the next call is recorded again."""
         session = Session(self.name, self._known[key])
         outputs = session.run(self.plain, leaves, rebuild, self._floats, self._replays.get(key, []))
         replay = session.replay()
@@ -176,7 +176,7 @@ class Compiled:
         return outputs
 
     def _bound(self) -> None:
-        """Let the programs go that were not used for the longest time, if there are too many."""
+        """Drop the least recently used programs if there are too many."""
         while len(self.replays) > MOST:
             self._replays.popitem(last=False)
             if not self._warned:
@@ -188,26 +188,26 @@ class Compiled:
                 )  # fmt: skip
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a method: the instance is the first argument, and a constant."""
+        """Bind as a method: the instance is the first argument, and a constant."""
         return self if instance is None else MethodType(self, instance)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
-        """Of a method's, that of the copied object; nothing that was recorded."""
-        return Compiled(copy.deepcopy(self.plain, memo))
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        """A copy without recordings; for a bound method, that of the copied object."""
+        return CompiledFunction(copy.deepcopy(self.plain, memo))
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
 
 
 def _alike(leaves: list[Any]) -> list[tuple[int, int]]:
-    """Which tensors among the arguments are one: their gradients would be one as well."""
+    """Pairs of arguments that are the same tensor: they share one gradient."""
     first: dict[int, int] = {}
     found = [(k, first.setdefault(id(leaf), k)) for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
     return [pair for pair in found if pair[0] != pair[1]]
 
 
 def _native(leaf: Any) -> Any:
-    """An array in this machine's byte order, which is what kernels read; anything else as it is."""
+    """An array in native byte order, as kernels need it; anything else unchanged."""
     return leaf.astype(backend.native(leaf.dtype)) if type(leaf) is np.ndarray else leaf
 
 
@@ -222,11 +222,11 @@ def _shown(leaf: Any) -> str:
 
 
 def compile(function: F) -> F:
-    """Record what a function does, and from then on do it without Python: a training step, or a step of a stream.
+    """Record a function once, and replay it without Python: a training step, or a step of a stream.
 
-    The first calls run the function as it is, while all operations on arrays are written down, those of backward and of
-    the optimizer included. Later calls with arguments of the same shapes and dtypes run them again from a list, on
-    memory that is all there before: no tensor is made, no tape, no graph. The numbers are the same, bit for bit.
+    The first calls run the function normally, while every operation on arrays is recorded, including those of backward
+    and of the optimizer. Later calls with arguments of the same shapes and dtypes execute the recorded operations on
+    preallocated memory: no tensor is made, no tape, no graph. The results are equal bit for bit.
 
     >>> import numpy as np, minigrad as mg
     >>> W = mg.ones((3, 2), requires_grad=True)
@@ -242,24 +242,24 @@ def compile(function: F) -> F:
     >>> losses[0], losses[-1] < 0.1 * losses[0], len(step.why)
     (9.0, True, 1)
 
-    What is frozen, and what is not:
+    The guards of a program, and its frozen parts:
 
-    * Tensors, arrays and floats among the arguments are given anew at each call; other arguments, and shapes, dtypes,
-      modes, attributes of modules, options of optimizers, and what the function reads from closures, globals and the
-      attributes of plain objects are looked at: where they are others, it is recorded anew (`step.why` says each time
-      why). Learning rates, the count of steps, random numbers and dropout's masks go on.
-    * What Python does besides, printing or appending to a list, is not done again, and other numbers from outside are
-      constants. A tensor that is carried from call to call is an argument and a result.
-    * Lengths and masks given as arrays, and arrays that index a plain array of NumPy's, decide what is computed: a
-      function that is given such is not recorded, and runs as it is (`step.why` says so). The loops of its layers are
-      programs anyway (docs/programs.md).
-    * Results are new arrays; their graph is not recorded, so backward is called inside.
+    * Tensors, arrays and floats among the arguments are inputs of each call. Other arguments, shapes, dtypes, modes,
+      attributes of modules, options of optimizers, and values that the function reads from closures, globals and the
+      attributes of plain objects are guarded: if one of them changes, the function is recorded again (`step.why` has
+      the reason of each recording). Learning rates, step counts, random numbers and dropout masks stay live.
+    * Other effects of Python code, such as printing or appending to a list, are not repeated, and other numbers from
+      outside are constants. A tensor carried from call to call is an argument and a result.
+    * Lengths and masks given as arrays, and arrays that index a plain NumPy array, decide what is computed: a
+      function with such arguments is not recorded, and runs uncompiled (`step.why` says so). The loops of its layers
+      are programs anyway (docs/programs.md).
+    * Results are new arrays; their graph is not recorded, so backward has to be called inside.
 
-    Raises RecordingError, a TypeError that names the line, where the function looks at a value (`item`, `bool`,
-    `float`, `numpy`), or does what depends on values in the shape of its result.
+    Raises RecordingError, a TypeError that names the line, if the function reads a value (`item`, `bool`, `float`,
+    `numpy`), or uses an operation whose result has a shape that depends on values.
     """
     if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
         raise RecordingError(
             f"compile: {function.__name__} gives its values one after the other; compile what is done in each step"
         )
-    return Compiled(function)  # type: ignore[return-value]
+    return CompiledFunction(function)  # type: ignore[return-value]

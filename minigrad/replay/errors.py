@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class RecordingError(TypeError):
-    """A step that cannot be recorded; the message names the line and the way out."""
+    """A function that cannot be recorded; the message names the line and an alternative."""
 
-    complete = True  # the message needs nothing added
+    complete = True  # nothing is added to the message
 
 
 class DataError(RecordingError):
-    """Data decides what is computed (lengths, a mask, rows of a plain table): the function runs as it is instead."""
+    """Data decide what is computed (lengths, a mask, rows of a plain table): the function runs uncompiled instead."""

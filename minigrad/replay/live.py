@@ -1,6 +1,6 @@
-"""What a recording must not freeze: numbers that are read at each run, and what has to be as it was.
+"""Live numbers and guards: state that a recording must not freeze, and state it depends on.
 
-Layers and optimizers say by `state.State` what they read from Python.
+Layers and optimizers declare the Python state that they read by `state.State`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from ..state import decided
 class Live:
     """A number that is read at each run of a recording: a learning rate, a float among the arguments.
 
-    Arithmetic and NumPy's functions make such a number of it. Where Python needs to know it, for a comparison, `float`
-    or a format, it is what it is now, and has to be that at each run: for another number a run is recorded anew.
+    Arithmetic and NumPy functions of live numbers give live numbers. If Python needs the value, for a comparison,
+    `float` or formatting, it is the present one, and becomes a guard: with another value the function is recorded
+    again.
     """
 
     __slots__ = ("kind", "read", "what")
@@ -32,12 +33,12 @@ class Live:
         self.kind = kind
 
     def value(self) -> float:
-        """As an operand beside arrays: a Python number, which changes no dtype."""
+        """The number as an operand beside arrays: a Python number, which changes no dtype."""
         now: Any = self.read()
         return now.item() if isinstance(now, np.generic) else now  # type: ignore[no-any-return]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Beside an array, it is one of the recording; of numbers alone, it is a number again."""
+        """With an array, the result is a traced array; of numbers alone, it is a number."""
         recording: Any = current_mode().intake
         if not recording.follows:
             return getattr(ufunc, method)(*[v.read() if isinstance(v, Live) else v for v in inputs], **kwargs)
@@ -50,7 +51,7 @@ class Live:
         return tuple([_made(_part_of(ufunc, k), inputs) for k in range(ufunc.nout)])
 
     def _now(self) -> Any:
-        """The number, which has to be the same at each run from now on."""
+        """The present value, guarded from now on."""
         return decided(self.read, self.what)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -102,7 +103,7 @@ class Live:
 
 
 def _made(function: Callable[..., Any], numbers: tuple[Any, ...]) -> Live:
-    """A number that is made of others at each run."""
+    """A live number computed from others at each run."""
     live = [n for n in numbers if isinstance(n, Live)]
     what = " and ".join(dict.fromkeys(n.what for n in live))
     return Live(lambda: function(*[n.read() if isinstance(n, Live) else n for n in numbers]), what, live[0].kind)
@@ -136,7 +137,7 @@ def _binary(name: str) -> Any:
 
 
 def _is_operand(value: Any) -> bool:
-    """Whether a ufunc can take it as it is (a Tensor records what is done with it)."""
+    """True if a ufunc accepts the value as an operand (a Tensor records the operation itself)."""
     return isinstance(value, _NUMBERS) or backend.is_array(value)
 
 
@@ -166,7 +167,7 @@ Real.register(Live)
 
 
 def same(now: Any, before: Any) -> bool:
-    """Whether a value is still what a recording depends on: 0.0 is not -0.0, NaN is NaN, an object is itself."""
+    """True if a guarded value is unchanged: 0.0 differs from -0.0, NaN equals NaN, an object equals itself."""
     if now is before:
         return True
     if type(now) is not type(before):

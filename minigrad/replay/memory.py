@@ -1,10 +1,10 @@
-"""Where the values of a recording lie.
+"""Memory of a recording's values.
 
-Every value that is made has its place for as long as it is needed; then another one may have it. Places are taken
-from the latest that became free, which are still in the cache.
+A computed value occupies a block for its lifetime; then the block is reused. Blocks are taken from the latest that
+became free, which are still in the cache.
 
-Arrays that are joined later lie side by side from the start, in a *chain*: what each step of a recurrent network makes
-is then one matrix for the product over all steps, and nothing is copied.
+Arrays that are joined later are placed side by side from the start, in a *chain*: the results of all steps of a
+recurrent network then form one matrix for the product over all steps, without a copy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 class Lifetimes:
-    """For each made value, the first and the last operation that touches its memory."""
+    """The lifetime of each computed value: the first and the last operation that touches its memory."""
 
     def __init__(self, operations: list[Operation], ends: Iterable[Value]) -> None:
         self.first: dict[Value, int] = {}
@@ -44,12 +44,12 @@ class Lifetimes:
 
 
 def whole(value: Value) -> bool:
-    """Whether it is all the memory of its root, in order."""
+    """True if a value is all of its root's memory, in order."""
     return value.root is value or (value.nbytes == value.root.nbytes and contiguous(value) and contiguous(value.root))
 
 
 def contiguous(value: Value) -> bool:
-    """Whether it lies row by row without gaps."""
+    """True if a value is C-contiguous."""
     step = value.dtype.itemsize
     for size, stride in zip(reversed(value.shape), reversed(value.strides), strict=True):
         if size != 1 and stride != step:
@@ -59,7 +59,7 @@ def contiguous(value: Value) -> bool:
 
 
 class Chain:
-    """Values side by side in memory: `members` in order, and what is `joined` of runs of them."""
+    """Values side by side in memory: `members` in order, and the values `joined` from runs of them."""
 
     def __init__(self, members: list[Value]) -> None:
         self.members = members
@@ -71,12 +71,12 @@ class Chain:
         self.joined: list[tuple[Value, Value]] = []  # (the whole, its first member)
 
     def places(self) -> list[tuple[Value, int]]:
-        """Every value and where it begins."""
+        """Every value with its offset."""
         return [*self.starts.items(), *[(whole, self.starts[first]) for whole, first in self.joined]]
 
 
 def joins(operation: Operation) -> list[Value] | None:
-    """The values that np.concatenate puts one after the other in memory, if it is that."""
+    """The values that an np.concatenate places one after the other in memory; None for other operations."""
     if operation.function not in (np.concatenate, np.stack) or len(operation.outputs) != 1:
         return None
     axis = operation.kwargs.get("axis", operation.args[1] if len(operation.args) > 1 else 0)
@@ -90,7 +90,7 @@ def joins(operation: Operation) -> list[Value] | None:
 
 
 def with_copies(operations: list[Operation]) -> list[Operation]:
-    """The same, where parts of a join that cannot lie elsewhere are copied one by one if most of them can."""
+    """The operations, with copies of the parts of a join that cannot be moved, if most of its parts can."""
     found: list[Operation] = []
     for operation in operations:
         parts = joins(operation)
@@ -118,14 +118,14 @@ def chains_of(
 ) -> tuple[list[Chain], dict[int, Value]]:
     """Chains, and the operations that join runs of their members: by number, the first member of the run.
 
-    `fixed` values have a place of their own. A member is made by one operation, and neither it nor what is joined is
-    written into later. What several joins want in different orders is copied in all but the first of them; so is what
-    was itself joined in place.
+    `fixed` values have memory already. A member is made by one operation, and neither it nor the joined value is
+    written into later. If several joins need a value in different orders, all but the first copy it; a value that was
+    itself joined in place is copied as well.
     """
     after: dict[Value, Value] = {}
     before: dict[Value, Value] = {}
     taken: dict[int, list[Value]] = {}
-    inside: set[Value] = set()  # of a chain, and what is joined of it
+    inside: set[Value] = set()  # values in chains, and values joined from them
     wholes: set[Value] = set()
     for k, operation in enumerate(operations):
         parts = joins(operation)
@@ -167,7 +167,7 @@ def _may_move(part: Value, fixed: set[Value]) -> bool:
 
 
 def _closes(pairs: list[tuple[Value, Value]], after: dict[Value, Value]) -> bool:
-    """Whether these pairs would make a ring."""
+    """True if these pairs would close a ring."""
     trial = after | dict(pairs)
     value: Value | None = pairs[-1][1]
     start = pairs[0][0]
@@ -179,7 +179,7 @@ def _closes(pairs: list[tuple[Value, Value]], after: dict[Value, Value]) -> bool
 
 
 class Memory:
-    """Blocks of bytes beside an array of some device, taken and given back."""
+    """Blocks of bytes on an array's device, taken and given back."""
 
     def __init__(self, like: Array) -> None:
         self.like = like
@@ -187,14 +187,14 @@ class Memory:
         self.nbytes = 0
 
     def take(self, nbytes: int) -> Array:
-        """A block of at least so many bytes: the latest free one that is not much too large, or a new one."""
+        """A block of at least `nbytes`: the latest free one that is not much too large, or a new one."""
         for k in range(len(self.free) - 1, -1, -1):
             if nbytes <= self.free[k].shape[0] <= 2 * nbytes + 4096:
                 return self.free.pop(k)
         return self.fresh(nbytes)
 
     def fresh(self, nbytes: int) -> Array:
-        """A block that nothing else has had: what is in it stays, from run to run."""
+        """A block without earlier use: its content stays from run to run."""
         size = max(-(-nbytes // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
         self.nbytes += size
         block = np.empty_like(self.like, dtype=np.uint8, shape=(size + ALIGNMENT,), order="C")
@@ -206,7 +206,7 @@ class Memory:
 
     @staticmethod
     def array(block: Array, shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...], offset: int = 0) -> Array:
-        """An array in a block, its axes in the order of the given strides, without gaps."""
+        """An array in a block: its axes are ordered by the given strides, without gaps."""
         size = math.prod(shape)
         flat = block[offset : offset + size * dtype.itemsize].view(dtype)
         axes = sorted(range(len(shape)), key=lambda a: (-abs(strides[a]), a) if shape[a] != 1 else (0, a))

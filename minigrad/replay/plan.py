@@ -1,8 +1,8 @@
-"""From a recording to a plan: calls on arrays that are all there before they run.
+"""From a recording to a plan: calls on preallocated arrays.
 
-Every value gets its place when it is made, and gives it back after its last use. Views are made once. What depends on
-nothing that changes is computed once. Results, which belong to the caller, are new arrays at each run; the few calls
-that touch them look them up by a `Register`.
+Every value gets memory when it is made, and gives it back after its last use. Views are made once. Values that depend
+on constants alone are computed once. Results, which the caller owns, are new arrays at each run; the few calls that use
+them look them up by a `Register`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = Any
 
 
 class Register:
-    """A result in the arguments of a call: which one."""
+    """A placeholder for a result among the arguments of a call, by its number."""
 
     __slots__ = ("number",)
 
@@ -33,17 +33,17 @@ class Register:
         self.number = number
 
 
-class Plan:
-    """What a recording did, as calls.
+class ReplayPlan:
+    """A recording as calls.
 
-    operations    what is done, without what nothing depends on
-    segments      the calls, in order: (whether they look registers up, calls)
-    before        the calls that are made once, before the first run
-    input_arrays  where the inputs are copied to; None for one that is not needed
+    operations    the operations, without dead code
+    segments      the calls, in order: (True if they look registers up, calls)
+    before        calls that are made once, before the first run
+    input_arrays  the arrays that inputs are copied into; None for an unused input
     draws         (function, array): random numbers that are drawn before each run
-    scalars       (number, array without axes): what holds a live number
-    registers     how many arrays are looked up
-    written       the arrays from outside that are written into
+    scalars       (number, array without axes): the arrays of live numbers
+    registers     the number of arrays that are looked up
+    written       arrays from outside that are written into
     nbytes        the memory that the plan holds
     """
 
@@ -59,7 +59,7 @@ class Plan:
         self._scalars: dict[tuple[int, Any], tuple[Live, Array]] = {}
         self._numbers = itertools.count(len(results))
         self._memory = Memory(like)
-        self._blocks: dict[Value | Chain, Array] = {}  # those that are given back
+        self._blocks: dict[Value | Chain, Array] = {}  # those to be given back
         self._constant = constants(self.operations)
         self._place_inputs(inputs)
         self._place_draws()
@@ -71,7 +71,7 @@ class Plan:
         self.registers = next(self._numbers)
         self.nbytes = self._memory.nbytes
 
-    # ---- places --------------------------------------------------------------------------------------------------
+    # ---- memory ------------------------------------------------------------------------------------------------------
 
     def _place_inputs(self, inputs: Sequence[Value]) -> None:
         used = {v.root for o in self.operations for v in o.reads} | {v.root for v in self._results}
@@ -80,7 +80,7 @@ class Plan:
                 self._arrays[value] = _array(self._memory.take(value.nbytes), value)
 
     def _place_draws(self) -> None:
-        """What is drawn is drawn first, whatever else is launched as a whole."""
+        """Place random numbers first: they are drawn before all else, also before the launch of a graph."""
         for operation in self.operations:
             if operation.drawn:
                 (value,) = operation.outputs
@@ -88,7 +88,7 @@ class Plan:
                 self.draws.append((operation.function, self._arrays[value]))
 
     def _write(self) -> None:
-        """Walk through the operations: places for what they make, their calls, and back what is not needed any more."""
+        """Walk through the operations: allocate their results, emit their calls, and free values no longer needed."""
         lifetimes = Lifetimes(self.operations, self._results)
         self._new = set(self._new_results()) - self._arrays.keys()
         fixed = self._new | {v.root for v in self._results} | self._arrays.keys()
@@ -122,14 +122,14 @@ class Plan:
             self._arrays[value] = _array(self._block(value, value in self._constant), value)
 
     def _block(self, of: Value | Chain, stays: bool) -> Array:
-        """Memory, for all runs where it `stays` as it is, else until it is given back."""
+        """Memory, kept for all runs if `stays`, else until it is given back."""
         if stays:
             return self._memory.fresh(of.nbytes)
         self._blocks[of] = block = self._memory.take(of.nbytes)
         return block
 
     def _new_results(self) -> list[Value]:
-        """The results that are whole arrays of their own: they are made anew at each run. Others are copied."""
+        """The results that own their whole array: they are made anew at each run. Other results are copied."""
         if not backend.on_cpu(self._like):
             return []
         touched: dict[Value, int] = defaultdict(int)
@@ -137,7 +137,7 @@ class Plan:
             for root in {v.root for v in (*operation.reads, *operation.writes)}:
                 touched[root] += 1
         found = [v.root for v in self._results if v.root.kind == "made" and v.root not in self._constant]
-        # to look an array up costs some microseconds at each touch; to copy it, a nanosecond for four bytes
+        # looking an array up costs some microseconds at each use; copying it, a nanosecond for four bytes
         return [r for r in found if found.count(r) == 1 and touched[r] < r.nbytes / 8000]
 
     def place(self, value: Value) -> Any:
@@ -182,7 +182,7 @@ class Plan:
         return view
 
     def _emit(self, operation: Operation) -> None:
-        """The call of an operation: at each run, or before the first."""
+        """Add the call of an operation: to each run, or to the calls before the first."""
         kinds = [v.dtype for v in operation.reads if v.dtype.kind == "f"]
         dtype = np.result_type(*kinds) if kinds else np.dtype(np.float64)
 
@@ -219,16 +219,16 @@ class Plan:
         self.segments[-1][1].append(call)
 
 
-# ---- what is needed, what stays, and how long --------------------------------------------------------------------
+# ---- dead code, constants and lifetimes --------------------------------------------------------------------------
 
 
 def needed(operations: list[Operation], results: Sequence[Value]) -> list[Operation]:
-    """The operations that results, or writes into what is outside, depend on."""
+    """The operations that results, or writes into outside arrays, depend on."""
     wanted = {v.root for v in results}
     kept: list[Operation] = []
     for operation in reversed(operations):
         roots = {v.root for v in operation.writes}
-        drawn = operation.drawn  # the next ones are what they are because of it
+        drawn = operation.drawn  # later draws depend on it
         if drawn or not roots or any(r.kind != "made" or r in wanted for r in roots):
             kept.append(operation)
             wanted |= {v.root for v in operation.reads}
@@ -236,7 +236,7 @@ def needed(operations: list[Operation], results: Sequence[Value]) -> list[Operat
 
 
 def constants(operations: list[Operation]) -> set[Value]:
-    """The made values that are the same at every run."""
+    """The computed values that are the same at every run."""
     roots = {v.root for o in operations for v in o.writes}
     varying = {r for r in roots if r.kind != "made"}
     changed = True
@@ -264,7 +264,7 @@ def _varies(operation: Operation, varying: set[Value]) -> bool:
 
 
 def _ends(lifetimes: Lifetimes, chains: list[Chain]) -> dict[int, list[Value | Chain]]:
-    """What is touched for the last time by each operation, by its number."""
+    """The values and chains whose lifetime ends with each operation, by its number."""
     ends: dict[int, list[Value | Chain]] = defaultdict(list)
     for value, k in lifetimes.last.items():
         ends[k].append(value)

@@ -1,4 +1,4 @@
-"""A program: the plan of a recording, and what runs it; on a GPU, as one graph."""
+"""A program: the plan of a recording, and its execution; on a GPU, as one graph."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 from .. import backend
 from ..tape import WRITES
 from .calls import Call
-from .plan import Plan, Register
+from .plan import Register, ReplayPlan
 from .recording import Recording, Value
 
 Array = Any
 
 
-class Program:
-    """What a recording did, to be done again.
+class ReplayProgram:
+    """A recording that can be run again.
 
-    inputs   the values that are given at each run, in order
-    results  the values that each run gives
-    operations  what it does
+    inputs   the values passed to each run, in order
+    results  the values returned by each run
+    operations  the operations of a run
     nbytes   the memory that the program holds
-    graph    on a GPU, what launches all calls at once (after the second run); `not_captured` is the error if it failed
+    graph    on a GPU, the launcher of all calls at once (after the second run); `not_captured` is the error if it
+    failed
     """
 
     def __init__(self, recording: Recording, inputs: Sequence[Value], results: Sequence[Value], like: Array) -> None:
         self.inputs = list(inputs)
         self.results = list(results)
-        self.plan = plan = Plan(recording, inputs, results, like)
+        self.plan = plan = ReplayPlan(recording, inputs, results, like)
         self.operations = plan.operations
         self.nbytes = plan.nbytes
         self._results = [plan.place(value) for value in results]  # an array, or a Register
@@ -39,7 +40,7 @@ class Program:
         self.graph: Callable[[], None] | None = None
         self.not_captured: Exception | None = None
         self._runs = 0
-        self._accepted = False  # whether all kernels have taken their arrays
+        self._accepted = False  # True once all kernels have accepted their arrays
         with np.errstate(all="ignore"):
             for function, arguments in plan.before:
                 function(*arguments)
@@ -88,8 +89,9 @@ class Program:
         self._accepted = True
 
     def _launch(self) -> None:
-        """On a GPU: the first run launches call after call, and libraries make what they need. The second is captured
-        as one graph, which it and all later ones launch. Where that fails, runs go on as the first one."""
+        """On a GPU: the first run launches call after call, and libraries initialize themselves. The second run is
+        captured as one graph, which it and all later runs launch. If the capture fails, later runs go on like the
+        first."""
         if self.graph is None and self._runs == 1:
             try:
                 self.graph = self.capture(lambda: self._do([]))
@@ -101,11 +103,11 @@ class Program:
         else:
             self.graph()
 
-    # ---- as it is called, for short programs --------------------------------------------------------------------
+    # ---- access for short programs -----------------------------------------------------------------------------------
 
     @property
     def is_pure(self) -> bool:
-        """Whether a run reads its inputs, makes its calls on fixed arrays, and copies its results: nothing else."""
+        """True if a run only reads its inputs, makes its calls on fixed arrays, and copies its results."""
         plan = self.plan
         fixed = all(type(found) is not Register for found in self._results)
         return (
@@ -117,15 +119,15 @@ class Program:
 
     @property
     def calls(self) -> list[Call]:
-        """The calls of a program that is pure."""
+        """The calls of a pure program."""
         return [call for _, calls in self.plan.segments for call in calls]
 
     @property
     def input_arrays(self) -> list[Array | None]:
-        """Where the inputs are copied to; None for one that is not needed."""
+        """The arrays that inputs are copied into; None for an unused input."""
         return list(self.plan.input_arrays)
 
     @property
     def result_arrays(self) -> list[Array]:
-        """What is copied as results."""
+        """The arrays copied as results."""
         return list(self._results)

@@ -1,9 +1,9 @@
 """A short replay as one Python function.
 
-A step of a stream runs a handful of calls that take some microseconds each; to look at its arguments, one after another
-and by rules for all cases, takes longer than they do. So for a program that leaves nothing behind but its results, the
-looks, the calls and the results are written down as the source of a function for just this case. Where anything is
-otherwise, it gives `MISS`, and the general way is taken, which also knows why.
+A step of a stream runs a handful of calls of some microseconds each; checking its arguments one by one, with code for
+all cases, takes longer. So for a program without effects, the guards, the calls and the results are written as the
+source of a function for this case alone. If any guard fails, it returns `MISS`, and the general path runs, which also
+knows the reason.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from .session import Replay
 
 MISS = object()
-LONGEST = 100  # calls: around more of them, the looks do not count
+LONGEST = 100  # calls: in longer programs, the cost of the guards is negligible
 _PLAIN = (type(None), bool, int, str)
 
 
 def always_miss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """For a replay that has no function of its own."""
+    """A stand-in for a replay without such a function."""
     return MISS
 
 
 def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any]:
-    """A function of (args, kwargs) for calls like this one; `always_miss` where the replay does more than give
+    """A function of (args, kwargs) for calls like this one; `always_miss` if the replay has effects other than its
     results."""
     program = replay.program
     simple = (
@@ -41,7 +41,7 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
     )
     if not simple:
         return always_miss
-    source = Source()
+    source = SourceCode()
     leaves: list[str] = []
     if not (source.take_apart("args", args, leaves) and source.take_apart("kwargs", kwargs, leaves)):
         return always_miss
@@ -67,7 +67,7 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
     for _, read, before in replay.guards:
         source.same(f"{source.name(read)}()", before)
     source.add("with errstate(all='ignore'):")
-    source.add("    pass")  # where it only gives what is there
+    source.add("    pass")  # where there are no calls
     for target, k in zip(program.input_arrays, replay.arguments, strict=True):
         if target is not None:
             array = f"{leaves[k]}.data" if isinstance(values[k], Tensor) else leaves[k]
@@ -76,28 +76,28 @@ def quick(replay: Replay, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
         source.add(f"    {source.name(function)}({', '.join(map(source.name, arguments))})")
     for k, array in enumerate(program.result_arrays):
         source.add(f"    r{k} = {source.name(array)}.copy()")
-    results: Any = [Result(k) for k in range(len(program.result_arrays))]
-    outputs = [make(results, [Argument(name) for name in leaves]) for make in replay.outputs]
+    results: Any = [ResultSlot(k) for k in range(len(program.result_arrays))]
+    outputs = [make(results, [ArgumentSlot(name) for name in leaves]) for make in replay.outputs]
     source.add(f"return {source.built(replay.build(outputs))}")
     return source.function()
 
 
-class Result:
-    """Stands for an array among the results, where the structure of what is returned is looked at."""
+class ResultSlot:
+    """A placeholder for an array among the results, inside the structure of the returned value."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
-class Argument:
-    """Stands for an argument among them, by its name."""
+class ArgumentSlot:
+    """A placeholder for an argument in that structure, by its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
-class Source:
-    """Lines, and the objects that they name."""
+class SourceCode:
+    """Lines of source, and the objects that they name."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -106,7 +106,7 @@ class Source:
         self.count = 0
 
     def name(self, value: Any) -> str:
-        """A name for an object; numbers and the like are written as they are."""
+        """A name for an object; numbers and the like are written as literals."""
         if type(value) in _PLAIN:
             return repr(value)
         self.space[f"k{len(self.space)}"] = value
@@ -116,24 +116,24 @@ class Source:
         self.lines.append(line)
 
     def unless(self, test: str) -> None:
-        """Give up if this is not so."""
+        """Return MISS unless the test is true."""
         self.add(f"if not ({test}): return MISS")
 
     def distinguish(self, name: str, value: Tensor, others: list[tuple[str, Any]]) -> None:
-        """Give up unless a tensor is, and is not, the same as other arguments as it was."""
+        """Return MISS unless a tensor is the same object as the same other arguments as before."""
         for other, tensor in others:
             if isinstance(tensor, Tensor):
                 self.unless(f"{name} is {'' if tensor is value else 'not '}{other}")
 
     def same(self, now: str, before: Any) -> None:
-        """Give up if a value is another one."""
+        """Return MISS if a value differs from before."""
         name = f"k{len(self.space)}"
         self.space[name] = before
         self.add(f"now = {now}")
         self.unless(f"now is {name} or same(now, {name})")
 
     def take_apart(self, name: str, tree: Any, leaves: list[str]) -> bool:
-        """Give names to the leaves of an argument, in order; whether its structure is one that we can write down."""
+        """Name the leaves of an argument, in order. Returns False if its structure has no source form."""
         kind = type(tree)
         if kind is dict:
             self.unless(f"type({name}) is dict and tuple({name}) == {self.name(tuple(tree))}")
@@ -153,7 +153,7 @@ class Source:
         return True
 
     def look_at(self, name: str, value: Any) -> bool:
-        """Give up unless an argument is like this one; whether we can say what that means."""
+        """Return MISS unless an argument is like this one. Returns False if that has no source form."""
         array, data = value, name
         if type(value) is Tensor:
             array, data = value.data, f"{name}.data"
@@ -169,7 +169,7 @@ class Source:
         return True
 
     def built(self, tree: Any) -> str:
-        """What is returned, as an expression."""
+        """The returned value as an expression."""
         kind = type(tree)
         if kind is dict:
             return "{" + "".join(f"{self.name(key)}: {self.built(part)}, " for key, part in tree.items()) + "}"
@@ -178,11 +178,11 @@ class Source:
             if kind in (tuple, list):
                 return f"({parts})" if kind is tuple else f"[{parts}]"
             return f"{self.name(kind)}({parts})" if hasattr(tree, "_fields") else f"{self.name(kind)}([{parts}])"
-        if type(tree) is Result:
+        if type(tree) is ResultSlot:
             return f"r{tree.number}"
-        if type(tree) is Argument:
+        if type(tree) is ArgumentSlot:
             return tree.name
-        if type(tree) is Tensor and type(tree.data) is Result:
+        if type(tree) is Tensor and type(tree.data) is ResultSlot:
             return f"of(r{tree.data.number})"
         return self.name(tree)
 

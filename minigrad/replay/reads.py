@@ -1,8 +1,8 @@
-"""The values that a function reads besides its arguments: closure cells, globals, and attributes of plain objects.
+"""Guards on the values that a function captures: closure cells, globals, and attributes of plain objects.
 
-Python does not run a compiled function again, so what it would read is compared before each run. Constants (numbers,
-strings and tuples of them) are compared by value, all else by identity; of plain objects, the attributes that the code
-names are compared as well. What an object's own methods read is not followed.
+Python does not run a replayed function, so the values it would read are compared before each run. Constants (numbers,
+strings and tuples of them) are compared by value, all else by identity; of plain objects, the attributes named in the
+code are compared as well. Reads inside an object's own methods are not followed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _FOLLOWED = (Tensor, type, types.ModuleType, types.FunctionType, types.BuiltinFu
 _MISSING = object()
 
 
-class Reads:
-    """The values that a function reads. Calling this gives them as they are now, as a hashable value."""
+class CapturedState:
+    """The values that a function captures. Calling it returns their present state, as a hashable value."""
 
     def __init__(self, function: Any) -> None:
         function = getattr(function, "__func__", function)
@@ -38,7 +38,7 @@ class Reads:
         for cell in self.cells:
             try:
                 value = cell.cell_contents
-            except ValueError:  # nothing is bound to it yet
+            except ValueError:  # an empty cell
                 value = _MISSING
             self._note(value, found)
         for name in self.names:

@@ -1,8 +1,8 @@
-"""A recording: every operation on arrays that a function does, in order, while it does it.
+"""A recording: every operation on arrays that a function performs, in order.
 
-The engine, layers and optimizers compute as always, but with arrays of a kind of their own, `Traced`, which do at once
-what they are asked to and write it down: forward and backward, fused kernels, updates of weights. What is written down
-are `Operation`s on `Value`s; `plan` makes of them what can be run again.
+The engine, layers and optimizers compute as always, but with arrays of a class of its own, `Traced`, which execute each
+operation at once and note it down: forward and backward, fused kernels, updates of weights. The notes are `Operation`s
+on `Value`s; `plan` turns them into a program.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ Array = Any
 
 
 class Value:
-    """An array in a recording: where its memory comes from.
+    """An array in a recording, by the source of its memory.
 
     kind    "input"     given at each run
-            "outside"   an array that is there before and after: a weight, a constant of the caller's
-            "constant"  an array that the recording keeps, and nobody writes into
-            "made"      memory of the recording's own
-            "view"      of another value, by an operation that computes nothing
+            "outside"   an array that exists before and after: a weight, a constant of the caller's
+            "constant"  an array that the recording keeps, and nothing writes into
+            "made"      memory of the recording itself
+            "view"      of another value, made by an operation that computes nothing
     shape, dtype, strides  of the array
-    array   that of an "outside" or a "constant" value
-    of, by, part  of a view: the value, the operation, and which of its results
+    array   the array of an "outside" or "constant" value
+    of, by, part  of a view: the base value, the operation, and the number of the result
     """
 
     __slots__ = ("array", "by", "dtype", "kind", "of", "part", "root", "shape", "strides")
@@ -69,12 +69,12 @@ class Value:
 
 
 class Operation:
-    """A function of arrays that was called.
+    """A call of a function of arrays.
 
-    args, kwargs  with a Value in the place of each array, and a `Live` number where it changes
-    outputs       what it made, if that has memory of its own
-    writes        the values whose memory it writes into, `outputs` included
-    drawn         whether it draws random numbers
+    args, kwargs  with a Value in place of each array, and a `Live` number where it changes
+    outputs       the results that have memory of their own
+    writes        the values whose memory it writes into, including `outputs`
+    drawn         True if it draws random numbers
     place         the user's line
     """
 
@@ -98,18 +98,18 @@ class Operation:
         return f"<{self.name} at {line_of(*self.place)}>"
 
 
-# what says something about arrays that does not depend on their numbers
+# functions of shapes, dtypes and memory, independent of values
 _ABOUT = frozenset([np.shape, np.ndim, np.size, np.result_type, np.may_share_memory, np.shares_memory, np.can_cast,
                     np.iscomplexobj, np.isrealobj, np.common_type])  # fmt: skip
-# which argument a function writes into, if not `out`
+# the argument that a function writes into, other than `out`
 _WRITES = {np.copyto: 0, np.put: 0, np.putmask: 0, np.place: 0, np.fill_diagonal: 0, np.put_along_axis: 0}
-# what makes an array of one number, whatever the array that it is made like
+# functions that fill an array with one number
 _FILLED: dict[Any, float | None] = {np.zeros_like: 0, np.ones_like: 1, np.full_like: None}
 _SIZED_BY_VALUES = frozenset([np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compress, np.extract])
 
 
 def empty() -> None:
-    """Memory whose numbers do not matter: nothing is done for it."""
+    """Uninitialized memory: no call is needed."""
 
 
 def copied(array: Array) -> Array:
@@ -118,13 +118,13 @@ def copied(array: Array) -> Array:
 
 
 def filled(number: Any) -> Any:
-    """An array of one number."""
+    """A function that makes an array of one number."""
 
 
 class Recording(Intake):
-    """The operations of a function, written down while it runs.
+    """The operations of a function, recorded while it runs.
 
-    thread  the one in which it runs. Others that meet a weight which is lent compute with the numbers it stands for
+    thread  the thread it runs in. Other threads that use a borrowed weight compute with its plain array
     """
 
     follows = True
@@ -132,12 +132,12 @@ class Recording(Intake):
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.operations: list[Operation] = []
-        self.effects: list[Callable[[], Any]] = []  # done after the calls of each run: a counter that goes up
+        self.effects: list[Callable[[], Any]] = []  # run after the calls of each run: a counter, say
         self.changed: list[Any] = []  # the objects that they change
-        self.guards: list[tuple[str, Callable[[], Any], Any]] = []  # (what, how it is read, its value)
-        self.attributes: list[tuple[dict[str, Any], str, Any, str]] = []  # (of what, name, value, what it is called)
+        self.guards: list[tuple[str, Callable[[], Any], Any]] = []  # (subject, function that reads it, value)
+        self.attributes: list[tuple[dict[str, Any], str, Any, str]] = []  # (owner's dict, name, value, subject)
         self.assigned: list[tuple[Any, str, Any]] = []  # (object, attribute, tensor) to set after each run
-        self.borrowed: dict[Any, Array] = {}  # tensors whose array is a Traced for now, and the array itself
+        self.borrowed: dict[Any, Array] = {}  # tensors whose array is replaced by a Traced, with the array itself
         self.outside: dict[int, Traced] = {}  # by the array's id
         self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
 
@@ -149,12 +149,12 @@ class Recording(Intake):
         return made
 
     def input(self, array: Array) -> Traced:
-        """An array that is given anew at each run. It is copied, so that a write into it is the recording's own."""
+        """An array given at each run. It is copied, so a write into it stays inside the recording."""
         own = backend.plain(array).copy("K")
         return self.traced(Value("input", own), own)
 
     def of_outside(self, array: Array) -> Traced:
-        """An array that was there before; the same one is read, and written into, at each run."""
+        """An array that exists outside; each run reads it, and writes into it."""
         array = backend.plain(array)
         found = self.outside.get(id(array))
         if found is None:
@@ -162,16 +162,16 @@ class Recording(Intake):
         return found
 
     def borrow(self, tensor: Any) -> None:
-        """Let a tensor have a traced array until the recording ends."""
+        """Give a tensor a traced array until the recording ends."""
         if tensor not in self.borrowed and not self.is_traced(tensor.data):
             self.borrowed[tensor] = tensor.data
             tensor.data = self.of_outside(tensor.data)
 
     def kept_outside(self) -> RecordingError | None:
-        """An error where something that was computed is still there after the call."""
+        """An error if a computed array is still alive after the call."""
         self.outside.clear()
         if len(self.alive):
-            gc.collect()  # what is left may be garbage in a cycle
+            gc.collect()  # it may be garbage in a reference cycle
         kept = list(self.alive)
         self.release()
         for left in kept:
@@ -184,7 +184,7 @@ class Recording(Intake):
         return None
 
     def release(self) -> None:
-        """Let tensors that keep what was computed have the arrays that it stands for."""
+        """Give tensors that keep computed values the plain arrays."""
         left = list(self.alive)
         for keeper in gc.get_referrers(*left) if left else ():
             if isinstance(keeper, Tensor) and self.is_traced(keeper.data) and keeper not in self.borrowed:
@@ -195,9 +195,9 @@ class Recording(Intake):
         return type(array) is Traced
 
     def operands(self, *values: Any, kinds: str = "fiub") -> tuple[Any, ...]:
-        """The operands of one operation: their arrays, also in tuples and lists, as traced ones. Code that takes the
-        memory of some and writes down what it does with others would compute with numbers of the past."""
-        if not current_mode().fast:  # a fused function is being traced, with symbols for arrays
+        """The operands of one operation, with all arrays traced, also in tuples and lists. Code that takes the memory
+        of some and records operations on others would otherwise compute with stale numbers."""
+        if not current_mode().fast:  # a fused function is being traced, with Symbols for arrays
             return values
 
         def traced(leaf: Any) -> Any:
@@ -207,11 +207,11 @@ class Recording(Intake):
         return tuple([replaced(value, traced) for value in values])
 
     def together(self, *arrays: Any) -> tuple[Any, ...]:
-        """The same if one of them is traced; else they are left as they are."""
+        """`operands` if one of the arrays is traced; otherwise the arrays unchanged."""
         return self.operands(*arrays) if any(map(self.is_traced, arrays)) else arrays
 
     def plain(self, leaf: Any) -> Any:
-        """What is really computed with."""
+        """The plain array to compute with."""
         if self.is_traced(leaf):
             if leaf.recording is not self:
                 raise self.refused("a value of another recording is used")
@@ -223,7 +223,7 @@ class Recording(Intake):
         return leaf
 
     def noted(self, leaf: Any) -> Any:
-        """What is written down in the place of an argument."""
+        """The form of an argument in the recording."""
         if self.is_traced(leaf):
             return leaf.value
         if backend.is_array(leaf):
@@ -236,8 +236,8 @@ class Recording(Intake):
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], writes: Sequence[Any] = (), *,
         always: bool = False,
     ) -> Any:  # fmt: skip
-        """Do it, and write it down. `writes` are the traced arrays that it writes into; what only looks at its
-        arguments is done `always`."""
+        """Execute a function, and note it down. `writes` are the traced arrays that it writes into; `always` notes it
+        down even if it has neither results nor writes."""
         if threading.get_ident() != self.thread:
             return function(*replaced(args, self.plain), **replaced(kwargs, self.plain))
         out = kwargs.get("out")
@@ -303,14 +303,14 @@ class Recording(Intake):
         raise self.refused(f"{made.name} gives a Python value, {result!r:.40}, which would be the same at every run")
 
     def made(self, array: Array) -> Traced:
-        """An array that was just made from nothing: its numbers are the same at every run."""
+        """A newly created array, whose values are the same at every run."""
         if self.is_traced(array):
             return array  # type: ignore[no-any-return]
         kept = array.copy()
         return self.call(copied, (self.traced(Value("constant", kept, kept), kept),), {})  # type: ignore[no-any-return]
 
     def drawn(self, draw: Callable[[Array], Any], array: Array) -> Traced:
-        """An array of random numbers, which `draw(array)` draws anew."""
+        """An array of random numbers; `draw(array)` fills it at each run."""
         value = Value("made", array)
         operation = Operation(draw, (value,), {}, caller())
         operation.drawn, operation.outputs, operation.writes = True, [value], [value]
@@ -320,14 +320,14 @@ class Recording(Intake):
     # ---- state in Python -----------------------------------------------------------------------------------------
 
     def number(self, values: dict[str, Any], name: str, title: str) -> Live:
-        """A number that is read before the calls of each run, so not used after its owner has changed in one."""
+        """A number that is read before each run; an error after its owner changed in the same recording."""
         changed = self.changed
 
         def read() -> Any:
             intake = current_mode().intake
             if isinstance(intake, Recording) and intake.changed is changed and any(one is values for one in changed):
                 raise intake.refused(
-                    f"{title} is read after it has changed in the same call; let it change once, and at the end"
+                    f"{title} is read after it was modified in the same call; modify it once, as the last step"
                 )
             return values[name]
 
@@ -336,7 +336,7 @@ class Recording(Intake):
         return Live(read, title)
 
     def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
-        """Plain values on which this recording depends."""
+        """Guard plain values."""
         for name in names:
             self._refuse_live(values, name, f"{title}: {name}")
             self.attributes.append((values, name, values.get(name), title))
@@ -348,31 +348,31 @@ class Recording(Intake):
             raise self.refused(f"{what} is set from an argument, which would happen only once; set it before")
 
     def decided(self, read: Callable[[], Any], what: str) -> Any:
-        """A value on which this recording depends: for another one, a run is recorded anew."""
+        """A guarded value. If it differs at a later run, the function is recorded again."""
         value = read()
         self.guards.append((what, read, value))
         return value
 
     def do(self, effect: Callable[[], Any], *changed: Any) -> None:
-        """Do it now, and after the calls of each run, when it says again what it says itself."""
+        """Apply an effect now, and after the calls of each run, when it repeats its own declarations."""
         with changed_mode(intake=OPEN):
             effect()
         self.effects.append(effect)
         self.changed += changed
 
     def keep(self, owner: Any, name: str, tensor: Any) -> None:
-        """Set an attribute now, and after each run."""
+        """Set an attribute: now, and after each run."""
         setattr(owner, name, tensor)
         self.assigned.append((owner, name, tensor))
 
     def only_outside(self, what: str) -> None:
-        """Refuse it: it could not be done again."""
+        """Raise: the effect could not be replayed."""
         raise self.refused(what)
 
     # ---- refusals ------------------------------------------------------------------------------------------------
 
     def refused(self, what: str, kind: type[RecordingError] = RecordingError) -> RecordingError:
-        """The error for something that a recorded function may not do, with the user's line."""
+        """The error for an operation that a recorded function must not use, with the user's line."""
         return kind(
             f"compile: {what}, at {line_of(*caller())}\nA compiled function runs once in Python and is then replayed. "
             "Return the value and look at it outside, pass what changes as an argument, or leave the function plain."

@@ -1,8 +1,7 @@
-"""One recorded call: tensors lend their arrays, the function runs, and what comes out is described.
+"""One recorded call: tensors lend their arrays, the function runs, and its results are described.
 
-A `Replay` is the outcome: a program, together with what has to be true for it to run, and what it leaves behind.
-
-Recordings and replays take turns, whatever threads they are in: while one is recorded, weights have traced arrays.
+Its outcome is a `Replay`: a program with its guards and its effects. Recordings and replays of all threads exclude each
+other, since weights have traced arrays during a recording.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from ..trees import flatten
 from ..where import line_of
 from .errors import RecordingError
 from .live import Live, same
-from .program import Program
+from .program import ReplayProgram
 from .recording import Recording, Value
 
 Array = Any
-FLOATS = (float, np.floating)  # arguments of these kinds are given anew at each call
-TURN = threading.RLock()  # held by whoever records or replays
+FLOATS = (float, np.floating)  # classes of arguments that are inputs of each call
+TURN = threading.RLock()  # held during a recording or a replay
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=TURN.acquire, after_in_parent=TURN.release, after_in_child=TURN.release)
 
 
 class Newcomers(Observer):
-    """Notes the leaves that are used without their arrays being traced. It does not keep them alive."""
+    """Notes the leaves that are used without being lent, by weak reference."""
 
     inside = False  # a loop names all that its steps use
 
@@ -50,26 +49,25 @@ class Newcomers(Observer):
                     self.found[id(v)] = weakref.ref(v)
 
     def has(self, tensor: Tensor) -> bool:
-        """Whether it is one of them."""
+        """True if the tensor is one of them."""
         found = self.found.get(id(tensor))
         return found is not None and found() is tensor
 
     def alive(self) -> list[Tensor]:
-        """Those that are still there."""
+        """The noted tensors that are still alive."""
         return [t for t in (found() for found in self.found.values()) if t is not None]
 
 
 class Use:
     """A tensor that a program uses.
 
-    argument  which leaf of the arguments it is, or None for one from outside
-    array     its array, which one from outside has to have again
+    argument  the number of its leaf among the arguments, or None for a captured tensor
+    array     its array; a captured tensor must have it again
     value     that array in the recording
-    met       of an argument that may be used from outside of the function as well, as a weight may: the tensor, by weak
-              reference; it has to be that one again
-    before    what `.grad` has to be: "none", "tensor", or "any"
-    given     where the program takes the old gradient as an input: its value
-    after     the number of the result that `.grad` becomes, −1 for None; None where it stays as it is
+    met       weak reference to an argument that may also be captured (a weight, say); later calls must pass it
+    before    the required state of `.grad`: "none", "tensor", or "any"
+    given     the value of the old gradient, if it is an input of the program
+    after     the number of the result that `.grad` becomes, −1 for None; None if it stays
     """
 
     def __init__(self, tensor: Tensor, argument: int | None, array: Array, value: Value) -> None:
@@ -82,11 +80,11 @@ class Use:
         self.after: int | None = None
 
     def now(self, leaves: list[Any]) -> Tensor:
-        """The tensor that it stands for at a call."""
+        """The tensor in this role at a call."""
         return self.tensor if self.argument is None else leaves[self.argument]
 
     def unfit(self, tensor: Tensor) -> str | None:
-        """Why a program cannot run with this tensor as it is."""
+        """The reason why a program cannot run with this tensor, or None."""
         if self.argument is None and tensor.data is not self.array:
             return f"{_name(tensor)} was given another array"
         if self.met is not None and self.met() is not tensor:
@@ -103,9 +101,9 @@ def _name(tensor: Tensor) -> str:
 
 
 class Replay:
-    """A program, what has to be true for it to run, and what it leaves behind."""
+    """A program with its guards and its effects."""
 
-    def __init__(self, session: Session, program: Program) -> None:
+    def __init__(self, session: Session, program: ReplayProgram) -> None:
         recording = session.recording
         self.program = program
         self.uses = session.uses
@@ -114,11 +112,11 @@ class Replay:
         self.assigned = session.assigned
         self.guards, self.attributes = recording.guards, recording.attributes
         self.outside = {id(use.tensor) for use in self.uses if use.argument is None}  # kept alive by their uses
-        self.quick: Callable[..., Any] | None = None  # the same for short programs (see there), once it was tried
+        self.quick: Callable[..., Any] | None = None  # the function of a short program (`quick`), once it was tried
         self.watched = session.watched
 
     def unfit(self, leaves: list[Any]) -> str | None:
-        """Why it cannot run now, or None."""
+        """The reason why it cannot run now, or None."""
         for k, leaf in enumerate(leaves):
             if id(leaf) in self.outside:
                 return f"argument {k} is a tensor that is used from outside as well"
@@ -137,7 +135,7 @@ class Replay:
         return None
 
     def run(self, leaves: list[Any]) -> Any:
-        """One run."""
+        """Run the program once."""
         given = [leaves[k] for k in self.arguments]
         arrays = [leaf.data if isinstance(leaf, Tensor) else leaf for leaf in given]
         tensors = [use.now(leaves) for use in self.uses]
@@ -156,10 +154,10 @@ class Replay:
 class Session:
     """One call of a function, while it is recorded.
 
-    arguments  which leaves of the arguments are inputs of the program
-    outputs    for each leaf of what the function returned, how it is made of the results and the arguments
+    arguments  the numbers of the arguments' leaves that are inputs of the program
+    outputs    for each leaf of the returned value, a function that makes it from the results and the arguments
     assigned   (object, attribute, number of the result)
-    watched    the tensors that the call before used, which may have been the same arguments
+    watched    the tensors used by the call before, which may have been the same arguments
     missed     the tensors that were used without being lent
     """
 
@@ -176,20 +174,20 @@ class Session:
         self.build: Callable[[list[Any]], Any] = lambda leaves: leaves
         self._grads: dict[Tensor, Array] = {}
         self._given: list[tuple[int, Array]] = []  # the arrays of the arguments
-        self._like: Array = np.empty(0)  # an array of the device
+        self._like: Array = np.empty(0)  # an array on the device
         self.missed = Newcomers()
 
     def run(
         self, function: Callable[..., Any], leaves: list[Any], rebuild: Callable[[list[Any]], Any],
         floats: dict[int, Any], before: list[Replay],
     ) -> Any:  # fmt: skip
-        """Call the function, and return what it returns. `before` is what was recorded for arguments like these."""
+        """Call the function, and return its result. `before` are the programs for such arguments."""
         known = self.watched.alive()
         try:
             arrays = [v.data if isinstance(v, Tensor) else v for v in (*leaves, *known)]
             self._like = next((a for a in arrays if backend.is_array(a)), self._like)
             given = [self._lent(k, leaf, floats) for k, leaf in enumerate(leaves)]
-            for use in self.uses:  # is an argument used from outside as well? If so, then by every call
+            for use in self.uses:  # a captured argument is captured by every call
                 if all(watched.has(use.tensor) for watched in (self.watched, *[r.watched for r in before])):
                     use.met = weakref.ref(use.tensor)
             gradients = {id(t.grad) for t in (*known, *[use.tensor for use in self.uses])}
@@ -198,7 +196,7 @@ class Session:
                     self._lend(tensor, None, self.recording.of_outside)
             for use in self.uses:
                 if isinstance(use.grad, Tensor):
-                    if not self.recording.is_traced(use.grad.data):  # one that is no other's gradient, nor an argument
+                    if not self.recording.is_traced(use.grad.data):  # neither another tensor's gradient nor an argument
                         self._grads[use.grad] = use.grad.data
                         use.grad.data = self.recording.input(use.grad.data)
                     use.given = use.grad.data.value
@@ -224,7 +222,7 @@ class Session:
     # ---- lending -------------------------------------------------------------------------------------------------
 
     def _lent(self, k: int, leaf: Any, floats: dict[int, Any]) -> Any:
-        """An argument as the function gets it."""
+        """An argument in the form passed to the function."""
         array = leaf.data if isinstance(leaf, Tensor) else leaf
         if backend.is_array(array) and not self.recording.is_traced(array):
             self._given.append((k, array))
@@ -247,7 +245,7 @@ class Session:
             self.uses.append(Use(tensor, argument, array, tensor.data.value))
 
     def _give_back(self) -> None:
-        """No tensor of the caller's keeps a traced array, however the call has ended."""
+        """Take the traced arrays out of all tensors of the caller, after any end of the call."""
         recording = self.recording
         for tensor, array in (*recording.borrowed.items(), *self._grads.items()):
             tensor.data = array
@@ -258,10 +256,10 @@ class Session:
             if recording.is_traced(tensor.data):
                 setattr(owner, attribute, Tensor._of(tensor.data.array))
 
-    # ---- what comes out ------------------------------------------------------------------------------------------
+    # ---- results -----------------------------------------------------------------------------------------------------
 
     def _described(self, returned: list[Any]) -> list[Any]:
-        """Note how outputs and gradients are made of results; the outputs as they are this time."""
+        """Note how outputs and gradients are made from the results; returns this call's outputs."""
         now = []
         for output in returned:
             output = without_graph(self.name, output)
@@ -302,7 +300,7 @@ class Session:
         return traced and any(v.root is grad.data.value for o in self.recording.operations for v in o.writes)
 
     def replay(self) -> Replay | None:
-        """What can be run again; None if a tensor was used that was not known before."""
+        """The replay of this session; None if a tensor was used that was not known before."""
         recording = self.recording
         if self.missed.alive():
             recording.release()
@@ -336,17 +334,17 @@ class Session:
                 use.before = "any"
             use.grad = None
         self.uses = [u for u in self.uses if u.argument is not None or u.after is not None or u.value in used]
-        return Replay(self, Program(recording, self.inputs, self.results, self._like))
+        return Replay(self, ReplayProgram(recording, self.inputs, self.results, self._like))
 
 
 def _other_generators() -> tuple[Any, ...]:
-    """The states of the random numbers that are not ours."""
-    kind, numbers, *rest = np.random.get_state()  # noqa: NPY002 (the one that is asked about)
+    """The states of NumPy's global and Python's random numbers."""
+    kind, numbers, *rest = np.random.get_state()  # noqa: NPY002 (the legacy generator is meant)
     return kind, np.asarray(numbers).tobytes(), rest, random.getstate()
 
 
 def without_graph(name: str, output: Any) -> Any:
-    """An output without its graph, which was walked already; RecordingError if it was not."""
+    """An output without its graph, if backward has walked it; otherwise a RecordingError."""
     if not isinstance(output, Tensor) or output.edge is None:
         return output
     if node_of(output.edge)[0].edges is not None:

@@ -1,4 +1,4 @@
-"""Traced arrays: they compute what they are asked to, and their recording writes it down."""
+"""Traced arrays: they execute each operation at once, and their recording notes it down."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = Any
 
 
 class Recording(Protocol):
-    """The recording of a traced array, as far as it knows it (`recording.Recording`)."""
+    """The interface of `recording.Recording` for traced arrays."""
 
     thread: int
 
@@ -29,7 +29,7 @@ class Recording(Protocol):
 
 
 class Traced(NDArrayOperatorsMixin):
-    """An array in a recording. The array that it stands for is `array`; `base` owns the memory that it looks into."""
+    """A recorded array. `array` is the plain array; `base` owns its memory."""
 
     __slots__ = ("__weakref__", "array", "base", "recording", "value")
 
@@ -41,7 +41,7 @@ class Traced(NDArrayOperatorsMixin):
 
     __hash__ = object.__hash__
 
-    # ---- what it is ----------------------------------------------------------------------------------------------
+    # ---- attributes --------------------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,11 +81,11 @@ class Traced(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return f"<traced {self.dtype} {self.shape}>"
 
-    # ---- what is done with it ------------------------------------------------------------------------------------
+    # ---- operations --------------------------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if any(isinstance(v, Tensor) for v in inputs):
-            return NotImplemented  # it knows what to do
+            return NotImplemented  # the Tensor handles it
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         return self.recording.call(function, inputs, kwargs, inputs[:1] if method == "at" else ())
 
@@ -106,7 +106,7 @@ class Traced(NDArrayOperatorsMixin):
         if type(value) is Traced and value.value.kind == "view" and value.value.of is self.value:
             made = value.value.by
             if made.function is getitem and replaced(index, self.recording.noted) == made.args[1]:
-                return  # the end of x[i] += y: it is written already
+                return  # the end of x[i] += y: already written
         self.recording.call(setitem, (self, index, value), {}, (self,))
 
     def _in_place(self, ufunc: Any, other: Any) -> Any:
@@ -128,7 +128,7 @@ class Traced(NDArrayOperatorsMixin):
         """Write one number everywhere."""
         self.recording.call(np.copyto, (self, value), {})
 
-    # ---- what would not be done again ----------------------------------------------------------------------------
+    # ---- operations that cannot be replayed --------------------------------------------------------------------------
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() != self.recording.thread:
@@ -137,7 +137,7 @@ class Traced(NDArrayOperatorsMixin):
 
 
 def _asking(name: str, what: str, kind: type[RecordingError] = RecordingError) -> Any:
-    """A method that gives a value, which only other threads may ask for."""
+    """A method that returns a value; only other threads may call it."""
 
     def method(self: Traced, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() != self.recording.thread:
@@ -188,7 +188,7 @@ for _name, _value in _inherited.items():
     setattr(Traced, _name, _value)
 
 
-# ---- as a kind of array ------------------------------------------------------------------------------------------
+# ---- the backend of traced arrays --------------------------------------------------------------------------------
 
 
 def _refused(array: Traced) -> Any:

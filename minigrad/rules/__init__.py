@@ -1,4 +1,4 @@
-"""The table of rules, by family; and the operators of Tensor, bound to it."""
+"""The table of rules, by family, and the operators of Tensor, bound to it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Methods of ufuncs along an axis: running extremes, running anything, sums of segments.
+"""Methods of ufuncs along an axis: running extremes, running totals of any ufunc, sums of segments.
 
-Sums, products and extremes have rules of their own (`reductions`). Any other ufunc of two operands is called once for
-each element along the axis.
+Sums, products and extremes have rules of their own (`reductions`). Any other binary ufunc is called once for each
+element along the axis.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Array = Any
 
 
 def data_of(x: Any) -> Array:
-    """The array of a Tensor; anything else as it is."""
+    """The array of a Tensor; anything else unchanged."""
     return x.data if isinstance(x, Tensor) else x
 
 
@@ -31,7 +31,7 @@ def data_of(x: Any) -> Array:
 
 
 def running(ufunc: Any, a: Array, axis: int) -> Array:
-    """`ufunc.accumulate` for an extreme. CuPy has none: there in log n steps, over 2d elements from those over d."""
+    """`ufunc.accumulate` for an extreme. CuPy lacks it, so a GPU takes log n steps that double the span 2d from d."""
     if type(a) is np.ndarray:
         return ufunc.accumulate(a, axis=axis)
     n, d = a.shape[axis], 1
@@ -43,7 +43,7 @@ def running(ufunc: Any, a: Array, axis: int) -> Array:
 
 
 def _running_extreme(ufunc: Any, array: Any, axis: int) -> Any:
-    """The element in each place that is the extreme so far; of equal ones the last, as in PyTorch's cummax."""
+    """At each place, the extreme element so far; among equal ones the last, as in PyTorch's cummax."""
     (axis,) = axes_of(axis, array.ndim, f"{ufunc.__name__}.accumulate")
     data = data_of(array)
     reached = (data == running(ufunc, data, axis)) | (data != data)  # a NaN is the extreme of all that follow
@@ -53,22 +53,22 @@ def _running_extreme(ufunc: Any, array: Any, axis: int) -> Any:
 
 @composed()
 def maximum_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Any:
-    """np.maximum.accumulate: the largest so far. Of equal elements, the last gets the gradient."""
+    """np.maximum.accumulate: the running maximum. Among equal elements, the last gets the gradient."""
     return _running_extreme(np.maximum, array if dtype is None else array.astype(dtype), axis)
 
 
 @composed()
 def minimum_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Any:
-    """np.minimum.accumulate: the smallest so far. Of equal elements, the last gets the gradient."""
+    """np.minimum.accumulate: the running minimum. Among equal elements, the last gets the gradient."""
     return _running_extreme(np.minimum, array if dtype is None else array.astype(dtype), axis)
 
 
-# ---- any ufunc of two operands -----------------------------------------------------------------------------------
+# ---- any binary ufunc ----------------------------------------------------------------------------------------------
 
 
 @composed()
 def logaddexp_reduce(array: Any, axis: Any = 0, dtype: Any = None, *, keepdims: bool = False) -> Any:
-    """np.logaddexp.reduce: log Σ exp along an axis or several."""
+    """np.logaddexp.reduce: log Σ exp along one or several axes."""
     return logsumexp(array if dtype is None else array.astype(dtype), axis, keepdims)
 
 
@@ -102,7 +102,7 @@ def _parts(ufunc: Any, array: Any, axis: int) -> list[Any]:
 
 @composed()
 def ufunc_reduceat(ufunc: Any, array: Any, indices: Any, axis: int = 0) -> Any:
-    """`ufunc.reduceat`: what begins at each index and ends before the next; one element where the next is not later."""
+    """`ufunc.reduceat`: one segment from each index up to the next; one element if that is not larger."""
     (axis,) = axes_of(axis, array.ndim, f"{ufunc.__name__}.reduceat")
     n = array.shape[axis]
     starts = np.asarray(backend.to_numpy(data_of(indices)) if hasattr(indices, "shape") else indices).astype(np.intp)
@@ -128,7 +128,7 @@ def moved(x: Any, source: Array, target: Array, shape: tuple[int, ...], axis: in
 
 @operation(a=lambda g, a_shape, segments, elements, axis: moved(g, segments, elements, a_shape, axis))
 def segment_sums(a: Array, starts: Array, segments: Array, elements: Array, axis: int) -> Array:
-    """The sums of segments: the k-th of `elements` belongs to the k-th of `segments`."""
+    """The sums of segments: element elements[k] belongs to segment segments[k]."""
     if type(a) is np.ndarray:
         return np.add.reduceat(a, starts, axis=axis)
     return moved(a, elements, segments, (*a.shape[:axis], starts.shape[0]), axis)

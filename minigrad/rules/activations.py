@@ -1,4 +1,4 @@
-"""Activation functions, softmax and its logarithm, erf: stable at the extremes, without a warning."""
+"""Activation functions, softmax and its logarithm, erf: stable at the extremes, and without warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = Any
 
 
 def _sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(−x)). Where the exponential overflows, the result is the right one: 0."""
+    """1 / (1 + exp(−x)). Where the exponential overflows, the result is 0, which is correct."""
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-x))
 
@@ -119,7 +119,7 @@ def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) 
 
 def _erf(x: Array) -> Array:
     """(2 / √π) ∫₀ˣ exp(−t²) dt, to the rounding of float64."""
-    if getattr(x, "dtype", None) == np.float16:  # too narrow for the coefficients
+    if getattr(x, "dtype", None) == np.float16:  # float16 is too narrow for the coefficients
         return _erf(x.astype(np.float32)).astype(np.float16)
     size = np.absolute(x)
     near = np.minimum(size, 0.46875)
@@ -145,7 +145,9 @@ _gelu = elementwise(
 
 @composed()
 def gelu(x: Any, approximate: str = "none") -> Any:
-    """x·Φ(x), Φ the normal distribution's cumulative function (Hendrycks & Gimpel 2016); or its "tanh" form."""
+    """x·Φ(x), with Φ the normal distribution's cumulative function (Hendrycks & Gimpel 2016); or its "tanh"
+    approximation.
+    """
     if approximate == "none":
         return _gelu(x)
     if approximate != "tanh":
@@ -157,29 +159,29 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 
 def _largest(x: Array, axis: Any) -> Array:
-    """The maximum; 0 where it is infinite, which would give inf − inf, or where there is none."""
+    """The maximum; 0 where it is infinite (inf − inf would be NaN) or the axis is empty."""
     m = (np.max if np.size(x) else np.sum)(x, axis=axis, keepdims=True)
     return np.where(np.isfinite(m), m, 0.0)
 
 
-# A row of which every element is −inf, or one is +inf, has no softmax: it is NaN, without a warning.
+# A row of −inf alone, or with a +inf, has no softmax: the result is NaN, without a warning.
 
 
 @operation(x=lambda g, y, axis: y * (g - np.sum(g * y, axis=axis, keepdims=True)))
 def softmax(x: Array, axis: Any = -1) -> Array:
-    """exp(x) / Σ exp(x) along an axis (the last) or several."""
+    """exp(x) / Σ exp(x) along one axis (by default the last) or several."""
     e = np.exp(x - _largest(x, axis))
     with np.errstate(invalid="ignore"):
         return e / np.sum(e, axis=axis, keepdims=True)
 
 
-# Passes over the rows of a matrix. `fusion`, which has its gradients from these rules, puts fused ones in their place.
+# Passes over the rows of a matrix. `fusion`, which derives its gradients from these rules, replaces them by fused ones.
 passes: tuple[Any, ...] = (lambda x, m: np.exp(x - m), lambda x, m, l: (x - m) - l)
 
 
 @operation(x=lambda g, y, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True))
 def log_softmax(x: Array, axis: Any = -1) -> Array:
-    """x − log Σ exp(x) along an axis (the last) or several."""
+    """x − log Σ exp(x) along one axis (by default the last) or several."""
     m = _largest(x, axis)
     with np.errstate(divide="ignore", invalid="ignore"):
         if axis not in (-1, len(x.shape) - 1) or len(x.shape) != 2 or not is_array(x):
@@ -199,7 +201,7 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 @operation(x=_logsumexp_rule)
 def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """log Σ exp(x) over all elements, or along an axis or several; −inf where all are."""
+    """log Σ exp(x) over all elements, or along one or several axes; −inf where all elements are."""
     m = _largest(x, axis)
     with np.errstate(divide="ignore"):
         y = np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True)) + m

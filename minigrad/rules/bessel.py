@@ -1,4 +1,4 @@
-"""The modified Bessel functions of the first kind, of which NumPy has that of order 0.
+"""The modified Bessel functions of the first kind. NumPy has only that of order 0.
 
 Iₙ(x) = 1/π ∫ exp(x cos θ) cos nθ dθ from 0 to π. The trapezoidal rule gives that integral to rounding; Chebyshev series
 are fitted to it once for each order, on |x| ≤ 8 and beyond. (M. Abramowitz & I. Stegun, 9.6.19 and 9.6.26.)
@@ -20,7 +20,7 @@ DEGREE, TERMS, EDGE = 32, 1200, 8.0
 
 
 def scaled(x: Any, n: int) -> Any:
-    """exp(−x) Iₙ(x) for x ≥ 0, by the integral."""
+    """exp(−x) Iₙ(x) for x ≥ 0, computed from the integral."""
     theta = np.linspace(0, np.pi, TERMS + 1)
     heights = np.exp(np.multiply.outer(x, np.cos(theta) - 1)) * np.cos(n * theta)
     return (heights.sum(axis=-1) - (heights[..., 0] + heights[..., -1]) / 2) / TERMS
@@ -28,7 +28,7 @@ def scaled(x: Any, n: int) -> Any:
 
 @functools.cache
 def series(n: int) -> tuple[list[float], list[float]]:
-    """Chebyshev coefficients of exp(−x) Iₙ(x) over t = x/4 − 1, and of √x times that over t = 16/x − 1."""
+    """Chebyshev coefficients of exp(−x) Iₙ(x) in t = x/4 − 1, and of √x exp(−x) Iₙ(x) in t = 16/x − 1."""
     near = chebyshev.chebinterpolate(lambda t: scaled((t + 1) * (EDGE / 2), n), DEGREE)
 
     def beyond(t: Any) -> Any:

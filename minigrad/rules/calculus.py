@@ -40,7 +40,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 @composed(np.ediff1d)
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    """Differences of all elements in a row, with numbers before and after them."""
+    """Differences between consecutive elements of the flattened array, with numbers before and after them."""
     flat = np.ravel(ary)
     parts = [to_begin, flat[1:] - flat[:-1], to_end]
     return np.concatenate([np.ravel(p) for p in beside([p for p in parts if p is not None])])
@@ -50,7 +50,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """Central differences of second order inside, one-sided ones of order 1 or 2 at the ends.
 
-    varargs  nothing, one distance for all axes, or for each axis a distance or the places of its points
+    varargs  nothing, one spacing for all axes, or for each axis a spacing or the coordinates of its points
     """
     axes = axes_of(axis, np.ndim(f), "gradient")
     spacings = varargs * len(axes) if len(varargs) == 1 and np.ndim(varargs[0]) == 0 else varargs or (1.0,) * len(axes)
@@ -81,7 +81,7 @@ def _gradient(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
         return h[start:stop] if uneven else spacing
 
     def edge(near: Any, next_: Any, far: Any, a: Any, b: Any) -> Any:
-        """The slope at an end from the parabola through three points, a and b apart."""
+        """The slope at an end of the parabola through three points with spacings a and b."""
         return -(2 * a + b) / (a * (a + b)) * near + (a + b) / (a * b) * next_ - a / (b * (a + b)) * far
 
     left, right = step(None, -1), step(1, None)
@@ -118,7 +118,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 @composed(np.unwrap)
 def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: float = 2 * np.pi) -> Any:
-    """Jumps of more than half a period taken away. They are whole periods, so the gradient passes as it is."""
+    """Remove jumps of more than half a period. They are whole periods, so the gradient passes unchanged."""
     data = data_of(p)
     return p + (np.unwrap(data, discont, axis, period=period) - data)
 
@@ -128,7 +128,9 @@ def unwrap(p: Any, discont: float | None = None, axis: int = -1, *, period: floa
 
 @composed(np.interp)
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> Any:
-    """Linear interpolation between points, in float64 as NumPy does it. At a point, the slope is that to its right."""
+    """Linear interpolation between points, in float64 as in NumPy. At a point, the derivative is the slope to its
+    right.
+    """
     x, xp, fp = (v if isinstance(v, Tensor) else Tensor._of(v) for v in beside([x, xp, fp]))
     x, xp, fp = (v.astype(np.float64) for v in (x, xp, fp))
     if np.ndim(xp) != 1 or np.shape(xp) != np.shape(fp) or not np.shape(xp)[0]:
@@ -158,7 +160,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 
 def reversed_valid(g: Any, v: Any) -> Any:
-    """Σₖ gₙ₊ₖ vₖ for each n where all of v has a partner."""
+    """Σₖ gₙ₊ₖ vₖ for each n at which v overlaps completely."""
     return np.convolve(g, v[::-1], mode="valid")
 
 
@@ -169,7 +171,7 @@ def _convolve(a: Array, v: Array) -> Array:
 
 @composed(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Any:
-    """Σₘ aₘ vₙ₋ₘ: everywhere ("full"), as long as the longer ("same"), or where all meet ("valid")."""
+    """Σₘ aₘ vₙ₋ₘ: everywhere ("full"), at the length of the longer row ("same"), or at full overlap ("valid")."""
     a, v = (np.reshape(x, (-1,)) if np.ndim(x) == 0 else x for x in beside([a, v]))
     n, m = _lengths("convolve", a, v)
     full = _convolve(a, v)
@@ -184,10 +186,10 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 @composed(np.correlate)
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    """Σₙ aₙ₊ₖ vₙ: a convolution with v read backwards."""
+    """Σₙ aₙ₊ₖ vₙ: a convolution with v reversed."""
     a, v = (np.reshape(x, (-1,)) if np.ndim(x) == 0 else x for x in beside([a, v]))
     _lengths("correlate", a, v)
-    if mode == "same" and len(a) < len(v):  # of two parts that are equally near the middle, the later one
+    if mode == "same" and len(a) < len(v):  # of two equally central parts, the later one
         return convolve(a[::-1], v, mode)[::-1]
     return convolve(a, v[::-1], mode)
 

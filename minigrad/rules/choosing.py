@@ -1,4 +1,4 @@
-"""Choosing between arrays element by element, and functions applied to parts of an array."""
+"""Element-wise choice between arrays, and functions applied to parts of an array."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = Any
 
 @composed(np.select)
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
-    """From each choice the elements whose condition is the first to hold; the default where none does."""
+    """For each element, the choice of the first condition that holds, or the default."""
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError(f"select: {len(condlist)} conditions for {len(choicelist)} choices; there is one for each")
     result = default
@@ -34,7 +34,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 
 @composed(np.choose)
 def choose(a: Any, choices: Any, *, mode: str = "raise") -> Any:
-    """choices[a[i]][i]: for each element, the number of the array that it comes from."""
+    """choices[a[i]][i]: for each element, the number of the array to take it from."""
     options = list(choices)
     options = list(beside(options)) if any(isinstance(c, Tensor) for c in options) else options
     which, *options = np.broadcast_arrays(data_of(a), *options)
@@ -43,7 +43,7 @@ def choose(a: Any, choices: Any, *, mode: str = "raise") -> Any:
 
 
 def index_within(name: str, index: Any, n: int, mode: str) -> Any:
-    """Indices below n: as they are, cut at the ends, or counted round."""
+    """Indices below n: checked, clipped, or wrapped around."""
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"{name}: mode is 'raise', 'wrap' or 'clip', not {mode!r}")
     if mode == "wrap":
@@ -57,10 +57,10 @@ def index_within(name: str, index: Any, n: int, mode: str) -> Any:
 
 @composed(np.piecewise)
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Any:
-    """f(x) for the elements where f's condition holds (the last one does), 0 where none does.
+    """f(x) for the elements where f's condition holds (the last one that does), 0 where none does.
 
-    A function gets the elements of its piece, in a row; a number stands for itself. One function more than conditions
-    is for all other elements.
+    A function receives the elements of its piece as one row; a number is the value itself. With one function more than
+    conditions, the last is for all other elements.
     """
     conditions = [data_of(c) for c in (condlist if isinstance(condlist, list | tuple) else [condlist])]
     if len(conditions) == 1 and getattr(conditions[0], "ndim", 0) > x.ndim:
@@ -89,7 +89,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
 
 @composed(np.apply_along_axis)
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
-    """func1d(row) for each row along an axis; the axes of its results take that axis' place."""
+    """func1d(row) for each row along an axis; the axes of its results replace that axis."""
     (k,) = axes_of(axis, np.ndim(arr), "apply_along_axis")
     moved = np.moveaxis(arr, k, -1)
     rest = moved.shape[:-1]
@@ -105,7 +105,7 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
 
 @composed(np.apply_over_axes)
 def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Any:
-    """func(a, axis) for one axis after the other; axes that it takes away come back with size 1."""
+    """func(a, axis) for one axis after the other; axes that it removes come back with size 1."""
     for axis in axes_of(axes, np.ndim(a), "apply_over_axes"):
         result = func(a, axis)
         if result.ndim != a.ndim:

@@ -1,4 +1,4 @@
-"""The same values in memory of their own, in another dtype, or on another device."""
+"""Copies: the same values in fresh memory, in another dtype, or on another device."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _to_device(x: Array, device: str, source: str) -> Array:
 
 
 def to(self: Tensor, device: str) -> Tensor:
-    """The tensor on another device; itself if it is there. Gradients travel back."""
+    """The tensor on a device; itself if it is already there. Gradients flow back across devices."""
     if not isinstance(device, str):
         raise TypeError(f"to: expected a device like 'cpu' or 'cuda', got {device!r}; use astype for dtypes")
     backend.backend_for(device)

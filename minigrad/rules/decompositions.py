@@ -1,12 +1,12 @@
-"""Matrices taken apart: eigenvectors, singular vectors, orthogonal factors; inverses of any matrix by them.
+"""Matrix decompositions: eigenvectors, singular vectors, orthogonal factors; and pseudo-inverses.
 
 Formulas: M. Giles, Collected matrix derivative results, 2008; S. Walter & L. Lehmann, Algorithmic differentiation of
 linear algebra functions with application in optimum experimental design, 2010 (QR); G. Golub & V. Pereyra, The
 differentiation of pseudo-inverses, 1973.
 
-Vectors are known up to their sign, and where values repeat, up to a rotation, which no gradient can follow. So a
-gradient through vectors whose value repeats raises LinAlgError; on a GPU, where looking would wait, it is infinite or
-NaN. Gradients through values alone are always defined.
+Vectors are unique only up to sign, and for repeated values only up to a rotation, which no gradient can follow. A
+gradient through vectors of a repeated value therefore raises LinAlgError; on a GPU, where the check would wait, it is
+infinite or NaN. Gradients through values alone are always defined.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .accumulations import data_of
 from .products import columns
 
 Array = Any
-named: Any = _linalg  # NumPy's named tuples of results
+named: Any = _linalg  # NumPy's named tuples for results
 
 
 def diagonal_of(x: Any, like: Any) -> Any:
-    """(..., n) as the diagonals of matrices (..., n, n)."""
+    """(..., n) as diagonal matrices (..., n, n)."""
     return np.expand_dims(x, -1) * backend.module_of(data_of(like)).eye(x.shape[-1], dtype=like.dtype)
 
 
@@ -38,7 +38,7 @@ def symmetric(x: Any) -> Any:
 def inverse_gaps(name: str, values: Any, powers: Any, *vectors: Any) -> Any:
     """1 / (pⱼ − pᵢ) for powers p of the values, and 0 on the diagonal: (..., n, n).
 
-    Raises LinAlgError where two values are equal to rounding, and one of their vectors has a gradient.
+    Raises LinAlgError if two values are equal up to rounding and one of their vectors has a gradient.
     """
     data = data_of(values)
     n = data.shape[-1]
@@ -64,7 +64,7 @@ def inverse_gaps(name: str, values: Any, powers: Any, *vectors: Any) -> Any:
 
 
 def refuse_zeros(name: str, s: Any) -> None:
-    """Raise LinAlgError where a singular value of a matrix that is not square is 0, and its vectors have a gradient."""
+    """Raise LinAlgError if a singular value of a non-square matrix is 0 and its vectors have a gradient."""
     data = data_of(s)
     if backend.backend_of(data).synchronous and (data <= np.finfo(data.dtype).eps * data[..., :1]).any():
         raise np.linalg.LinAlgError(
@@ -77,7 +77,7 @@ def refuse_zeros(name: str, s: Any) -> None:
 
 
 def eigh_rule(g: list[Any], y: Any) -> Any:
-    """V (diag gw + F ∘ (Vᵀ gV)) Vᵀ with Fᵢⱼ = 1 / (wⱼ − wᵢ), made symmetric."""
+    """V (diag gw + F ∘ (Vᵀ gV)) Vᵀ with Fᵢⱼ = 1 / (wⱼ − wᵢ), symmetrized."""
     (gw, gv), (w, v) = g, y
     inside = 0.0 if gw is None else diagonal_of(gw, w)
     if gv is not None:
@@ -92,13 +92,13 @@ def _eigh(a: Array, UPLO: Any) -> tuple[Array, Array]:
 
 @composed(np.linalg.eigh)
 def eigh(a: Any, UPLO: Any = "L") -> Any:
-    """Eigenvalues (ascending) and eigenvectors of a symmetric matrix, whose gradient is symmetric, too."""
+    """Eigenvalues (ascending) and eigenvectors of a symmetric matrix. The gradient is symmetric."""
     return named.EighResult(*_eigh(a, UPLO))
 
 
 @composed(np.linalg.eigvalsh)
 def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
-    """The eigenvalues of a symmetric matrix. Equal ones share their gradient as the vectors that LAPACK finds say."""
+    """The eigenvalues of a symmetric matrix. Equal ones share their gradient according to LAPACK's eigenvectors."""
     if will_be_recorded(a):
         return _eigh(a, UPLO)[0]
     return Tensor._of(np.linalg.eigvalsh(data_of(a), UPLO))
@@ -108,8 +108,8 @@ def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
 
 
 def svd_rule(g: list[Any], y: Any) -> Any:
-    """U (diag gs + (F ∘ (Uᵀ gU − gUᵀ U)) S + S (F ∘ (Vᵀ gV − gVᵀ V))) Vᵀ with Fᵢⱼ = 1 / (sⱼ² − sᵢ²), and what leaves
-    the spaces of U and of V, divided by S."""
+    """U (diag gs + (F ∘ (Uᵀ gU − gUᵀ U)) S + S (F ∘ (Vᵀ gV − gVᵀ V))) Vᵀ with Fᵢⱼ = 1 / (sⱼ² − sᵢ²), plus the parts
+    outside the spaces of U and V, divided by S."""
     (gu, gs, gvt), (u, s, vt) = g, y
     k = s.shape[-1]
     first, v1 = u[..., :k], columns(vt[..., :k, :])
@@ -135,7 +135,7 @@ def svd_rule(g: list[Any], y: Any) -> Any:
 
 
 def beyond(g: Any, u: Any, k: int) -> Any:
-    """The part of the gradient of the first k columns that is orthogonal to them. The others turn with them."""
+    """The part of the gradient of the first k columns orthogonal to them; the other columns rotate with them."""
     first, others = u[..., :k], u[..., k:]
     if u.shape[-1] > k:
         return others @ (columns(others) @ g[..., :k] - columns(g[..., k:]) @ first)
@@ -149,8 +149,8 @@ def _svd(a: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
 
 @composed(np.linalg.svd)
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    """a = U diag(s) Vᵀ. The gradient of s alone is defined where values repeat, too, and where they are 0 it is one of
-    the subgradients."""
+    """a = U diag(s) Vᵀ. The gradient of s alone is defined for repeated values, too; where values are 0, it is a
+    subgradient."""
     if hermitian:
         return _hermitian_svd(a, compute_uv)
     if compute_uv:
@@ -161,7 +161,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 
 
 def _hermitian_svd(a: Any, compute_uv: bool) -> Any:
-    """By eigenvalues: s = |w|, U = V, and rows of Vᵀ with the sign of w."""
+    """The SVD of a symmetric matrix from its eigenvalues: s = |w|, U = V, and rows of Vᵀ with the sign of w."""
     w, v = _eigh(a, "L")
     order = np.flip(np.argsort(np.absolute(w.data), axis=-1), -1)
     w = np.take_along_axis(w, order, axis=-1)
@@ -185,8 +185,8 @@ def over(x: Any, r: Any) -> Any:
 
 
 def qr_rule(g: list[Any], y: Any, a: Any) -> Any:
-    """(gQ + Q M) R⁻ᵀ, with M the lower triangle of R gRᵀ − gQᵀ Q made symmetric. Of a wide matrix, the first columns
-    are such a product, and the others are Q times those of R."""
+    """(gQ + Q M) R⁻ᵀ, with M the lower triangle of R gRᵀ − gQᵀ Q, symmetrized. The first columns of a wide matrix are
+    such a product; its other columns are Q times those of R."""
     (gq, gr), (q, r) = g, y
     k = q.shape[-1]
     gq = np.zeros_like(q) if gq is None else gq
@@ -205,7 +205,7 @@ def _qr(a: Array) -> tuple[Array, Array]:
 
 @composed(np.linalg.qr)
 def qr(a: Any, mode: Any = "reduced") -> Any:
-    """a = Q R. Where R is singular there is no gradient: LinAlgError in backward."""
+    """a = Q R. If R is singular, backward raises LinAlgError."""
     if mode not in ("reduced", "complete", "r"):
         raise TypeError(f"qr: modes 'reduced', 'complete' and 'r' have a rule, not {mode!r}")
     if mode == "complete" and np.shape(a)[-2] > np.shape(a)[-1]:
@@ -238,7 +238,9 @@ def _pinv(a: Array, options: dict[str, Any]) -> Array:
 
 @composed(np.linalg.pinv)
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
-    """The Moore–Penrose inverse. Its gradient holds among matrices of the same rank; where that changes it has none."""
+    """The Moore–Penrose inverse. Its gradient holds among matrices of equal rank; where the rank changes, there is
+    none.
+    """
     if rcond is not None and rtol is not None:
         raise ValueError("pinv: give rcond or rtol, not both")
     options = {"rcond": rcond, "rtol": rtol, "hermitian": hermitian or None}
@@ -246,7 +248,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
 
 
 def lstsq_a(g: Any, y: Any, a: Any, b: Any) -> Any:
-    """The rule of A⁺, for the gradient g bᵀ of A⁺."""
+    """The rule of A⁺, applied to the gradient g bᵀ of A⁺."""
     if g[0] is None:
         return np.zeros_like(a)
     g, b = (np.expand_dims(v, -1) if len(v.shape) == 1 else v for v in (g[0], b))
@@ -268,13 +270,13 @@ def _lstsq(a: Array, b: Array, rcond: Any) -> tuple[Array, Array, Array]:
 
 @composed(np.linalg.lstsq)
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
-    """The x that makes ‖b − a x‖ least, the sums of squares that are left, the rank, and the singular values.
+    """The x that minimizes ‖b − a x‖, the residual sums of squares, the rank, and the singular values.
 
-    The gradient is that of pinv(a) @ b. The singular values returned here have none: np.linalg.svdvals(a) has.
+    The gradient is that of pinv(a) @ b. The singular values returned here have none; use np.linalg.svdvals(a).
     """
     x, rank, s = _lstsq(a, b, rcond)
     rows, unknowns = np.shape(a)
-    rank = rank.data if backend.is_recorded(rank.data) else int(backend.to_numpy(rank.data))  # then taken to be full
+    rank = rank.data if backend.is_recorded(rank.data) else int(backend.to_numpy(rank.data))  # replays assume full rank
     whole = unknowns < rows and (type(rank) is not int or rank == unknowns)
     left = b - a @ x
     residuals = np.sum(left * left, axis=0, keepdims=left.ndim == 1) if whole else Tensor._of(s.data[:0])

@@ -1,4 +1,4 @@
-"""Arrays put together from blocks, grids, with rows put in or taken out."""
+"""Arrays assembled from blocks, with rows inserted or deleted, and grids."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Array = Any
 
 
 def on_host(index: Any) -> Any:
-    """Indices as NumPy's, which say what to take; slices and lists as they are."""
+    """Indices as NumPy arrays on the host; slices and lists unchanged."""
     index = data_of(index)
     return backend.to_numpy(index) if backend.is_array(index) else index
 
 
-# ---- blocks, rows put in and taken out ---------------------------------------------------------------------------
+# ---- blocks, inserting and deleting --------------------------------------------------------------------------------
 
 
 @composed(np.block)
 def block(arrays: Any) -> Any:
-    """Nested lists joined: the innermost along the last axis, the next ones along the one before it."""
+    """Nested lists joined: the innermost along the last axis, each outer level along the axis before."""
 
     def depth(part: Any) -> int:
         if not isinstance(part, list):
@@ -59,7 +59,7 @@ def block(arrays: Any) -> Any:
 
 @composed(np.insert)
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
-    """Values put before the given places of an axis (of all elements in a row, without one)."""
+    """Values inserted before the given indices of an axis (without an axis, of the flattened array)."""
     arr, values = beside([arr, values])
     if axis is None:
         arr, axis = np.ravel(arr), 0
@@ -81,7 +81,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
 
 @composed(np.delete)
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
-    """The array without the given places of an axis (of all elements in a row, without one)."""
+    """The array without the given indices of an axis (without an axis, of the flattened array)."""
     if axis is None:
         arr, axis = np.ravel(arr), 0
     (k,) = axes_of(axis, np.ndim(arr), "delete")
@@ -90,7 +90,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
 
 @composed(np.resize)
 def resize(a: Any, new_shape: Any) -> Any:
-    """The elements in a row, repeated or cut to fill a shape."""
+    """The flattened elements, repeated or truncated to fill a shape."""
     shape = tuple(new_shape) if isinstance(new_shape, tuple | list) else (new_shape,)
     if any(n < 0 for n in shape):
         raise ValueError(f"resize: all of the sizes {shape} must be 0 or more")
@@ -102,7 +102,7 @@ def resize(a: Any, new_shape: Any) -> Any:
 
 @composed(np.trim_zeros)
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
-    """The array without zeros at its front ("f") and back ("b"), along all axes or some."""
+    """The array without the zeros at its front ("f") and back ("b"), along all axes or some."""
     trim = trim.lower()
     if trim not in ("fb", "bf", "f", "b"):
         raise ValueError(f"trim_zeros: trim is made of 'f' and 'b', not {trim!r}")
@@ -122,7 +122,7 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
 
 @composed(np.meshgrid)
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
-    """The places of a grid from those along each axis, of which the first two are exchanged in "xy"."""
+    """The coordinates of a grid from those along each axis; with "xy", the first two axes are exchanged."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing is 'xy' or 'ij', not {indexing!r}")
     n = len(xi)
@@ -140,7 +140,7 @@ def _ends(start: Any, stop: Any) -> tuple[Any, Any]:
 
 
 def _fractions(name: str, like: Any, num: int, endpoint: bool) -> Any:
-    """0, 1/k, 2/k, ..., as a column for each element of `like`; 1 last if that is an endpoint."""
+    """0, 1/k, 2/k, ..., as a column for each element of `like`; the last is 1 if the endpoint is included."""
     if num < 0:
         raise ValueError(f"{name}: the number of samples must not be negative, got {num}")
     parts = max(num - 1, 1) if endpoint else max(num, 1)
@@ -160,7 +160,7 @@ def linspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
     axis: int = 0, *, device: Any = None,
 ) -> Any:  # fmt: skip
-    """`num` numbers in equal steps from start to stop."""
+    """`num` evenly spaced numbers from start to stop."""
     start, stop = _ends(start, stop)
     t = _fractions("linspace", start, num, endpoint)
     y = start + t * (stop - start)
@@ -174,7 +174,7 @@ def linspace(
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
-    """Powers of the base, whose exponents are equal steps."""
+    """Powers of the base with evenly spaced exponents."""
     start, stop = _ends(start, stop)
     if np.ndim(base):
         start, stop, base = np.broadcast_arrays(start, stop, beside([start, base])[1])
@@ -185,7 +185,7 @@ def logspace(
 
 @composed(np.geomspace)
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    """Numbers of equal ratios from start to stop, both of one sign and not 0; in float64, as NumPy has them."""
+    """Numbers in a geometric progression from start to stop, of equal sign and not 0; in float64, as in NumPy."""
     start, stop = (v.astype(np.float64) for v in _ends(start, stop))
     for end in (start, stop):
         data = data_of(end)

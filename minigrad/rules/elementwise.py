@@ -1,4 +1,4 @@
-"""Element-wise ufuncs, each with the formula of its gradient. Where two inputs tie, they share it, as in PyTorch."""
+"""Element-wise ufuncs, each with the formula of its gradient. Tied inputs share the gradient, as in PyTorch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Array = Any
 
 
 def zeros(g: Any) -> Array:
-    """The gradient of what does not vary."""
+    """The gradient of a function that is constant almost everywhere."""
     return np.zeros_like(g)
 
 
 def divided(a: Any, b: Any) -> Any:
-    """a / b, and 0 where b is 0: the subgradient that norms have at zero."""
+    """a / b, and 0 where b is 0: the subgradient of a norm at zero."""
     nothing = b == 0
     return np.where(nothing, 0.0, a / np.where(nothing, 1.0, b))
 
@@ -41,7 +41,7 @@ cbrt = elementwise(np.cbrt, lambda g, y: g / (3 * y * y))
 
 
 def power_base(g: Any, a: Any, b: Any) -> Any:
-    """b·a^(b−1), and 0 where b is 0 whatever a is; its own derivative by b is 1/a there, if that is a number."""
+    """b·a^(b−1), and 0 where b is 0, for any a; the derivative of this by b is 1/a there, where that is finite."""
     if isinstance(b, Real):
         return zeros(g) if b == 0 else g * (b * a ** (b - 1))
     nothing = (b == 0) & ~(np.absolute(1.0 / a) < math.inf)
@@ -58,7 +58,7 @@ power = elementwise(operator.pow, power_base, power_exponent, name="power")
 power_ufunc = elementwise(np.power, power_base, power_exponent, name="power")
 float_power = elementwise(np.float_power, power_base, power_exponent)
 
-# the whole quotient: a / b itself may round up to the next one
+# the exact integer quotient: a / b itself may round up to the next integer
 remainder = elementwise(np.remainder, lambda g: g, lambda g, a, b: -g * np.floor_divide(a, b))
 fmod = elementwise(np.fmod, lambda g: g, lambda g, y, a, b: -g * np.rint((a - y) / b))
 floor_divide = elementwise(np.floor_divide, zeros, zeros)
@@ -100,7 +100,7 @@ hypot = elementwise(np.hypot, lambda g, y, a: g * divided(a, y), lambda g, y, b:
 
 
 def share(g: Any, mine: Any, other: Any, wins: Array) -> Any:
-    """All of g where `mine` wins, half where the two tie; a NaN gets the gradient of the NaN that it makes."""
+    """All of g where `mine` wins, half of it at a tie; a NaN gets the gradient of the NaN it causes."""
     return g * np.where(mine == other, 0.5, np.where(wins | (mine != mine), 1.0, 0.0)).astype(g.dtype)
 
 
@@ -144,7 +144,7 @@ def _clip(a: Array, low: Any, high: Any) -> Array:
 
 @composed(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    """Limit to [a_min, a_max]. The gradient passes at the limits themselves, as in PyTorch's clamp."""
+    """Limit to [a_min, a_max]. At the limits themselves the gradient passes, as in PyTorch's clamp."""
     low = a_min if min is None else min
     high = a_max if max is None else max
     low, high = [np.asarray(v) if isinstance(v, list | tuple) else v for v in (low, high)]
@@ -153,7 +153,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     if floats and all(isinstance(v, Real) for v in bounds):
         return _clip(a, -np.inf if low is None else low, np.inf if high is None else high)
     if low is not None:
-        a = np.where((a < low) | (low != low), low, a)  # a NaN among the limits stays
+        a = np.where((a < low) | (low != low), low, a)  # a NaN limit gives NaN
     return a if high is None else np.where((a > high) | (high != high), high, a)
 
 
@@ -167,7 +167,7 @@ def round(a: Any, decimals: int = 0) -> Any:
 
 @composed(np.sinc)
 def sinc(x: Any) -> Any:
-    """sin(πx) / (πx), and 1 at 0. Near 0 by its Taylor series, so that every derivative there is right."""
+    """sin(πx) / (πx), and 1 at 0. Near 0 it is a Taylor series, so that all derivatives there are correct."""
     near = np.absolute(x) < 0.1 / math.pi
     z = np.where(near, math.pi * x, 0.0) ** 2
     series = 1 - z / 6 * (1 - z / 20 * (1 - z / 42 * (1 - z / 72 * (1 - z / 110))))

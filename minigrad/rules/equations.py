@@ -1,4 +1,4 @@
-"""Powers, inverses and equations of matrices and of tensors, composed of others."""
+"""Powers, inverses and equations of matrices and tensors, composed of other functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = Any
 
 @composed(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Any:
-    """a a ... a, n times; the inverse's power if n is negative."""
+    """The n-th power of a square matrix; for negative n, the power of its inverse."""
     if not hasattr(n, "__index__"):
         raise TypeError(f"matrix_power: the exponent must be an integer, got {n!r}")
     n = int(n)
@@ -71,7 +71,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 @composed(np.linalg.cond)
 def cond(x: Any, p: Any = None) -> Any:
-    """The condition number: the largest singular value by the smallest, or ‖x‖ ‖x⁻¹‖ for another norm."""
+    """The condition number: the ratio of the largest and the smallest singular value, or ‖x‖ ‖x⁻¹‖ for another norm."""
     if p is None or p in (2, -2):
         s = svdvals(x)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
@@ -85,7 +85,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 @composed(np.linalg.vector_norm)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    """The norm of all elements, or along an axis or several."""
+    """The norm of all elements, or along one or several axes."""
     if axis is None:
         flat = norm(np.ravel(x), ord, axis=0)
         return np.reshape(flat, (1,) * np.ndim(x)) if keepdims else flat

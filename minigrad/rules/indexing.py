@@ -1,4 +1,4 @@
-"""Indexing, and what is indexing by another name. Gradients are written into one shared array, never one each."""
+"""Indexing, and functions that index under another name. Gradients of all slices are written into one shared array."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..gradients import Placed, RowSparse
+from ..gradients import RowSparse, Scattered
 from ..modes import current_mode
 from ..tensors import Tensor
 from ..vocabulary import composed, first_order, operation
@@ -18,13 +18,13 @@ Array = Any
 
 @operation(piece=lambda g, index: g[index])
 def place(piece: Array, index: Any, shape: Any) -> Array:
-    return Placed(shape, index, piece).dense()
+    return Scattered(shape, index, piece).dense()
 
 
 @first_order(place)
 def placed(piece: Array, index: Any, shape: tuple[int, ...]) -> Any:
-    """`piece` at `index` of zeros, the gradient of indexing: in parts, unless the plain path is asked for."""
-    part = Placed(shape, index, piece)
+    """`piece` at `index` of zeros, the gradient of indexing: in parts on the fast path."""
+    part = Scattered(shape, index, piece)
     return part if current_mode().fast else part.dense()
 
 
@@ -34,20 +34,20 @@ def _getitem(a: Array, index: Any) -> Array:
 
 
 def plain_index(part: Any, like: Array) -> Any:
-    """An index without Tensors, and with lists (or tuples within a tuple) as arrays beside the indexed one."""
+    """An index without Tensors, and with lists (or tuples within a tuple) as arrays on the device of `like`."""
     if isinstance(part, Tensor):
         part = part.data
     elif isinstance(part, list | tuple):
         part = backend.from_numpy(np.asarray(part, None if part else np.intp), backend.device_of(like))
     if backend.is_array(part) and part.dtype.kind not in "iub":
         raise IndexError(f"an index must be of integers or booleans, not {part.dtype}")
-    return kept_as_it_is(part)
+    return held_index(part)
 
 
-def kept_as_it_is(index: Any) -> Any:
-    """A copy of the caller's array of indices, which may hold another batch's before backward reads it.
+def held_index(index: Any) -> Any:
+    """A copy of the caller's index array, which may be overwritten with the next batch before backward reads it.
 
-    (Those who watch, as pictures do, know the array by itself.)
+    (Observers, such as pictures, need the original array, whose identity they compare.)
     """
     mode = current_mode()
     if type(index) is np.ndarray and mode.grad and not mode.observers:
@@ -66,7 +66,7 @@ def getitem(a: Any, index: Any) -> Any:
 
 @composed(np.take)
 def take(a: Any, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Any:
-    """Elements by their numbers along an axis; numbers beyond the end are cut ("clip") or counted round ("wrap")."""
+    """Elements by their indices along an axis; indices out of range are clipped ("clip") or wrapped ("wrap")."""
     if axis is None or (np.ndim(a) == 0 and axis in (0, -1)):
         a, axis = np.ravel(a), 0
     (at,) = axes_of(axis, np.ndim(a), "take")
@@ -96,7 +96,7 @@ def extract(condition: Any, arr: Any) -> Any:
 
 
 def _full_index(indices: Array, axis: int) -> tuple[Array, ...]:
-    """The index of every element that take_along_axis picks."""
+    """The full index of every element that take_along_axis picks."""
     xp = backend.module_of(indices)
     n = indices.ndim
     index = [xp.arange(m).reshape([-1 if k == j else 1 for j in range(n)]) for k, m in enumerate(indices.shape)]
@@ -132,7 +132,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
 
 @composed(np.sort)
 def sort(a: Any, axis: int | None = -1, kind: Any = None, *, stable: bool | None = None) -> Any:
-    """Sorted along an axis. Of equal elements, the first stays first, and so do their gradients."""
+    """Sorted along an axis. The sort is stable: equal elements keep their order, and so do their gradients."""
     if axis is None:
         a, axis = np.ravel(a), 0
     return take_along_axis(a, np.argsort(a.data, axis=axis, kind="stable"), axis)
@@ -143,7 +143,7 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, *, stable: bool | None
 
 @composed(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The diagonal of the matrices in two axes, as the last axis."""
+    """The diagonals of the matrices in two axes, as the last axis."""
     moved = np.moveaxis(a, (axis1, axis2), (-2, -1))
     rows, cols = moved.shape[-2:]
     n = max(min(rows + min(offset, 0), cols - max(offset, 0)), 0)
@@ -158,7 +158,7 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
 
 @composed(np.diag)
 def diag(v: Any, k: int = 0) -> Any:
-    """The diagonal of a matrix, or a matrix with this diagonal."""
+    """The diagonal of a matrix, or the matrix with a given diagonal."""
     if np.ndim(v) == 2:
         return diagonal(v, k)
     n = np.shape(v)[0]
@@ -181,7 +181,7 @@ def triu(m: Array, k: int = 0) -> Array:
 
 @first_order(place)
 def in_rows(g: Array, ids: Array, weight_shape: tuple[int, ...]) -> Any:
-    """The rows of a gradient, and where they belong."""
+    """The rows of a gradient, and their indices."""
     return RowSparse(ids.reshape(-1), g.reshape((-1, *weight_shape[1:])), weight_shape, check=False)
 
 
@@ -198,13 +198,13 @@ def _embedding(weight: Array, ids: Array, padding_idx: int | None, sparse: bool)
 
 @composed()
 def embedding(weight: Any, ids: Any, *, padding_idx: int | None = None, sparse: bool = False) -> Any:
-    """Rows of a matrix: (V, D) and integer ids of any shape (...) give (..., D). The same as one-hot(ids) @ weight.
+    """Rows of a matrix: (V, D) and integer ids of any shape (...) give (..., D). Equal to one-hot(ids) @ weight.
 
     padding_idx  a row that gets no gradient
     sparse       give the gradient as a `RowSparse` (first order; under create_graph it is dense)
 
-    Raises IndexError where an id is not in [0, V) (on a GPU only under `detect_anomaly`, since looking would wait);
-    TypeError where ids are not integers.
+    Raises IndexError if an id is not in [0, V) (on a GPU only under `detect_anomaly`, since the check would wait), and
+    TypeError if ids are not integers.
     """
     ids = ids.data if isinstance(ids, Tensor) else ids
     if not backend.is_array(ids):
@@ -213,4 +213,4 @@ def embedding(weight: Any, ids: Any, *, padding_idx: int | None = None, sparse: 
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, not {ids.dtype}")
     backend.check_indices("embedding", ids, np.shape(weight)[0])
-    return _embedding(weight, kept_as_it_is(ids), padding_idx, sparse)
+    return _embedding(weight, held_index(ids), padding_idx, sparse)

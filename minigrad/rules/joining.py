@@ -1,7 +1,7 @@
-"""Joining tensors and taking them apart.
+"""Joining and splitting tensors.
 
-Taking apart is one operation with several outputs, so that the gradients of all parts are written into one array:
-a loop over T slices costs O(T).
+A split is one operation with several outputs, so that the gradients of all parts are written into one array and a
+loop over T slices costs O(T).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def along(axis: int, part: Any) -> tuple[Any, ...]:
 
 
 def beside(values: Any) -> tuple[Any, ...]:
-    """What is to be joined, as arrays: numbers and lists become arrays where the first tensor is, as the operators
-    take them."""
+    """The values to join, as arrays: numbers and lists become arrays on the device of the first tensor, as with
+    operators."""
     values = tuple(values)
     like = next((v.data for v in values if isinstance(v, Tensor)), None)
     return values if like is None else tuple([_array(operand(v, like), like) for v in values])
@@ -44,7 +44,7 @@ def _array(value: Any, like: Array) -> Any:
 
 
 def cast(arrays: tuple[Any, ...], dtype: Any, casting: Any) -> tuple[Any, ...]:
-    """The arrays in a dtype, if one is given; TypeError where the casting rule does not allow that."""
+    """The arrays in a dtype, if one is given; TypeError if the casting rule forbids it."""
     if dtype is None:
         return arrays
     for a in arrays:
@@ -124,7 +124,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     return concatenate([arr, values], axis)
 
 
-# ---- taking apart ------------------------------------------------------------------------------------------------
+# ---- splitting -----------------------------------------------------------------------------------------------------
 
 
 def _filled(g: list[Any], shapes: list[tuple[int, ...]]) -> list[Any]:
@@ -203,7 +203,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 
 def iterated(self: Tensor) -> Iterator[Tensor]:
-    """The slices along the first axis, one after the other."""
+    """The slices along the first axis, in order."""
     if self.ndim == 0:
         raise TypeError("iteration over a tensor without axes")
     return iter(unstack(self))

@@ -26,20 +26,20 @@ def inv(a: Array) -> Array:
 
 
 def without_one(s: Array, n: int, xp: Any) -> Array:
-    """Of n numbers (..., n), for each the product of all others: (..., n)."""
+    """For each of n numbers (..., n), the product of all others: (..., n)."""
     itself = xp.eye(n) == 1
     return np.prod(np.where(itself, 1.0, np.expand_dims(s, -2)), axis=-1)
 
 
 def svd(a: Any) -> tuple[Array, Array, Array]:
-    """U, S and V of the matrices that are finite; of the others NaN: LAPACK may never end there."""
+    """U, S and V; NaN for matrices with a value that is not finite, for which LAPACK may never return."""
     finite = np.all(np.isfinite(a), axis=(-2, -1), keepdims=True)
     u, s, v = np.linalg.svd(np.where(finite, a, 0.0).astype(a.dtype))
     return u, np.where(finite[..., 0], s, np.nan).astype(a.dtype), v
 
 
 def regular_cofactors_rule(g: Any, a: Any) -> Any:
-    """det a (⟨g, a⁻ᵀ⟩ a⁻ᵀ − a⁻ᵀ gᵀ a⁻ᵀ), for a matrix that is not singular."""
+    """det a (⟨g, a⁻ᵀ⟩ a⁻ᵀ − a⁻ᵀ gᵀ a⁻ᵀ), for a regular matrix."""
     inverse = columns(np.linalg.inv(a))
     inner = np.sum(g * inverse, axis=(-2, -1), keepdims=True)
     return np.expand_dims(np.linalg.det(a), (-2, -1)) * (inner * inverse - inverse @ columns(g) @ inverse)
@@ -47,9 +47,10 @@ def regular_cofactors_rule(g: Any, a: Any) -> Any:
 
 @first_order(regular_cofactors_rule)
 def cofactors_rule(g: Array, a: Array) -> Array:
-    """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but two.
+    """U (diag(p diag h) − p ∘ hᵀ) V, with a = U S V, h = Uᵀ g Vᵀ, and pᵢⱼ the product of all singular values but
+    i and j.
 
-    Higher derivatives are those of a matrix that is not singular.
+    Higher derivatives are those of a regular matrix.
     """
     u, s, v = svd(a)
     n, xp = s.shape[-1], backend.module_of(a)
@@ -65,7 +66,7 @@ def cofactors_rule(g: Array, a: Array) -> Array:
 
 @operation(a=cofactors_rule)
 def cofactors(a: Array) -> Array:
-    """∂ det(a) / ∂a, also where a is singular: from a = U S V, the products of all singular values but one."""
+    """∂ det(a) / ∂a, defined for singular a as well: from a = U S V, with products of all singular values but one."""
     u, s, v = svd(a)
     others = without_one(s, s.shape[-1], backend.module_of(a))  # (..., n)
     sign = np.linalg.det(u) * np.linalg.det(v)
@@ -82,7 +83,7 @@ def det(a: Array) -> Array:
 
 
 def slogdet_rule(g: list[Any], y: Any, a: Any) -> Any:
-    """The sign does not vary; the logarithm's gradient is a⁻ᵀ, and NaN where a is singular."""
+    """The sign is constant; the gradient of the logarithm is a⁻ᵀ, and NaN where a is singular."""
     if g[1] is None:
         return np.zeros_like(a)
     singular = np.expand_dims(y[0] == 0, (-2, -1))
@@ -98,14 +99,14 @@ def _slogdet(a: Array) -> tuple[Array, Array]:
 
 @composed(np.linalg.slogdet)
 def slogdet(a: Any) -> Any:
-    """(sign, log |det|), as named fields. Of a singular matrix the gradient is NaN; others in a stack keep theirs."""
+    """(sign, log |det|), as named fields. A singular matrix has a NaN gradient; others in the stack keep theirs."""
     from numpy.linalg._linalg import SlogdetResult
 
     return SlogdetResult(*_slogdet(a))
 
 
 def _matched(a: Any, b: Any) -> tuple[Any, Any]:
-    """Two stacks of matrices, as many in each: CuPy's `solve` does not broadcast them."""
+    """Two stacks of matrices, broadcast to equal size: CuPy's `solve` does not broadcast them."""
     if a.shape[:-2] == b.shape[:-2]:
         return a, b
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -114,7 +115,7 @@ def _matched(a: Any, b: Any) -> tuple[Any, Any]:
 
 def solve_b(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
     """a⁻ᵀ g."""
-    if len(b_shape) == 1:  # a vector is a matrix of one column
+    if len(b_shape) == 1:  # a vector is a one-column matrix
         return np.linalg.solve(*_matched(columns(a), np.expand_dims(g, -1)))[..., 0]
     return np.linalg.solve(*_matched(columns(a), g))
 
@@ -133,7 +134,7 @@ def solve(a: Array, b: Array) -> Array:
 
 
 def cholesky_rule(g: Any, y: Any) -> Any:
-    """y⁻ᵀ Φ(yᵀ g) y⁻¹, made symmetric; Φ takes the lower triangle with its diagonal halved."""
+    """y⁻ᵀ Φ(yᵀ g) y⁻¹, symmetrized; Φ takes the lower triangle with its diagonal halved."""
     product = columns(y) @ np.tril(g)
     phi = (np.tril(product) + np.tril(product, -1)) * 0.5
     s = np.linalg.solve(columns(y), columns(np.linalg.solve(columns(y), columns(phi))))
@@ -147,7 +148,7 @@ def _cholesky(a: Array) -> Array:
 
 @composed(np.linalg.cholesky)
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
-    """The factor L of a = L Lᵀ, for a symmetric and positive definite; its transpose, if `upper`."""
+    """The factor L of a symmetric, positive definite a = L Lᵀ; its transpose if `upper`."""
     factor = _cholesky(a)
     return columns(factor) if upper else factor
 
@@ -167,8 +168,8 @@ def _norm(x: Array, axis: Any, keepdims: bool) -> Array:
 
 @composed(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Vector norms of any order, and the matrix norms "fro", "nuc", 2, −2, 1, −1, ∞, −∞. The gradient at zero is zero,
-    and where singular values are equal or 0, it is one of those that the norm has in other directions."""
+    """Vector norms of any order, and the matrix norms "fro", "nuc", 2, −2, 1, −1, ∞, −∞. The gradient at zero is zero;
+    where singular values are equal or 0, it is a subgradient."""
     if axis is None and ord is None:
         return _norm(x, None, keepdims)
     axes = axes_of(axis, x.ndim)
@@ -192,7 +193,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 def _largest(sizes: Any, axis: int, keepdims: bool) -> Any:
-    """The largest of sizes, none of which is negative: 0 of none."""
+    """The maximum of non-negative sizes; 0 if there are none."""
     largest = np.max if sizes.shape[axis] else np.sum
     return largest(sizes, axis=axis, keepdims=keepdims)
 
@@ -204,7 +205,7 @@ def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
     if order == -np.inf:
         return np.min(size, axis=axis, keepdims=keepdims)
     if order == 0:
-        return np.sum(np.where(size != size, 1.0, np.sign(size)), axis=axis, keepdims=keepdims)  # a NaN is not 0
+        return np.sum(np.where(size != size, 1.0, np.sign(size)), axis=axis, keepdims=keepdims)  # NaN counts as nonzero
     if order == 1:
         return np.sum(size, axis=axis, keepdims=keepdims)
     if order == 2:
@@ -212,7 +213,7 @@ def _vector_norm(x: Any, order: Any, axis: int, keepdims: bool) -> Any:
     if x.shape[axis] == 0:
         return np.sum(size, axis=axis, keepdims=keepdims) ** (1 / order)
     foremost = (np.max if order > 0 else np.min)(size.data, axis=axis, keepdims=True)
-    scale = np.where((foremost > 0) & (foremost < np.inf), foremost, 1.0).astype(size.dtype)  # so no power overflows
+    scale = np.where((foremost > 0) & (foremost < np.inf), foremost, 1.0).astype(size.dtype)  # avoids overflow
     nothing = foremost == 0
     powers = np.sum(np.where(nothing, 0.0, size / scale) ** order, axis=axis, keepdims=True)
     result = np.where(nothing, 0.0, np.where(nothing, 1.0, powers) ** (1 / order) * scale)

@@ -1,6 +1,6 @@
-"""Reductions that pass over NaN, where no gradient flows.
+"""Reductions that skip NaN. No gradient flows to a NaN.
 
-Of nothing but NaN, sums are 0, products 1, and all others NaN, without NumPy's warning: on a GPU it would wait.
+With NaN alone, sums are 0, products 1, and all others NaN, without NumPy's warning: on a GPU the check would wait.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Array = Any
 
 
 def valid(a: Any, where: Any = True) -> Any:
-    """True where a number counts."""
+    """True for the elements that count."""
     here = ~np.isnan(data_of(a)) if a.dtype.kind == "f" else np.ones_like(data_of(a), dtype=bool)
     return here if where is True else here & where
 
 
 def filled(a: Any, number: float, where: Any = True) -> Any:
-    """The numbers that count, and one that changes nothing for the others."""
+    """The elements that count, and a neutral number in place of the others."""
     return a if a.dtype.kind != "f" and where is True else np.where(valid(a, where), a, number)
 
 
@@ -66,7 +66,7 @@ def nanvar(
     a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
     mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
-    """The variance of the numbers; NaN where there are not more than `ddof`."""
+    """The variance of the numbers; NaN where there are at most `ddof` of them."""
     a, ddof = a if dtype is None else a.astype(dtype), ddof if correction is None else correction
     if a.dtype.kind != "f":
         return np.var(a, axis=axis, ddof=ddof, keepdims=keepdims, where=where, **_only(mean=mean))
@@ -78,7 +78,7 @@ def nanvar(
 
 
 def _only(**given: Any) -> dict[str, Any]:
-    """The keywords that are not None, which NumPy does not take for absent."""
+    """The keywords that are not None; NumPy does not treat None as absent."""
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -87,7 +87,7 @@ def nanstd(
     a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
     mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
-    """The root of that. The gradient of a constant's is 0."""
+    """The standard deviation. The gradient for equal numbers is 0."""
     return root(nanvar(a, axis, dtype, ddof=ddof, keepdims=keepdims, where=where, mean=mean, correction=correction))
 
 

@@ -1,4 +1,4 @@
-"""Arrays made wider."""
+"""Padding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _pad(array: Array, width: Any, value: float) -> Array:
 
 
 def pairs(name: str, given: Any, ndim: int, whole: bool = False) -> list[tuple[Any, Any]]:
-    """(before, after) for each axis, from one number, a pair, one of them an axis, or a dict of some axes."""
+    """(before, after) for each axis, from one number, one pair, a pair for each axis, or a dict of some axes."""
     if isinstance(given, dict):
         found: list[tuple[Any, Any]] = [(0, 0)] * ndim
         for axis, value in given.items():
@@ -49,7 +49,7 @@ def pad(
     array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0.0, end_values: Any = 0.0,
     stat_length: Any = None, reflect_type: str = "even",
 ) -> Any:  # fmt: skip
-    """Widen by constants, a ramp to them, the edge, statistics, or reflected, symmetric or wrapped values.
+    """Pad with constants, a ramp to them, the edge, statistics, or reflected, symmetric or wrapped values.
 
     mode  "constant", "empty" (of zeros), "linear_ramp", "edge", "maximum", "mean", "median", "minimum", "reflect",
           "symmetric" or "wrap"
@@ -100,7 +100,7 @@ def _constant(array: Any, axis: int, width: int, value: Any) -> Array:
 
 
 def _statistic(mode: str, array: Any, axis: int, width: int, length: int | None) -> Any:
-    """The statistic of the first elements (of the last, for a negative width), repeated."""
+    """The statistic of the first elements (for a negative width, of the last ones), repeated."""
     n = array.shape[axis] if length is None else min(length, array.shape[axis])
     part = array[along(axis, slice(None, n) if width >= 0 else slice(array.shape[axis] - n, None))]
     found = _STATISTICS[mode](part, axis=axis, keepdims=True)

@@ -1,4 +1,4 @@
-"""Parts of numbers: whole and fractional, mantissa and exponent, real and imaginary."""
+"""Parts of numbers: integral and fractional, mantissa and exponent, real and imaginary."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Array = Any
 
 @composed(np.divmod)
 def divmod(x1: Any, x2: Any, /) -> tuple[Any, Any]:
-    """The floor of the quotient, which does not vary, and the remainder."""
+    """The floor of the quotient, whose gradient is zero, and the remainder."""
     return floor_divide(x1, x2), remainder(x1, x2)
 
 
 @operation(np.modf, x=lambda g: zeros(g[1]) if g[0] is None else g[0])
 def modf(x: Array) -> tuple[Array, Array]:
-    """The fractional part, which varies as x does, and the whole one, which does not."""
+    """The fractional part, whose derivative is 1, and the integral part, whose derivative is 0."""
     return np.modf(x)
 
 
@@ -45,7 +45,7 @@ def fix(x: Any) -> Any:
     return trunc(x)
 
 
-# ---- complex numbers' parts of real ones -------------------------------------------------------------------------
+# ---- real numbers as complex ones ----------------------------------------------------------------------------------
 
 conjugate = elementwise(np.conjugate, lambda g: g)
 
@@ -62,7 +62,7 @@ def real_if_close(a: Any, tol: float = 100) -> Any:
 
 @composed(np.imag)
 def imag(val: Any) -> Any:
-    """Zeros, which do not vary."""
+    """Zeros, with zero gradient."""
     return Tensor._of(np.zeros_like(val.data))
 
 

@@ -1,4 +1,4 @@
-"""Polynomials by their coefficients, highest power first, as NumPy's older functions have them."""
+"""Polynomials by their coefficients, highest power first, as in NumPy's older functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = Any
 
 
 def coefficients(*polynomials: Any) -> list[Any]:
-    """Rows of coefficients; a polynomial object gives its own."""
+    """Rows of coefficients; a polynomial object provides its own."""
     rows = [p.coeffs if isinstance(p, np.poly1d) else p for p in polynomials]
     return [np.atleast_1d(p) for p in beside(rows)]
 
@@ -35,7 +35,7 @@ def polyval(p: Any, x: Any) -> Any:
 
 @composed(np.vander)
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
-    """The powers of each element in a row, highest first; in float64, as NumPy has them."""
+    """The powers of each element as a row, highest first; in float64, as in NumPy."""
     if x.ndim != 1:
         raise ValueError(f"vander: the operand must have one axis, got shape {x.shape}")
     n = x.shape[0] if N is None else N
@@ -59,7 +59,7 @@ def polysub(a1: Any, a2: Any) -> Any:
 
 
 def _as_long(*polynomials: Any) -> list[Any]:
-    """Two rows of coefficients of one length: zeros before the shorter."""
+    """Two rows of coefficients of equal length: the shorter is padded with zeros in front."""
     rows = coefficients(*polynomials)
     n = max(row.shape[0] for row in rows)
     return [np.pad(row, (n - row.shape[0], 0)) for row in rows]
@@ -73,7 +73,7 @@ def polymul(a1: Any, a2: Any) -> Any:
 
 @composed(np.polydiv)
 def polydiv(u: Any, v: Any) -> Any:
-    """The quotient and the remainder. (The remainder keeps its leading zeros, which NumPy drops by their values.)"""
+    """The quotient and the remainder. (The remainder keeps its leading zeros; NumPy drops them by their values.)"""
     u, v = coefficients(u, v)
     steps = u.shape[0] - v.shape[0] + 1
     if steps < 1:
@@ -88,7 +88,7 @@ def polydiv(u: Any, v: Any) -> Any:
 
 @composed(np.polyder)
 def polyder(p: Any, m: int = 1) -> Any:
-    """The m-th derivative's coefficients."""
+    """The coefficients of the m-th derivative."""
     if m < 0:
         raise ValueError(f"polyder: the order must not be negative, got {m}")
     (p,) = coefficients(p)
@@ -99,7 +99,7 @@ def polyder(p: Any, m: int = 1) -> Any:
 
 @composed(np.polyint)
 def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
-    """The m-th integral's coefficients, with the constants k (0, one for all, or m of them)."""
+    """The coefficients of the m-th integral, with the constants k (0, one for all, or m of them)."""
     if m < 0:
         raise ValueError(f"polyint: the order must not be negative, got {m}")
     (p,) = coefficients(p)
@@ -110,7 +110,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 
 
 def _counted(p: Any, last: int) -> Any:
-    """n, n − 1, ..., down to 1, beside the coefficients p (without the last ones)."""
+    """n, n − 1, ..., down to 1, on the device of the coefficients p (without the last ones)."""
     like = p.data if isinstance(p, Tensor) else p
     return backend.module_of(like).arange(p.shape[0] - last, 0, -1)
 
@@ -119,17 +119,17 @@ def _counted(p: Any, last: int) -> Any:
 def polyfit(
     x: Any, y: Any, deg: int, rcond: float | None = None, full: bool = False, w: Any = None, cov: Any = False
 ) -> Any:
-    """The coefficients of the polynomial of least squares, in float64.
+    """The coefficients of the least-squares polynomial, in float64.
 
-    full  also the residuals, the rank, the singular values and rcond
-    cov   also the coefficients' covariances, of errors as large as the residuals say, or of size 1/w ("unscaled")
+    full  also return the residuals, the rank, the singular values and rcond
+    cov   also return the coefficients' covariances, scaled by the residuals, or for errors of size 1/w ("unscaled")
     """
     x, y, *weights = beside([x, y] if w is None else [x, y, w])
     rcond = len(x) * np.finfo(x.dtype).eps if rcond is None else rcond
     left, right = np.vander(x, deg + 1), y
     if weights:
         left, right = left * weights[0][:, None], right * (weights[0] if y.ndim == 1 else weights[0][:, None])
-    scale = np.sqrt(np.sum(left * left, axis=0))  # columns of one size are the better posed problem
+    scale = np.sqrt(np.sum(left * left, axis=0))  # columns of equal norm are better conditioned
     found, residuals, rank, s = np.linalg.lstsq(left / scale, right, rcond)
     found = found / scale if y.ndim == 1 else found / scale[:, None]
     if full:

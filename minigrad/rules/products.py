@@ -1,7 +1,7 @@
-"""Matrix products and what is made of them.
+"""Matrix products and functions composed of them.
 
-The gradient of a matrix used in products, Σₖ pₖᵀ qₖ, is handed to the engine in parts (`gradients.Products`), so that a
-weight shared by all steps of a sequence gets one thick product instead of one thin one a step.
+The gradient of a matrix used in products, Σₖ pₖᵀ qₖ, is passed to the engine in parts (`gradients.Products`), so that a
+weight shared by all steps of a sequence gets one thick product instead of one thin product a step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = Any
 
 @first_order(lambda p, q: p.T @ q)
 def gathered(p: Array, q: Array) -> Any:
-    """pᵀ q for matrices: in parts, unless the plain path is asked for."""
+    """pᵀ q for matrices: in parts on the fast path."""
     return Products([(p, q)]) if current_mode().fast else p.T @ q
 
 
@@ -60,7 +60,7 @@ def matmul_left(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
 
 
 def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
-    """aᵀ g; for one matrix against a stack of rows, over all rows at once."""
+    """aᵀ g; for one matrix against a stack of rows, one product over all rows."""
     if len(a.shape) == 1:
         return a * g if len(b_shape) == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
     if len(b_shape) == 1:
@@ -71,7 +71,7 @@ def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
 
 
 def product(a: Array, b: Array) -> Array:
-    """a b. A stack of rows against one matrix is one product; NumPy would make one for each matrix of the stack."""
+    """a b. A stack of rows against one matrix is one product; NumPy would compute one for each matrix of the stack."""
     if len(getattr(b, "shape", ())) != 2 or len(getattr(a, "shape", ())) < 2 or a.shape[-1] != b.shape[0]:
         return np.matmul(a, b)
     return all_rows_times(a, b)
@@ -82,9 +82,9 @@ _matmul = matmul.apply
 
 
 def _of_tensors(a: Any, b: Any) -> Any:
-    """a b, where a loop may lay b out once only if it is a Tensor.
+    """a b. In a loop, b is laid out once only if it is a Tensor.
 
-    A write into a Tensor is noticed; one into a plain array, such as a buffer that each step fills anew, is not.
+    A write into a Tensor is noticed; a write into a plain array, such as a buffer refilled at each step, is not.
     """
     if isinstance(b, Tensor):
         return _matmul(a, b)
@@ -120,9 +120,9 @@ def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x Wᵀ + b: rows (..., D) and a weight (H, D), PyTorch's layout, give (..., H), in one product for all rows.
+    """x Wᵀ + b: rows (..., D) and a weight (H, D), in PyTorch's layout, give (..., H), in one product for all rows.
 
-    The same as `x @ weight.T + bias`.
+    Equal to `x @ weight.T + bias`.
     """
     if bias is not None and not (isinstance(bias, Tensor) and len(bias.shape) == 1):
         return linear(x, weight) + bias
@@ -134,7 +134,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 @composed(np.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    """Sum over pairs of axes: one product of matrices."""
+    """The sum over pairs of axes, as one matrix product."""
     first, second = (tuple(range(-axes, 0)), tuple(range(axes))) if isinstance(axes, int) else axes
     left, right = list(axes_of(first, np.ndim(a), "tensordot")), list(axes_of(second, np.ndim(b), "tensordot"))
     if [np.shape(a)[x] for x in left] != [np.shape(b)[x] for x in right]:
@@ -202,9 +202,9 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 
 
 def einsum_rule(g: Any, operands: tuple[Any, ...], subscripts: str) -> list[Any]:
-    """The gradient of an operand is a sum of the same kind, with g in its place.
+    """The gradient of an operand is an einsum with g in its place.
 
-    A label that stands nowhere else was summed over alone, so its gradient is the same all along it.
+    A label that appears nowhere else was summed alone, so its gradient is constant along that axis.
     """
     inputs, output = subscripts.split("->")
     labels = inputs.split(",")
@@ -215,7 +215,7 @@ def einsum_rule(g: Any, operands: tuple[Any, ...], subscripts: str) -> list[Any]
         known = set(output).union(*others)
         reached = "".join(c for c in mine if c in known)
         part = np.einsum(",".join([output, *others]) + "->" + reached, g, *rest)
-        # the alone-summed labels, and those of size 1 in all others, as axes of size 1, then spread
+        # labels summed alone, and those of size 1 in all others, as axes of size 1, then broadcast
         full = [part.shape[reached.index(c)] if c in known else 1 for c in mine]
         spread = [m if n == 1 else n for m, n in zip(operands[k].shape, full, strict=True)]
         gradients.append(np.broadcast_to(np.reshape(part, full), spread))
@@ -229,13 +229,13 @@ def _einsum(operands: tuple[Array, ...], subscripts: str) -> Array:
 
 @composed(np.einsum)
 def einsum(*arguments: Any, optimize: Any = None) -> Any:
-    """Einstein summation in NumPy's notation: `np.einsum("tnd,dh->tnh", x, W)`, with `...`, repeated labels, and the
-    form with lists of numbers."""
+    """Einstein summation in NumPy's notation: `np.einsum("tnd,dh->tnh", x, W)`, including `...`, repeated labels, and
+    the form with lists of integers."""
     if isinstance(arguments[0], str):
         subscripts, operands = arguments[0].replace(" ", ""), list(arguments[1:])
     else:
         pairs = len(arguments) // 2
-        letters = string.ascii_uppercase + string.ascii_lowercase  # in their order, which the output's follows
+        letters = string.ascii_uppercase + string.ascii_lowercase  # in this order, which the output's axes follow
 
         def spell(labels: Any) -> str:
             return "".join("..." if s is Ellipsis else letters[s] for s in labels)
@@ -250,7 +250,7 @@ def einsum(*arguments: Any, optimize: Any = None) -> Any:
     if len(labels) != len(operands):
         raise ValueError(f"einsum: {len(labels)} sets of labels in {subscripts!r} for {len(operands)} operands")
     labels, output = _without_ellipsis(labels, output, bool(arrow), [np.ndim(o) for o in operands], subscripts)
-    for k, label in enumerate(labels):  # a label repeated within one operand takes its diagonal
+    for k, label in enumerate(labels):  # a label repeated within one operand selects its diagonal
         for c in dict.fromkeys(label):
             while label.count(c) > 1:
                 i = label.index(c)

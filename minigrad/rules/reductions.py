@@ -16,22 +16,22 @@ Array = Any
 
 
 def axes_of(axis: Any, ndim: int, operation: str = "") -> tuple[int, ...]:
-    """An axis argument as a tuple of axes that are not negative; AxisError where there is no such axis."""
+    """An axis argument as a tuple of non-negative axes; AxisError if there is no such axis."""
     if axis is None:
         return tuple(range(ndim))
-    if type(axis) is int and -ndim <= axis < ndim:  # the usual case, without the detour
+    if type(axis) is int and -ndim <= axis < ndim:  # the common case, without NumPy's check
         return (axis % ndim,)
     axes: tuple[int, ...] = normalize_axis_tuple(axis, ndim, operation + here() or None)
     return axes
 
 
 def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """The same for a reduction: NumPy lets a number, which has no axes, be reduced over its first or last one."""
+    """`axes_of` for a reduction: NumPy lets a scalar, which has no axes, be reduced over axis 0 or −1."""
     return () if ndim == 0 and axis in (0, -1) else axes_of(axis, ndim)
 
 
 def spread(g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
-    """The gradient of a reduction, back in the shape that was reduced."""
+    """The gradient of a reduction, broadcast to the shape before it."""
     if not keepdims:
         axes = reduced_axes(axis, len(shape))
         g = np.reshape(g, tuple([1 if k in axes else n for k, n in enumerate(shape)]))
@@ -39,25 +39,25 @@ def spread(g: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
 
 
 def last_axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """All axes, those of a reduction last."""
+    """All axes, with those of a reduction last."""
     axes = reduced_axes(axis, ndim)
     return (*[k for k in range(ndim) if k not in axes], *axes)
 
 
 def joined_last(a: Any, axis: Any) -> Any:
-    """The axes of a reduction as one, the last."""
+    """The array with the axes of a reduction joined into the last one."""
     order, n = last_axes(axis, len(a.shape)), len(reduced_axes(axis, len(a.shape)))
     kept = [a.shape[k] for k in order[: len(order) - n]]
     return np.reshape(np.transpose(a, order), (*kept, count(a.shape, axis)))
 
 
 def count(shape: tuple[int, ...], axis: Any) -> int:
-    """How many numbers go into each result."""
+    """The number of elements in each result."""
     return math.prod([shape[k] for k in reduced_axes(axis, len(shape))])
 
 
 def counted(a: Any, where: Any, otherwise: Any) -> Any:
-    """The elements that a reduction shall count, and for the others a number that changes nothing."""
+    """The elements to reduce, and a neutral number in place of the others."""
     return a if where is True else np.where(where, a, otherwise)
 
 
@@ -101,7 +101,7 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False,
 
 
 def freedom(shape: tuple[int, ...], axis: Any, ddof: float) -> float:
-    """The degrees of freedom; NaN where there are none."""
+    """The degrees of freedom; NaN if there are none."""
     left = count(shape, axis) - ddof
     return left if left > 0 else math.nan
 
@@ -115,7 +115,7 @@ def var_rule(g: Any, a: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
 def std_rule(g: Any, y: Any, a: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
     """(a − mean) / ((n − ddof) y), and 0 for a constant."""
     centred = a - np.mean(a, axis=axis, keepdims=True)
-    centred = centred - np.mean(centred, axis=axis, keepdims=True)  # a mean is rounded: nothing of it may be left
+    centred = centred - np.mean(centred, axis=axis, keepdims=True)  # a mean is rounded: remove the remainder
     return spread(divided(g, y), a.shape, axis, keepdims) * centred * (1 / freedom(a.shape, axis, ddof))
 
 
@@ -134,7 +134,7 @@ def var(
     a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
     mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
-    """The mean square of what is left of the mean; `correction` is another name for `ddof`."""
+    """The mean squared deviation from the mean; `correction` is another name for `ddof`."""
     a, ddof = a if dtype is None else a.astype(dtype), ddof if correction is None else correction
     if where is True and mean is None:
         return _var(a, axis, ddof, keepdims)
@@ -148,7 +148,7 @@ def std(
     a: Any, axis: Any = None, dtype: Any = None, *, ddof: float = 0, keepdims: bool = False, where: Any = True,
     mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
-    """The root of the variance. The gradient of a constant's is 0."""
+    """The standard deviation. The gradient of a constant is 0."""
     a, ddof = a if dtype is None else a.astype(dtype), ddof if correction is None else correction
     if where is True and mean is None:
         return _std(a, axis, ddof, keepdims)
@@ -156,7 +156,7 @@ def std(
 
 
 def root(variance: Any) -> Any:
-    """√v, whose gradient at 0 is 0 here."""
+    """√v, with gradient 0 at 0."""
     nothing = variance == 0
     return np.where(nothing, 0.0, np.sqrt(np.where(nothing, 1.0, variance)))
 
@@ -165,9 +165,9 @@ def root(variance: Any) -> Any:
 
 
 def extreme_rule(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
-    """Shared evenly among the elements that attain the extreme, as in PyTorch's amax."""
+    """Shared evenly among the elements equal to the extreme, as in PyTorch's amax."""
     g, y = (spread(v, a.shape, axis, keepdims) for v in (g, y))
-    hit = (a == y) | (a != a)  # a NaN is the extreme of its kind
+    hit = (a == y) | (a != a)  # a NaN result comes from the NaN elements
     return g * (hit / np.sum(hit, axis=axis, keepdims=True)).astype(g.dtype)
 
 
@@ -196,7 +196,7 @@ def min_(a: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = Non
 
 
 def bounded(a: Any, axis: Any, initial: Any, where: Any, worst: float, name: str) -> Any:
-    """The operand of an extreme with an initial value, of which there is at least one element."""
+    """The operand of an extreme, with an initial value as a further element."""
     if initial is None:
         raise ValueError(f"{name}: with where=, an initial= value is needed for what has no element")
     if a.dtype.kind != "f":
@@ -215,7 +215,7 @@ def reverse_cumsum(g: Any, axis: int) -> Any:
 
 
 def following(a: Any, g: Any) -> Any:
-    """Sᵢ = gᵢ + aᵢ₊₁ Sᵢ₊₁ along the last axis, in log n steps: S over 2d elements from those over d."""
+    """Sᵢ = gᵢ + aᵢ₊₁ Sᵢ₊₁ along the last axis, in log n steps that double the span 2d from d."""
     n = a.shape[-1]
     a = np.concatenate([a[..., 1:], np.ones_like(a[..., :1])], axis=-1)  # aᵢ: the product of the d elements after i
     d = 1
@@ -227,7 +227,7 @@ def following(a: Any, g: Any) -> Any:
 
 
 def cumprod_by_products(g: Any, y: Any, a: Any, axis: int) -> Any:
-    """The product of all before aᵢ, times Σ over j ≥ i of gⱼ and all from aᵢ₊₁ to aⱼ: right for all derivatives."""
+    """The product of all elements before aᵢ, times Σ over j ≥ i of gⱼ and the product from aᵢ₊₁ to aⱼ; any order."""
     a, g, y = np.moveaxis(a, axis, -1), np.moveaxis(g, axis, -1), np.moveaxis(y, axis, -1)
     before = np.concatenate([np.ones_like(y[..., :1]), y[..., :-1]], axis=-1)
     return np.moveaxis(before * following(a, g), -1, axis)
@@ -235,7 +235,7 @@ def cumprod_by_products(g: Any, y: Any, a: Any, axis: int) -> Any:
 
 @first_order(cumprod_by_products)
 def cumprod_rule(g: Array, y: Array, a: Array, axis: int) -> Array:
-    """Σ gⱼ yⱼ / aᵢ over j ≥ i: at the first zero of a row with 1 in its place, and 0 at later zeros."""
+    """Σ gⱼ yⱼ / aᵢ over j ≥ i: the first zero of a row is replaced by 1, and later zeros get 0."""
     zero = a == 0
     first = zero & (np.cumsum(zero, axis=axis) == 1)
     past_it = np.cumprod(np.where(first, 1.0, a), axis=axis)
@@ -266,7 +266,9 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
 
 
 def prod_rule(g: Any, a: Any, axis: Any, keepdims: bool) -> Any:
-    """The product of the others: of those before times of those after. No division, so zeros are no exception."""
+    """The product of the other elements: of those before times those after. Without division, zeros need no special
+    case.
+    """
     order = last_axes(axis, len(a.shape))
     flat = joined_last(a, axis)
     one = np.ones_like(flat[..., :1])

@@ -1,4 +1,4 @@
-"""Functions of NumPy that cannot have a rule: the reason, and the way out. Without a gradient to lose they just run."""
+"""NumPy functions without a rule, each with the reason and an alternative. Without a gradient they just run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..dispatch import REFUSED
 
 
 def refuse(reason: str, module: Any, names: str) -> None:
-    """Give all functions of these names one reason."""
+    """Register one reason for all functions of these names."""
     for name in names.split():
         if hasattr(module, name):
             REFUSED[getattr(module, name)] = reason

@@ -1,6 +1,6 @@
-"""Sets of numbers. A result is made of elements of the operands, and of equal ones the first gets the gradient.
+"""Set functions. Results consist of elements of the operands; among equal ones, the first gets the gradient.
 
-Their sizes depend on values, so a GPU waits for them.
+The sizes of results depend on values, so a GPU has to be waited for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def unique(
     ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
     axis: int | None = None, *, equal_nan: bool = True, sorted: bool = True,
 ) -> Any:  # fmt: skip
-    """The distinct elements, or slices along an axis, in order; the indices and counts are plain arrays."""
+    """The distinct elements, or slices along an axis, in order; indices and counts are plain arrays."""
     options: dict[str, Any] = {"return_inverse": return_inverse, "return_counts": return_counts}
     _, first, *others = np.unique(data_of(ar), return_index=True, axis=axis, equal_nan=equal_nan, **options)
     found = take(ar, first, axis)
@@ -59,7 +59,7 @@ def union1d(ar1: Any, ar2: Any) -> Any:
 
 @composed(np.intersect1d)
 def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
-    """The elements that both have, in order, as the first operand's."""
+    """The common elements, in order, taken from the first operand."""
     first, second = (np.ravel(a) for a in beside([ar1, ar2]))
     _, here, there = np.intersect1d(data_of(first), data_of(second), assume_unique, return_indices=True)
     found = take(first, here, 0)
@@ -72,7 +72,7 @@ def _members(a: Any, kept: Array) -> Any:
 
 @composed(np.setdiff1d)
 def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
-    """The elements of the first that the second has not."""
+    """The elements of the first operand that the second lacks."""
     first, second = (np.ravel(a) for a in beside([ar1, ar2]))
     first = first if assume_unique else unique(first)
     return _members(first, np.isin(data_of(first), data_of(second), invert=True))
@@ -80,7 +80,7 @@ def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
 
 @composed(np.setxor1d)
 def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
-    """The elements that only one of them has, in order."""
+    """The elements of exactly one of the operands, in order."""
     first, second = (np.ravel(a) if assume_unique else unique(a) for a in beside([ar1, ar2]))
     alone = [np.isin(data_of(a), data_of(b), invert=True) for a, b in ((first, second), (second, first))]
     return np.sort(np.concatenate([_members(first, alone[0]), _members(second, alone[1])]))

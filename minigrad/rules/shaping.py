@@ -21,11 +21,11 @@ def _reshape(a: Array, shape: Any) -> Array:
 
 @composed(np.reshape)
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: bool | None = None) -> Any:
-    """The same elements in another shape: rows first ("C"), columns first ("F"), or as they lie in memory ("A")."""
+    """The same elements in another shape, in row-major order ("C"), column-major order ("F"), or memory order ("A")."""
     shape = newshape if shape is None else shape
     if order == "A":
         order = "F" if _array(a).flags.fnc else "C"
-    if order == "F":  # columns first: the transpose of the transpose in C order
+    if order == "F":  # column-major order: the transpose of the transpose in C order
         a = transpose(_reshape(transpose(a), shape[::-1] if isinstance(shape, tuple | list) else shape))
     elif order == "C":
         a = _reshape(a, shape)
@@ -40,7 +40,7 @@ def _array(a: Any) -> Array:
 
 @composed(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
-    """All elements in a row, in the order "C", "F" or "A" of reshape, or "K": as they lie in memory."""
+    """All elements as one row, in order "C", "F" or "A" as in reshape, or "K", the memory order."""
     if order == "K":
         strides = _array(a).strides
         return reshape(transpose(a, sorted(range(len(strides)), key=lambda k: -abs(strides[k]))), -1)
@@ -118,7 +118,7 @@ def broadcast_to(array: Array, shape: Any) -> Array:
 
 @composed(np.broadcast_arrays)
 def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
-    """All of them in the shape that they have together."""
+    """The arrays broadcast to their common shape."""
     shape = np.broadcast_shapes(*[np.shape(a) for a in arrays])
     return tuple([np.broadcast_to(a, shape) for a in arrays])
 
@@ -188,7 +188,7 @@ def atleast_3d(*arrays: Any) -> Any:
 
 @composed(np.lib.stride_tricks.sliding_window_view)
 def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Any:
-    """Every window of a shape along some axes (all, without `axis`), as further axes at the end."""
+    """Every window of a shape along some axes (by default all), as further axes at the end."""
     sizes = tuple(window_shape) if isinstance(window_shape, tuple | list) else (window_shape,)
     axes = axes_of(axis, np.ndim(x), "sliding_window_view")
     if len(sizes) != len(axes):

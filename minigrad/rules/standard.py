@@ -1,4 +1,4 @@
-"""Names of the array API standard, and older ones, that lead to other functions."""
+"""Names of the array API standard, and older NumPy names, that lead to other functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = Any
 
 
 def present(*names: str, module: Any = np) -> list[Any]:
-    """NumPy's functions of these names, of which an older NumPy may lack some."""
+    """NumPy's functions of these names; those missing from an older NumPy are left out."""
     return [getattr(module, name) for name in names if hasattr(module, name)]
 
 
@@ -45,7 +45,7 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, in
     return _running("cumulative_prod", np.cumprod, x, axis, dtype, include_initial, 1)
 
 
-# ---- joining, taking apart, turning ------------------------------------------------------------------------------
+# ---- joining, splitting, transposing -------------------------------------------------------------------------------
 
 
 @composed(np.dsplit)
@@ -64,20 +64,20 @@ def matrix_transpose(x: Any, /) -> Any:
 
 @composed(np.diagflat)
 def diagflat(v: Any, k: int = 0) -> Any:
-    """All elements in a row as the diagonal of a matrix."""
+    """A matrix with all elements of v on its diagonal."""
     return np.diag(np.ravel(v), k)
 
 
 @composed(np.fft.fftshift)
 def fftshift(x: Any, axes: Any = None) -> Any:
-    """The middle element of each axis comes first. (Frequencies, in the order that a Fourier transform has them.)"""
+    """Rotate each axis so that its middle element comes first (in a Fourier transform's order of frequencies)."""
     axes = axes_of(axes, np.ndim(x), "fftshift")
     return np.roll(x, [np.shape(x)[k] // 2 for k in axes], axes)
 
 
 @composed(np.fft.ifftshift)
 def ifftshift(x: Any, axes: Any = None) -> Any:
-    """The opposite."""
+    """The inverse of fftshift."""
     axes = axes_of(axes, np.ndim(x), "ifftshift")
     return np.roll(x, [-(np.shape(x)[k] // 2) for k in axes], axes)
 
@@ -154,7 +154,7 @@ def linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
 
 @composed(np.linalg.multi_dot)
 def multi_dot(arrays: Any) -> Any:
-    """The product of matrices, of which the first and the last may be vectors, in the order of least work."""
+    """The product of several matrices in the cheapest order; the first and the last may be vectors."""
     arrays = beside(arrays)
     if len(arrays) < 2:
         raise ValueError(f"multi_dot: two arrays or more are needed, got {len(arrays)}")
@@ -164,7 +164,7 @@ def multi_dot(arrays: Any) -> Any:
         raise ValueError(f"multi_dot: shapes {[np.shape(a) for a in arrays]} do not fit")
     sizes = [matrices[0].shape[0], *[m.shape[1] for m in matrices]]
     best: dict[tuple[int, int], tuple[int, int]] = {(i, i): (0, i) for i in range(len(matrices))}
-    for length in range(1, len(matrices)):  # the work of the matrices i to j, and where to divide them
+    for length in range(1, len(matrices)):  # the cost of the product of matrices i to j, and its best split
         for i in range(len(matrices) - length):
             j = i + length
             costs = [

@@ -23,10 +23,10 @@ Array = Any
 
 @composed(np.median)
 def median(a: Any, axis: Any = None, *, keepdims: bool = False, overwrite_input: bool = False) -> Any:
-    """The middle value, or the mean of the two middle ones; NaN where there is one."""
+    """The middle value, or the mean of the two middle ones; NaN if any element is NaN."""
     flat = joined_last(a, axis)
     n = flat.shape[-1]
-    if n == 0:  # as the mean of nothing
+    if n == 0:  # equal to the mean of nothing
         return np.mean(a, axis=axis, keepdims=keepdims)
     ordered = np.sort(flat, axis=-1)
     middle, last = np.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1), ordered[..., -1]
@@ -34,7 +34,7 @@ def median(a: Any, axis: Any = None, *, keepdims: bool = False, overwrite_input:
 
 
 def restored(result: Any, shape: tuple[int, ...], axis: Any, keepdims: bool, before: int = 0) -> Any:
-    """The result of a reduction with its axes of size 1, if they shall be kept; `before` axes come first."""
+    """The result of a reduction with the reduced axes as size 1, if `keepdims`; `before` further axes come first."""
     if not keepdims:
         return result
     axes = reduced_axes(axis, len(shape))
@@ -44,7 +44,7 @@ def restored(result: Any, shape: tuple[int, ...], axis: Any, keepdims: bool, bef
 DISCRETE = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
 SLOPES = {"linear": -1, "interpolated_inverted_cdf": 0, "hazen": 0, "weibull": 1, "median_unbiased": 1 / 3,
           "normal_unbiased": 1 / 4}  # fmt: skip
-"""The slope of a quantile's place by q, beside the number of elements; for the other methods it jumps."""
+"""The derivative of a quantile's position by q, relative to the number of elements; other methods jump."""
 
 
 def _plain(value: Any) -> Any:
@@ -53,9 +53,9 @@ def _plain(value: Any) -> Any:
 
 
 def between(ordered: Any, places: np.ndarray[Any, Any], dtype: Any, moving: Any) -> Any:
-    """Elements of (..., n) at places (..., k) or (k,) of its last axis, interpolated between neighbours: (..., k).
+    """Elements of (..., n) at positions (..., k) or (k,) of its last axis, interpolated between neighbours: (..., k).
 
-    moving  what the places vary with: zeros that have a gradient
+    moving  zeros that carry the gradient of the positions
     """
     device = backend.device_of(data_of(ordered))
     low = np.floor(places).astype(np.intp)
@@ -74,10 +74,11 @@ def quantiles(
     name: str, a: Any, q: Any, axis: Any, method: str, keepdims: bool, weights: Any, nan: bool = False,
     whole: float = 1.0,
 ) -> Any:  # fmt: skip
-    """Quantiles by any method of NumPy's: its own quantiles of 0, 1, ..., n − 1 are the places to interpolate at.
+    """Quantiles by any of NumPy's methods. The positions to interpolate at are NumPy's own quantiles of 0, 1, ..., n −
+    1.
 
     A number or list q does not change the dtype; an array of float64 does, as in NumPy. A Tensor q has a gradient: the
-    step between the two neighbours, times how fast the place moves.
+    difference of the two neighbours times the derivative of the position.
     """
     a = a if isinstance(a, Tensor) else Tensor._of(a if backend.is_array(a) else np.asarray(a))
     varying, q = q, _plain(q)
@@ -103,7 +104,7 @@ def quantiles(
         result = between(ordered, np.quantile(np.arange(float(n)), each, method=method), dtype, moving)  # type: ignore
     else:
         gaps = backend.to_numpy(absent)
-        ranks = np.where(gaps, np.nan, np.arange(float(n)))  # of sorted elements
+        ranks = np.where(gaps, np.nan, np.arange(float(n)))  # of the sorted elements
         ranks[..., 0] = 0.0
         options: dict[str, Any] = {"axis": -1, "method": method}
         if weights is not None:
@@ -120,7 +121,7 @@ def quantiles(
 
 
 def _weights_like(name: str, weights: Any, a: Any, axis: Any) -> Any:
-    """Weights for each element, or for each place along the axes, in the shape of all elements."""
+    """Weights for each element, or for each index along the axes, broadcast to the shape of all elements."""
     if np.shape(weights) == a.shape:
         return weights
     if axis is None:
@@ -137,7 +138,7 @@ def quantile(
     a: Any, q: Any, axis: Any = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False,
     weights: Any = None,
 ) -> Any:  # fmt: skip
-    """Quantiles by any of NumPy's methods; NaN where there is one. Of equal elements, the first stays first."""
+    """Quantiles by any of NumPy's methods; NaN if an element is NaN. Equal elements are taken in their order."""
     return quantiles("quantile", a, q, axis, method, keepdims, weights)
 
 
@@ -146,13 +147,13 @@ def percentile(
     a: Any, q: Any, axis: Any = None, *, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False,
     weights: Any = None,
 ) -> Any:  # fmt: skip
-    """Quantiles, by percents."""
+    """Quantiles, in percent."""
     return quantiles("percentile", a, q, axis, method, keepdims, weights, whole=100.0)
 
 
 @composed(np.partition)
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect") -> Any:
-    """The elements in NumPy's order: the k-th in its sorted place, smaller ones before it."""
+    """The elements in NumPy's order: the k-th at its sorted position, smaller ones before it."""
     if axis is None:
         a, axis = np.ravel(a), 0
     return take_along_axis(a, np.argpartition(data_of(a), kth, axis=axis), axis)
@@ -178,7 +179,7 @@ def cov(
     m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, fweights: Any = None,
     aweights: Any = None, *, dtype: Any = None,
 ) -> Any:  # fmt: skip
-    """The covariances of rows (of columns, if not `rowvar`), as a matrix; in float64, if no dtype is given."""
+    """The covariance matrix of rows (of columns, if not `rowvar`); in float64 unless a dtype is given."""
     rows = _samples("cov", m, y, rowvar, dtype)
     number = rows.shape[1]
     given = [(name, w) for name, w in (("fweights", fweights), ("aweights", aweights)) if w is not None]
@@ -210,7 +211,7 @@ def _samples(name: str, m: Any, y: Any, rowvar: bool, dtype: Any) -> Any:
 
 @composed(np.corrcoef)
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
-    """The correlations of rows: the covariances divided by both standard deviations, within [−1, 1]."""
+    """The correlations of rows: covariances divided by both standard deviations, clipped to [−1, 1]."""
     c = cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
         return c / c
@@ -220,7 +221,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 @composed(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
-    """The count of each number: a plain array. With weights, their sums, which have gradients."""
+    """The count of each integer, as a plain array. With weights, the sums of weights, which have gradients."""
     x = data_of(x)
     if not isinstance(weights, Tensor):
         return np.bincount(x, weights, minlength)

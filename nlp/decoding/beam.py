@@ -1,4 +1,4 @@
-"""Beam search: at each step, the best few continuations of the best few beginnings."""
+"""Beam search: at each step, the best continuations of the best hypotheses."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ def beam_search(
     length_penalty: float = 0.0, coverage_penalty: float = 0.0, no_repeat_ngram: int | None = None, eos: Eos = "model",
     forbidden: Collection[int | None] = (),
 ) -> Decoded:  # fmt: skip
-    """The likeliest sequences that are found by pursuing `beam` hypotheses for each source.
+    """The likeliest sequences found by pursuing `beam` hypotheses for each source.
 
     model             has `step` and, if sequences can end by themselves, `eos_id`
-    start             what the model's `start` gave, for N sources
-    beam              B hypotheses go on at each step. 1 is the same as `greedy`
-    max_length        the most tokens of a sequence, its end included; min_length: the fewest, without it
-    n_best            so many hypotheses for each source, the best first; at most B. There may be fewer
-    length_penalty    α: hypotheses are ranked by log p / ((5 + L) / 6)^α, L being their tokens with the end (Wu et al.
-                      2016, eq. 14). 0 ranks by log p, and prefers short ones
-    coverage_penalty  β: plus β Σ_s log min(Σ_t a_ts, 1) over the source's positions, from the weights of attention:
-                      what was never looked at is perhaps not translated (the same)
-    no_repeat_ngram   n: no n tokens come twice in a hypothesis (Paulus et al. 2018, 2.5)
+    start             from the model's `start`, for N sources
+    beam              B hypotheses continue at each step. 1 equals `greedy`
+    max_length        the most tokens of a sequence, including its end; min_length: the fewest, without it
+    n_best            the number of hypotheses for each source, the best first; at most B. There may be fewer
+    length_penalty    α: hypotheses are ranked by log p / ((5 + L) / 6)^α, with L their tokens including the end (Wu et
+                      al. 2016, eq. 14). 0 ranks by log p, and prefers short ones
+    coverage_penalty  β: plus β Σ_s log min(Σ_t a_ts, 1) over the source's positions, from the attention weights: a
+                      position never attended to may be untranslated (Wu et al. 2016, eq. 14)
+    no_repeat_ngram   n: no n tokens occur twice in a hypothesis (Paulus et al. 2018, 2.5)
     eos               the token that ends a sequence, or None; by default the model's `eos_id`
-    forbidden         tokens that never come, such as that for unknown words; None among them counts for nothing
+    forbidden         tokens that never occur, such as the one for unknown words; None among them is ignored
 
-    At a step, a hypothesis that ends is finished if it is among the B best continuations; the B best that do not end go
-    on. With α = β = 0 a source is over when no open hypothesis can beat its n-th best finished one, which is exact, as
-    log p only falls. With penalties it is over when none could even if all that it lacks were certain, or else when B
-    hypotheses are finished, although a longer one might have a better score. What is still open at `max_length`, or
-    cannot go on, counts after what is finished. Of equally likely continuations, that of the better hypothesis comes
-    first, then that of the smaller id.
+    At a step, a hypothesis that ends is finished if it is among the B best continuations; the B best that do not end
+    continue. With α = β = 0 a source is done when no open hypothesis can beat its n-th best finished one, which is
+    exact, since log p can only decrease. With penalties it is done when none could even if all remaining tokens were
+    certain, or else when B hypotheses are finished, although a longer one might have a better score. Hypotheses that
+    are open at `max_length`, or cannot continue, rank after finished ones. Among equally likely continuations, the
+    better hypothesis comes first, then the smaller id.
 
-    Raises ValueError for settings that cannot be, or if no token is possible at the first step; FloatingPointError
-    where the model gives NaN.
+    Raises ValueError for invalid settings, or if no token is possible at the first step; FloatingPointError if the
+    model gives NaN.
     """
     title = "beam_search"
     limits = limits_of(title, model, max_length, min_length, eos, forbidden)
@@ -72,11 +72,11 @@ def beam_search(
 
 
 class _Search:
-    """n sources are running, with K hypotheses each.
+    """n running sources, with K hypotheses each.
 
     totals   (n, K) log p of each, the best first; −∞ where there are fewer
-    tokens   (n, K, t) what they have written; kept only for n-grams
-    covered  (n, K, S) the attention that each position of the source has got; kept only for its penalty
+    tokens   (n, K, t) the tokens so far; kept only for n-grams
+    covered  (n, K, S) the attention that each position of the source has received; kept only for its penalty
     """
 
     def __init__(
@@ -90,7 +90,9 @@ class _Search:
         self.covered: Array | None = None
 
     def step(self) -> bool:
-        """Ask the model once, and go on with the best continuations of each source; whether any source is left."""
+        """Call the model once, and continue with the best continuations of each source. Returns True while any source
+        is left.
+        """
         running, B = self.running, self.beam
         n, K = self.totals.shape
         log_p, attention = running.step()
@@ -132,7 +134,7 @@ class _Search:
         return False
 
     def _seen(self, attention: Array | None) -> Array | None:
-        """What has been covered after this step, (n, K, S); None, if nobody asks."""
+        """The coverage after this step, (n, K, S); None if it is not needed."""
         if not self.score.coverage:
             return None
         if attention is None:
@@ -140,7 +142,7 @@ class _Search:
         return attention if self.covered is None else self.covered + attention
 
     def _finish(self, totals: Array, parents: Array, log_ps: Array, covered: Array | None) -> Ends | None:
-        """Take note of the hypotheses that end: log p (n, E) of the whole, −∞ where none does, and of the end."""
+        """Note the hypotheses that end: log p (n, E) of the whole, −∞ where none does, and of the end."""
         if not (totals > -np.inf).any():
             return None
         seen = None if covered is None else covered[np.arange(len(parents))[:, None], parents]
@@ -149,16 +151,16 @@ class _Search:
         return Ends(parents, log_ps, scores)
 
     def _cut_off(self, t: int, totals: Array, covered: Array | None) -> None:
-        """Take note of hypotheses after step t, (n, K), that have no end."""
+        """Note hypotheses after step t, (n, K), without an end."""
         places = np.broadcast_to(np.arange(totals.shape[1]), totals.shape)
         self.best.add(self.running.sources, self.score.of(totals, t + 1, covered), t, places)
 
     def _over(self, totals: Array) -> Array:
-        """(n,) which sources are over, given log p (n, W) of the hypotheses that are open."""
+        """(n,) True for sources that are done, given log p (n, W) of the open hypotheses."""
         running, best = self.running, self.best
         finished = best.finished[running.sources]
         dead = totals[:, 0] == -np.inf
-        stuck = dead & (self.totals[:, 0] > -np.inf) & (finished == 0)  # nothing can go on, and nothing has ended
+        stuck = dead & (self.totals[:, 0] > -np.inf) & (finished == 0)  # none can continue, and none has ended
         if stuck.any():
             if running.t == 0:
                 raise ValueError(f"beam_search: no token is possible at the first step of source {stuck.argmax()}")
@@ -170,7 +172,7 @@ class _Search:
 
 
 def repeated(tokens: Array, n: int) -> tuple[Array, Array]:
-    """What would complete n tokens that a hypothesis has already: row and id of each, (P,), for tokens (..., t).
+    """Tokens that would repeat an n-gram of their hypothesis: row and id of each, (P,), for tokens (..., t).
 
     >>> rows, ids = repeated(np.array([[5, 6, 7, 5, 6], [5, 6, 7, 8, 9]]), 3)
     >>> rows.tolist(), ids.tolist()

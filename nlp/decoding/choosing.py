@@ -1,4 +1,4 @@
-"""One token after the other: the likeliest, one drawn at random, or a given one."""
+"""One token after the other: the likeliest, a random one, or a given one."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def greedy(
     model: Any, start: Start, *, max_length: int, min_length: int = 0, eos: Eos = "model",
     forbidden: Collection[int | None] = (),
 ) -> Decoded:  # fmt: skip
-    """The likeliest token at each step; of equally likely ones, that of the smallest id.
+    """The likeliest token at each step; among equally likely ones, the smallest id.
 
     model       has `step` and, if sequences can end by themselves, `eos_id`
-    start       what the model's `start` gave, for N sources
-    max_length  the most tokens of a sequence, its end included; min_length: the fewest, without it
+    start       from the model's `start`, for N sources
+    max_length  the most tokens of a sequence, including its end; min_length: the fewest, without it
     eos         the token that ends a sequence, or None; by default the model's `eos_id`
-    forbidden   tokens that never come, such as that for unknown words; None among them counts for nothing
+    forbidden   tokens that never occur, such as the one for unknown words; None among them is ignored
 
     A sequence after which no token is possible ends there, unfinished.
 
-    Raises ValueError for settings that cannot be, or if no token is possible at the first step; FloatingPointError
-    where the model gives NaN.
+    Raises ValueError for invalid settings, or if no token is possible at the first step; FloatingPointError if the
+    model gives NaN.
     """
     limits = limits_of("greedy", model, max_length, min_length, eos, forbidden)
 
@@ -51,7 +51,7 @@ def greedy(
 
 @dataclass(frozen=True)
 class _Distribution:
-    """What is drawn from: see `sample`."""
+    """The distribution to draw from: see `sample`."""
 
     temperature: float
     top_k: int | None
@@ -59,8 +59,8 @@ class _Distribution:
 
     def draw(self, log_p: Array, u: Array, banned: Sequence[int]) -> tuple[Array, Array]:
         """An id (R,) for each row of log_p (R, V), and its log-probability there (R,), by numbers u (R,) from [0, 1):
-        where they fall into the cumulated probabilities. −∞ where nothing is possible, NaN where there is a NaN."""
-        places = None  # in the order of ids
+        by their position in the cumulative probabilities. −∞ where nothing is possible, NaN where there is a NaN."""
+        places = None  # in id order
         if self.top_k is not None:
             places, x = likeliest(log_p, self.top_k, banned)
         else:
@@ -74,11 +74,11 @@ class _Distribution:
         p = np.exp((x - np.where(np.isfinite(high), high, 0.0)) / self.temperature)
         cumulated = np.cumsum(p, axis=-1, dtype=np.float64)
         total = cumulated[:, -1:]
-        if self.top_p is not None:  # as far as it takes to reach the share
+        if self.top_p is not None:  # the shortest prefix with this share
             first = np.argmax(cumulated >= self.top_p * total, axis=-1)
             total = np.take_along_axis(cumulated, first[:, None], axis=-1)
         u = backend.from_numpy(u[:, None], backend.device_of(x))
-        below = (cumulated <= u * total).sum(axis=-1, keepdims=True)  # the product is less than a total above 0
+        below = (cumulated <= u * total).sum(axis=-1, keepdims=True)  # u · total is less than a positive total
         drawn = np.minimum(below, x.shape[-1] - 1)
         value = np.where(total > 0, np.take_along_axis(x, drawn, axis=-1), -np.inf) + 0 * total
         ids = drawn if places is None else np.take_along_axis(places, drawn, axis=-1)
@@ -90,19 +90,19 @@ def sample(
     top_k: int | None = None, top_p: float | None = None, seed: int | None = None, n: int = 1, eos: Eos = "model",
     forbidden: Collection[int | None] = (),
 ) -> Decoded:  # fmt: skip
-    """Tokens drawn from the model's distribution, or from one that is bolder or safer.
+    """Tokens drawn from the model's distribution, or from a sharper or flatter one.
 
-    temperature  τ: probabilities in proportion to p^(1/τ). Below 1, what is likely becomes likelier
-    top_k        draw among the k likeliest tokens only (Fan et al. 2018); all, if there are not so many
-    top_p        draw among the likeliest tokens, as few as have this probability together (Holtzman et al. 2020)
+    temperature  τ: probabilities proportional to p^(1/τ). Below 1, likely tokens become likelier
+    top_k        draw only from the k likeliest tokens (Fan et al. 2018); from all, if there are fewer
+    top_p        draw only from the smallest set of likeliest tokens with this total probability (Holtzman et al. 2020)
     seed         of the random numbers; None: minigrad's own (`mg.manual_seed`)
-    n            sequences for each source, independent of each other; the likeliest stands first
+    n            the number of independent sequences for each source; the likeliest comes first
 
-    First comes the temperature, then top_k, then top_p of what is left. A hypothesis's `log_p` and `score` are those of
-    the model as it is, whatever is drawn from. The other arguments, and errors, are those of `greedy`.
+    The temperature is applied first, then top_k, then top_p. A hypothesis's `log_p` and `score` are those of the
+    unchanged model. The other arguments, and errors, are those of `greedy`.
 
-    Each sequence has `max_length` random numbers of its own, one for each step. So what is drawn for a source depends
-    on the seed, `n`, `max_length` and the source's place in the batch, not on other sources and when they end.
+    Each sequence has its own `max_length` random numbers, one for each step. So the draws for a source depend on the
+    seed, `n`, `max_length` and the source's index in the batch, not on other sources and their lengths.
     """
     title = "sample"
     limits = limits_of(title, model, max_length, min_length, eos, forbidden)
@@ -125,7 +125,7 @@ def sample(
 
 
 def _written(title: str, model: Any, start: Start, limits: Limits, pick: Pick, each: int) -> Decoded:
-    """`each` sequences for each source that grow by what `pick` says of log-probabilities (R, V): ids and
+    """`each` sequences for each source, extended by `pick`, a function from log-probabilities (R, V) to ids and
     log-probabilities (R,)."""
     running = Running(title, model, start, limits, each)
     N = len(running.sources)
@@ -165,9 +165,9 @@ def _written(title: str, model: Any, start: Start, limits: Limits, pick: Pick, e
 def rescore(model: Any, start: Start, sequences: Sequence[Any]) -> Array:
     """log p of a sequence for each source, (N,) float64, through the model's steps.
 
-    sequences  N arrays or lists of ids, (T_n,) each; with the token that ends it, if that is to count
+    sequences  N arrays or lists of ids, (T_n,) each; including the token that ends it, if that is to count
 
-    Raises ValueError if there are not N of them, or for ids that the model has not; TypeError for what is no ids.
+    Raises ValueError if there are not N of them, or for invalid ids; TypeError if they are not ids.
     """
     title = "rescore"
     longest = max(map(len, sequences), default=0)

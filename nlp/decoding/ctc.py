@@ -1,8 +1,9 @@
-"""CTC: from the log-probabilities of each step to labels (Graves et al. 2006), by the best path or by prefixes.
+"""CTC decoding: from the log-probabilities of each step to labels (Graves et al. 2006), by the best path or by
+prefixes.
 
-Many alignments of steps and labels give the same labels. The best path is the likeliest alignment, and quickly found; a
-search over prefixes adds up alignments that give the same, and is nearer to the likeliest labels (Hannun et al. 2014,
-First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs).
+Many alignments of steps and labels give the same labels. The best path is the likeliest alignment, and fast to find; a
+search over prefixes adds up alignments with the same labels, and comes closer to the likeliest labels (Hannun et al.
+2014, First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs).
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ LanguageModel = Callable[[list[tuple[int, ...]]], Any]
 def ctc_greedy(log_probs: Any, lengths: Any = None, *, blank: int = 0) -> Decoded:
     """The labels of the likeliest alignment: the likeliest class at each step, without repetitions and blanks.
 
-    log_probs  (T, N, C), or (T, C) of one sequence, such as `mg.log_softmax` gives
-    lengths    (N,) how many steps of each sequence count; None: all T
-    blank      the class that stands for no label
+    log_probs  (T, N, C), or (T, C) of one sequence, as from `mg.log_softmax`
+    lengths    (N,) the number of steps of each sequence that count; None: all T
+    blank      the class for no label
 
     A hypothesis's `log_p` is that of its labels, over all of their alignments, and its `score` that of the best path.
-    Raises ValueError for what is no log-probability or does not fit, FloatingPointError for NaN.
+    Raises ValueError for arrays that are not log-probabilities or do not fit, FloatingPointError for NaN.
     """
     x, steps = _given("ctc_greedy", log_probs, lengths, blank)
     best = x.argmax(axis=2)  # (T, N)
@@ -48,22 +49,22 @@ def ctc_beam_search(
     log_probs: Any, lengths: Any = None, *, blank: int = 0, beam: int = 10, n_best: int = 1,
     lm: LanguageModel | None = None, lm_weight: float = 1.0, label_bonus: float = 0.0,
 ) -> Decoded:  # fmt: skip
-    """The likeliest labels that are found by pursuing the `beam` likeliest prefixes from step to step.
+    """The likeliest labels found by pursuing the `beam` likeliest prefixes from step to step.
 
-    log_probs, lengths, blank  as of `ctc_greedy`
-    beam         B prefixes go on at each step: each as it is, or with one label more
-    n_best       so many hypotheses for each sequence, the best first; at most B. There may be fewer
-    lm           a language model: of R prefixes, tuples of labels, it gives (R, C) numbers, the log-probability of each
-                 label after it. What stands at the blank is that of the end. It is asked once for each prefix
-    lm_weight    what these are multiplied by
-    label_bonus  is added for each label, against a preference of the language model for what is short
+    log_probs, lengths, blank  as in `ctc_greedy`
+    beam         B prefixes continue at each step: each unchanged, or with one more label
+    n_best       the number of hypotheses for each sequence, the best first; at most B. There may be fewer
+    lm           a language model: for R prefixes, tuples of labels, it returns (R, C) numbers, the log-probability of
+                 each label after the prefix. The number of the blank is that of the end. It is called once for each
+                 prefix
+    lm_weight    the factor of these numbers
+    label_bonus  is added for each label, against the language model's preference for short sequences
 
-    A hypothesis's `log_p` is that of its labels, over all of their alignments; the search may have lost some, so it is
-    computed anew. `log_ps` are its parts, each label's after those before it, and that of the end.
-    The `score` has the language model's share and the bonus in it. Of equal prefixes, that of the better one before
-    comes first.
+    A hypothesis's `log_p` is that of its labels, over all of their alignments; the search may have missed some, so it
+    is computed again. `log_ps` are its parts: each label's after those before it, and that of the end. The `score`
+    includes the language model's share and the bonus. Among equal prefixes, the previously better one comes first.
 
-    Raises ValueError for what is no log-probability or does not fit, FloatingPointError for NaN.
+    Raises ValueError for arrays that are not log-probabilities or do not fit, FloatingPointError for NaN.
 
     >>> import minigrad as mg, nlp
     >>> log_probs = mg.log_softmax(mg.tensor([[2.0, 1.9, 0.0], [2.0, 1.9, 0.0]]))
@@ -105,11 +106,11 @@ def _hypothesis(labels: Sequence[int], log_ps: Array, score: float) -> Hypothesi
 def label_log_ps(
     x: Array, steps: Array, labels: Sequence[Sequence[int]], owners: Array, blank: int
 ) -> list[Array]:  # fmt: skip
-    """Of labels of the sequences that own them, the log-probability of each after those before it, and of the end after
-    all, (S + 1,). Their sum is log p(labels | x).
+    """The log-probability of each label after those before it, and of the end after all, (S + 1,), for labels and their
+    owning sequences. Their sum is log p(labels | x).
 
-    A prefix has the probability that its last label is entered at some step, whatever comes after: the sum of what goes
-    into its state, from the states before it.
+    The probability of a prefix is that its last label is entered at some step, whatever follows: the sum of all
+    transitions into its state from the states before it.
     """
     counts = np.array([len(one) for one in labels], np.intp)
     padded = np.full((len(labels), int(counts.max(initial=0))), -1)
@@ -127,7 +128,7 @@ def label_log_ps(
 
 
 def _array(value: Any) -> Array:
-    """A Tensor, an array of any device, or numbers, as NumPy's array."""
+    """A Tensor, an array on any device, or numbers, as a NumPy array."""
     value = value.data if isinstance(value, mg.Tensor) else value
     return backend.to_numpy(value) if backend.is_array(value) else np.asarray(value)
 
@@ -166,9 +167,9 @@ def _given(title: str, log_probs: Any, lengths: Any, blank: int) -> tuple[Array,
 
 
 class _Prefixes:
-    """Prefixes as nodes of trees, one for each of N sequences, whose root is node n: each prefix is one node.
+    """Prefixes as nodes of trees, one for each of N sequences, with node n as root: each prefix is one node.
 
-    after  of each node: what the language model and the bonus add for each label after it, (C,)
+    after  of each node: the score that the language model and the bonus add for each label after it, (C,)
     """
 
     def __init__(self, N: int, C: int, lm: LanguageModel | None, weight: float, bonus: float) -> None:
@@ -177,10 +178,10 @@ class _Prefixes:
         self.last: list[int] = []
         self.after: list[Any] = []
         self.children: dict[tuple[int, int], int] = {}
-        self._add([(-1 - n, -1) for n in range(N)])  # the empty prefixes, of parents that are no nodes
+        self._add([(-1 - n, -1) for n in range(N)])  # the empty prefixes, whose parents are no nodes
 
     def grown(self, parents: list[int], labels: list[int]) -> list[int]:
-        """The nodes of prefixes with one label more."""
+        """The nodes of prefixes with one more label."""
         keys = list(zip(parents, labels, strict=True))
         self._add([key for key in dict.fromkeys(keys) if key not in self.children])
         return [self.children[key] for key in keys]
@@ -229,10 +230,10 @@ class _Prefixes:
 class _Search:
     """N sequences, with up to B prefixes each.
 
-    nodes      (N, B) which prefixes these are
-    parents    (N, B) which prefixes they are without their last label
+    nodes      (N, B) the prefixes' nodes
+    parents    (N, B) the nodes of the prefixes without their last label
     last       (N, B) that label; −1 if there is none
-    shares     (N, B) what the language model and the bonus add to log p
+    shares     (N, B) the scores that the language model and the bonus add to log p
     blanks     (N, B) log p of the alignments so far that give the prefix and end in a blank; −∞ where there are fewer
     no_blanks  (N, B) of those that end in its last label
     """
@@ -246,7 +247,7 @@ class _Search:
         self.blanks[:, 0] = 0.0
 
     def best(self, count: int) -> tuple[Array, Array, Array]:
-        """The best of each sequence if all end here: the sequence (H,), the place among its B, the share of log p."""
+        """The best prefixes of each sequence if all end here: sequence (H,), index among its B, added score."""
         shares = self.shares + self.prefixes.ends(self.nodes, self.blank)
         scores = np.logaddexp(self.blanks, self.no_blanks) + shares
         places = np.argsort(-scores, axis=1, kind="stable")[:, :count]
@@ -254,7 +255,7 @@ class _Search:
         return owners, places[owners, k], shares[owners, places[owners, k]]
 
     def step(self, x: Array, on: Array) -> None:
-        """Go on by a step, for the sequences `on` (n,), with log-probabilities x (n, C)."""
+        """Advance by one step, for the sequences `on` (n,), with log-probabilities x (n, C)."""
         (n, C), B, blank = x.shape, self.beam, self.blank
         nodes, parents, last, shares = self.nodes[on], self.parents[on], self.last[on], self.shares[on]  # (n, B)
         blanks, no_blanks = self.blanks[on], self.no_blanks[on]
@@ -262,14 +263,14 @@ class _Search:
         grown = totals[:, :, None] + x[:, None, :]  # (n, B, C)
         row, k = np.nonzero(last >= 0)
         again = x[row, last[row, k]]
-        grown[row, k, last[row, k]] = blanks[row, k] + again  # the same label again needs a blank between
+        grown[row, k, last[row, k]] = blanks[row, k] + again  # a repeated label needs a blank between
         grown[:, :, blank] = -np.inf
         stay_blanks, stay = totals + x[:, [blank]], np.full((n, B), -np.inf)
         stay[row, k] = no_blanks[row, k] + again
 
         live = totals > -np.inf
         row, i, j = np.nonzero((nodes[:, :, None] == parents[:, None, :]) & live[:, :, None] & live[:, None, :])
-        label = last[row, j]  # prefix i grows into prefix j, which is there already
+        label = last[row, j]  # prefix i grows into the existing prefix j
         stay[row, j] = np.logaddexp(stay[row, j], grown[row, i, label])
         grown[row, i, label] = -np.inf
 

@@ -1,4 +1,4 @@
-"""All that a search has written, as back-pointers; sequences are read off it at the end."""
+"""The lattice: all steps of a search, with back-pointers; sequences are read from it at the end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .protocol import Array
 
 
 class Ends(NamedTuple):
-    """What ends at a step, for n sources with K sequences before it.
+    """The hypotheses that end at a step, for n sources with K sequences before it.
 
-    parents  (n, E) which of the K ends
-    log_ps   (n, E) with which log-probability of the end
-    scores   (n, E) and which score of the whole; −∞ if nothing ends here
+    parents  (n, E) the number of the ending one among the K
+    log_ps   (n, E) the log-probability of the end
+    scores   (n, E) the score of the whole; −∞ if none ends here
     """
 
     parents: Array
@@ -24,14 +24,14 @@ class Ends(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One step. K sequences before it, W after it, for the n sources that are still written for.
+    """One step, with K sequences before it and W after it, for the n sources that are not done.
 
-    at         (N,) the row of each source in what follows, or −1
-    parents    (n, W) which of the K sequences goes on
-    tokens     (n, W) with which token
-    log_ps     (n, W) and its log-probability, −∞ if nothing goes on here
-    ends       what ends here
-    attention  (n, K, S) the weights with which each of the K looks at the source at this step; or None
+    at         (N,) the row of each source below, or −1
+    parents    (n, W) the number of the continued one among the K sequences
+    tokens     (n, W) the token added
+    log_ps     (n, W) its log-probability, −∞ if none continues here
+    ends       the sequences that end here
+    attention  (n, K, S) the attention weights of each of the K at this step; or None
     """
 
     at: Array
@@ -43,11 +43,11 @@ class Stage(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """H sequences. Each is a place in the lattice, and perhaps an end after it.
+    """H sequences, each a place in the lattice, with an optional end after it.
 
     sources  (H,)
     steps    (H,) the step of the last token, −1 if there is none
-    places   (H,) its place among that step's W
+    places   (H,) its index among that step's W
     ends     (H,) log-probability of the end that follows; NaN if none does
     """
 
@@ -58,8 +58,8 @@ class Leaf(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What was read off: the tokens (T,), log-probabilities (T [+ 1],) with that of the end, if there is one, and
-    weights of attention (T [+ 1], S) or None."""
+    """A sequence read from the lattice: the tokens (T,), log-probabilities (T [+ 1],), including that of the end, if
+    any, and attention weights (T [+ 1], S) or None."""
 
     tokens: Array
     log_ps: Array
@@ -76,13 +76,13 @@ class Lattice:
     def add(
         self, sources: Array, parents: Array, tokens: Array, log_ps: Array, ends: Ends | None, attention: Array | None
     ) -> None:
-        """Write a step down, for these sources (n,); see `Stage`."""
+        """Add a step for these sources (n,); see `Stage`."""
         at = np.full(self.N, -1)
         at[sources] = np.arange(len(sources))
         self.stages.append(Stage(at, parents, tokens, log_ps, ends, attention))
 
     def trace(self, leaves: Leaf) -> Array:
-        """(T, H): the place of each sequence at each step, from the first to its last; −1 after that."""
+        """(T, H): the index of each sequence at each step, from the first to its last; −1 after that."""
         places = np.full((len(self.stages), len(leaves.sources)), -1)
         now = np.array(leaves.places)
         for t in range(len(self.stages) - 1, -1, -1):

@@ -26,7 +26,7 @@ from .protocol import Array
 
 Names = Vocabulary | Tokenizer | Sequence[str] | None
 FAINT = "#9C9C9C"
-LONGEST = 24  # characters of a token that are shown
+LONGEST = 24  # characters of a token to show
 JOINERS = "\u200c\u200d"  # parts of words, and of emoji
 NOTE = (
     "on a line: the token's probability · below a token: log p so far · boxed: finished (dashed: cut off), with its "
@@ -35,7 +35,7 @@ NOTE = (
 
 
 def name_of(token: int, names: Names) -> str:
-    """What an id is called: a number, if there are no names. Raises ValueError if there is none for it."""
+    """The name of an id: the number itself, if there are no names. Raises ValueError for an id without a name."""
     refuse_text("Decoded.tree", "tokens", names, '["<eos>", "the", "cat"]')
     if names is None:
         return str(token)
@@ -47,7 +47,7 @@ def name_of(token: int, names: Names) -> str:
 
 
 def visible(name: str) -> str:
-    """A token with signs for what cannot be seen, and without the rest of what is too long."""
+    """A token with signs for invisible characters, shortened."""
     shown = name.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
     shown = "".join([c if c.isprintable() or c in JOINERS else f"U+{ord(c):04X}" for c in shown]) or "∅"
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
@@ -58,16 +58,16 @@ def visible(name: str) -> str:
 
 @dataclass(frozen=True)
 class BeamNode:
-    """A hypothesis that was in the beam, by its last token.
+    """A hypothesis in the beam, identified by its last token.
 
     parent  the node that it continues; "" for the empty hypothesis, which is the first node
     token   the name of the last token
-    log_p   its log-probability after what comes before
-    value   log p of the whole; of what is finished, the score
-    kind    "start", "open", "finished", or "cut" for a hypothesis that was returned although it is not finished
-    rank    1, 2, ... of a hypothesis that was returned; 0 for others
-    kept    whether it is a part of one that was returned
-    given_up  whether nothing that was finished or returned goes on from here
+    log_p   the token's log-probability after those before it
+    value   log p of the whole; for a finished one, the score
+    kind    "start", "open", "finished", or "cut" for a hypothesis that was returned unfinished
+    rank    1, 2, ... of a returned hypothesis; 0 for others
+    kept    True if it is part of a returned one
+    given_up  True if it leads to no finished or returned one
     """
 
     id: str
@@ -85,7 +85,7 @@ class BeamNode:
 class BeamTree:
     """The hypotheses of a beam, step by step from left to right: plain data.
 
-    `render("tree.svg")`, also .png, .pdf and .dot, draws it; `dot()` is its text in Graphviz's language. Notebooks
+    `render("tree.svg")` draws it (also as .png, .pdf and .dot); `dot()` is its text in Graphviz's language. Notebooks
     display it.
     """
 
@@ -112,10 +112,11 @@ class BeamTree:
         return "\n".join([*lines, "}"]) + "\n"
 
     def render(self, path: str | os.PathLike[str]) -> Path:
-        """Draw to a file, whose ending (.svg, .png, .pdf or .dot) says how; the path. All of it is written, or nothing.
+        """Draw into a file, whose suffix (.svg, .png, .pdf or .dot) selects the format; returns the path. The file is
+        written atomically.
 
-        Raises ValueError for another ending or a tree that is too large, OSError where the file cannot be written,
-        ImportError if nothing is installed that can draw.
+        Raises ValueError for another suffix or a tree that is too large, OSError if the file cannot be written,
+        ImportError if no renderer is installed.
         """
         if len(self.nodes) > MOST and Path(path).suffix.lower() != ".dot":
             raise ValueError(
@@ -157,9 +158,9 @@ def _probability(log_p: float) -> str:
 def tree_of(
     lattice: Lattice, n: int, returned: Leaf, scores: Sequence[float], eos: int | None, names: Names
 ) -> BeamTree:  # fmt: skip
-    """The tree of source n, given what was returned for it, the best first, and with which scores."""
+    """The tree of source n, given its returned hypotheses, the best first, and their scores."""
     keys = zip(returned.steps.tolist(), returned.places.tolist(), np.isnan(returned.ends).tolist(), strict=True)
-    ranks = {key: rank for rank, key in enumerate(keys, 1)}  # by step and place of the last token, and whether cut off
+    ranks = {key: rank for rank, key in enumerate(keys, 1)}  # by step and index of the last token; True if cut off
     ways = lattice.trace(returned)  # (T, H)
     end = "end" if names is None or eos is None else name_of(eos, names)
     nodes = [BeamNode("start", "", "", 0.0, 0.0, "start", kept=True)]
@@ -190,7 +191,7 @@ def tree_of(
 
 
 def _with_given_up(nodes: list[BeamNode]) -> tuple[BeamNode, ...]:
-    """The nodes, in their order; those from which nothing comes are given up."""
+    """The nodes in order, marking those that lead to nothing as given up."""
     useful = {node.id for node in nodes if node.kind != "open"}
     for node in reversed(nodes):
         if node.id in useful:
@@ -200,7 +201,7 @@ def _with_given_up(nodes: list[BeamNode]) -> tuple[BeamNode, ...]:
 
 # ---- attention ---------------------------------------------------------------------------------------------------
 
-FONTS = (  # for letters that matplotlib's own font has not, where they are installed
+FONTS = (  # for characters missing in matplotlib's own font, if installed
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "PingFang SC", "Noto Sans Arabic", "Noto Sans Hebrew",
     "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
 )  # fmt: skip
@@ -209,7 +210,7 @@ FONTS = (  # for letters that matplotlib's own font has not, where they are inst
 def attention_map(
     weights: Array, source: Sequence[str] | None, target: Sequence[str] | None, path: StrPath | None
 ) -> Any:  # fmt: skip
-    """See `Decoded.attention_map`: weights (T, S), a row for each token that was written."""
+    """See `Decoded.attention_map`: weights (T, S), a row for each written token."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -240,7 +241,7 @@ def attention_map(
         ax.spines[:].set_visible(True)
         figure.colorbar(image, label="weight", shrink=0.9, pad=0.02)
         if path is not None:
-            with warnings.catch_warnings():  # a letter that no font has is drawn as a box
+            with warnings.catch_warnings():  # a character missing in all fonts is drawn as a box
                 warnings.filterwarnings("ignore", "Glyph .* missing from")
                 figure.savefig(path, dpi=200)
     return figure

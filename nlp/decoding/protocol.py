@@ -1,4 +1,4 @@
-"""What decoding asks of a model: a `start`, and a `step` that training may share; and what it is told besides."""
+"""The interface between decoding and models: a `start`, and a `step` that training may share; and further settings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Eos = int | Literal["model"] | None
 
 
 class Start(NamedTuple):
-    """Where decoding begins, for N sources.
+    """The start of decoding, for N sources.
 
     ids     (N,) the first inputs: the token that begins a sequence, or the last one of a prompt
-    state   nested tuples, lists and dicts of Tensors (N, ...), some perhaps None: what changes from step to step
-    memory  the same, of what stays as it is, such as the encoder's outputs; or None. It is never repeated for beams
+    state   nested tuples, lists and dicts of Tensors (N, ...), or None: it changes from step to step
+    memory  the same for constants, such as the encoder's outputs; or None. It is never repeated for beams
     """
 
     ids: Array
@@ -29,8 +29,8 @@ class Start(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a model says after one step, `model.step(ids, state, memory)`, for R rows: R/N of each source, one source
-    after the other.
+    """The result of one step, `model.step(ids, state, memory)`, for R rows: R/N of each source, one source after the
+    other.
 
     log_p      (R, V) log-probabilities of the next token
     state      as in `Start`, (R, ...)
@@ -44,12 +44,12 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """Which tokens may come when.
+    """The tokens that are allowed at each length.
 
-    max_length  the most tokens of a sequence, its end included
-    min_length  the fewest, without it: before, `eos` cannot come
-    eos         the token that ends a sequence; None: it ends with `max_length`
-    forbidden   tokens that never come, each once
+    max_length  the most tokens of a sequence, including its end
+    min_length  the fewest, without it: before, `eos` is not allowed
+    eos         the token that ends a sequence; None: it ends at `max_length`
+    forbidden   tokens that never occur, each once
     """
 
     max_length: int
@@ -58,11 +58,11 @@ class Limits:
     forbidden: tuple[int, ...]
 
     def banned(self, t: int) -> tuple[int, ...]:
-        """The ids that may not come after t tokens."""
+        """The ids that are not allowed after t tokens."""
         return self.forbidden if self.eos is None or t >= self.min_length else (*self.forbidden, self.eos)
 
     def check_size(self, title: str, V: int) -> None:
-        """Raise ValueError for ids that a model of V tokens has not."""
+        """Raise ValueError for ids beyond a model's V tokens."""
         for name, ids in (("eos", () if self.eos is None else (self.eos,)), ("forbidden", self.forbidden)):
             if wrong := [i for i in ids if not 0 <= i < V]:
                 raise ValueError(f"{title}: {name} has the id {wrong[0]}, but the model has {V} tokens")
@@ -71,7 +71,7 @@ class Limits:
 def limits_of(
     title: str, model: Any, max_length: int, min_length: int, eos: Eos, forbidden: Collection[int | None]
 ) -> Limits:  # fmt: skip
-    """The limits of sequences, checked: ValueError, or TypeError, for what cannot be."""
+    """The limits of sequences, checked: ValueError, or TypeError, for invalid ones."""
     check_integer(title, "max_length", max_length, 1)
     check_integer(title, "min_length", min_length, 0)
     if min_length > max_length:
@@ -87,14 +87,14 @@ def limits_of(
 
 
 def check_integer(title: str, name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless it is an integer that is not too small."""
+    """Raise ValueError unless it is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:  # type: ignore[operator]
         raise ValueError(f"{title}: {name} must be an integer of at least {least}, not {value!r}")
 
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Without recording, and with the model in evaluation mode; afterwards all modes are as they were."""
+    """Switch off recording, and put the model in evaluation mode; afterwards all modes are restored."""
     modes = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) else []
     try:
         for module, _ in modes:

@@ -1,4 +1,4 @@
-"""What decoding finds: hypotheses, and all of them for a batch of sources."""
+"""The results of decoding: hypotheses, for a batch of sources."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Array = Any
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
-    """A sequence that a model might write.
+    """A sequence that a model may write.
 
     ids        (T,) its tokens, without those that begin and end it
     log_p      log-probability of these tokens, and of the end if it is finished, given the source
-    score      what it was ranked by: log_p after penalties for length and coverage
-    finished   whether it ended by itself, and not because of `max_length`
+    score      the ranking score: log_p after penalties for length and coverage
+    finished   True if it ended by itself rather than at `max_length`
     log_ps     (T,), or (T + 1,) if it is finished: the parts of log_p
     attention  (T, S), or (T + 1, S), the weights of the source's positions at each of these steps; or None
     """
@@ -47,8 +47,8 @@ class Hypothesis:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Decoded:
-    """The hypotheses for N sources: `decoded[n]` has those for source n, the best one first. Those that are finished
-    come before those that are not; both are sorted by score."""
+    """The hypotheses for N sources: `decoded[n]` has those for source n, the best one first. Finished ones come before
+    others; both are sorted by score."""
 
     hypotheses: tuple[list[Hypothesis], ...]
     _eos: int | None
@@ -78,8 +78,8 @@ class Decoded:
         return [one.ids for one in self.best]
 
     def texts(self, by: Tokenizer | Vocabulary) -> list[str]:
-        """The best hypotheses as texts, by the tokenizer or vocabulary of what is written. Special tokens are left out
-        but for unknown ones; a vocabulary's tokens are joined by blanks."""
+        """The best hypotheses as texts, decoded by the target's tokenizer or vocabulary. Special tokens other than
+        `unk` are omitted; a vocabulary's tokens are joined by blanks."""
         if isinstance(by, Vocabulary):
             hidden = {token for token in by.specials if token != by.unk}
             return [" ".join(token for token in by.decode(ids) if token not in hidden) for ids in self.ids]
@@ -88,10 +88,10 @@ class Decoded:
     # ---- pictures ------------------------------------------------------------------------------------------------
 
     def tree(self, n: int = 0, tokens: Names = None) -> BeamTree:
-        """The beam in which the hypotheses for source n were found, as a picture: `.render("tree.svg")`, also .png and
-        .pdf, draws it; `.dot()` is its text in Graphviz's language. Notebooks display it.
+        """The beam that found the hypotheses for source n, as a picture: `.render("tree.svg")` draws it (also as .png
+        and .pdf); `.dot()` is its text in Graphviz's language. Notebooks display it.
 
-        tokens  what the ids are called: a vocabulary, a tokenizer, or a list of names; numbers without
+        tokens  names of the ids: a vocabulary, a tokenizer, or a list; None: numbers
 
         Raises ValueError if there was no beam, IndexError if there is no such source.
         """
@@ -105,15 +105,15 @@ class Decoded:
     def attention_map(
         self, n: int = 0, source: Sequence[str] | None = None, target: Names = None, path: StrPath | None = None
     ) -> Any:
-        """Where the model looked while it wrote the best hypothesis for source n: a matplotlib Figure, a row for each
-        token that was written, the end included.
+        """The attention of the model while it wrote the best hypothesis for source n: a matplotlib Figure with a row
+        for each written token, including the end.
 
-        source  the names of the source's tokens: of a padded source, only so many positions are shown
-        target  a vocabulary or tokenizer that names what was written; or a list of the names of these tokens
+        source  the names of the source's tokens: for a padded source, only as many positions are shown
+        target  a vocabulary or tokenizer for the names of the written tokens; or a list of names
         path    a file to write the picture to: .png, .svg, .pdf
 
-        Raises ValueError if the model gave no attention, or if there are more names than positions; ImportError
-        without matplotlib.
+        Raises ValueError if the model gave no attention, or if there are more names than positions; ImportError without
+        matplotlib.
         """
         one = self[n][0]
         if one.attention is None:
@@ -125,7 +125,7 @@ class Decoded:
 
 
 def decoded(lattice: Lattice, leaves: Leaf, scores: Array, eos: int | None, tree: bool) -> Decoded:
-    """What a search found: the leaves (H,) with their scores, source by source, the best first."""
+    """The results of a search: the leaves (H,) with their scores, source by source, the best first."""
     found: list[list[Hypothesis]] = [[] for _ in range(lattice.N)]
     ends = (~np.isnan(leaves.ends)).tolist()
     for n, score, end, one in zip(leaves.sources.tolist(), scores.tolist(), ends, lattice.read(leaves), strict=True):

@@ -1,4 +1,4 @@
-"""The sources that are still written for: their rows of state and memory, and the model's next step."""
+"""The running sources: their rows of state and memory, and the model's next step."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..ids import checked_ids
 from .protocol import Limits, Start, Step
 
 Array = Any
-SHARE = 16  # memory is copied without the rows of sources that are over when one of so many is
+SHARE = 16  # memory is copied without the rows of finished sources when they are one in this many
 
 
 class Running:
-    """Up to N sources, each with `width` sequences. Row r of state and ids is of `sources[r // width]`.
+    """Up to N sources, each with `width` sequences. Row r of state and ids belongs to `sources[r // width]`.
 
-    each  how many sequences each source starts with
+    each  the number of sequences that each source starts with
 
-    Raises TypeError or ValueError for a start that is none.
+    Raises TypeError or ValueError for an invalid start.
     """
 
     def __init__(self, title: str, model: Any, start: Start, limits: Limits, each: int = 1) -> None:
@@ -38,11 +38,11 @@ class Running:
         self.fed = np.repeat(backend.to_numpy(ids)[:, None], each, axis=1)  # (n, width) the same, on the CPU
         self.state = rows_of(start.state, rows, N)
         self.memory = start.memory
-        self.t = -1  # the step that was taken last
+        self.t = -1  # the latest step
 
     def step(self) -> tuple[Array, Array | None]:
-        """The log-probabilities (R, V) that the model gives next, where it computes them, and on the CPU the weights of
-        its attention (n, width, S), or None."""
+        """The next log-probabilities (R, V) of the model, on its device, and the attention weights (n, width, S) on the
+        CPU, or None."""
         self.t += 1
         rows = len(self.sources) * self.width
         log_p, self.state, attention = Step(*self.model.step(self.ids, self.state, self.memory))
@@ -64,8 +64,8 @@ class Running:
         return log_p, weights.reshape(len(self.sources), self.width, weights.shape[1])
 
     def _check_sums(self, log_p: Array) -> None:
-        """Raise ValueError for logits: each row of probabilities sums to one, or to less where some are zero. A NaN is
-        found later. The first step tells; it costs as much as one more softmax."""
+        """Raise ValueError for logits: each row of probabilities sums to one, or to less if some are zero. A NaN is
+        found later. The check is made at the first step; it costs as much as one more softmax."""
         with np.errstate(over="ignore"):
             sums = np.exp(log_p.astype(np.float64)).sum(axis=-1)
         low = (sums < 0.98) & (log_p > -np.inf).all(axis=-1)
@@ -78,22 +78,22 @@ class Running:
             )
 
     def check(self, values: Array, live: Array) -> None:
-        """Raise FloatingPointError if what is known of log_p (R, ·) has a NaN in a row that is live, (n, width)."""
+        """Raise FloatingPointError if the known part of log_p (R, ·) has a NaN in a live row, (n, width)."""
         wrong = np.isnan(values).any(axis=-1) & live.reshape(-1)
         if wrong.any():
             source = self.sources[wrong.argmax() // self.width]
             raise FloatingPointError(f"{self.title}: the model gives NaN at step {self.t} of source {source}")
 
     def going(self, over: Array) -> Array:
-        """The places (n',) of the sources to go on with, given which of them, (n,), are over: these stay for a while,
-        since leaving them costs a copy of the others' memory."""
+        """The indices (n',) of the sources to continue with, given which of them, (n,), are done: those may stay for a
+        while, since removing them copies the memory of the others."""
         kept = np.flatnonzero(~over)
         return kept if self.memory is None or SHARE * (len(over) - len(kept)) >= len(over) else np.arange(len(over))
 
     def go_on(self, going: Array, parents: Array, tokens: Array, live: Array) -> None:
-        """Take the sources at the places `going` (n',) to the next step. Of each, the sequences at `parents` (n', W) go
-        on with these tokens (n', W). Those that are not live get what was fed to them before: a token that the model
-        can read, which the end, say, need not be."""
+        """Take the sources at the indices `going` (n',) to the next step. Of each, the sequences at `parents` (n', W)
+        continue with these tokens (n', W). Sequences that are not live get their previous token again: a valid input,
+        which the end need not be."""
         rows = going[:, None] * self.width + parents
         self.state = rows_of(self.state, rows.reshape(-1), len(self.sources) * self.width)
         if len(going) < len(self.sources):
@@ -105,7 +105,7 @@ class Running:
 
 
 def rows_of(tree: Any, rows: Array, count: int) -> Any:
-    """These rows of all arrays (count, ...) of a nested structure; itself, if they are all rows in their order."""
+    """These rows of all arrays (count, ...) of a nested structure; unchanged, if they are all rows in order."""
     if len(rows) == count and np.array_equal(rows, np.arange(count)):
         return tree
     leaves, rebuild = trees.flatten(tree)
@@ -125,7 +125,7 @@ def _array(value: Any) -> Array:
 
 
 def _check_rows(what: str, tree: Any, count: int) -> None:
-    """Raise an error for a leaf that is no Tensor or array (count, ...)."""
+    """Raise an error for a leaf that is not a Tensor or array (count, ...)."""
     for leaf in trees.flatten(tree)[0]:
         if leaf is None:
             continue

@@ -1,4 +1,4 @@
-"""The likeliest of many tokens, without sorting them all."""
+"""Selection of the likeliest tokens, without sorting all."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from minigrad import backend
 
 Array = Any
 WIDEST = 48  # numbers of a block
-FEW = 32  # as many on a GPU are found one by one
+FEW = 32  # on a GPU, up to this number they are found one by one
 
 
 def largest(x: Array, k: int) -> tuple[Array, Array]:
-    """The k largest numbers of each row of x (R, V), the largest first, and of equal ones that which stands first:
-    their places (R, k), and themselves (R, k) in float64, on the CPU. All V, if there are fewer than k.
+    """The k largest numbers of each row of x (R, V), the largest first, and among equal ones the first: their indices
+    (R, k), and their values (R, k) in float64, on the CPU. All V, if there are fewer than k.
 
     >>> places, values = largest(np.array([[1.0, 5.0, 5.0, 2.0, 0.0]]), 3)
     >>> places.tolist(), values.tolist()
     ([[1, 2, 3]], [[5.0, 5.0, 2.0]])
 
-    Where fewer than k are above −∞, −∞ follows, with any places. If there is a NaN in a row, all its values are NaN.
+    If fewer than k are above −∞, −∞ follows, with arbitrary indices. In a row with a NaN, all values are NaN.
     """
     k = min(k, x.shape[1])
     width = min(WIDEST, x.shape[1] // (4 * k))
@@ -42,11 +42,11 @@ def _by_sorting(x: Array, k: int) -> tuple[Array, Array]:
 
 
 def _by_turns(x: Array, k: int) -> tuple[Array, Array]:
-    """The largest, then the largest of the others: for a few on a GPU, where sorting takes much longer."""
+    """The largest, then the largest of the rest: for a few on a GPU, where sorting takes much longer."""
     x = x.copy()
     found, values = [], []
     for _ in range(k):
-        places = np.argmax(x, axis=-1, keepdims=True)  # (R, 1) that of a NaN, if there is one
+        places = np.argmax(x, axis=-1, keepdims=True)  # (R, 1); of a NaN, if there is one
         found.append(places)
         values.append(np.take_along_axis(x, places, axis=-1))
         np.put_along_axis(x, places, -np.inf, axis=-1)
@@ -55,9 +55,9 @@ def _by_turns(x: Array, k: int) -> tuple[Array, Array]:
 
 
 def _by_blocks(x: Array, k: int, width: int) -> tuple[Array, Array]:
-    """The k-th largest of the maxima of blocks is a bound: k numbers of a row reach it, and few more do, in few blocks.
-    Only these are sorted; all others are looked at once. Block b is b, b + B, b + 2B, ..., and what is left over one
-    of its own: so the maxima are maxima of whole vectors."""
+    """The k-th largest of the maxima of blocks is a bound: at least k numbers of a row reach it, and few more, in few
+    blocks. Only these are sorted; all others are read once. Block b is b, b + B, b + 2B, ..., and the remainder is a
+    separate one: so the maxima are maxima of whole vectors."""
     R, V = x.shape
     B = V // width
     blocks, rest = x[:, : B * width].reshape(R, width, B), x[:, B * width :]
@@ -85,12 +85,12 @@ def _by_blocks(x: Array, k: int, width: int) -> tuple[Array, Array]:
 def likeliest(
     log_p: Array, k: int, banned: Sequence[int] = (), repeats: tuple[Array, Array] | None = None
 ) -> tuple[Array, Array]:  # fmt: skip
-    """The k largest of each row of log_p (R, V), as `largest` gives them, without some of the ids.
+    """The k largest of each row of log_p (R, V), as from `largest`, without some of the ids.
 
-    banned   ids that may not come; each is there once
-    repeats  (row, id) pairs that may not come: two arrays (P,)
+    banned   ids that are not allowed, each once
+    repeats  (row, id) pairs that are not allowed: two arrays (P,)
 
-    As many more as may not come are looked for, so that log_p, which is the model's, is neither changed nor copied.
+    The search takes as many more as are not allowed, so that the model's log_p is neither changed nor copied.
     """
     most = 0 if repeats is None else int(np.bincount(repeats[0]).max(initial=0))
     values: Array

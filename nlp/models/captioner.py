@@ -17,7 +17,7 @@ Array = Any
 
 
 class Captioner(Model):
-    """p(y | v) for a vector v, such as what is known of a picture (Vinyals et al. 2015):
+    """p(y | v) for a vector v, such as the features of a picture (Vinyals et al. 2015):
 
         v ─ bridge ─ first state of a decoder ─ y_1 … y_T
 
@@ -27,8 +27,8 @@ class Captioner(Model):
     hidden_size          H of each cell
     num_layers           cells, one above the other
     cell                 "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
-    every_step           the vector is also a part of every step's input
-    tied                 the output map's weight is the embedding's
+    every_step           the vector is a part of every step's input, too
+    tied                 the output map shares the embedding's weight
     dropout              of embeddings, between cells, and before the output map
     bos_id, eos_id       the tokens that begin and end a sequence
 
@@ -81,16 +81,16 @@ class Captioner(Model):
 
         features         (N, F)
         target           a `Padded` (T, N) of ids, each sequence from bos to eos; or ids alone, if all are T long
-        teacher_forcing  the probability that a step sees the right token before it, and not the likeliest
+        teacher_forcing  the probability that a step gets the true token before it rather than the likeliest one
         """
         ids, lengths = self.batch_of(target, least=2)
         return self.decoder.loss(ids, lengths, *self._begin(features), teacher_forcing)
 
     def start(self, features: Any) -> Start:
-        """Where decoding begins, for features (N, F)."""
+        """The start of decoding, for features (N, F)."""
         state, memory = self._begin(features)
         return Start(first_ids(self.bos_id, state), state, memory)
 
     def step(self, ids: Any, state: Any, memory: Any = None) -> Step:
-        """What follows the ids (R,), and the next state."""
+        """The distribution after the ids (R,), and the next state."""
         return self.decoder.step(ids, state, memory)

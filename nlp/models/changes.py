@@ -1,7 +1,7 @@
-"""Changes of a model since it was made: those that its file can tell, and those that it cannot.
+"""Changes of a model since its construction: those that a file can record, and those that it cannot.
 
-A file holds weights and the arguments that the model was made with. Whoever replaces an embedding, freezes weights or
-sets a dropout changes more than weights; `changes_of` gives what a file has to say besides, or refuses.
+A file holds weights and the constructor's arguments. Replacing an embedding, freezing weights or setting a dropout
+changes more than weights; `changes_of` returns what else the file has to record, or refuses.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import nn
 from ..files import Document
 
 Made = dict[str, Any]
-RATES = ("p", "dropout", "recurrent_dropout")  # attributes that may be changed, and are written down
+RATES = ("p", "dropout", "recurrent_dropout")  # attributes that may be changed, and are recorded
 SIMPLE = (int, float, bool, str)
 SHAPE = "the shape of "
 UNSAID = {"training", "sparse", "padding_idx", "num_embeddings", *RATES}
 
 
 def made_like(model: nn.Module) -> Made:
-    """A model as it is: the kind and settings of each module, the shape of each tensor, which of them are one."""
+    """The structure of a model: the class and settings of each module, the shape of each tensor, and shared tensors."""
     found: Made = {}
     for name, module in model.named_modules():
         found[f"the kind of {name or 'the model'}"] = type(module).__name__
@@ -35,18 +35,18 @@ def made_like(model: nn.Module) -> Made:
 
 def _settings(module: nn.Module) -> dict[str, Any]:
     if type(module).__module__.partition(".")[0] not in ("nn", "nlp"):
-        return {}  # a cell of the user's may count its steps
+        return {}  # a user's cell may count its steps
     return {name: value for name, value in vars(module).items()
             if type(value) in SIMPLE and not name.startswith("_") and name not in UNSAID}  # fmt: skip
 
 
 def changes_of(title: str, model: nn.Module, made: Made, resized: Mapping[str, str], options: Any) -> dict[str, Any]:
-    """The changes that a file holds besides weights and arguments. Arguments that changed are set anew in `options`.
+    """The changes that a file records besides weights and arguments. Changed arguments are updated in `options`.
 
-    made     what `made_like` gave when the model was made
-    resized  the embeddings whose number of rows is an argument, and which
+    made     the result of `made_like` after construction
+    resized  the embeddings whose number of rows is an argument, with its name
 
-    Raises ValueError for a change that a file cannot tell.
+    Raises ValueError for a change that a file cannot record.
     """
     now, before = made_like(model), dict(made)
     for name in options.keys() & vars(model).keys():  # settings of the model itself
@@ -77,7 +77,7 @@ def changes_of(title: str, model: nn.Module, made: Made, resized: Mapping[str, s
 
 
 def change(model: nn.Module, changes: Document) -> None:
-    """Do to a model that was just made what `changes_of` gave, checked."""
+    """Apply the changes from `changes_of` to a new model, checked."""
     modules, weights = dict(model.named_modules()), dict(model.named_parameters())
     for name, index in changes.get("padding", dict).items():
         embedding = modules.get(name)

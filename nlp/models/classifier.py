@@ -28,12 +28,12 @@ class SequenceClassifier(Model):
 
     vocab_size      V
     num_classes     C
-    embedding_size  of the words. For given vectors, set `model.embedding` to `nn.Embedding.from_pretrained(...)`
+    embedding_size  of the words. For pretrained vectors, set `model.embedding` to `nn.Embedding.from_pretrained(...)`
     hidden_size     H of each layer and direction
     num_layers      layers, one above the other
     cell            "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
     bidirectional   read in both directions
-    pooling         "last": the last state of each direction; "max", "mean": of the outputs of all steps
+    pooling         "last": the last state of each direction; "max", "mean": over the outputs of all steps
     mlp             widths of hidden layers (ReLU) between the pooling and the classes
     dropout         of embeddings, between layers, and before each map of the MLP
 
@@ -93,7 +93,7 @@ class SequenceClassifier(Model):
         if self.pooling == "last":
             return last_state(self.layers, state)
         real = real_steps(lengths, ids.shape[0], outputs)  # (T, N)
-        if self.pooling == "mean":  # steps that are not real are zeros
+        if self.pooling == "mean":  # padded steps are zeros
             count = ids.shape[0] if real is None else np.sum(real, axis=0)[:, None].astype(outputs.dtype)
             return np.sum(outputs, axis=0) / np.maximum(count, 1)
         if not ids.shape[0]:
@@ -104,19 +104,19 @@ class SequenceClassifier(Model):
         highest = np.max(np.where(np.expand_dims(real, -1), outputs, lowest), axis=0)
         return np.where(
             real[:1].T, highest, 0.0
-        )  # zeros of a sequence without steps, as of the last state and the mean
+        )  # zeros for a sequence without steps, as with the last state and the mean
 
     def forward(self, words: Any) -> Any:
         """Logits (N, C)."""
         return self.mlp(self.encode(words))
 
     def loss(self, words: Any, labels: Any) -> Any:
-        """Mean of −log p(label), for labels (N,). Raises IndexError for a label that is none of the C classes."""
+        """Mean of −log p(label), for labels (N,). Raises IndexError for a label outside the C classes."""
         logits = self(words)
         return self.criterion(logits, backend.transfer(array_beside(labels, logits), logits.device))
 
     def predict(self, words: Any) -> tuple[Array, Array]:
-        """The likeliest class of each sequence, (N,), and the probabilities of all, (N, C). Without recording or
+        """The likeliest class of each sequence, (N,), and the probabilities of all, (N, C), without recording or
         dropout."""
         with evaluating(self):
             p = backend.to_numpy(mg.softmax(self(words)).data)

@@ -1,4 +1,4 @@
-"""The decoder: a recurrent network that writes a sequence, a token at a time, and may look at a memory meanwhile."""
+"""The decoder: a recurrent network that writes a sequence token by token, and may attend to a memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ATTENTIONS = ("additive", "dot", "general", "concat")
 
 
 class Memory(NamedTuple):
-    """What a decoder has before it at every step, for N sources.
+    """The sources of a decoder, available at every step, for N sources.
 
-    attended  what `attention.prepare` gave, or None
-    context   (N, K) a vector that is a part of every step's input, or None
+    attended  the result of `attention.prepare`, or None
+    context   (N, K) a vector that is part of every step's input, or None
     """
 
     attended: Prepared | None
@@ -32,10 +32,10 @@ class Memory(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """What a decoder carries from step to step, for R rows.
+    """The state that a decoder carries from step to step, for R rows.
 
     cells  the state of each cell, from the lowest to the highest: tuples of (R, ·)
-    fed    (R, F) what the output map saw in the step before, with input feeding; else None
+    fed    (R, F) the input of the output map at the step before, with input feeding; else None
     """
 
     cells: tuple[tuple[Any, ...], ...]
@@ -43,25 +43,25 @@ class Writing(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """p(y_t | y_<t, memory) by a stack of cells. With y the embedding of the token before, s the highest cell's state,
-    c what attention gives, and [·] for vectors side by side, a step is
+    """p(y_t | y_<t, memory) by a stack of cells. With y the embedding of the previous token, s the highest cell's
+    state, c the attention context, and [·] for concatenation, a step is
 
         attends="before"  c_t = attend(s_t−1)    s_t = cells([y; c_t])    r_t = [s_t; c_t; y]    (Bahdanau et al. 2015)
         attends="after"   s_t = cells([y; r_t−1])    c_t = attend(s_t)    r_t = [s_t; c_t]       (Luong et al. 2015)
         context=True      s_t = cells([y; context])    r_t = [s_t; context; y]                   (Cho et al. 2014)
         none of these     s_t = cells(y)    r_t = s_t                                            (Sutskever et al. 2014)
 
-    and then logits = out(r_t), or out(tanh(W r_t)) with a `readout_size`. r_t−1 is an input only with input feeding.
+    followed by logits = out(r_t), or out(tanh(W r_t)) with a `readout_size`. r_t−1 is an input only with input feeding.
 
     vocab_size          V
-    memory_size         K, the width of what is attended, or of the context
+    memory_size         K, the width of attended vectors, or of the context
     attention           "additive", "dot", "general", "concat", or None
     attends             "before" or "after" the cells; the default is Bahdanau's "before" for additive attention, and
                         Luong's "after" for the others
-    input_feeding       r_t−1 is a part of the input (with attends="after")
-    context             without attention: a vector of the memory's width comes with every step
+    input_feeding       r_t−1 is part of the input (with attends="after")
+    context             without attention: a vector of the memory's width is part of every step's input
     readout_size        width of tanh(W r_t); None: no such map
-    tied                the output map's weight is the embedding's; needs readout_size = embedding_size
+    tied                the output map shares the embedding's weight; needs readout_size = embedding_size
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Decoder(nn.Module):
         self.attends = _order(attention, attends, input_feeding, context)
         before = self.attends == "before"
         self.context = context
-        wide = memory_size if attention is not None or context else 0  # what r_t has besides s_t
-        self.deep = before or context  # whether the output map sees the token before, too
+        wide = memory_size if attention is not None or context else 0  # the part of r_t other than s_t
+        self.deep = before or context  # True if the output map also sees the previous token
         combined = hidden_size + wide + (embedding_size if self.deep else 0)
         self.fed_size = (readout_size or combined) if input_feeding else 0
         self.dropout = nn.Dropout(dropout)
@@ -96,7 +96,7 @@ class Decoder(nn.Module):
                     f"Decoder: a tied output map sees what has the embedding's width, {embedding_size}; give "
                     f"readout_size={embedding_size}, not {readout_size}"
                 )
-            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be far too much for an output map
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be too large for an output map
             self.out.weight = self.embedding.weight
         self.tied = tied
         self.smoothed = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -128,14 +128,14 @@ class Decoder(nn.Module):
     # ---- one step ------------------------------------------------------------------------------------------------
 
     def begin(self, states: Any) -> Writing:
-        """The state before the first step, from those of the cells."""
+        """The state before the first step, from the states of the cells."""
         like = states[0][0]
         fed = np.zeros_like(like.data, shape=(like.shape[0], self.fed_size)) if self.fed_size else None
         return Writing(tuple(states), None if fed is None else mg.Tensor(fed))
 
     def advance(self, y: Any, state: Writing, memory: Memory) -> tuple[Any, Writing, Any]:
-        """One step from the embedding y (R, E) of the token before: what the output map sees (R, ·), the next state,
-        and the weights of attention (R, S), or None."""
+        """One step from the embedding y (R, E) of the previous token: the input of the output map (R, ·), the next
+        state, and the attention weights (R, S), or None."""
         c, weights = self.look(state.cells[-1][0], memory) if self.attends == "before" else (None, None)
         if self.context:
             c = repeated(memory.context, y.shape[0])
@@ -153,7 +153,7 @@ class Decoder(nn.Module):
         return r, Writing(tuple(states), r if self.fed_size else None), weights
 
     def look(self, query: Any, memory: Memory) -> tuple[Any, Any]:
-        """What the queries (R, H) find in the memory of their sources, (R, K), and the weights (R, S)."""
+        """The context (R, K) that the queries (R, H) get from the memory of their sources, and the weights (R, S)."""
         keys = memory.attended
         assert self.attention is not None
         assert keys is not None
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
         return c.reshape((R, c.shape[-1])), weights.reshape((R, weights.shape[-1]))
 
     def step(self, ids: Any, state: Writing, memory: Memory) -> Step:
-        """What follows the ids (R,), and the next state; see `nlp.Step`."""
+        """The distribution after the ids (R,), and the next state; see `nlp.Step`."""
         r, state, weights = self.advance(self.dropout(self.embedding(ids)), state, memory)
         return Step(mg.log_softmax(self.out(r)), state, weights)
 
@@ -173,10 +173,10 @@ class Decoder(nn.Module):
     def run(
         self, ids: Array, state: Writing, memory: Memory, teacher_forcing: float = 1.0
     ) -> tuple[Any, Any]:  # fmt: skip
-        """What the output map sees after each of the ids (T, N): (T, N, ·), and the weights of attention (T, N, S) or
+        """The input of the output map after each of the ids (T, N): (T, N, ·), and the attention weights (T, N, S) or
         None.
 
-        teacher_forcing  the probability that a step gets the given id, and not the likeliest one of the step before
+        teacher_forcing  the probability that a step gets the given id rather than the likeliest one of the step before
                          (scheduled sampling, Bengio et al. 2015); drawn for each step and sequence
         """
         if not 0 <= teacher_forcing <= 1:
@@ -196,8 +196,8 @@ class Decoder(nn.Module):
         return np.stack(seen), None if looked[0] is None else np.stack(looked)
 
     def _over_time(self, ys: Any, state: Writing, memory: Memory) -> tuple[Any, Any]:
-        """The same for embeddings (T, N, E), where no step needs what the one before it saw: one layer over time above
-        the other, whose loops may be rolled, and then attention."""
+        """The same for embeddings (T, N, E), if no step needs the attention of the step before: the layers over time,
+        whose loops may be rolled, and then attention."""
         T, N, _ = ys.shape
         c = np.broadcast_to(memory.context, (T, N, memory.context.shape[1])) if self.context else None
         s = _joined(ys, c)  # (T, N, ·)
@@ -210,24 +210,24 @@ class Decoder(nn.Module):
         return self._read(s, c, ys), weights
 
     def _look_from_all(self, queries: Any, memory: Memory) -> tuple[Any, Any]:
-        """What the queries of all steps (T, N, H) find, (T, N, K), and the weights (T, N, S)."""
+        """Attention of the queries of all steps (T, N, H): contexts (T, N, K) and weights (T, N, S)."""
         if isinstance(self.attention, nn.DotAttention | nn.GeneralAttention):
             c, weights = self.attention(np.swapaxes(queries, 0, 1), prepared=memory.attended)  # (N, T, ·)
             return np.swapaxes(c, 0, 1), np.swapaxes(weights, 0, 1)
-        # the others make H numbers of each pair of a query and a key: for all steps at once, that is T times the memory
+        # the others need H numbers for each pair of query and key: for all steps at once, T times the memory
         found = [self.look(query, memory) for _, query in mg.steps(queries)]
         c, weights = (np.stack(parts) for parts in zip(*found, strict=True))
         return c, weights
 
     def _read(self, s: Any, c: Any, y: Any) -> Any:
-        """What the output map sees (…, ·) of the highest cell's output, what attention gave and the embedding."""
+        """The input (…, ·) of the output map from the highest cell's output, the context and the embedding."""
         r = _joined(s, c, y if self.deep else None)
         if self.readout is not None:
             r = np.tanh(self.readout(r))
         return self.dropout(r)
 
     def _chosen(self, given: Array, seen: Any, teacher_forcing: float) -> Array:
-        """The given ids (N,), or in their place the likeliest ones after what the output map saw."""
+        """The given ids (N,), or in their place the likeliest ones by the output map."""
         with mg.no_grad():
             own = np.argmax(self.out(seen.detach()), axis=-1)  # (N,)
             kept = mg.rand(given.shape[0], device=seen.device).data < teacher_forcing
@@ -242,10 +242,10 @@ class Decoder(nn.Module):
 
 
 class Bridge(nn.Module):
-    """The first states of a decoder's cells, from vectors: each is tanh(W v + b) (Bahdanau et al. 2015, A.2.2).
+    """The initial states of a decoder's cells, from vectors: each is tanh(W v + b) (Bahdanau et al. 2015, A.2.2).
 
-    sizes   of each cell's state tensors
-    inputs  the width of the vector that each of them is made of
+    sizes   the widths of each cell's state tensors
+    inputs  the widths of the vectors that they are made from
     """
 
     def __init__(self, sizes: list[tuple[int, ...]], inputs: list[tuple[int, ...]], **made: Any) -> None:
@@ -281,13 +281,13 @@ def repeated(v: Any, rows: int) -> Any:
 
 
 def _joined(*parts: Any) -> Any:
-    """Those that there are, side by side."""
+    """The parts that are not None, joined along the last axis."""
     found = [part for part in parts if part is not None]
     return found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
 
 
 def _order(attention: str | None, attends: str | None, input_feeding: bool, context: bool) -> str | None:
-    """When the decoder attends; ValueError for what does not go together."""
+    """The time of attention, "before" or "after"; ValueError for inconsistent options."""
     if attention is None:
         if attends is not None or input_feeding:
             raise ValueError("Decoder: attends and input_feeding are about attention, and there is none")

@@ -1,4 +1,4 @@
-"""The language model: the probability of a text, a token at a time."""
+"""The language model: the probability of a text, token by token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = Any
 
 
 class LanguageModel(Model):
-    """p(w_1 … w_T) = Π_t p(w_t | w_1 … w_t−1), the past being the state of a recurrent network (Mikolov et al. 2010):
+    """p(w_1 … w_T) = Π_t p(w_t | w_1 … w_t−1), with the past in the state of a recurrent network (Mikolov et al. 2010):
 
         ids ─ embedding ─ dropout ─ layers ─ dropout ─ (project) ─ out ─ logits
 
@@ -30,14 +30,14 @@ class LanguageModel(Model):
     hidden_size         H of each layer
     num_layers          layers, one above the other
     cell                "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
-    tied                the output map's weight is that of the embedding (Press & Wolf 2017), also of one that is set
-                        later. Where H is not E, a linear map `project` goes from one to the other
+    tied                the output map shares the embedding's weight (Press & Wolf 2017), including an embedding set
+                        later. If H ≠ E, a linear map `project` goes from H to E
     dropout             before, between and after the layers (Zaremba et al. 2014)
     variational         these masks are the same for all steps of a call (Gal & Ghahramani 2016)
-    embedding_dropout   probability to leave out a word of the vocabulary, wherever it stands in a batch (the same)
-    recurrent_dropout   of the recurrent input, one mask for all steps (the same)
+    embedding_dropout   probability to drop a word of the vocabulary everywhere in a batch (Gal & Ghahramani 2016)
+    recurrent_dropout   of the recurrent input, one mask for all steps (Gal & Ghahramani 2016)
     weight_drop         of the recurrent weights (Merity et al. 2018)
-    eos_id              the token that ends a generated text; None if nothing does
+    eos_id              the token that ends a generated text; None: there is none
 
     >>> import numpy as np, minigrad as mg, nn, nlp
     >>> model = nlp.LanguageModel(50, 16, 16, num_layers=2, tied=True)
@@ -71,7 +71,7 @@ class LanguageModel(Model):
         self.project = nn.Linear(hidden_size, embedding_size, **made) if projected else None
         self.out = nn.Linear(embedding_size if tied else hidden_size, vocab_size, **made)
         if tied:
-            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be far too much for an output map
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be too large for an output map
             self.out.weight = self.embedding.weight
         self.criterion = nn.CrossEntropyLoss()
 
@@ -91,10 +91,10 @@ class LanguageModel(Model):
     # ---- over all steps ------------------------------------------------------------------------------------------
 
     def encode(self, ids: Any, state: Any = None) -> tuple[Any, Any]:
-        """What the output map sees after each of the ids (T, N): (T, N, ·), and the state that goes on.
+        """The input of the output map after each of the ids (T, N): (T, N, ·), and the next state.
 
-        state  what such a call returned, or None at the beginning. `nn.TBPTT(k1)(model.encode, ids, batch_axis=1)`
-               carries it through a stream of windows
+        state  from an earlier call, or None at the beginning. `nn.TBPTT(k1)(model.encode, ids, batch_axis=1)` carries
+               it through a stream of windows
         """
         ids = self.checked(ids, self.embedding.weight)
         words = self.embedding(ids)  # (T, N, E)
@@ -105,26 +105,26 @@ class LanguageModel(Model):
         return (h if self.project is None else self.project(h)), state
 
     def _kept_words(self) -> Any:
-        """(V,) 0 for words of the vocabulary that are left out of a batch, else 1 / (1 − p)."""
+        """(V,) 0 for words of the vocabulary that are dropped from a batch, else 1 / (1 − p)."""
         weight = self.embedding.weight
         return self.words(mg.ones(weight.shape[0], dtype=weight.dtype, device=weight.device))
 
     def forward(self, ids: Any, state: Any = None) -> tuple[Any, Any]:
-        """Logits (T, N, V) of what follows each of the ids (T, N), and the state that goes on."""
+        """Logits (T, N, V) of the token after each of the ids (T, N), and the next state."""
         h, state = self.encode(ids, state)
         return self.out(h), state
 
     def loss(self, ids: Any, targets: Any, state: Any = None, *, mask: Any = None) -> tuple[Any, Any]:
-        """Mean of −log p(target), in nats a token, and the state that goes on. exp(loss) is the perplexity.
+        """Mean of −log p(target), in nats a token, and the next state. exp(loss) is the perplexity.
 
         ids, targets  (T, N); a target of −100 does not count
-        mask          (T, N) booleans: False does not count, either
+        mask          (T, N) booleans: False does not count
         """
         h, state = self.encode(ids, state)
         return self.loss_of(h, targets, mask), state
 
     def loss_of(self, h: Any, targets: Any, mask: Any = None) -> Any:
-        """The same from what `encode` gave; the softmax over V is one operation over all steps."""
+        """The loss from a result of `encode`; the softmax over V is one operation over all steps."""
         targets = backend.transfer(array_beside(targets, h), h.device)
         mask = None if mask is None else backend.transfer(array_beside(mask, h), h.device)
         return self.criterion.of_linear(self.out, h, targets, mask)
@@ -143,7 +143,7 @@ class LanguageModel(Model):
     # ---- one step ------------------------------------------------------------------------------------------------
 
     def start(self, prompts: Any) -> Start:
-        """Where decoding begins: after prompts of one token or more.
+        """The start of decoding, after prompts of one token or more.
 
         prompts  a `Padded` (T, N), or ids (T, N) that are all T long; or N first tokens, ids (N,)
         """
@@ -160,6 +160,6 @@ class LanguageModel(Model):
         return Start(last, rows_first(self.layers, state))
 
     def step(self, ids: Any, state: Any, memory: Any = None) -> Step:
-        """What follows the ids (R,), and the next state."""
+        """The distribution after the ids (R,), and the next state."""
         h, after = self.encode(ids[None], rows_first(self.layers, state))
         return Step(mg.log_softmax(self.out(h[0])), rows_first(self.layers, after))

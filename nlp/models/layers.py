@@ -1,4 +1,4 @@
-"""The recurrent part of a model, from a few words: which cell, how many layers, which kinds of dropout."""
+"""The recurrent part of a model from a few options: cell, number of layers, kinds of dropout."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCe
 
 
 def make_cell(cell: Cell, input_size: int, hidden_size: int, **options: Any) -> Any:
-    """A cell by its name, "lstm", "gru" or "rnn"; or what a function (input_size, hidden_size) makes.
+    """A cell by its name, "lstm", "gru" or "rnn"; or the result of a function (input_size, hidden_size).
 
-    options  arguments of the known cells; a function's cell has its own
+    options  arguments of the named cells; a function's cell has its own
     """
     if not isinstance(cell, str):
         return cell(input_size, hidden_size)
@@ -72,7 +72,7 @@ def make_layers(
 
 
 class Layers(NamedTuple):
-    """Arguments of `make_layers`, or of a list of cells, that say which shapes the weights under a name have."""
+    """Arguments of `make_layers`, or of a list of cells, that determine the shapes of the weights under a name."""
 
     name: str
     cell: Any
@@ -82,8 +82,8 @@ class Layers(NamedTuple):
     directions: int = 1
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise ValueError unless the tensors of a file have these shapes. Of a function's cells only their number is
-        known, which is not more than there are tensors."""
+        """Raise ValueError unless the tensors of a file have these shapes. For a function's cells only their number is
+        known; it cannot exceed that of the tensors."""
         mine = {name: shape for name, shape in shapes.items() if name.startswith(f"{self.name}.")}
         H, n = self.hidden_size, self.num_layers
         if not isinstance(self.cell, str):
@@ -100,11 +100,11 @@ class Layers(NamedTuple):
             raise ValueError(f"{self.name} would have the weights {dict(+claimed)}, and the file has {dict(found)}")
 
 
-Claim = tuple[str, tuple[int | None, ...]] | Layers  # the shape of a tensor, None for any size; or those of layers
+Claim = tuple[str, tuple[int | None, ...]] | Layers  # a tensor's shape, None for any size; or the shapes of layers
 
 
 def tie(title: str, out: nn.Linear, embedding: Any) -> None:
-    """Let an output map use the weight of a new embedding. Raises ValueError if its shape is another."""
+    """Let an output map share the weight of a new embedding. Raises ValueError if their shapes differ."""
     if not isinstance(embedding, nn.Embedding) or embedding.weight.shape != out.weight.shape:
         what = f"{embedding.weight.shape}" if isinstance(embedding, nn.Embedding) else type(embedding).__name__
         raise ValueError(
@@ -117,7 +117,7 @@ def tie(title: str, out: nn.Linear, embedding: Any) -> None:
 def states_of(layers: Any, state: Any) -> list[list[tuple[Any, ...]]]:
     """The final states of layers over time: for each layer, for each direction, its tensors (N, ·)."""
     layers = undropped(layers)
-    if hasattr(layers, "num_layers"):  # those of `nn`: tensors (layers · directions, N, ·)
+    if hasattr(layers, "num_layers"):  # from `nn`: tensors (layers · directions, N, ·)
         tensors = [mg.unstack(s) for s in (state if isinstance(state, tuple) else (state,))]
         each = list(zip(*tensors, strict=True))
         directions = 1 + layers.bidirectional
@@ -131,7 +131,7 @@ def states_of(layers: Any, state: Any) -> list[list[tuple[Any, ...]]]:
 
 
 def rows_first(layers: Any, state: Any) -> Any:
-    """A layer's state with the batch as the first axis, or, of such a state, the layer's: the same exchange."""
+    """A layer's state with the batch as its first axis, and from such a state the layer's: the same swap of axes."""
     axis = getattr(undropped(layers), "batch_axis", 0)
     if not axis:
         return state

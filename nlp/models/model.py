@@ -1,4 +1,4 @@
-"""What all models share: one file that holds all of a model, and checks of the ids it is given."""
+"""The base of all models: one file for a complete model, and checks of ids."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from .layers import Claim, Layers
 
 Array = Any
 Text = Tokenizer | Vocabulary
-KEY, VERSION = "nlp.model", 1  # under KEY, a file's metadata have how the model was made
-UNSAID = ("self", "__class__", "device", "dtype")  # what a file says otherwise, or not at all
+KEY, VERSION = "nlp.model", 1  # a file's metadata hold the model's arguments under KEY
+UNSAID = ("self", "__class__", "device", "dtype")  # arguments that are stored elsewhere, or not at all
 
 
 class Model(nn.Module):
-    """Base class of the models: a module that knows how it was made.
+    """Base class of the models: a module that stores the arguments of its constructor.
 
     given  `locals()` at the beginning of a subclass's `__init__`: its arguments
 
-    texts  tokenizers and vocabularies by name, as they were given to `save`: what turns text into the model's ids
+    texts  the tokenizers and vocabularies passed to `save`, by name: they turn text into the model's ids
     """
 
-    resized: ClassVar[Mapping[str, str]] = {}  # embeddings that others may replace, and the argument of their size
+    resized: ClassVar[Mapping[str, str]] = {}  # embeddings that may be replaced, with the argument for their size
 
     def __init_subclass__(cls) -> None:
         init = cls.__init__
@@ -61,15 +61,15 @@ class Model(nn.Module):
         self.texts: dict[str, Text] = {}
 
     def save(self, path: StrPath, **texts: Text) -> None:
-        """Write the model into one safetensors file, atomically: weights, arguments that it was made with, and texts.
+        """Write the model into one safetensors file, atomically: weights, constructor arguments, and texts.
 
-        texts  tokenizers and vocabularies, by the names under which `texts` of the loaded model has them; those that
-               the model has already are written, too
+        texts  tokenizers and vocabularies, by the names that the loaded model's `texts` will have; those that the model
+               has already are written, too
 
-        What was changed since the model was made is in the file, too: replaced embeddings with their size and padding,
-        frozen weights, rates of dropout. Functions among the arguments (a cell of one's own) are not written; `load`
-        asks for them. Raises TypeError for texts of another kind, ValueError for a change that the file cannot tell,
-        such as another layer, OSError if the file cannot be written.
+        Changes since construction are included: replaced embeddings with their size and padding, frozen weights, rates
+        of dropout. Functions among the arguments (a user's cell) are not written; `load` asks for them. Raises
+        TypeError for texts of another kind, ValueError for a change that the file cannot record, such as another layer,
+        OSError if the file cannot be written.
         """
         for name, text in texts.items():
             if not isinstance(text, Tokenizer | Vocabulary):
@@ -89,12 +89,12 @@ class Model(nn.Module):
 
     @classmethod
     def load(cls, path: StrPath, *, device: str = "cpu", **functions: Any) -> Self:
-        """The model that `save` wrote, in evaluation mode. `nlp.models.Model.load` reads one of any kind.
+        """Load a model written by `save`, in evaluation mode. `nlp.models.Model.load` reads any class of model.
 
-        functions  the functions among the arguments of a model that was made with them
+        functions  the functions among the constructor's arguments, by name
 
-        Raises OSError if there is no such file; ValueError, naming it, if it is damaged, of another version, holds a
-        model of another kind, or asks for functions that were not given.
+        Raises OSError if there is no such file; ValueError, with its name, if it is damaged, of another version, holds
+        a model of another class, or asks for functions that were not given.
         """
         metadata = nn.load_metadata(path)
         if KEY not in metadata:
@@ -122,9 +122,9 @@ class Model(nn.Module):
             _compare(kind._claims(SimpleNamespace(**given.arguments)), {name: w.shape for name, w in weights.items()})
             made = kind(**{**options, **functions}, device=device, dtype=dtype)  # type: ignore
             if dtype is not None:
-                made.to(dtype)  # cells of a function, which does not know it
+                made.to(dtype)  # cells from a function do not know it
             made.load_state_dict(weights)
-            for name, weight in made.named_parameters():  # a replaced embedding may have another dtype than the rest
+            for name, weight in made.named_parameters():  # a replaced embedding may have another dtype
                 if weight.dtype != weights[name].dtype:
                     weight.data = weights[name].data
         except (TypeError, ValueError, OverflowError, MemoryError) as error:
@@ -138,16 +138,16 @@ class Model(nn.Module):
 
     @classmethod
     def _claims(cls, o: Any) -> Iterator[Claim]:
-        """The shapes of tensors that tell all sizes among the arguments `o`, before anything is made of them."""
+        """The shapes of tensors that the arguments `o` imply, checked before anything is allocated."""
         yield from ()
 
     def checked(self, ids: Any, like: Any, what: str = "ids", ndim: int = 2) -> Array:
-        """Ids as an array of integers beside the weights; errors that say what they should be.
+        """Ids as an array of integers on the weights' device; errors describe the expected form.
 
-        Raises TypeError for what is no integers, ValueError for another number of axes.
+        Raises TypeError if they are not integers, ValueError for another number of axes.
         """
         array = backend.transfer(array_beside(ids, like), like.device)
-        if not array.size:  # an empty list has no numbers that tell a dtype
+        if not array.size:  # an empty list has no dtype
             array = array.astype(np.intp)
         if array.dtype.kind not in "iu":
             raise TypeError(f"{self._name}: {what} must be integers, not {array.dtype}{here()}")
@@ -157,12 +157,12 @@ class Model(nn.Module):
         return array
 
     def batch_of(self, words: Any, what: str = "ids", least: int = 0) -> tuple[Array, Array | None]:
-        """The ids (T, N) of a batch beside the weights, and its lengths (N,) on the CPU; None if all are T.
+        """The ids (T, N) of a batch on the weights' device, and its lengths (N,) on the CPU; None if all are T.
 
         words  a `Padded`, or another pair (ids, lengths); or ids alone
-        least  the shortest length that makes sense
+        least  the shortest valid length
 
-        Raises TypeError and ValueError as `checked` does, and where the lengths are not from `least` to T.
+        Raises the errors of `checked`, and ValueError for lengths outside `least` to T.
         """
         ids, lengths = words if isinstance(words, tuple) and len(words) == 2 else (words, None)
         ids = self.checked(ids, next(self.parameters()), what)
@@ -183,8 +183,8 @@ class Model(nn.Module):
 
 
 def _compare(claims: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise ValueError unless a file's tensors have the shapes that its arguments claim: a file may lie, and nothing
-    that is larger than the file itself shall be made of it."""
+    """Raise ValueError unless a file's tensors have the shapes implied by its arguments: a file may lie, and must not
+    cause an allocation larger than the file itself."""
     for claim in claims:
         if isinstance(claim, Layers):
             claim.check(shapes)
@@ -196,24 +196,24 @@ def _compare(claims: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number as one of Python's, which a file can hold."""
+    """A NumPy number as a Python number, which a file can hold."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _text_of(document: Document) -> Text:
-    """A tokenizer or a vocabulary, whichever it is."""
+    """A tokenizer or a vocabulary, depending on the document."""
     if document.content.get("format") == "nlp.Vocabulary":
         return Vocabulary.from_json(document)
     return Tokenizer.from_json(document)
 
 
 def real_steps(lengths: Any, T: int, like: Any) -> Array | None:
-    """(T, N) True in the first `lengths` steps, beside a Tensor; None if all are real."""
+    """(T, N) True in the first `lengths` steps, on a Tensor's device; None if all are real."""
     return None if lengths is None else backend.transfer(sequence_mask(lengths, T), like.device)
 
 
 def ids_within(title: str, size: int, **ids: int | None) -> None:
-    """Raise ValueError for an id that is none of the `size` ids of a vocabulary."""
+    """Raise ValueError for an id outside the `size` ids of a vocabulary."""
     for name, i in ids.items():
         if i is not None and (isinstance(i, bool) or not isinstance(i, int | np.integer) or not 0 <= i < size):
             raise ValueError(f"{title}: {name} must be one of the {size} ids from 0 to {size - 1}, not {i!r}")

@@ -1,4 +1,4 @@
-"""Seq2Seq: from a sequence to one of another length, by an encoder that reads and a decoder that writes."""
+"""Seq2Seq: from a sequence to one of another length, with an encoder that reads and a decoder that writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BRIDGES = ("tanh", "copy", "zeros")
 
 
 class Encoded(NamedTuple):
-    """What the encoder made of N sources.
+    """The encoder's results for N sources.
 
     outputs  (S, N, K)
     states   for each layer, for each direction, the tensors (N, ·) of its last state
@@ -45,13 +45,13 @@ class Seq2Seq(Model):
     encoder_layers            layers of the encoder; `bidirectional`: K = 2H, else K = H
     decoder_layers            cells of the decoder, one above the other
     cell                      "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
-    bridge                    what the decoder's first states are: "tanh", a map of the encoder's last states, both
-                              directions side by side; "copy", these states themselves (of one direction); "zeros".
-                              With as many layers on both sides, each begins with its counterpart's, else all with the
-                              highest
+    bridge                    the decoder's initial states: "tanh", a map of the encoder's last states, both directions
+                              joined; "copy", these states themselves (of one direction); "zeros". With as many layers
+                              on both sides, each begins with its counterpart's state; otherwise all begin with the
+                              highest layer's
     attention, attends, input_feeding, readout_size   as in `nlp.models.Decoder`
-    context                   without attention: the encoder's last state is a part of every step's input
-    tied                      "output": the output map's weight is the embedding of targets; "all": of sources, too
+    context                   without attention: the encoder's last state is part of every step's input
+    tied                      "output": the output map shares the embedding of targets; "all": that of sources, too
     dropout                   of embeddings, between layers, and before the output map
     label_smoothing           of the loss, in training only
     bos_id, eos_id            the tokens that begin and end a target
@@ -145,20 +145,20 @@ class Seq2Seq(Model):
         return Bridge(sizes, widths, **made)
 
     def _opposite(self, states: list[Any]) -> list[Any]:
-        """Of the encoder's layers, the one that each of the decoder's begins with."""
+        """For each of the decoder's layers, the encoder's layer that it begins from."""
         n = len(self.decoder.cells)
         return states if len(states) == n else states[-1:] * n
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
     def encode(self, source: Any) -> Encoded:
-        """What the encoder makes of sources (S, N)."""
+        """Encode sources (S, N)."""
         ids, lengths = self.batch_of(source, "source ids")
         outputs, state = self.encoder(self.dropout(self.embedding(ids)), lengths=lengths)
         return Encoded(outputs, states_of(self.encoder, state), lengths)
 
     def prepare(self, encoded: Encoded) -> tuple[Writing, Memory]:
-        """The decoder's state before its first step, and what it has before it at every step."""
+        """The decoder's state before its first step, and its memory."""
         outputs, states, lengths = encoded
         read = [[_side_by_side(parts) for parts in zip(*layer, strict=True)] for layer in self._opposite(states)]
         if self.bridge is not None:
@@ -179,25 +179,25 @@ class Seq2Seq(Model):
     def loss(self, source: Any, target: Any, *, teacher_forcing: float = 1.0) -> Any:
         """Mean of −log p(y_t | y_<t, x), in nats a token.
 
-        teacher_forcing  the probability that a step sees the right token before it, and not the likeliest
+        teacher_forcing  the probability that a step gets the true token before it rather than the likeliest one
         """
         ids, lengths = self.batch_of(target, "target ids", least=2)
         return self.decoder.loss(ids, lengths, *self.prepare(self.encode(source)), teacher_forcing)
 
     def forward(self, source: Any, target: Any) -> tuple[Any, Any]:
-        """Logits (T − 1, N, V) of what follows each target token but the last, and the weights of attention
-        (T − 1, N, S), or None."""
+        """Logits (T − 1, N, V) of the token after each target token but the last, and the attention weights (T − 1, N,
+        S), or None."""
         ids, _ = self.batch_of(target, "target ids", least=2)
         r, weights = self.decoder.run(ids[:-1], *self.prepare(self.encode(source)))
         return self.decoder.out(r), weights
 
     def start(self, source: Any) -> Start:
-        """Where decoding begins, for sources (S, N)."""
+        """The start of decoding, for sources (S, N)."""
         state, memory = self.prepare(self.encode(source))
         return Start(first_ids(self.bos_id, state), state, memory)
 
     def step(self, ids: Any, state: Any, memory: Any = None) -> Step:
-        """What follows the ids (R,), and the next state."""
+        """The distribution after the ids (R,), and the next state."""
         return self.decoder.step(ids, state, memory)
 
 

@@ -29,7 +29,7 @@ class Spelled(NamedTuple):
 
     ids      (C, U) of the U different words, the longest of which has C characters
     lengths  (U,)
-    places   (T, N) which of them each word is; 0 where there is none
+    places   (T, N) the number of each word among these; 0 at padding
     """
 
     ids: Array
@@ -45,14 +45,14 @@ def spell(sentences: Sequence[Sequence[str]], characters: Vocabulary) -> Spelled
     >>> ids.tolist(), lengths.tolist(), places.tolist()
     ([[0, 2], [1, 0]], [2, 1], [[0, 1], [1, 0]])
 
-    A word without characters has none to be read, and sentences without words have none to be spelled. Raises KeyError
-    for an unknown character if the vocabulary has no `unk`, TypeError for one string in place of a list.
+    Words without characters and sentences without words are allowed. Raises KeyError for an unknown character if the
+    vocabulary has no `unk`, TypeError for a string in place of a list.
     """
     refuse_text("spell", "sentences", sentences, '[["I", "go"]]')
     for n, words in enumerate(sentences):
         refuse_text("spell", f"sentence {n}", words, '["I", "go"]')
     number = {word: n for n, word in enumerate(dict.fromkeys(word for words in sentences for word in words))}
-    ids, lengths = pad([characters.encode(list(word)) for word in number] or [[]])  # one word at least, for `places`
+    ids, lengths = pad([characters.encode(list(word)) for word in number] or [[]])  # at least one word, for `places`
     places = pad([[number[word] for word in words] for words in sentences] or [[]]).values
     return Spelled(ids, lengths, places[:, : len(sentences)])
 
@@ -65,21 +65,21 @@ class SequenceTagger(Model):
 
     vocab_size        V
     num_tags          K
-    embedding_size    of the words. For given vectors, set `model.embedding` to `nn.Embedding.from_pretrained(...)`
+    embedding_size    of the words. For pretrained vectors, set `model.embedding` to `nn.Embedding.from_pretrained(...)`
     hidden_size       H of each layer and direction
     num_layers        layers, one above the other
     cell              "lstm", "gru", "rnn", or a function (input_size, hidden_size) that makes any cell
     bidirectional     read in both directions
-    crf               tags are a chain (`nn.CRF`); without, each is chosen by itself
-    constraints       which tags may follow each other, come first and come last, as `nlp.tag_constraints` gives them:
-                      (K, K), (K,) and (K,) booleans, or the first of them alone. Needs the CRF
+    crf               tags are a chain (`nn.CRF`); without it, each is chosen separately
+    constraints       allowed transitions, first tags and last tags, as from `nlp.tag_constraints`: (K, K), (K,) and
+                      (K,) booleans, or the first of them alone. Needs the CRF
     characters        the number of characters; None: words are not spelled
     character_size    of their embedding
     character_hidden  of each direction over them
-    dropout           of a word's vector, between layers, and of what the emissions are made of
+    dropout           of a word's vector, between layers, and before the emissions
 
-    Words and tags are batches: a `Padded` (T, N) with lengths, or ids alone if all sequences are T long. Characters are
-    what `nlp.spell` makes of the words.
+    Words and tags are batches: a `Padded` (T, N) with lengths, or ids alone if all sequences are T long. Characters
+    come from `nlp.spell`.
 
     >>> import nlp
     >>> model = nlp.SequenceTagger(20, 3, embedding_size=8, hidden_size=8)
@@ -132,7 +132,7 @@ class SequenceTagger(Model):
             yield "crf.transitions", (o.num_tags, o.num_tags)
 
     def forward(self, words: Any, characters: Spelled | None = None) -> Any:
-        """Emissions (T, N, K): how well each tag suits each word, logits without a CRF."""
+        """Emissions (T, N, K): the score of each tag for each word; without a CRF, logits."""
         ids, lengths = self.batch_of(words, "words")
         vectors: Any = self.embedding(ids)  # (T, N, E)
         if (self.spelling is None) != (characters is None):
@@ -162,9 +162,9 @@ class SequenceTagger(Model):
     def loss(self, words: Any, tags: Any, characters: Spelled | None = None) -> Any:
         """Mean of −log p over the sequences with a CRF, over the words without.
 
-        tags  of the same lengths as the words
+        tags  with the lengths of the words
 
-        Raises ValueError for other lengths, IndexError for a tag that is none of the K.
+        Raises ValueError for other lengths, IndexError for a tag outside the K tags.
         """
         emissions = self(words, characters)
         gold, lengths = self._tags(words, tags, emissions)
@@ -174,7 +174,7 @@ class SequenceTagger(Model):
         return self.criterion(emissions, gold, real)
 
     def _tags(self, words: Any, tags: Any, emissions: Any) -> tuple[Array, Array | None]:
-        """The tags (T, N) beside the emissions, and the lengths of the words; errors where they differ."""
+        """The tags (T, N) on the device of the emissions, and the lengths of the words; errors if they differ."""
         _, lengths = self.batch_of(words, "words")
         gold, of_tags = self.batch_of(tags, "tags")
         if gold.shape != emissions.shape[:2]:
@@ -191,7 +191,7 @@ class SequenceTagger(Model):
         return backend.transfer(array_beside(gold, emissions), emissions.device), lengths
 
     def predict(self, words: Any, characters: Spelled | None = None) -> list[list[int]]:
-        """The likeliest tags of each sentence: of the chain as a whole with a CRF (Viterbi). Without recording or
+        """The likeliest tags of each sentence, with a CRF those of the whole chain (Viterbi), without recording or
         dropout."""
         _, lengths = self.batch_of(words, "words")
         with evaluating(self):

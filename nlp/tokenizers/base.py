@@ -1,7 +1,7 @@
-"""The protocol of all tokenizers: fit, tokenize, encode, decode, encode_batch, save, load.
+"""The interface of all tokenizers: fit, tokenize, encode, decode, encode_batch, save, load.
 
-A text is cut in two steps. A regular expression cuts it into *chunks*, such as what stands between blanks; each chunk
-is cut into tokens by itself. Chunks come again and again, so what became of them is kept, and most are looked up.
+A text is cut in two steps. A regular expression cuts it into *chunks*, such as the parts between blanks; each chunk is
+cut into tokens by itself. Chunks recur, so their ids are cached, and most are looked up.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ..vocabulary import Vocabulary
 from .normalizing import Normalizer
 
 Array = Any
-Token = tuple[str, int, int]  # a token, and where it begins and ends in its chunk
+Token = tuple[str, int, int]  # a token, with its start and end in the chunk
 VERSION = 1
-KEPT, LONGEST = 2**17, 64  # so many chunks, of so many characters at most, are kept with their ids
+KEPT, LONGEST = 2**17, 64  # limits of the cache: its chunks, and the characters of a chunk
 
 
 class Options(TypedDict, total=False):
-    """What all tokenizers can be told; `Tokenizer` says what it means."""
+    """The common options of all tokenizers; `Tokenizer` describes them."""
 
     min_freq: int
     max_size: int | None
@@ -47,18 +47,18 @@ class Options(TypedDict, total=False):
 class Tokenizer(ABC):
     """Cuts texts into tokens, and turns them into ids and back.
 
-    min_freq, max_size   which tokens get an id, as in `Vocabulary`
+    min_freq, max_size   the tokens that get an id, as in `Vocabulary`
     normalization        Unicode's form "NFC", "NFD", "NFKC" or "NFKD" for every text, or None
-    lowercase            turn every text into lower case (after that)
+    lowercase            convert every text to lower case (after normalization)
     pad, unk, bos, eos   special tokens by their role, as in `Vocabulary`; None if there is none
     specials             further special tokens
 
-    Special tokens never come from plain text: where their characters stand there, they are characters as any others,
-    unless `encode` is told otherwise.
+    Plain text never becomes a special token: their characters are treated like any others, unless `encode` is told
+    otherwise.
     """
 
-    pattern: ClassVar[re.Pattern[str]]  # matches each chunk; nothing between chunks becomes a token
-    between: ClassVar[str] = ""  # what stands between the parts of a decoded text
+    pattern: ClassVar[re.Pattern[str]]  # matches each chunk; text between chunks does not become tokens
+    between: ClassVar[str] = ""  # separator between the parts of a decoded text
 
     def __init__(
         self, *, min_freq: int = 1, max_size: int | None = None, normalization: str | None = None,
@@ -70,11 +70,11 @@ class Tokenizer(ABC):
             min_freq=min_freq, max_size=max_size, pad=pad, unk=unk, bos=bos, eos=eos, specials=specials
         )
         self._fitted = False
-        self._special = re.compile("(?!)")  # matches a special token; nothing, as long as there is none
-        self._plain: dict[str, int] = {}  # the ids of what plain text can become
+        self._special = re.compile("(?!)")  # matches special tokens; none at first
+        self._plain: dict[str, int] = {}  # the ids of tokens from plain text
         self._known = _Known(self._ids)
 
-    # ---- what kinds of tokenizers differ in ----------------------------------------------------------------------
+    # ---- defined by each tokenizer -----------------------------------------------------------------------------------
 
     @abstractmethod
     def _cut(self, chunk: str) -> list[Token]:
@@ -82,24 +82,24 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _join(self, tokens: list[str]) -> str:
-        """The text of tokens that are no special ones."""
+        """The text of tokens without special ones."""
 
     def _chunks(self, text: str) -> Iterable[str]:
         """The chunks of a normalised text."""
         return self.pattern.findall(text)
 
     def _units(self, chunk: str) -> Iterable[str]:
-        """What is counted of a chunk when the tokenizer is fitted."""
+        """The parts of a chunk that are counted during fitting."""
         return [token for token, _, _ in self._cut(chunk)]
 
     def _is_token(self, token: str) -> bool:
-        """Whether a text can have it as a token."""
+        """True if text can contain this token."""
         return bool(token)
 
     def _learn(self, counts: Counter[str], progress: bool) -> None:
         """Make the vocabulary from the counts of all units."""
         v = self._vocabulary
-        from_text = sum(counts.pop(token, 0) for token in v.specials)  # as tokens, they are unknown
+        from_text = sum(counts.pop(token, 0) for token in v.specials)  # in text, they count as unknown tokens
         if v.unk is not None:
             counts[v.unk] = from_text
         v.fit_counts(counts)
@@ -115,18 +115,18 @@ class Tokenizer(ABC):
         return ids
 
     def _options(self) -> dict[str, str | int]:
-        """The arguments of `__init__` that only this kind has."""
+        """The arguments of `__init__` that only this class has."""
         return {}
 
     # ---- fitting -------------------------------------------------------------------------------------------------
 
     def fit(self, texts: Iterable[str], *, progress: bool = False) -> Self:
-        """Make the vocabulary from texts, which are gone through once and not kept. Returns this tokenizer.
+        """Make the vocabulary from texts, which are read once and not kept. Returns this tokenizer.
 
         texts     an iterable of strings, such as `nlp.read_lines(path)`
         progress  show a bar
 
-        Raises TypeError for one string in place of an iterable of them, ValueError if nothing is left to learn from,
+        Raises TypeError for a string in place of an iterable of strings, ValueError if nothing is left to learn from,
         RuntimeError if it is fitted already.
         """
         if self._fitted:
@@ -159,7 +159,7 @@ class Tokenizer(ABC):
             yield text
 
     def _ready(self) -> None:
-        """Prepare for encoding, now that the vocabulary is there."""
+        """Prepare for encoding, once the vocabulary exists."""
         self._fitted = True
         specials = set(self._vocabulary.specials)
         self._plain = {token: i for i, token in enumerate(self._vocabulary.tokens) if token not in specials}
@@ -176,8 +176,7 @@ class Tokenizer(ABC):
     # ---- from text to ids ----------------------------------------------------------------------------------------
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of a text, as strings; unknown ones as they stand in the text. Needs no `fit`, where what a token
-        is does not depend on it."""
+        """The tokens of a text as strings, unknown ones as in the text. Needs no `fit`, unless tokens depend on it."""
         self._check_text(text, "tokenize")
         text = self.normalizer(text)
         return [token for match in self.pattern.finditer(text) for token, _, _ in self._cut(match.group())]
@@ -201,12 +200,12 @@ class Tokenizer(ABC):
 
         bos, eos        put these special tokens before and after them
         allow_special   let the special tokens' characters in the text become special tokens
-        return_offsets  also return the span (T, 2) of each token: `text[start:end]` is what it comes from. Places are
-                        those of the text as it was given, before normalisation; a token that holds a part of a
-                        character has the whole character's span; `bos` and `eos` have empty ones
+        return_offsets  also return the span (T, 2) of each token: it comes from `text[start:end]`. Offsets refer to the
+                        given text, before normalisation; a token with a part of a character has the whole character's
+                        span; `bos` and `eos` have empty ones
 
-        Raises TypeError for what is no string, ValueError for a token that is not in a vocabulary without `unk`, or for
-        a special token that there is not.
+        Raises TypeError if the text is not a string, ValueError for a token missing in a vocabulary without `unk`, or
+        for a missing special token.
         """
         self._check_text(text, "encode")
         first, last = self._role("bos", bos), self._role("eos", eos)
@@ -230,7 +229,7 @@ class Tokenizer(ABC):
         return [self._array(text, first, last, allow_special) for text in self._checked(texts, "encode_batch")]
 
     def _array(self, text: str, first: bytes, last: bytes, allow_special: bool) -> Array:
-        """(T,) the ids of a text, between the bytes of other ones."""
+        """(T,) the ids of a text, between the bytes of other ids."""
         if allow_special:
             raw = b"".join(
                 _bytes([self._vocabulary[part]]) if special else self._encode(self.normalizer(part))
@@ -245,7 +244,7 @@ class Tokenizer(ABC):
         return b"".join(map(self._known.__getitem__, self._chunks(text)))
 
     def _spans(self, text: str) -> Array:
-        """(T, 2) where in the text each of the ids of `_encode` comes from."""
+        """(T, 2) the span in the text of each of the ids of `_encode`."""
         normal, sources = self.normalizer.aligned(text)
         spans = [
             (match.start() + start, match.start() + end)
@@ -255,7 +254,7 @@ class Tokenizer(ABC):
         return np.stack([sources[starts, 0], sources[ends - 1, 1]], axis=-1)
 
     def _parts(self, text: str, allow_special: bool) -> Iterator[tuple[str, int, bool]]:
-        """The text cut at special tokens: each part, where it begins, and whether it is a special token."""
+        """The text cut at special tokens: each part, its start, and True if it is a special token."""
         end = 0
         for match in self._special.finditer(text) if allow_special else ():
             if match.start() > end:
@@ -266,7 +265,7 @@ class Tokenizer(ABC):
             yield text[end:], end, False
 
     def _role(self, role: str, wanted: bool) -> bytes:
-        """The id of a special token, as the bytes of an array; nothing, if it is not wanted."""
+        """The id of a special token, as the bytes of an array; empty if it is not wanted."""
         v = self.vocabulary
         if not wanted:
             return b""
@@ -285,9 +284,9 @@ class Tokenizer(ABC):
     def decode(self, ids: Any, *, skip_special: bool = False) -> str:
         """The text of ids (T,).
 
-        skip_special  leave special tokens out, except for `unk`
+        skip_special  omit special tokens, except for `unk`
 
-        Raises ValueError for ids that are none.
+        Raises ValueError for invalid ids.
         """
         v = self.vocabulary
         tokens = v.tokens
@@ -307,11 +306,11 @@ class Tokenizer(ABC):
     # ---- files ---------------------------------------------------------------------------------------------------
 
     def save(self, path: StrPath) -> None:
-        """Write all that encoding and decoding use into a JSON file, atomically."""
+        """Write everything needed for encoding and decoding into a JSON file, atomically."""
         write_json(path, self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as values that JSON holds."""
+        """The tokenizer as JSON values."""
         return {
             "format": f"nlp.{self._name}",
             "version": VERSION,
@@ -323,15 +322,15 @@ class Tokenizer(ABC):
 
     @classmethod
     def load(cls, path: StrPath) -> Self:
-        """Read what `save` wrote. `Tokenizer.load` reads a file of any kind of tokenizer.
+        """Load a tokenizer written by `save`. `Tokenizer.load` reads any class of tokenizer.
 
-        Raises OSError if there is no such file, ValueError, naming file and field, if it is not a sound one.
+        Raises OSError if there is no such file, ValueError, with file and field, if it is invalid.
         """
         return cls.from_json(read_json(path))
 
     @classmethod
     def from_json(cls, document: Document) -> Self:
-        """What `to_json` gave, checked."""
+        """The tokenizer from a result of `to_json`, checked."""
         kinds = kinds_of(cls) if isabstract(cls) else [cls]
         for kind in kinds:
             if kind._is_own(document):
@@ -362,10 +361,10 @@ class Tokenizer(ABC):
 
     @classmethod
     def _read_options(cls, document: Document) -> dict[str, Any]:
-        """What `_options` gave."""
+        """The arguments from a result of `_options`."""
         return {}
 
-    # ---- looking at it -------------------------------------------------------------------------------------------
+    # ---- size and text -----------------------------------------------------------------------------------------------
 
     @property
     def _name(self) -> str:
@@ -384,7 +383,7 @@ def _bytes(ids: Sequence[int]) -> bytes:
 
 
 class _Known(dict[str, bytes]):
-    """The ids of chunks that were met, as the bytes of an array; those of others are made."""
+    """A cache of the ids of chunks, as the bytes of an array; missing ones are computed."""
 
     def __init__(self, make: Callable[[str], Sequence[int]]) -> None:
         super().__init__()

@@ -22,11 +22,11 @@ Array = Any
 
 
 class BPETokenizer(Tokenizer):
-    """Parts of words that are frequent, down to single bytes: no text is unknown, and decoding gives it again exactly.
+    """Frequent parts of words, down to single bytes: no text is unknown, and decoding restores it exactly.
 
-    vocab_size  how many ids there are: special tokens, 256 bytes, and one for each merge. Fewer, if the texts have no
-                more pairs that occur `min_freq` times
-    min_freq    the least number of occurrences that a pair must have to be merged
+    vocab_size  the number of ids: special tokens, 256 bytes, and one for each merge. Fewer, if the texts have no more
+                pairs that occur `min_freq` times
+    min_freq    the least number of occurrences of a pair that is merged
     Tokenizer's arguments follow; there is no `unk`
 
     >>> corpus = ["low " * 5 + "lower " * 2 + "newest " * 6 + "widest " * 3]
@@ -36,14 +36,14 @@ class BPETokenizer(Tokenizer):
     >>> t.decode(t.encode("naïve 🙂 \\x00"))
     'naïve 🙂 \\x00'
 
-    A text is cut into words, numbers and signs first, each with the space before it, as GPT-2 does; merges stay within
+    A text is first cut into words, numbers and signs, each with the space before it, as in GPT-2; merges stay within
     these pieces. Tokens are shown with one visible character for each byte: "Ġ" is a space.
 
-    Files are those of Hugging Face's library `tokenizers` (`tokenizer.json`, version 1.0): each reads what the other
-    writes, and encodes it the same, such as those of GPT-2, RoBERTa, GPT-NeoX, Llama 3 and Qwen. What has no
-    counterpart here is refused when it is read. The library finds special tokens in every text, and puts those of its
-    post-processor around it; here, `allow_special=True`, `bos=True` and `eos=True` do. It cuts or fills up to a length,
-    if the file says so; here nothing does, and the file keeps saying it.
+    Files are those of Hugging Face's library `tokenizers` (`tokenizer.json`, version 1.0), such as those of GPT-2,
+    RoBERTa, GPT-NeoX, Llama 3 and Qwen: each program reads the other's files, and encodes the same. Features without a
+    counterpart here are refused when a file is read. The library finds special tokens in every text, and puts those of
+    its post-processor around it; here, `allow_special=True`, `bos=True` and `eos=True` do. It truncates or pads to a
+    length, if the file says so; here nothing does, but the file keeps the setting.
     """
 
     pattern = PART
@@ -65,10 +65,10 @@ class BPETokenizer(Tokenizer):
                 f"{len(known)} special tokens, not {vocab_size!r}"
             )
         self.vocab_size = vocab_size
-        self._pipeline: Pipeline | None = None  # of a file that has texts cut in another way
-        self._file: dict[str, Any] = {}  # what such a file says besides tokens and merges
-        self._whole = False  # a piece that is a token is not merged from smaller ones
-        self._merges: dict[Pair, int] = {}  # the id that a pair of ids becomes, in the order of ranks
+        self._pipeline: Pipeline | None = None  # of a file that cuts texts in another way
+        self._file: dict[str, Any] = {}  # such a file's content besides tokens and merges
+        self._whole = False  # True if a piece that is a token is not merged from smaller ones
+        self._merges: dict[Pair, int] = {}  # the id that a pair of ids becomes, in rank order
 
     def _units(self, chunk: str) -> Iterable[str]:
         return [piece for piece, _ in pieces_of(chunk)]
@@ -88,7 +88,7 @@ class BPETokenizer(Tokenizer):
         super()._ready()
         tokens, unknown = self._vocabulary.tokens, self._vocabulary.unk_id
         self._rules = {pair: (rank, new) for rank, (pair, new) in enumerate(self._merges.items())}
-        self._bytes = [  # of each id; of a token that was added, its own
+        self._bytes = [  # of each id; an added token has its own
             b"?" if token not in self._plain else from_signs(token) if signs_only(token) else to_bytes(token)
             for token in tokens
         ]
@@ -177,7 +177,7 @@ class BPETokenizer(Tokenizer):
         return to_text(b"".join(self._bytes[self._plain[token]] for token in tokens))
 
     def explain(self, text: str) -> str:
-        """How a text becomes tokens, merge by merge, to be printed.
+        """A printable explanation of how a text becomes tokens, merge by merge.
 
         >>> corpus = ["low " * 5 + "lower " * 2 + "newest " * 6 + "widest " * 3]
         >>> t = BPETokenizer(vocab_size=268, pad=None, bos=None, eos=None).fit(corpus)
@@ -194,7 +194,7 @@ class BPETokenizer(Tokenizer):
         tokens: a ␣low est
         ids: 64 262 257
 
-        Spaces are shown as ␣, bytes that are no whole character as \\x...
+        Spaces are shown as ␣, bytes of incomplete characters as \\x...
         """
         self._check_text(text, "explain")
         _ = self.vocabulary
@@ -220,7 +220,7 @@ class BPETokenizer(Tokenizer):
         return "\n".join([*lines, f"tokens: {self._shown(ids)}", f"ids: {' '.join(map(str, ids))}"])
 
     def _explained(self, text: str) -> Iterator[str | int]:
-        """The pieces of a text, and the ids of tokens that were added."""
+        """The pieces of a text, and the ids of added tokens."""
         if self._pipeline is None:
             for match in self.pattern.finditer(self.normalizer(text)):
                 yield from (piece for piece, _ in pieces_of(match.group()))
@@ -252,11 +252,11 @@ class BPETokenizer(Tokenizer):
     ) -> Self:  # fmt: skip
         """Read a `tokenizer.json`, of this class or of Hugging Face's library.
 
-        pad, unk, bos, eos  which of the file's special tokens have these roles. Files of this class know; of others,
-                            the tokens that the post-processor puts around a text are `bos` and `eos`
+        pad, unk, bos, eos  the file's special tokens with these roles. Files of this class contain them; in others, the
+                            tokens that the post-processor puts around a text are `bos` and `eos`
 
-        Raises OSError if there is no such file, ValueError, naming file and field, if it is not a sound one, or asks
-        for what is not done here; ImportError if it has a pattern of its own and the package `regex` is not there.
+        Raises OSError if there is no such file, ValueError, with file and field, if it is invalid or uses an
+        unsupported feature; ImportError if it has its own pattern and the package `regex` is missing.
         """
         return cls._from_document(read_json(path), pad=pad, unk=unk, bos=bos, eos=eos)
 

@@ -1,7 +1,7 @@
-"""Texts as bytes that look like characters, and how GPT-2 cuts them into pieces (Radford et al. 2019).
+"""Texts as bytes shown by visible characters, and GPT-2's cut into pieces (Radford et al. 2019).
 
-A byte-level tokenizer has a symbol for each of the 256 bytes, so no text is unknown to it. In files and lists, a byte
-is shown as a visible character: itself where it is one in Latin-1, else one from U+0100 on; a space is "Ġ".
+A byte-level tokenizer has a symbol for each of the 256 bytes, so no text is unknown. In files and lists, a byte is
+shown as a visible character: itself if it is one in Latin-1, else one from U+0100 on; a space is "Ġ".
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ def to_signs(raw: bytes) -> str:
 
 
 def from_signs(signs: str) -> bytes:
-    """The bytes that visible characters stand for. Raises ValueError for other characters."""
+    """The bytes shown by visible characters. Raises ValueError for other characters."""
     if not signs_only(signs):
         raise ValueError(f"{signs!r} is not made of the characters that stand for bytes")
     return signs.translate(_TO_LATIN).encode("latin-1")
 
 
 def signs_only(text: str) -> bool:
-    """Whether all characters of a text stand for bytes."""
+    """True if all characters of a text represent bytes."""
     return BYTES.keys() >= set(text)
 
 
 def to_bytes(text: str) -> bytes:
-    """UTF-8; a lone surrogate, which UTF-8 does not have, becomes three bytes as any character of its size would."""
+    """UTF-8; a lone surrogate, which UTF-8 excludes, becomes three bytes like other characters of its size."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def to_text(raw: bytes) -> str:
-    """The text of bytes. What is neither UTF-8 nor a surrogate of `to_bytes` becomes U+FFFD."""
+    """The text of bytes. Bytes that are neither UTF-8 nor a surrogate from `to_bytes` become U+FFFD."""
     return raw.decode("utf-8", _ERRORS)
 
 
@@ -61,8 +61,8 @@ _ERRORS = "nlp.surrogate_or_replacement"
 codecs.register_error(_ERRORS, _surrogate_or_replacement)
 
 
-# A word, number, or run of other characters, with the space before it; white space up to that. No piece reaches beyond
-# what stands between white space, so a text can be cut there first, and these parts looked up.
+# A word, number, or run of other characters, with the space before it; white space up to that. Pieces do not extend
+# beyond white space, so a text can be cut there first, and these parts looked up.
 PART = re.compile(f" ?[^{SPACE}]+|[{SPACE}]+(?![^{SPACE}])|[{SPACE}]+")
 _PIECE = re.compile(
     r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\t-\r A-Za-z0-9]+|[\t-\r ]+(?![^\t-\r ])|[\t-\r ]+"
@@ -70,7 +70,7 @@ _PIECE = re.compile(
 
 
 def pieces_of(part: str) -> list[tuple[str, int]]:
-    """The pieces of a text that merges stay within, and where each begins.
+    """The pieces of a text that merges stay within, each with its start.
 
     >>> pieces_of(" it's 12%")
     [(' it', 0), ("'s", 3), (' 12', 5), ('%', 8)]

@@ -1,4 +1,4 @@
-"""Characters."""
+"""A tokenizer of characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Token, Tokenizer
 
 
 class CharTokenizer(Tokenizer):
-    """Every character (code point) is a token, white space, too. Tokenizer's arguments.
+    """Every character (code point) is a token, including white space. Tokenizer's arguments.
 
     >>> t = CharTokenizer(pad=None, bos=None, eos=None).fit(["mall today"])
     >>> t.vocabulary.tokens
@@ -40,7 +40,7 @@ class CharTokenizer(Tokenizer):
         super()._ready()
         codes = np.array([ord(character) for character in self._plain], np.int64)
         unknown = self._vocabulary.unk_id
-        size = int(codes.max(initial=0)) + 2  # the last place is for all code points beyond
+        size = int(codes.max(initial=0)) + 2  # the last entry is for all code points beyond
         self._table = np.full(size, -1 if unknown is None else unknown, np.int64)
         self._table[codes] = list(self._plain.values())
 

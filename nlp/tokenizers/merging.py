@@ -1,8 +1,8 @@
-"""Byte pair encoding itself: learning merges from counted pieces, and applying them.
+"""Byte pair encoding: learning merges from counted pieces, and applying them.
 
-The algorithm is that of Sennrich, Haddow & Birch 2016: the most frequent pair of neighbouring symbols becomes one new
-symbol, again and again. What makes it fast is an index of where each pair stands, kept up to date as symbols merge, so
-that a merge costs as much as the pair has occurrences; all merges together cost no more than the corpus has symbols.
+The algorithm is that of Sennrich, Haddow & Birch 2016: repeatedly, the most frequent pair of neighbouring symbols
+becomes one new symbol. It is fast because of an index of each pair's occurrences, updated with each merge. A merge then
+costs as much as the pair has occurrences, and all merges together cost no more than the corpus has symbols.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import pairwise
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 Pair = tuple[int, int]
-Rules = Mapping[Pair, tuple[int, int]]  # of each pair: its rank, and the symbol that it becomes
+Rules = Mapping[Pair, tuple[int, int]]  # of each pair: its rank, and the merged symbol
 NONE = -1
 
 
@@ -23,19 +23,19 @@ def learn(
     pieces: Mapping[tuple[int, ...], int], tokens: list[bytes], size: int, min_freq: int,
     forbidden: Collection[bytes] = (), progress: bool = False,
 ) -> dict[Pair, int]:  # fmt: skip
-    """The merges, in the order in which they were learnt: of each pair, the symbol that it becomes.
+    """The merges, in the order of learning: for each pair, the merged symbol.
 
-    pieces     symbols that may merge among each other, and how often they occur
-    tokens     the bytes of each symbol; those of new ones are appended, until there are `size`
-    min_freq   the least number of occurrences that a pair must have to be merged
+    pieces     symbols that may merge with each other, and their counts
+    tokens     the bytes of each symbol; new ones are appended, until there are `size`
+    min_freq   the least number of occurrences of a pair that is merged
     forbidden  bytes that no merge may give
 
-    Of equally frequent pairs the one with the smaller symbols comes first.
+    Among equally frequent pairs, the one with the smaller symbols comes first.
     """
-    symbol: list[int] = []  # all pieces one after the other
-    left: list[int] = []  # for each place, the place of the symbol before it in the same piece, or NONE
+    symbol: list[int] = []  # of all pieces, one after the other
+    left: list[int] = []  # for each position, that of the previous symbol in the same piece, or NONE
     right: list[int] = []
-    weight: list[int] = []  # how often the piece occurs
+    weight: list[int] = []  # the count of the piece
     for piece, count in pieces.items():
         start, end = len(symbol), len(symbol) + len(piece)
         symbol += piece
@@ -44,7 +44,7 @@ def learn(
         weight += [count] * len(piece)
 
     counts: defaultdict[Pair, int] = defaultdict(int)
-    places: defaultdict[Pair, list[int]] = defaultdict(list)  # where a pair begins, or began
+    places: defaultdict[Pair, list[int]] = defaultdict(list)  # where a pair begins, or once began
     for i, j in enumerate(right):
         if j != NONE:
             counts[symbol[i], symbol[j]] += weight[i]
@@ -57,7 +57,7 @@ def learn(
     while heap and len(tokens) < size:
         negative, pair = heappop(heap)
         count = counts[pair]
-        if count < -negative:  # it is less frequent by now; more frequent than when it arose it never becomes
+        if count < -negative:  # it became less frequent; it can never become more frequent than at first
             heappush(heap, (-count, pair))
             continue
         if count < max(min_freq, 1):
@@ -66,14 +66,14 @@ def learn(
         token = tokens[a] + tokens[b]
         if token in forbidden:
             continue
-        merges[pair] = new = len(tokens)  # no other pair gives these bytes: wherever they stand, they merge in one way
+        merges[pair] = new = len(tokens)  # no other pair gives these bytes: they merge in one way everywhere
         tokens.append(token)
         bar.update()
         arisen = set()
         for i in places.pop(pair):  # from left to right
             j = right[i]
             if symbol[i] != a or j == NONE or symbol[j] != b:
-                continue  # a symbol of it has been merged with its other neighbour
+                continue  # one of its symbols was merged with its other neighbour
             before, after, n = left[i], right[j], weight[i]
             if before != NONE:
                 other = symbol[before]
@@ -96,9 +96,9 @@ def learn(
 
 
 def merge_all(symbols: Sequence[int], rules: Rules) -> list[int]:
-    """The symbols after all merges that are possible: always the one of lowest rank, the leftmost of equal ones.
+    """The symbols after all possible merges: each time the one of lowest rank, the leftmost of equal ones.
 
-    `merge_steps` does the same, step by step; this needs O(T log T) steps for T symbols.
+    `merge_steps` does the same step by step; this takes O(T log T) for T symbols.
     """
     symbol = list(symbols)
     if len(symbol) < 2:
@@ -112,7 +112,7 @@ def merge_all(symbols: Sequence[int], rules: Rules) -> list[int]:
         _, i, pair = heappop(heap)
         j = right[i]
         if j == end or (symbol[i], symbol[j]) != pair:
-            continue  # a symbol of it has been merged with its other neighbour
+            continue  # one of its symbols was merged with its other neighbour
         after = right[j]
         symbol[i], symbol[j], right[i] = rules[pair][1], NONE, after
         if after < end:
@@ -129,7 +129,7 @@ def merge_all(symbols: Sequence[int], rules: Rules) -> list[int]:
 
 
 def merge_steps(symbols: Sequence[int], rules: Rules) -> list[tuple[list[int], int]]:
-    """The same, slowly and plainly: after each merge, the symbols, and the place of the new one."""
+    """A simple, slow version: after each merge, the symbols, and the index of the new one."""
     steps: list[tuple[list[int], int]] = []
     now = list(symbols)
     while True:

@@ -1,8 +1,8 @@
 """Unicode normalisation and lower case, with a map back to the source text.
 
 Forms (https://www.unicode.org/reports/tr15): NFC composes ("e" and U+0301 become "é"), NFD decomposes, NFKC and NFKD
-also replace compatibility characters ("ﬁ" becomes "fi"). Lower case comes after it, each character by itself: a final
-sigma is lowered as any other.
+also replace compatibility characters ("ﬁ" becomes "fi"). Lower case comes afterwards, for each character by itself: a
+final sigma is treated like any other.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 
 @dataclass(frozen=True)
 class Normalizer:
-    """What is done to a text before it is cut into tokens.
+    """The normalisation of a text before it is cut into tokens.
 
     form       "NFC", "NFD", "NFKC", "NFKD", or None
-    lowercase  whether upper case becomes lower case
+    lowercase  True to convert to lower case
     """
 
     form: str | None = None
@@ -55,7 +55,7 @@ class Normalizer:
         return "".join(characters), np.array(spans, np.int64).reshape(-1, 2)
 
     def _segments(self, text: str) -> Iterator[tuple[int, int]]:
-        """The smallest spans that are normalised each by itself: a character with all that is combined with it."""
+        """The smallest spans that can be normalised separately: a character with all that combines with it."""
         start = 0
         for place in range(1, len(text)):
             if self._begins(text[start:place], text[place]):
@@ -65,8 +65,8 @@ class Normalizer:
             yield start, len(text)
 
     def _begins(self, before: str, character: str) -> bool:
-        """Whether a character cannot be combined with what stands before it. Marks can, and are put in order; of the
-        others some can, such as the letters of a Korean syllable."""
+        """True if a character cannot combine with the text before it. Marks can, and are put in order; of the others
+        some can, such as the letters of a Korean syllable."""
         if self.form is None or character < "\x80":
             return True
         if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]):
@@ -75,4 +75,4 @@ class Normalizer:
 
 
 def _lower(text: str) -> str:
-    return text.replace("Σ", "σ").lower()  # the one character that str.lower looks around for
+    return text.replace("Σ", "σ").lower()  # the only character that str.lower lowers by context

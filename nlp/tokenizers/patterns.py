@@ -1,6 +1,6 @@
-"""Regular expressions of `tokenizer.json`: Oniguruma's, of which those are read that mean the same to `regex`.
+"""Regular expressions of `tokenizer.json`: those of Oniguruma that mean the same in `regex`.
 
-Python's `re` has no classes such as \\p{L}; the package `regex` has, which the extra `nlp` brings.
+Python's `re` lacks classes such as \\p{L}; the package `regex` (extra `nlp`) has them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Con
 LONGEST = 10_000  # characters of a pattern
 _ESCAPES = re.compile(r"\\(?:[pP]\{\^?[A-Za-z_]+\}|[sSdDrntfv]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[^A-Za-z0-9])")
 _GROUPS = ("(?:", "(?i:", "(?=", "(?!", "(?<=", "(?<!", "(?>")
-SECONDS = 10  # that a pattern of a stranger may take on a text
+SECONDS = 10  # limit for an unknown pattern on one text
 
 
 def splitter(pattern: str, literal: bool, behavior: str, invert: bool) -> Callable[[str], Spans]:
-    """The function that cuts a text where a pattern matches. Raises ValueError for a pattern that is not read here,
-    ImportError without `regex`."""
+    """A function that cuts a text where a pattern matches. Raises ValueError for an unsupported pattern, ImportError
+    without `regex`."""
     found = _literal(pattern) if literal else _compiled(pattern)
 
     def cut(text: str) -> Spans:
-        parts: list[tuple[int, int, bool]] = []  # and whether each is a separator
+        parts: list[tuple[int, int, bool]] = []  # the last: True for a separator
         end = 0
         for start, stop in found(text):
             if start > end:
@@ -38,7 +38,7 @@ def splitter(pattern: str, literal: bool, behavior: str, invert: bool) -> Callab
 
 
 def _behaved(parts: list[tuple[int, int, bool]], behavior: str) -> Spans:
-    """The spans that are left, after separators have become what they are to become."""
+    """The remaining spans, after separators were treated by `behavior`."""
     if behavior == "Isolated":
         return [(a, b) for a, b, _ in parts]
     if behavior == "Removed":
@@ -87,7 +87,7 @@ def _compiled(pattern: str) -> Callable[[str], Spans]:
 
 
 def _translated(pattern: str) -> str:
-    """The pattern for `regex`, whose white space is another one. Raises ValueError for what means another thing."""
+    """The pattern for `regex`, whose white space differs. Raises ValueError for syntax with another meaning there."""
     if len(pattern) > LONGEST:
         raise ValueError(f"the pattern has {len(pattern):,} characters, more than {LONGEST:,}")
     parts: list[str] = []

@@ -1,7 +1,7 @@
-"""The ways in which files of Hugging Face's `tokenizers` cut a text, other than GPT-2's: added tokens, then patterns.
+"""Pipelines in files of Hugging Face's `tokenizers` other than GPT-2's: added tokens, then patterns.
 
-Added tokens are found in the text first, special or not. What stands between them is normalised and goes through the
-pre-tokenizers, one after the other; byte pairs are merged within the pieces that are left.
+Added tokens are found in the text first, special or not. The text between them is normalised and passes the
+pre-tokenizers, one after the other; byte pairs are merged within the resulting pieces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .normalizing import Normalizer
 from .shapes import SPACE
 
 Array = Any
-Piece = tuple[str, int, int]  # a text, where it begins, and how many characters before that were put in (0 or 1)
+Piece = tuple[str, int, int]  # a text, its start, and the number of characters inserted before it (0 or 1)
 Step = Callable[[str], "list[tuple[int, int]]"]  # the spans of the parts of a text
 _SPACES_BEFORE = re.compile(f"[{SPACE}]*\\Z")
 _SPACES_AFTER = re.compile(f"[{SPACE}]*")
@@ -27,12 +27,12 @@ _SPACES_AFTER = re.compile(f"[{SPACE}]*")
 
 @dataclass(frozen=True)
 class Added:
-    """A token that is found in the text as it stands there.
+    """A token that is found in the text literally.
 
     special         found only where special tokens are allowed
     single_word     not found within a word
-    lstrip, rstrip  it takes the white space before, or after, it
-    normalized      it is looked for in the normalised text, normalised itself
+    lstrip, rstrip  it includes the white space before, or after, it
+    normalized      it is normalised, and looked for in the normalised text
     """
 
     content: str
@@ -50,7 +50,7 @@ class Added:
 
 
 class Finder:
-    """Added tokens in a text; of several at a place, the longest."""
+    """Finds added tokens in a text; of several at one position, the longest."""
 
     def __init__(self, added: Sequence[Added], normalizer: Normalizer | None = None) -> None:
         self.tokens = {normalizer(one.content) if normalizer else one.content: one for one in added}
@@ -58,7 +58,7 @@ class Finder:
         self.patterns = {True: _any_of(self.tokens), False: _any_of(plain)}  # with special tokens, and without
 
     def cut(self, text: str, allow_special: bool) -> Iterator[tuple[Added | None, int, int]]:
-        """The parts of a text, each with the token that it is, or None."""
+        """The parts of a text, each with its added token, or None."""
         end = 0
         for match in self.patterns[allow_special].finditer(text):
             one, (start, stop) = self.tokens[match.group()], match.span()
@@ -90,7 +90,7 @@ def _is_word(character: str) -> bool:
 
 @dataclass(frozen=True)
 class Pretokenizer:
-    """One pre-tokenizer: perhaps a space before a text that does not begin with one, then cutting."""
+    """A pre-tokenizer: an optional space before a text that does not begin with one, then cutting."""
 
     cut: Step | None = None
     prefix: bool = False
@@ -112,10 +112,10 @@ def gpt2(text: str) -> list[tuple[int, int]]:
 
 
 class Pipeline:
-    """All that is done before byte pairs are merged.
+    """All steps before byte pairs are merged.
 
-    trim    the offsets of tokens leave white space at their ends out
-    prefix  the space that a text began with may have been put there, which `trim` minds
+    trim    the offsets of tokens exclude white space at their ends
+    prefix  a text's first space may have been inserted, which `trim` takes into account
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Pipeline:
     def sections(
         self, text: str, allow_special: bool, aligned: bool = False
     ) -> Iterator[tuple[Added | None, str, Array | None]]:  # fmt: skip
-        """Added tokens and what stands between them, normalised; with the span in the text of each character (M, 2)."""
+        """Added tokens and the text between them, normalised; with the span in the text of each character (M, 2)."""
         for one, start, end in self.raw.cut(text, allow_special):
             part = text[start:end]
             if one is not None:
@@ -139,7 +139,7 @@ class Pipeline:
                 yield other, normal[a:b], None if spans is None else start + spans[a:b]
 
     def pieces(self, section: str) -> list[Piece]:
-        """The pieces of a section that is no added token."""
+        """The pieces of a section other than an added token."""
         found: list[Piece] = [(section, 0, 0)]
         for step in self.steps:
             found = [piece for before in found for piece in step(before)]

@@ -1,8 +1,8 @@
-"""Kinds of characters in the alphabet of ASCII, so that a plain regular expression cuts any script.
+"""Shapes: the kinds of characters as ASCII, so that a plain regular expression can cut any script.
 
-Python's `re` knows no classes such as "letter" or "number". Here each character that is not ASCII is replaced by one
-that stands for its kind; where the expression cuts the replaced text, the text itself is cut. Kinds are Unicode's
-general categories (https://www.unicode.org/reports/tr44), as the `unicodedata` of this Python has them.
+Python's `re` lacks classes such as "letter" or "number". Here each character outside ASCII is replaced by one that
+represents its kind; the text is cut where the expression cuts its shape. Kinds are Unicode's general categories
+(https://www.unicode.org/reports/tr44), from this Python's `unicodedata`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SPACE = "\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u
 
 
 class _Shapes(dict[int, str]):
-    """What stands for each code point, made as it is met; `str.translate` takes it."""
+    """A table of shapes by code point for `str.translate`, filled on demand."""
 
     def __missing__(self, code: int) -> str:
         if code < 128:
@@ -33,8 +33,8 @@ _SHAPES = _Shapes()
 
 
 def shape(text: str) -> str:
-    """A text of the same length, with characters of ASCII only: a for letters, 0 for numbers, ~ for marks, a tab for
-    white space, ! for all others. What is ASCII stays.
+    """A text of the same length, in ASCII only: a for letters, 0 for numbers, ~ for marks, a tab for white space, ! for
+    all others. ASCII characters stay.
 
     >>> shape("Größe 42 Ⅷ é")
     'Graae 42 0 a'

@@ -1,7 +1,7 @@
 """The file `tokenizer.json` of Hugging Face's library `tokenizers`, version 1.0, for byte-level BPE.
 
-https://github.com/huggingface/tokenizers reads and writes it. An entry of `added_tokens` that is written here also has
-the token's role; the library passes over it.
+https://github.com/huggingface/tokenizers reads and writes it. An entry of `added_tokens` written here also has the
+token's role; the library ignores it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .tokenizer_parts import post_processor, pretokenizers
 
 Merges = list[tuple[str, str]]
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
-# What the library can do and is not done here: fields of the model, and their values when they ask for nothing.
+# Unsupported features of the library: fields of the model, with the values that leave them unused.
 UNUSED = {"dropout": (None, 0.0), "continuing_subword_prefix": (None, ""), "end_of_word_suffix": (None, ""),
           "fuse_unk": (False, None), "byte_fallback": (False, None)}  # fmt: skip
 KEPT = (
@@ -32,13 +32,13 @@ KEPT = (
     "decoder",
     "normalizer",
 )  # as they were read
-Made = tuple[Pipeline | None, bool, dict[str, Any]]  # how texts are cut, whole pieces first, what the file said
+Made = tuple[Pipeline | None, bool, dict[str, Any]]  # the pipeline, whole pieces first, the file's other content
 
 
 def write(
     path: StrPath, vocabulary: Vocabulary, merges: Merges, normalizer: Normalizer, said: Mapping[str, Any]
 ) -> None:  # fmt: skip
-    """Write a tokenizer into a file, atomically; `said` is what the file that it was read from said."""
+    """Write a tokenizer into a file, atomically; `said` is the other content of the file it was read from."""
     roles = {getattr(vocabulary, role): role for role in ROLES}
     added = [
         {"id": vocabulary[token], "content": token, "single_word": False, "lstrip": False, "rstrip": False,
@@ -75,10 +75,10 @@ def write(
 
 
 def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabulary, Merges, Normalizer, Made]:
-    """What is in a file, checked; `roles` go before those of the file."""
+    """The content of a file, checked; `roles` override those of the file."""
     if (version := document.content.get("version")) != "1.0":
         document.fail(f"its version is {version!r}; this program reads version '1.0' of tokenizer.json")
-    for name in ("truncation", "padding"):  # not done here, but kept
+    for name in ("truncation", "padding"):  # unsupported, but kept
         document.get(name, dict, None, default=None)
     if (kind := document.get_object("decoder").get("type", str)) != "ByteLevel":
         document.fail(f"the decoder {kind!r} is not done here, only 'ByteLevel'")
@@ -124,7 +124,7 @@ def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabular
 
 
 def _added_tokens(document: Document) -> tuple[list[Added], dict[str, str | None]]:
-    """The tokens that are found in the text as they stand there, and those that have roles."""
+    """The tokens found literally in the text, and those with roles."""
     found: dict[str, Added] = {}
     roles: dict[str, str | None] = {}
     for place, content in enumerate(document.get("added_tokens", list, default=[])):
@@ -172,7 +172,7 @@ def _merges(model: Document, vocabulary: Vocabulary) -> Merges:
         for token in (first, second, first + second):
             if token not in vocabulary:
                 model.fail(f"merge {place}, {merge!r}, needs the token {token!r}, which is not in the vocabulary")
-        if not {first, second, first + second} & special:  # such a one never comes from plain text
+        if not {first, second, first + second} & special:  # such a merge never applies to plain text
             merges.append((first, second))
     if len(set(merges)) < len(merges):
         model.fail("a merge is there twice")

@@ -10,7 +10,7 @@ from .pipeline import Pretokenizer, gpt2
 
 
 def pretokenizers(document: Document) -> list[Pretokenizer]:
-    """The pre-tokenizers of a file, the last of which is the byte-level one."""
+    """The pre-tokenizers of a file; the last one is byte-level."""
     parts = _flat(document.get_object("pre_tokenizer"), "pretokenizers")
     kinds = [part.get("type", str) for part in parts]
     if kinds.count("ByteLevel") != 1 or kinds[-1] != "ByteLevel":
@@ -21,7 +21,7 @@ def pretokenizers(document: Document) -> list[Pretokenizer]:
 
 
 def _flat(part: Document, field: str) -> list[Document]:
-    """A part, or those that a Sequence consists of."""
+    """A part, or the parts of a Sequence."""
     if part.get("type", str) != "Sequence":
         return [part]
     inner = part.get(field, list)
@@ -53,8 +53,8 @@ def _pretokenizer(part: Document, kind: str) -> Pretokenizer:
 
 
 def post_processor(document: Document) -> tuple[dict[str, str], bool, bool]:
-    """The last part of a file's pipeline: the tokens that come first and last, by role; whether offsets leave out white
-    space at the ends of tokens, and whether the first space may have been put there."""
+    """The last part of a file's pipeline: the first and last tokens, by role; True if offsets exclude white space at
+    the ends of tokens; and True if the first space may have been inserted."""
     if document.content.get("post_processor") is None:
         return {}, False, False
     roles: dict[str, str] = {}
@@ -83,7 +83,7 @@ def _named(part: Document, field: str) -> str:
 
 
 def _template(part: Document) -> dict[str, str]:
-    """The one token before a text, and the one after it, if there is one each."""
+    """The one token before a text, and the one after it, if any."""
     before: list[str] = []
     after: list[str] = []
     side = before

@@ -1,4 +1,4 @@
-"""Words, and n-grams of their characters."""
+"""Tokenizers of words, and of n-grams of their characters."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..files import Document
 from .base import Options, Token, Tokenizer
 from .shapes import shape
 
-# Letters, numbers and marks, with apostrophes inside ("don't"); or one other character. In a shape.
+# Letters, numbers and marks, with apostrophes inside ("don't"); or one other character. For shapes.
 WORD = re.compile(r"[\w~]+(?:'[\w~]+)*|[^\w~\s]")
 WORD_OR_BLANK = re.compile(WORD.pattern + r"|\s")
-# A typographic apostrophe is an apostrophe; a tilde is no mark, though its sign stands for one.
+# A typographic apostrophe is an apostrophe; a tilde is not a mark, though marks have its shape.
 _SIGNS = str.maketrans({"’": "'", "~": "!"})
 
 
 def words_of(chunk: str, what: re.Pattern[str] = WORD) -> list[Token]:
-    """The words and other characters of a text, each with its place."""
+    """The words and other characters of a text, each with its position."""
     return [(chunk[m.start() : m.end()], *m.span()) for m in what.finditer(shape(chunk.translate(_SIGNS)))]
 
 
 class WordTokenizer(Tokenizer):
-    """Words, by white space and, unless they stand apart already, apart from punctuation.
+    """Words, separated by white space and, by default, from punctuation.
 
     split  "words": runs of letters, marks and digits, with apostrophes inside them, and every other character by
-           itself; "spaces": whatever stands between white space, for texts that are cut into tokens already
+           itself; "spaces": the text between white space, for texts that are tokenized already
     Tokenizer's arguments follow
 
     >>> t = WordTokenizer(lowercase=True).fit(["I go to the mall today.", "Don't go!"])
@@ -48,7 +48,7 @@ class WordTokenizer(Tokenizer):
         self.split = split
 
     def _chunks(self, text: str) -> Iterable[str]:
-        return text.split()  # what the pattern finds, but faster
+        return text.split()  # equal to the pattern's matches, but faster
 
     def _cut(self, chunk: str) -> list[Token]:
         return words_of(chunk) if self.split == "words" else [(chunk, 0, len(chunk))]
@@ -78,8 +78,8 @@ class NGramTokenizer(Tokenizer):
     >>> t.decode(t.encode("to the mall"))
     'to the mall'
 
-    Words are those of `WordTokenizer`; what has at most n characters is one token. White space is kept, each character
-    of it a token: it tells where a word ends, so that decoding gives the text again, if all its tokens are known.
+    Words are those of `WordTokenizer`; one with at most n characters is one token. Each white space character is a
+    token: it tells where a word ends, so that decoding restores the text, if all its tokens are known.
     """
 
     pattern = re.compile("[^ ]+| ")
@@ -97,14 +97,14 @@ class NGramTokenizer(Tokenizer):
             for word, start, end in words_of(chunk, WORD_OR_BLANK) for i in range(max(len(word) - n, 0) + 1)
         ]  # fmt: skip
 
-    def _encode(self, text: str) -> bytes:  # as the base class does, but without a look at each space
+    def _encode(self, text: str) -> bytes:  # as in the base class, but without a look-up for each space
         ids = map(self._known.__getitem__, text.split(" "))
         return self._known[" "].join(ids) if " " in text else b"".join(ids)
 
     def _join(self, tokens: list[str]) -> str:
         parts = []
         before = ""
-        for token in tokens:  # two whole n-grams side by side are of one word: all else is shorter, but if n is 1
+        for token in tokens:  # neighbours of length n are from one word, unless n is 1
             overlap = self.n - 1 if len(before) == len(token) == self.n else 0
             parts.append(token[overlap:])
             before = token

@@ -1,4 +1,4 @@
-"""Word vectors: questions about them, tests of their quality, pictures, files."""
+"""Word vectors: queries, quality tests, pictures, files."""
 
 from .evaluation import AnalogyScores, PairScores
 from .wordvectors import WordVectors

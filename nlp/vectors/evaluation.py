@@ -1,4 +1,4 @@
-"""How good word vectors are: similarity as people judge it, and analogies."""
+"""Quality of word vectors: similarity compared with human judgements, and analogies."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SCORES = 2**24  # numbers in memory
 
 @dataclass(frozen=True)
 class PairScores:
-    """How far cosines go with people's judgements.
+    """The agreement of cosines with human judgements.
 
     spearman  correlation of the ranks, −1 to 1 (ties share their mean rank)
     pearson   correlation of the numbers
-    pairs     how many were compared
-    unknown   how many were not, since a word is unknown
+    pairs     the number of compared pairs
+    unknown   the number of pairs with an unknown word
     """
 
     spearman: float
@@ -40,10 +40,10 @@ class PairScores:
 
 @dataclass(frozen=True)
 class AnalogyScores:
-    """How many questions were answered rightly.
+    """The number of correctly answered questions.
 
     sections  (right answers, questions) by section
-    unknown   how many were not asked, since a word is unknown
+    unknown   the number of questions with an unknown word, which were not asked
     """
 
     sections: dict[str, tuple[int, int]]
@@ -105,7 +105,7 @@ def evaluate_analogies(
 ) -> AnalogyScores:  # fmt: skip
     """See `WordVectors.evaluate_analogies`."""
     find = _finder(vectors, restrict, ignore_case)
-    spellings: dict[int, list[int]] = {}  # of the word at a place: all of them are the same word
+    spellings: dict[int, list[int]] = {}  # of the word at an index: all of them are the same word
     if ignore_case:
         for k, word in enumerate(vectors.words[:restrict]):
             spellings.setdefault(find(word) or 0, []).append(k)
@@ -130,7 +130,7 @@ def _right(
     vectors: WordVectors, questions: Array, method: Literal["add", "mul"], restrict: int | None,
     spellings: Mapping[int, list[int]],
 ) -> int:  # fmt: skip
-    """How many of (N, 4) questions are answered rightly. A question's own words are no answers, in no spelling."""
+    """The number of (N, 4) questions answered correctly. A question's own words, in any spelling, are not answers."""
     a, b, c = (vectors.vectors[questions[:, k]] / vectors.norms[questions[:, k], None] for k in range(3))  # (N, D)
     scores = vectors.analogy_scores(a, b, c, method, restrict)  # (N, V)
     for n, own in enumerate(questions[:, :3]):
@@ -141,7 +141,7 @@ def _right(
 
 
 def _finder(vectors: WordVectors, restrict: int | None, ignore_case: bool) -> Callable[[str], int | None]:
-    """A function from a word to its place, or None."""
+    """A function from a word to its index, or None."""
     fold = str.casefold if ignore_case else str
     places: dict[str, int] = {}
     for k, word in enumerate(vectors.words[:restrict]):
@@ -153,7 +153,7 @@ def _finder(vectors: WordVectors, restrict: int | None, ignore_case: bool) -> Ca
 
 
 def _correlation(x: Array, y: Array) -> float:
-    """Pearson's. 0 where one of them does not vary."""
+    """Pearson's correlation; 0 if one of them is constant."""
     x, y = x - x.mean(dtype=np.float64), y - y.mean(dtype=np.float64)
     norm = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / norm) if norm else 0.0
@@ -169,7 +169,7 @@ def _ranks(x: Array) -> Array:
 
 
 def _read_pairs(path: StrPath) -> Iterator[Pair]:
-    """Lines `word<TAB>word<TAB>score`; a heading, empty lines and lines that begin with # are passed over."""
+    """Lines `word<TAB>word<TAB>score`; a heading, empty lines and lines that begin with # are skipped."""
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split("\t")
         if not line.strip() or line.startswith("#"):

@@ -1,10 +1,10 @@
 """Files of word vectors: word2vec's text and binary formats, and safetensors, which can be mapped into memory.
 
-Text: a line `V D`, then V lines of a word and D numbers; GloVe's files have no first line. Binary: the same line, then
-V times a word, a blank, and D little-endian float32. Safetensors: `vectors` (V, D), `words` (their bytes), `ends`
+Text: a line `V D`, then V lines with a word and D numbers; GloVe's files have no first line. Binary: the same line,
+then V times a word, a blank, and D little-endian float32. Safetensors: `vectors` (V, D), `words` (their bytes), `ends`
 (where each word ends in them), and `counts`.
 
-A file may lie about how much it holds. So arrays grow with what was read.
+A file may lie about its size, so arrays grow with the data that was read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONGEST = 2**16  # bytes of a word
 WIDEST = 2**20  # numbers of a vector
 BATCH = 1024  # lines
 NUMBER = re.compile(r"[-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|nan|inf)", re.IGNORECASE)
-CONTROL = re.compile("[\0-\x08\x0e-\x1f]")  # no text has these
+CONTROL = re.compile("[\0-\x08\x0e-\x1f]")  # not in text
 
 
 def name_of(path: StrPath) -> str:
@@ -79,7 +79,7 @@ def save(words: Sequence[str], vectors: Array, counts: Array | None, path: StrPa
 
 def _text_lines(words: Sequence[str], vectors: Array) -> Iterator[bytes]:
     for word, row in zip(words, vectors, strict=True):
-        yield _bytes_of(word) + b" " + " ".join(map(str, row)).encode() + b"\n"  # as few digits as tell float32 apart
+        yield _bytes_of(word) + b" " + " ".join(map(str, row)).encode() + b"\n"  # shortest form
 
 
 def _binary_pieces(words: Sequence[str], vectors: Array) -> Iterator[bytes]:
@@ -136,9 +136,9 @@ def _load(
 def _distinct(
     path: StrPath, words: list[str], vectors: Array, counts: Array | None, duplicates: Duplicates
 ) -> tuple[list[str], Array, Array | None]:  # fmt: skip
-    """Each word once, in the order of the file, with the vector of its first or last place. Words are there
-    several times in files of others, and where errors="replace" makes two words one."""
-    if duplicates == "error" or len(set(words)) == len(words):  # an error is found when the index is made
+    """Each word once, in file order, with the vector of its first or last occurrence. Foreign files repeat words, and
+    errors="replace" may make two words equal."""
+    if duplicates == "error" or len(set(words)) == len(words):  # the index raises the error
         return words, vectors, counts
     places: dict[str, int] = {}
     repeated: dict[str, None] = {}
@@ -158,7 +158,7 @@ def _distinct(
 
 
 def _looks_like(path: StrPath) -> Format | None:
-    """The format of a file by its first bytes; None, if they do not tell."""
+    """The format of a file by its first bytes; None if they do not determine it."""
     try:
         with open_bytes(name_of(path)) as file:
             head, rest = file.readline(2**16), file.read(2**16)
@@ -169,24 +169,24 @@ def _looks_like(path: StrPath) -> Format | None:
     counted = _sizes(head.decode("utf-8", "replace"))[0] is not None
     body = (rest if counted else head).decode("latin-1")
     line, end, _ = body.partition("\n")
-    fields = BLANKS.split(line.strip())[1 : None if end else -1]  # the last may be cut
+    fields = BLANKS.split(line.strip())[1 : None if end else -1]  # the last may be truncated
     if fields and all(NUMBER.fullmatch(field) for field in fields):
         return "text"
     return "binary" if counted and CONTROL.search(body) else None
 
 
-class Rows:
+class GrowingMatrix:
     """A matrix (n, D), float32, that grows row by row."""
 
     def __init__(self, dim: int) -> None:
         self.count, self.array = 0, np.empty((0, dim), np.float32)
 
     def add(self, rows: Any) -> None:
-        """Some more rows (m, D)."""
+        """Append rows (m, D)."""
         if self.count + len(rows) > len(self.array):
             size = self.count + len(rows)
-            self.array.resize((size + size // 4, self.array.shape[1]), refcheck=False)  # often in its place
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused later
+            self.array.resize((size + size // 4, self.array.shape[1]), refcheck=False)  # often in place
+        with np.errstate(over="ignore"):  # infinities are refused later
             self.array[self.count : self.count + len(rows)] = rows
         self.count += len(rows)
 
@@ -205,7 +205,7 @@ def _load_text(path: StrPath, limit: int | None, errors: Errors) -> tuple[list[s
         dim = len(BLANKS.split(line.strip(" \t"))) - 1
     _check_size(path, dim)
     words: list[str] = []
-    rows, batch = Rows(dim), []
+    rows, batch = GrowingMatrix(dim), []
     for number, line in numbered:
         if len(words) == limit:
             break
@@ -214,7 +214,7 @@ def _load_text(path: StrPath, limit: int | None, errors: Errors) -> tuple[list[s
                 _fail(path, f"line {number}: the first line speaks of {expected:,} words, but here is another one")
             continue
         fields = line.rstrip().rsplit(" ", dim)
-        if len(fields) != dim + 1 or "" in fields:  # tabs, or several blanks, between the columns
+        if len(fields) != dim + 1 or "" in fields:  # tabs or several blanks between the columns
             parts = BLANKS.split(line.strip(" \t"))
             fields = [" ".join(parts[:-dim]), *parts[-dim:]] if len(parts) > dim else fields
         try:
@@ -250,7 +250,7 @@ def _read_binary(file: IO[bytes], path: StrPath, limit: int | None, errors: Erro
     _check_size(path, dim)
     data, at = b"", 0
     words: list[str] = []
-    rows = Rows(dim)
+    rows = GrowingMatrix(dim)
 
     def more(why: str) -> None:
         nonlocal data, at
@@ -279,7 +279,7 @@ def _read_binary(file: IO[bytes], path: StrPath, limit: int | None, errors: Erro
 
 
 def _sizes(line: str) -> tuple[int | None, int]:
-    """V and D of a first line; None and 0 if it is none."""
+    """V and D of a first line; None and 0 for any other line."""
     fields = line.split()
     if len(fields) != 2 or not all(field.isascii() and field.isdigit() and len(field) < 19 for field in fields):
         return None, 0
@@ -319,9 +319,9 @@ def _load_safetensors(path: StrPath, limit: int | None, mmap: bool) -> tuple[lis
 
 
 def _mapped(path: StrPath, name: str) -> Array | None:
-    """A tensor of a safetensors file that stays on the disk; None if there is none."""
-    with safe_open(name_of(path), framework="np") as file:  # has compared the head with the file
-        if name not in file.keys():  # noqa: SIM118 (it is no mapping)
+    """A tensor of a safetensors file that stays on disk; None if there is none."""
+    with safe_open(name_of(path), framework="np") as file:  # which checks the header against the file
+        if name not in file.keys():  # noqa: SIM118 (not a mapping)
             return None
     with open(path, "rb") as file:
         size = int.from_bytes(file.read(8), "little")

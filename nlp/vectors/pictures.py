@@ -41,7 +41,7 @@ def plot(
             start += len(members)
         ax.set(xticks=[], yticks=[], title=title or "")
         ax.margins(0.08)
-        ax.spines[:].set_visible(False)  # coordinates say nothing
+        ax.spines[:].set_visible(False)  # coordinates have no meaning
         if len(groups) > 1:
             ax.legend(frameon=False)
         _label(figure, ax, places, names)
@@ -49,14 +49,14 @@ def plot(
 
 
 def pca(x: Array) -> Array:
-    """(N, 2): the coordinates of (N, D) along the two directions in which they differ most."""
+    """(N, 2): the coordinates of (N, D) along the two directions of largest variance."""
     u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     places = u[:, :2] * s[:2]  # (N, 2), or (N, 1) for D = 1
     return np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
 
 
 def tsne(x: Array, seed: int) -> Array:
-    """(N, 2) by t-SNE, of the library scikit-learn."""
+    """(N, 2) by t-SNE, from the library scikit-learn."""
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
@@ -66,10 +66,10 @@ def tsne(x: Array, seed: int) -> Array:
 
 
 def _label(figure: Any, ax: Any, places: Array, names: Sequence[str]) -> None:
-    """Write each word beside its point, on the side where it covers neither a label nor a point; or not at all."""
+    """Write each word beside its point, on a side where it covers neither a label nor a point; or omit it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure.draw_without_rendering()  # only now it is known where what lies
+    figure.draw_without_rendering()  # positions are known only after drawing
     canvas: Any = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()
     points = ax.transData.transform(places)  # (N, 2) pixels

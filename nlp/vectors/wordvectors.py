@@ -1,4 +1,4 @@
-"""WordVectors: words, each with a vector, and what their directions say. Independent of how they were made."""
+"""WordVectors: words with vectors, and queries of their directions. Independent of their training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ EPSILON = 1e-3  # of 3CosMul, as in the paper
 
 
 class WordVectors:
-    """V words, each with a vector of D numbers. They do not change.
+    """V words, each with a vector of D numbers. Immutable.
 
     words    V strings, all different; frequent ones first, where it matters
     vectors  (V, D) finite numbers; kept as float32
-    counts   (V,) how often each word occurs, or None
+    counts   (V,) the count of each word, or None
 
     >>> v = WordVectors(["king", "queen", "man", "woman"], [[3, 1], [3, -1], [1, 1], [1, -1]])
     >>> len(v), v.dim, "king" in v, v["king"].tolist()
@@ -32,7 +32,7 @@ class WordVectors:
     >>> v.analogy("man", "king", "woman", topn=1)[0][0]
     'queen'
 
-    Raises ValueError if words and vectors do not fit each other, a word is there twice, or a number is not finite.
+    Raises ValueError if words and vectors do not fit, a word is repeated, or a number is not finite.
     """
 
     def __init__(self, words: Iterable[str], vectors: Any, counts: Any = None) -> None:
@@ -41,7 +41,7 @@ class WordVectors:
             self._set(tuple(words), np.asarray(vectors, np.float32), counts)
             sums = self.vectors.sum(axis=1)
         for k in np.flatnonzero(~np.isfinite(sums)):
-            if not np.all(np.isfinite(self.vectors[k])):  # or the sum alone is too large
+            if not np.all(np.isfinite(self.vectors[k])):  # or only the sum overflows
                 raise ValueError(f"WordVectors: the vector of {self.words[k]!r}, {k}, is not finite")
 
     def _set(self, words: tuple[str, ...], vectors: Array, counts: Any) -> None:
@@ -68,10 +68,10 @@ class WordVectors:
 
     @property
     def norms(self) -> Array:
-        """(V,) the lengths of the vectors; 1 for a vector of zeros."""
+        """(V,) the lengths of the vectors; 1 for a zero vector."""
         if self._norms is None:
             norms = _lengths(self.vectors)
-            for k in np.flatnonzero(~np.isfinite(norms)):  # of a file that was mapped, not read
+            for k in np.flatnonzero(~np.isfinite(norms)):  # from a file that is mapped, not read
                 raise ValueError(f"WordVectors: the vector of {self.words[k]!r}, {k}, is not finite")
             self._norms = norms
         return self._norms
@@ -87,7 +87,7 @@ class WordVectors:
         return self.vectors[self.index(words) if isinstance(words, str) else [self.index(word) for word in words]]
 
     def index(self, word: str) -> int:
-        """The place of a word. Raises KeyError if it is unknown, with a spelling that is not."""
+        """The index of a word. Raises KeyError, with a similar spelling, if it is unknown."""
         found = self._index.get(word)
         if found is None:
             variants = (word.lower(), word.capitalize(), word.upper()) if isinstance(word, str) else ()
@@ -104,8 +104,8 @@ class WordVectors:
     ) -> Array:  # fmt: skip
         """(len(vocabulary), D) the vectors in the order of a vocabulary's ids: the weight of an `nn.Embedding`.
 
-        missing  what unknown words get: N(0, σ²) with the σ of the known ones, or zeros. The vocabulary's `pad` gets
-                 zeros
+        missing  the vectors of unknown words: N(0, σ²) with the σ of the known ones, or zeros. The vocabulary's `pad`
+                 gets zeros
 
         `nn.Embedding.from_pretrained(vectors.matrix_for(vocabulary), freeze=True, padding_idx=vocabulary.pad_id)`.
         Raises ValueError if none of the vocabulary's words is known.
@@ -147,10 +147,10 @@ class WordVectors:
     def most_similar(
         self, positive: Query, negative: Query = (), topn: int | None = 10
     ) -> list[tuple[str, float]]:  # fmt: skip
-        """The words in the direction of Σ positive − Σ negative, with the cosines; the given words are left out.
+        """The words closest to the direction of Σ positive − Σ negative, with cosines; the given words are excluded.
 
-        positive, negative  a word, a vector (D,), or a list of words and vectors; each counts by its direction alone
-        topn                how many words to give, at most; None: all
+        positive, negative  a word, a vector (D,), or a list of words and vectors; only the direction of each counts
+        topn                the most words to return; None: all
         """
         positive, negative = _as_list(positive), _as_list(negative)
         if not (positive or negative):
@@ -162,7 +162,7 @@ class WordVectors:
     def analogy(
         self, a: str, b: str, c: str, topn: int | None = 10, method: Method = "add"
     ) -> list[tuple[str, float]]:  # fmt: skip
-        """a is to b as c is to what? The best words, with their scores; None: all of them.
+        """a is to b as c is to what? The best words with their scores; `topn=None` for all of them.
 
         method  "add": the cosine with b − a + c (3CosAdd; Mikolov, Yih & Zweig 2013);
                 "mul": cos(x, b) · cos(x, c) / (cos(x, a) + ε), cosines moved to 0..1 (3CosMul; Levy & Goldberg 2014)
@@ -174,14 +174,14 @@ class WordVectors:
         return self._best(self.analogy_scores(x, y, z, method)[0], [a, b, c], topn)
 
     def analogy_scores(self, a: Array, b: Array, c: Array, method: Method, first: int | None = None) -> Array:
-        """(N, V) how well all words (or the first ones) answer N questions, from unit vectors (N, D)."""
+        """(N, V) the scores of all words (or the first ones) as answers to N questions, from unit vectors (N, D)."""
         if method == "add":
             return self.cosines(b - a + c, first)
         to_a, to_b, to_c = ((1 + self.cosines(x, first)) / 2 for x in (a, b, c))
         return to_b * to_c / (to_a + EPSILON)
 
     def doesnt_match(self, words: Sequence[str]) -> str:
-        """The word that is least in the direction of all of them together."""
+        """The word farthest from the common direction of all of them."""
         refuse_text("WordVectors.doesnt_match", "words", words, '["king", "queen", "apple"]')
         if not words:
             raise ValueError("WordVectors.doesnt_match: give at least one word")
@@ -206,12 +206,12 @@ class WordVectors:
     def evaluate_pairs(
         self, pairs: StrPath | Iterable[tuple[str, str, float]], *, ignore_case: bool = True
     ) -> evaluation.PairScores:
-        """Compare cosines with people's judgements of how similar two words are.
+        """Compare cosines with human judgements of the similarity of two words.
 
         pairs        a file of lines `word<TAB>word<TAB>score`, such as WordSim-353, or such triples
-        ignore_case  take any spelling of a word, the first that there is
+        ignore_case  accept any spelling of a word, preferring the first in the list
 
-        Pairs with unknown words are left out, and counted. Raises ValueError if fewer than two are left.
+        Pairs with unknown words are skipped and counted. Raises ValueError if fewer than two are left.
         """
         return evaluation.evaluate_pairs(self, pairs, ignore_case)
 
@@ -219,15 +219,15 @@ class WordVectors:
         self, questions: StrPath | Mapping[str, Iterable[tuple[str, str, str, str]]], *, method: Method = "add",
         restrict: int | None = 300_000, ignore_case: bool = True,
     ) -> evaluation.AnalogyScores:  # fmt: skip
-        """Answer questions "a is to b as c is to what?"; an answer is right if it is the very word.
+        """Answer questions "a is to b as c is to what?"; only the exact word is a right answer.
 
         questions    a file such as Google's questions-words.txt (lines `a b c d`, sections begin with `: name`), or a
                      mapping of sections to such tuples
         method       "add" or "mul", see `analogy`
-        restrict     use the first so many words alone; None: all
-        ignore_case  take any spelling of a word, the first that there is
+        restrict     use only the first words, this number of them; None: all
+        ignore_case  accept any spelling of a word, preferring the first in the list
 
-        Questions with unknown words are left out, and counted. Raises ValueError if none is left.
+        Questions with unknown words are skipped and counted. Raises ValueError if none is left.
         """
         check_method("WordVectors.evaluate_analogies", method)
         return evaluation.evaluate_analogies(self, questions, method, restrict, ignore_case)
@@ -238,21 +238,21 @@ class WordVectors:
     ) -> Any:  # fmt: skip
         """Words in the plane. Returns the matplotlib Figure, and writes it to `path`.
 
-        words   which ones; groups of words, by their names, are drawn in colours of their own. None: the first 100
-        method  "pca": the plane in which their directions differ most; "tsne": neighbours stay neighbours, distances
-                say nothing (van der Maaten & Hinton 2008; needs scikit-learn)
+        words   the words; groups of words, by name, are drawn in different colours. None: the first 100
+        method  "pca": the plane of largest variance of directions; "tsne": neighbours stay neighbours, distances have
+                no meaning (van der Maaten & Hinton 2008; needs scikit-learn)
 
-        A label that would lie on another one is left out; its point stays.
+        A label that would cover another one is omitted; its point stays.
         """
         return pictures.plot(self, self.words[:100] if words is None else words, path, method, title, seed)
 
     def save(self, path: StrPath, format: formats.Format | None = None) -> None:
         """Write a file, atomically.
 
-        format  "text" or "binary", word2vec's two formats; or "safetensors", which can be mapped into memory and keeps
-                counts and every word. None: as the name ends: .txt or .vec, .bin, .safetensors
+        format  "text" or "binary", word2vec's two formats; or "safetensors", which can be memory-mapped and keeps
+                counts and every word. None: by the suffix, .txt or .vec, .bin, .safetensors
 
-        Raises ValueError for a word with a blank or a line end in word2vec's formats, which cannot hold it.
+        Raises ValueError for a word with a blank or a line end, which word2vec's formats cannot hold.
         """
         formats.save(self.words, self.vectors, self.counts, path, format)
 
@@ -261,18 +261,19 @@ class WordVectors:
         cls, path: StrPath, format: formats.Format | None = None, *, limit: int | None = None, mmap: bool = False,
         errors: Literal["strict", "replace"] = "strict", duplicates: formats.Duplicates = "first",
     ) -> WordVectors:  # fmt: skip
-        """Read what `save`, word2vec, gensim (`save_word2vec_format`), fastText (.vec) or GloVe wrote.
+        """Load vectors written by `save`, word2vec, gensim (`save_word2vec_format`), fastText (.vec) or GloVe.
 
-        format  as for `save`; .gz and .xz after the name's end are decompressed, but for safetensors
-        limit   read the first so many words
-        mmap    leave the numbers of a safetensors file on the disk until they are needed: nothing is read at first, and
+        format  as for `save`; a further suffix .gz or .xz is decompressed, except for safetensors
+        limit   read only the first words, this number of them
+        mmap    leave the numbers of a safetensors file on disk until they are needed: nothing is read at first, and
                 several processes share one copy
-        errors  what to do about words that are not UTF-8: "strict" raises, "replace" puts U+FFFD into them
-        duplicates  which vector a word has that is there several times: that of its "first" or "last" place, with a
-                warning that names such words; or "error"
+        errors  for words that are not UTF-8: "strict" raises, "replace" puts U+FFFD into them
+        duplicates  the vector of a repeated word: that of its "first" or "last" occurrence, with a warning that names
+        such
+                words; or "error"
 
-        Raises OSError if there is no such file, ValueError, naming file and place, if it is not a sound one. What the
-        head of a file claims is believed when it is there; nothing is allocated for it before.
+        Raises OSError if there is no such file, ValueError, with file and place, if it is invalid. The sizes in a
+        file's header are not trusted: nothing is allocated for data that were not read.
         """
         words, vectors, counts = formats.load(path, format, limit, mmap, errors, duplicates)
         try:
@@ -286,7 +287,7 @@ class WordVectors:
 
 
 def _lengths(rows: Array) -> Array:
-    """(N,) the norms of (N, D); 1 where all is zero."""
+    """(N,) the norms of (N, D); 1 for zero rows."""
     squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
     return np.where(squares == 0, 1, np.sqrt(squares)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""A corpus as blocks: pieces of bounded size, cut in the same way whatever is done with them afterwards."""
+"""A corpus as blocks: pieces of bounded size, always cut in the same way."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 Array = Any
-BLOCK = 10_000  # words; a sentence that is longer is cut into pieces of so many
+BLOCK = 10_000  # words; a longer sentence is cut into pieces of this size
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some sentences that follow each other.
+    """Some consecutive sentences.
 
     number  0 for the first block of the corpus
-    before  how many words stand before it
-    ids     (N,) the words' ids, int32; −1 for those that are not in the vocabulary
+    before  the number of words before it
+    ids     (N,) the words' ids, int32; −1 for unknown words
     ends    (S,) where each sentence ends, from 1 to N
     """
 
@@ -30,7 +30,7 @@ class Block:
 
 
 def read_blocks(sentences: Iterable[Iterable[str]], index: Mapping[str, int]) -> Iterator[Block]:
-    """Go through a corpus once. Memory holds one block.
+    """Read a corpus once. Memory holds one block.
 
     index  the words' ids
     """

@@ -1,7 +1,7 @@
 """The updates of `updates.py` as loops, compiled by Numba (extra `fast`). Without Numba they are slow Python.
 
-A window's rows are so few and so short that calls of NumPy cost more than what they compute. Here products go through
-small tiles, which keep their sums in registers, and e^x is a polynomial, so that all inner loops run in vectors.
+A window's rows are so few and short that NumPy calls cost more than their arithmetic. Here products use small tiles,
+whose sums stay in registers, and e^x is a polynomial, so that all inner loops are vectorized.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ except ImportError:
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """The function as machine code that holds no lock; kept on disk, where there is a place for it."""
+    """The function as machine code that releases the GIL; cached on disk, if there is a folder for it."""
     if not INSTALLED:
         return function
-    # all of fastmath but what forgets NaN and infinity; Python's test for division by zero would prevent vectors
+    # all of fastmath except ignoring NaN and infinity; Python's check for division by zero would prevent vectorization
     options: dict[str, Any] = {
         "fastmath": {"contract", "arcp", "reassoc", "nsz", "afn"},
         "error_model": "numpy",
@@ -40,12 +40,12 @@ def compiled(function: Callable[..., Any]) -> Any:
 ZERO, ONE = np.float32(0), np.float32(1)
 LOG2_E = np.float32(math.log2(math.e))
 C1, C2, C3, C4, C5, C6 = (np.float32(math.log(2) ** k / math.factorial(k)) for k in range(1, 7))
-FAR = 100.0  # a margin that costs nothing
+FAR = 100.0  # a margin with loss 0
 
 
 @compiled
 def scores(A: Array, m: int, U: Array, rows: Array, n: int, out: Array) -> None:
-    """out = A U[rows]ᵀ for m rows of A and n of U; two and three at a time, so A and rows have some to spare."""
+    """out = A U[rows]ᵀ for m rows of A and n of U, in tiles of two and three, so A and rows need padding."""
     for i in range(0, m, 2):
         for o in range(0, n, 3):
             p, q, r = rows[o], rows[o + 1], rows[o + 2]
@@ -64,7 +64,7 @@ def scores(A: Array, m: int, U: Array, rows: Array, n: int, out: Array) -> None:
 
 @compiled
 def add_products(W: Array, rows: Array, m: int, G: Array, X: Array, others: Array, n: int) -> None:
-    """W[rows] += G X[others] for m rows of W and an even number n of X. A row may be there twice."""
+    """W[rows] += G X[others] for m rows of W and an even number n of X. Rows may repeat."""
     for i in range(m):
         w = rows[i]
         o = 0
@@ -85,7 +85,7 @@ def add_products(W: Array, rows: Array, m: int, G: Array, X: Array, others: Arra
 
 @compiled
 def exp_minus_abs(x: Array, count: int, out: Array, bits: Array) -> None:
-    """out = e^−|x|. In float32 as 2ⁿ·2^f with |f| ≤ ½, where 2ⁿ is put together from bits and 2^f = Σ (f log 2)^k / k!
+    """out = e^−|x|. In float32 as 2ⁿ·2^f with |f| ≤ ½, where 2ⁿ is assembled from bits and 2^f = Σ (f log 2)^k / k!
     The relative error is that of rounding |x|, at most (2 + |x|)·10⁻⁷, and 0 becomes 10⁻³⁸."""
     if x.itemsize != 4:
         for k in range(count):
@@ -104,9 +104,9 @@ def exp_minus_abs(x: Array, count: int, out: Array, bits: Array) -> None:
 
 @compiled
 def pull(x: Array, count: int, e: Array, bits: Array) -> float:
-    """Put σ(−x) in the place of margins x; the sum of their losses log(1 + e^−x)."""
+    """Replace margins x by σ(−x); returns the sum of their losses log(1 + e^−x)."""
     exp_minus_abs(x, count, e, bits)
-    loss = np.float64(0)  # Σ log(1 + e^−x) = Σ max(−x, 0) + log Π (1 + e^−|x|), and 2^1000 is a number still
+    loss = np.float64(0)  # Σ log(1 + e^−x) = Σ max(−x, 0) + log Π (1 + e^−|x|), and 2^1000 does not overflow
     for start in range(0, count, 1000):
         product = np.float64(1)
         for k in range(start, min(start + 1000, count)):

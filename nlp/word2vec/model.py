@@ -1,4 +1,4 @@
-"""Word2Vec: vectors of words from the company they keep."""
+"""Word2Vec: vectors of words, learned from their contexts."""
 
 from __future__ import annotations
 
@@ -27,28 +27,27 @@ from .windows import WindowMaker, Windows
 
 Array = Any
 Train = Callable[[Array, Array, Windows, bool], tuple[float, int]]
-LANES = 16  # rows are padded with zeros to a multiple of so many numbers, and lie at multiples of so many
+LANES = 16  # rows are zero-padded to a multiple of this size, and aligned to it
 
 
 class Word2Vec:
     """Learns vectors of words by predicting words from the words around them.
 
     mode       "cbow": the sum of the context's vectors predicts the word in its middle. "skipgram": each word of the
-               context predicts it alone; slower, and better for small corpora and rare words
-    loss       "negative": tell the word from `negatives` drawn ones. "hierarchical": find it in a Huffman tree.
-               "softmax": tell it from all words; the cost grows with the vocabulary
+               context predicts it separately; slower, and better for small corpora and rare words
+    loss       "negative": distinguish the word from `negatives` random ones. "hierarchical": find it in a Huffman tree.
+               "softmax": distinguish it from all words; the cost grows with the vocabulary
     dim        the size of the vectors
     window     the context is 1 to `window` words on each side, the number drawn anew for each word
     min_count  rarer words are left out
     negatives  words drawn for each word (and shared by its whole context), in proportion to count^0.75
     subsample  t: a word with the share f of the corpus is seen with probability √(t/f) + t/f. About 1e-3 to 1e-5 for
                large corpora; 0, every word always, for very small ones
-    lr         the learning rate at first; it falls linearly, word by word, to almost 0
-    epochs     how often to go through the corpus
-    seed       same seed, same corpus, same vectors, whatever the number of workers
-    workers    2: the corpus is read and sampled ahead in a thread of its own while another trains; 1: nothing is. More
-               are not used: every window learns from weights that know all windows before it. None: 2, if there are
-               so many cores
+    lr         the initial learning rate; it decreases linearly, word by word, to almost 0
+    epochs     the number of passes over the corpus
+    seed       same seed and corpus give the same vectors, for any number of workers
+    workers    2: another thread reads and samples the corpus ahead; 1: a single thread. More are not used: every window
+               learns from weights updated by all windows before it. None: 2, if there are as many cores
 
     >>> corpus = [["I", "go", "to", "the", "mall", "today"], ["I", "go", "to", "the", "beach", "today"]] * 20
     >>> model = Word2Vec(dim=8, min_count=1, subsample=0, epochs=20, lr=0.1).fit(corpus, progress=False)
@@ -58,7 +57,7 @@ class Word2Vec:
     After `fit`:
 
     vectors     the `WordVectors`
-    losses      for each epoch the mean loss of all predictions, each as it was before it was learned from
+    losses      for each epoch the mean loss of all predictions, each before learning from it
     vocabulary  the `Vocabulary`
 
     With the extra `fast` (Numba) the loop over words is machine code, some forty times faster; the vectors differ by
@@ -95,20 +94,19 @@ class Word2Vec:
         self, sentences: Iterable[Iterable[str]], *, progress: bool = True, group: Group | None = None,
         interval: int = 100_000,
     ) -> Word2Vec:  # fmt: skip
-        """Learn from a corpus, which is gone through once to count and once for each epoch. Returns this model.
+        """Learn from a corpus, which is read once to count and once for each epoch. Returns this model.
 
-        sentences  lists of words: a list of them, or anything that can be gone through several times, such as
-                   `read_lines(path).map(str.split)`, of which memory never holds more than a piece
+        sentences  lists of words: a list of them, or any object that can be iterated repeatedly, such as
+                   `read_lines(path).map(str.split)`, of which memory holds only a piece
         progress   show a bar with words per second, in a terminal
-        group      ranks that share the work (`nn.distributed.group()`): each goes through the whole corpus, and learns
-                   from every N-th block of 10,000 words, at rates that are √N times as high. All get the same vectors,
-                   each time; they are a little less good than those of one process, since a rank hears of the others
-                   at intervals only
-        interval   the words that each rank learns from between two meetings of the weights, in which both matrices are
-                   sent
+        group      ranks that share the work (`nn.distributed.group()`): each reads the whole corpus, and learns from
+                   every N-th block of 10,000 words, at rates that are √N times as high. All get the same vectors,
+                   reproducibly; they are slightly worse than those of one process, since ranks exchange their weights
+                   only at intervals
+        interval   the words that each rank learns from between two exchanges of both matrices
 
-        Raises TypeError for a generator, which can be gone through only once, and for strings in place of lists of
-        words; ValueError if there is nothing to learn from; FloatingPointError if the numbers overflow.
+        Raises TypeError for a generator, which can be iterated only once, and for strings in place of lists of words;
+        ValueError if there is nothing to learn from; FloatingPointError if the numbers overflow.
         """
         if iter(sentences) is sentences:
             raise TypeError(
@@ -145,7 +143,7 @@ class Word2Vec:
         return self
 
     def _starting_weights(self, words: int) -> tuple[Array, Array]:
-        """W (V, D), U(±1/2D), and U (V or V − 1, D), zero; both wider, by zeros."""
+        """W (V, D), U(±1/2D), and U (V or V − 1, D), zero; both padded with zeros."""
         width = -(-self.dim // LANES) * LANES
         W, U = _aligned_zeros(words, width), _aligned_zeros(words - (self.loss == "hierarchical"), width)
         W[:, : self.dim] = (np.random.default_rng(self.seed).random((words, self.dim), np.float32) - 0.5) / self.dim
@@ -155,7 +153,7 @@ class Word2Vec:
         self, sentences: Iterable[Iterable[str]], index: dict[str, int], maker: WindowMaker, epoch: int, train: Train,
         shared: Shared, bar: Any,
     ) -> float:  # fmt: skip
-        """Go through the corpus once; the mean loss."""
+        """One pass over the corpus; returns the mean loss."""
         total, predictions, words, seen = 0.0, 0, 0, 0
         W, U = shared.weights
         blocks = read_blocks(sentences, index)
@@ -192,7 +190,7 @@ class Word2Vec:
         return min(_cores(), 2) if self.workers is None else self.workers
 
     def objective(self) -> WindowLoss:
-        """The loss of a window as a graph of operations, with the weights that were learned: for reading and drawing.
+        """The loss of a window as a graph of operations, with the learned weights: for reading and drawing.
 
         `mg.graph(model.objective()(context, word))`, where context and word are ids of `vocabulary`.
         """
@@ -220,7 +218,7 @@ def ahead(items: Iterable[Any], depth: int = 4) -> Iterator[Any]:
 
 
 def _cores() -> int:
-    """How many this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -230,7 +228,7 @@ _announced = False
 
 
 def fastest() -> Train:
-    """`updates.train`, or the same as machine code, where Numba is installed and MINIGRAD_COMPILE is not 0."""
+    """`updates.train`, as machine code if Numba is installed and MINIGRAD_COMPILE is not 0."""
     if switched_off():
         return updates.train
     from . import kernels
@@ -238,7 +236,7 @@ def fastest() -> Train:
     if not kernels.INSTALLED:
         return updates.train
     start = time.perf_counter()
-    kernels.train(*_nothing(), False)  # compiles, or reads from the disk
+    kernels.train(*_nothing(), False)  # compiles, or loads from disk
     _announce(time.perf_counter() - start)
 
     def train(W: Array, U: Array, windows: Windows, together: bool) -> tuple[float, int]:
@@ -253,7 +251,7 @@ def _nothing() -> list[Array]:
 
 
 def _announce(seconds: float) -> None:
-    """Say once that something was compiled, if it took long."""
+    """Report a compilation once, if it took long."""
     global _announced
     if seconds > 1 and not _announced:
         _announced = True
@@ -261,7 +259,7 @@ def _announce(seconds: float) -> None:
 
 
 def _aligned_zeros(rows: int, width: int) -> Array:
-    """(rows, width) zeros, float32, whose rows lie on cache lines."""
+    """(rows, width) zeros, float32, with rows aligned to cache lines."""
     flat = np.zeros(rows * width + LANES, np.float32)
     start = -flat.ctypes.data // flat.itemsize % LANES
     return flat[start : start + rows * width].reshape(rows, width)

@@ -1,4 +1,4 @@
-"""What word2vec minimises, as a graph of operations: for reading, for drawing, and to check the fast trainer against.
+"""The objective of word2vec as a graph of operations: for reading, for drawing, and as a check of the fast trainer.
 
 Mikolov, Chen, Corrado & Dean 2013, Efficient Estimation of Word Representations in Vector Space (CBOW and skip-gram);
 Mikolov, Sutskever, Chen, Corrado & Dean 2013, Distributed Representations of Words and Phrases and their
@@ -20,16 +20,16 @@ LOSSES = ("negative", "hierarchical", "softmax")
 
 
 class WindowLoss(nn.Module):
-    """How badly the words around a word tell which word it is.
+    """The loss of predicting a word from the words around it.
 
-    counts  how often each of the V words occurs, (V,)
+    counts  the count of each of the V words, (V,)
     dim     D, the size of the vectors
     mode    "cbow": the sum of the context's vectors predicts the word;
-            "skipgram": each word of the context predicts it alone. (That is word2vec's way round: as every word is once
-            in the middle, the pairs are the same as when the word predicts its context.)
+            "skipgram": each word of the context predicts it separately. (This is word2vec's direction: since every word
+            is in the middle once, the pairs are the same as when the word predicts its context.)
     loss    "negative", "hierarchical" or "softmax"
 
-    `embedding` (V, D) holds the vectors of words; `output` is the module with those of what is predicted.
+    `embedding` (V, D) holds the vectors of words; `output` is the module with the vectors of predicted words.
 
     >>> import minigrad as mg
     >>> mg.manual_seed(0)
@@ -57,7 +57,7 @@ class WindowLoss(nn.Module):
 
         context    (M,) ids of the words around
         word       the id of the word
-        negatives  (K,) what to tell it from, for the loss "negative"; drawn, if None
+        negatives  (K,) ids to distinguish it from, for the loss "negative"; drawn, if None
         """
         hidden = self.embedding(np.asarray(context))  # (M, D)
         if self.mode == "cbow":
@@ -68,8 +68,8 @@ class WindowLoss(nn.Module):
 
 
 class SoftmaxLoss(nn.Module):
-    """−log softmax(U h)[o], summed over hidden vectors h and words o; weight (V, D) holds the output vectors U, zero at
-    first."""
+    """−log softmax(U h)[o], summed over hidden vectors h and words o; weight (V, D) holds the output vectors U,
+    initially zero."""
 
     def __init__(self, in_features: int, num_words: int, dtype: Any = None) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Stochastic gradient descent over windows, in NumPy. A window is one mini-batch, and its products are of matrices.
+"""Stochastic gradient descent over windows, in NumPy. A window is one mini-batch, with matrix products.
 
-All inputs of a window are told from the same drawn words (Ji, Satish, Li & Dubey 2016, Parallelizing Word2Vec in shared
-and distributed memory). The objective is that of `objective.py`; a test compares the gradients. A window sees the
-weights that the last one left behind: what many threads would compute at once, or from old weights, is not this.
+All inputs of a window share the same random words (Ji, Satish, Li & Dubey 2016, Parallelizing Word2Vec in shared and
+distributed memory). The objective is that of `objective.py`; a test compares the gradients. A window uses the weights
+updated by the one before, which would not hold with many threads or stale weights.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy as np
 from .windows import Windows
 
 Array = Any
-SCORES = 2**22  # of a softmax's scores in memory
-quiet = np.errstate(over="ignore", invalid="ignore")  # 1 / (1 + e^800) = 0 is right; else the loss will tell
+SCORES = 2**22  # limit of a softmax's scores in memory
+quiet = np.errstate(over="ignore", invalid="ignore")  # 1 / (1 + e^800) = 0 is correct; otherwise the loss will tell
 
 
 @quiet
 def train(W: Array, U: Array, windows: Windows, together: bool) -> tuple[float, int]:
-    """Go through the windows, one after the other; W and U are changed.
+    """Process the windows, one after the other; W and U are updated.
 
     W         (V, D) the vectors of words, as inputs
     U         (O, D) the vectors of outputs: words, or nodes of a tree
-    together  the inputs of a window are one, the sum of its context (CBOW), not each of its words (skip-gram)
+    together  True if a window has one input, the sum of its context (CBOW), False for one of each word (skip-gram)
 
-    Returns the sum of the losses, and of how many predictions; each was made before it was learned from.
+    Returns the sum of the losses, and the number of predictions, each made before learning from it.
     """
     ids, outputs, signs = windows.ids, windows.outputs, windows.signs
     whole = np.all(signs != 0, axis=1)
-    predictions, found = 0, []  # and their margins
+    predictions, found = 0, []  # found: their margins
     for i, (a, b) in enumerate(zip(windows.first.tolist(), windows.last.tolist(), strict=True)):
         if b - a == 1:
             continue
@@ -52,7 +52,7 @@ def train(W: Array, U: Array, windows: Windows, together: bool) -> tuple[float, 
 
 
 def _add_rows(W: Array, rows: Array, values: Array) -> None:
-    """W[rows] += values, or the one value; also where a row is there twice."""
+    """W[rows] += values, or one value, with repeated rows."""
     if len(set(rows.tolist())) == len(rows):
         W[rows] += values
     else:
@@ -61,8 +61,8 @@ def _add_rows(W: Array, rows: Array, values: Array) -> None:
 
 @quiet
 def train_softmax(W: Array, U: Array, windows: Windows, together: bool) -> tuple[float, int]:
-    """`train` with a softmax over all words. Its products are large, so several windows are one mini-batch; but not so
-    many that a word is often predicted in it, as its gradients add up."""
+    """`train` with a softmax over all words. Its products are large, so several windows form one mini-batch; but not so
+    many that it often predicts the same word, whose gradients add up."""
     total, predictions = 0.0, 0
     widest = len(U) * np.max(windows.last - windows.first, initial=1)  # scores of a window
     for inputs, starts, targets, rates in _batches(windows, together, min(64, len(U) // 32, SCORES // widest)):
@@ -84,12 +84,12 @@ def train_softmax(W: Array, U: Array, windows: Windows, together: bool) -> tuple
 
 
 def _batches(windows: Windows, together: bool, size: int) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """So many windows at a time (at least one): the words that go in, where those of each prediction start, the words
-    to be predicted, and the learning rates."""
+    """Groups of windows (at least one): the input words, the start of those of each prediction, the words to be
+    predicted, and the learning rates."""
     ids, size = windows.ids, max(1, size)
     for k in range(0, len(ids), size):
         first, lengths = windows.first[k : k + size], (windows.last - windows.first)[k : k + size]
-        word = np.repeat(np.arange(k, k + len(first)), lengths)  # whose window it is
+        word = np.repeat(np.arange(k, k + len(first)), lengths)  # the owner of each window
         at = np.arange(len(word)) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)  # what is there
         at, word = at[at != word], word[at != word]
         if len(at):

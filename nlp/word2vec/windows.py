@@ -1,6 +1,6 @@
-"""Blocks become windows: which words are seen, how far each looks around, and what it is told from.
+"""From blocks to windows: the words that are seen, their contexts, and their negatives.
 
-All that is random is drawn here, by a generator for each block, so that it does not matter who draws first. Sources:
+All random numbers are drawn here, by a generator for each block, so that the order of drawing does not matter. Sources:
 Mikolov, Sutskever, Chen, Corrado & Dean 2013, Distributed Representations of Words and Phrases and their
 Compositionality (sub-sampling in section 2.3, noise in 2.2), and the program word2vec that came with it.
 """
@@ -25,8 +25,8 @@ class Windows:
 
     ids          (n,) the words
     first, last  (n,) word i has the context ids[first[i]:last[i]], without word i itself
-    outputs      (n, L) the rows of the output matrix that have a say about word i
-    signs        (n, L) what they should say: +1 yes, −1 no; 0 where there is none
+    outputs      (n, L) the rows of the output matrix that predict word i
+    signs        (n, L) their targets: +1 yes, −1 no; 0 where there is none
     rates        (n,) the learning rate at each word
     """
 
@@ -41,13 +41,13 @@ class Windows:
 class WindowMaker:
     """Makes Windows of a Block.
 
-    counts     (V,) how often each word occurs
-    total      the words of the corpus in one epoch, those outside the vocabulary included
-    loss       "negative": a word is told from `negatives` drawn ones, less those that are the word itself;
+    counts     (V,) the count of each word
+    total      the words of the corpus in one epoch, including unknown ones
+    loss       "negative": a word is distinguished from `negatives` random ones, except those equal to the word itself;
                "hierarchical": the outputs are the inner nodes of a Huffman tree; "softmax": there are none, or all
-    window     a word looks 1 to `window` words around, all distances equally likely
+    window     a word's context has 1 to `window` words on each side, all numbers equally likely
     subsample  t: a word with the share f of the corpus is seen with probability √(t/f) + t/f; 0: always
-    lr         the learning rate at first; it falls linearly to almost 0 at the end of the last epoch
+    lr         the initial learning rate; it decreases linearly to almost 0 at the end of the last epoch
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class WindowMaker:
             self.nodes = nodes.astype(np.int32)
 
     def make(self, block: Block, epoch: int) -> Windows:
-        """The windows of a block, the same each time for the same block of the same epoch."""
+        """The windows of a block, equal each time for the same block and epoch."""
         rng = np.random.default_rng([self.seed, epoch, block.number])
         place = np.flatnonzero(block.ids >= 0)
         place = place[rng.random(len(place), np.float32) < self.seen[block.ids[place]]]  # (n,) in the block
         ids = block.ids[place]
         n = len(ids)
 
-        ends = np.searchsorted(place, block.ends).astype(np.int32)  # of the sentences, now
+        ends = np.searchsorted(place, block.ends).astype(np.int32)  # of the sentences after sub-sampling
         sizes = np.diff(ends, prepend=np.int32(0))
         reach = rng.integers(1, self.window + 1, n, dtype=np.int32)
         at = np.arange(n, dtype=np.int32)
@@ -101,8 +101,8 @@ class WindowMaker:
 class Noise:
     """Draws k with probability proportional to weights[k] > 0, (V,), in constant time.
 
-    The alias method (Walker 1977; Vose 1991): V columns of equal height hold at most two words each. A column is drawn,
-    and a height: below the threshold it is the column's own word, above it the alias.
+    The alias method (Walker 1977; Vose 1991): V columns of equal height hold at most two words each. A column and a
+    height are drawn: below the threshold the result is the column's own word, above it the alias.
     """
 
     def __init__(self, weights: Array) -> None:
@@ -111,7 +111,7 @@ class Noise:
         low, high = list(np.flatnonzero(height < 1)), list(np.flatnonzero(height >= 1))
         while low and high:
             k, donor = low.pop(), high[-1]
-            alias[k] = donor  # it fills column k up,
+            alias[k] = donor  # it fills up column k,
             height[donor] -= 1 - height[k]  # and has less left
             if height[donor] < 1:
                 low.append(high.pop())

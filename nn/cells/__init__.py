@@ -1,4 +1,4 @@
-"""Cells: one step of a recurrent network each."""
+"""Cells: single steps of recurrent networks."""
 
 from .cell import Cell, each_row
 from .elman import ElmanCell, RNNCell

@@ -1,17 +1,18 @@
-"""The protocol between a cell and what runs it, and the base class of this package's cells.
+"""The protocol between a cell and the layer that runs it, and the base class of this package's cells.
 
-A cell is one step of a recurrent network. Anything with these methods is one:
+A cell is one step of a recurrent network. Any object with these methods is a cell:
 
     initial_state(batch)   the state before the first step: a tuple of tensors (N, ...)
-    step(x_t, state)       the state after a step: a tuple of as many tensors. What it returns beyond them (gates, say)
-                           is not carried on, but shown where a layer is asked for `return_states=True`
-    inputs(xs)             optional: what a step needs of its input, computed for all steps at once, (T, N, D) to
-                           (T, N, ...); `step` then receives its slice of that. It may look along time: it gets the
-                           real steps of sequences alone, in the order in which they are read. Under `@each_row` it says
-                           that it maps each row by itself, (..., D) to (..., anything), and gets rows (R, D) instead
-    output(h)              optional: what a layer gives out, from the first tensor of the state, for the rows of all
-                           steps at once; without it, a layer gives out that tensor itself
-    states, gates          optional: names of the state's tensors and of what is shown (or `step` returns a named tuple)
+    step(x_t, state)       the state after a step: a tuple of as many tensors. Further tensors in it (gates, say) are
+                           not carried on; a layer called with `return_states=True` shows them
+    inputs(xs)             optional: the part of a step that depends on its input alone, computed for all steps at once,
+                           (T, N, D) to (T, N, ...); `step` then receives its slice of the result. It may look along
+                           time: it gets the real steps of sequences alone, in reading order. With `@each_row` it
+                           declares that it maps each row by itself, (..., D) to (..., anything), and gets rows (R, D)
+    output(h)              optional: a layer's output from the first tensor of the state, for the rows of all steps at
+                           once; without it, the output is that tensor itself
+    states, gates          optional: names of the state's tensors and of the further ones (or `step` returns a named
+                           tuple)
 """
 
 from __future__ import annotations
@@ -32,30 +33,30 @@ from ..modules import Module, Parameter, beside
 from ..sequences.packing import Packing
 
 State = tuple[mg.Tensor, ...]
-NUMBERS = "fiub"  # the kinds of numbers that a state may be given as
+NUMBERS = "fiub"  # the dtype kinds that a given state may have
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def each_row(inputs: F) -> F:
-    """Say of a cell's `inputs` that it maps each row by itself, so that a batch of unequal lengths is one product."""
+    """Declare that a cell's `inputs` maps each row by itself, so that a batch of unequal lengths is one product."""
     inputs.each_row = True  # type: ignore[attr-defined]
     return inputs
 
 
 def looks_around(cell: Any) -> bool:
-    """True if a cell's `inputs` needs whole sequences, because it looks at other steps."""
+    """True if a cell's `inputs` needs whole sequences, because it reads other steps."""
     return hasattr(cell, "inputs") and not getattr(cell.inputs, "each_row", False)
 
 
 def mapped(cell: Any, rows: Any) -> Any:
-    """Rows through a cell's `inputs` if it maps each by itself; else the rows, which are mapped already."""
+    """Map rows by a cell's `inputs` if it maps each by itself; otherwise the rows are mapped already."""
     return cell.inputs(rows) if getattr(getattr(cell, "inputs", None), "each_row", False) else rows
 
 
 def inputs_of(cell: Any, rows: Any, packing: Packing | None = None, reverse: bool = False) -> Any:
     """The inputs of a cell's steps, (R, ...), from the rows (R, D) of a batch or of a single step.
 
-    Sequences of the same number of real steps are mapped together, each as it is alone; `reverse`: from its end.
+    Sequences with the same number of real steps are mapped together, each as if alone; with `reverse`, from the end.
     """
     if not looks_around(cell):
         return mapped(cell, rows)
@@ -76,7 +77,7 @@ def inputs_of(cell: Any, rows: Any, packing: Packing | None = None, reverse: boo
 
 
 def _mapped(cell: Any, xs: Any) -> Any:
-    """cell.inputs(xs); ValueError unless it keeps steps and sequences."""
+    """cell.inputs(xs); ValueError if it changes the number of steps or sequences."""
     mapped = cell.inputs(xs)
     if tuple(np.shape(mapped))[:2] != xs.shape[:2]:
         raise ValueError(
@@ -90,14 +91,14 @@ class Cell(Module):
     """Base class: a cell that defines `update` gets recurrent dropout, zoneout and PyTorch's way of calling.
 
     input_size, sizes   the width of the input, and of each of the state's tensors
-    recurrent_dropout   probability to drop a unit of the previous state where it enters the recurrent product: one
-                        mask for a whole sequence (Gal & Ghahramani 2016). In training the state carries the mask as
-                        its last tensor
+    recurrent_dropout   probability of dropping a unit of the previous state in the recurrent product: one mask for a
+                        whole sequence (Gal & Ghahramani 2016). In training the state carries the mask as its last
+                        tensor
     zoneout             probability of a unit to keep its previous value, drawn anew at each step; in evaluation, the
                         expectation (Krueger et al. 2017). A number, or one for each of the state's tensors
 
-    Calling `state = cell(x, state)` takes x (N, D) or (D,). The state is a tensor where it has one part, else a tuple;
-    None stands for the initial state.
+    Calling `state = cell(x, state)` takes x (N, D) or (D,). A state with one part is a tensor, others are tuples; None
+    is the initial state.
     """
 
     states: tuple[str, ...] = ("h",)
@@ -129,19 +130,19 @@ class Cell(Module):
     # ---- the protocol --------------------------------------------------------------------------------------------
 
     def initial_state(self, batch: int) -> State:
-        """Zeros (N, size); in training with recurrent dropout, also its mask."""
+        """Zeros (N, size); in training with recurrent dropout, its mask as well."""
         like = next(self._tensors(), mg.zeros(()))
         shapes, n = self.shapes(batch), len(self.sizes)
         zeros = [mg.Tensor(np.zeros_like(like.data, shape=shape)) for shape in shapes[:n]]
         return (*zeros, *[dropout_mask(shape, self.recurrent_dropout, like) for shape in shapes[n:]])
 
     def shapes(self, batch: int) -> list[tuple[int, int]]:
-        """Those of the initial state's tensors, known without drawing a mask."""
+        """The shapes of the initial state's tensors, without drawing a mask."""
         masked = self.training and self.recurrent_dropout > 0
         return [(batch, size) for size in (*self.sizes, *self.sizes[:masked])]
 
     def step(self, x: mg.Tensor, state: State) -> State:
-        """One step: what `inputs` gave (N, ...), and the state, to the next state and the gates."""
+        """One step, from the result of `inputs` (N, ...) and the state to the next state and the gates."""
         n = len(self.sizes)
         if len(state) == n and not self._zones:
             return self.update(x, state, state[0])
@@ -150,23 +151,23 @@ class Cell(Module):
         return (*self._zoned(new[:n], old), *state[n:], *new[n:])
 
     def update(self, x: mg.Tensor, state: State, recurrent: mg.Tensor) -> State:
-        """The equations of the cell: the next state, and what is shown after it.
+        """The equations of the cell: the next state, followed by further tensors to show.
 
-        recurrent  the state's first tensor as it enters the recurrent product, after dropout
+        recurrent  the state's first tensor after dropout, as used in the recurrent product
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update()")
 
     @each_row
     def inputs(self, xs: Any) -> Any:
-        """What a step needs of its input, (..., D) to (..., anything), for all steps at once."""
+        """The part of a step that depends on its input alone, (..., D) to (..., anything), for all steps at once."""
         return xs
 
     def _tensors(self) -> Iterator[mg.Tensor]:
-        """The weights; also those that stand in for Parameters while a `WeightDrop` is at work."""
+        """The weights, including those that replace Parameters while a `WeightDrop` is active."""
         return (v for module in self.modules() for v in vars(module).values() if isinstance(v, mg.Tensor))
 
     def _zoned(self, new: State, old: State) -> State:
-        """Some units keep their old value."""
+        """Let some units keep their old value."""
         mixed: list[Any] = []
         s: Any
         for s, before, p in zip(new, old, self.zoneout, strict=True):
@@ -210,9 +211,9 @@ class Cell(Module):
 
 
 def complete(cell: Any, given: Sequence[Any], batch: int, title: str) -> State:
-    """A whole state for a batch: the given tensors, and after them what the cell starts with.
+    """A complete state for a batch: the given tensors, then the remaining ones of the initial state.
 
-    Raises ValueError where a shape is not the initial state's.
+    Raises ValueError if a shape differs from the initial state's.
     """
     initial: Any = ()
     expected = cell.shapes(batch) if isinstance(cell, Cell) else None
@@ -237,7 +238,7 @@ def complete(cell: Any, given: Sequence[Any], batch: int, title: str) -> State:
 def recurrent_parameters(
     cell: Cell, gates: int, hidden: int, state: int, bias: bool, device: str, dtype: Any
 ) -> None:  # fmt: skip
-    """weight_ih (gates·H, D), weight_hh (gates·H, state), bias_ih and bias_hh (gates·H,), all U(±1/√H) as PyTorch's."""
+    """weight_ih (gates·H, D), weight_hh (gates·H, state), bias_ih, bias_hh (gates·H,), all U(±1/√H) as in PyTorch."""
     shapes = {"weight_ih": (gates * hidden, cell.input_size), "weight_hh": (gates * hidden, state)}
     if bias:
         shapes |= {"bias_ih": (gates * hidden,), "bias_hh": (gates * hidden,)}  # type: ignore[dict-item]

@@ -1,4 +1,4 @@
-"""The vanilla recurrent network, without and with its output map (Elman 1990)."""
+"""The vanilla recurrent network, without and with an output map (Elman 1990)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _FUSED: dict[Function, Function] = {}
 
 
 def activated_sum(nonlinearity: str | Function, title: str) -> Function:
-    """f(x + r), fused where f is an operation of the vocabulary. Any other function runs as it is, since what it
-    takes from outside may change; it may be fused itself."""
+    """f(x + r), fused if f is an operation of the vocabulary. Any other function runs unfused, since its captured
+    values may change; it may be fused itself."""
     f = NONLINEARITIES.get(nonlinearity) if isinstance(nonlinearity, str) else nonlinearity
     if f is None or not callable(f):
         raise ValueError(f"{title}: nonlinearity is {sorted(NONLINEARITIES)} or a function, not {nonlinearity!r}")
@@ -66,7 +66,7 @@ class RNNCell(Cell):
 
     @property
     def rolled(self) -> bool | None:
-        """True unless the nonlinearity is a user's, whose code is then read."""
+        """True unless the nonlinearity is a user's function, whose code is then checked."""
         return isinstance(self.nonlinearity, str | np.ufunc | Primitive) or None
 
     @each_row
@@ -81,13 +81,13 @@ class RNNCell(Cell):
 
 
 class ElmanCell(RNNCell):
-    """A state and an output, as lectures write them:
+    """A state and an output, in the notation of lectures:
 
         s_t = f_s(W_in x_t + b_in + W_s s_{t-1} + b_s)
         y_t = f_out(W_out s_t + b_out)
 
     W_in, W_s, W_out are weight_ihᵀ, weight_hhᵀ and weight_outᵀ; b_in, b_s, b_out are bias_ih, bias_hh, bias_out.
-    A layer gives out y; by hand, `s = cell(x, s)` and `y = cell.output(s)`.
+    The output of a layer is y; by hand, `s = cell(x, s)` and `y = cell.output(s)`.
     """
 
     rolled = RNNCell.rolled

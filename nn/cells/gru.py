@@ -27,7 +27,7 @@ def gru(x: Any, w: Any, h: Any, b: Any = None) -> Any:
 
 @mg.fuse
 def reset_and_update(x: Any, w: Any, h: Any) -> Any:
-    """The gates r and z from x (N, 3H) and w (N, 2H), and what r leaves of h."""
+    """The gates r and z from x (N, 3H) and w (N, 2H), and r · h."""
     x_r, x_z, _ = np.split(x, 3, axis=-1)
     w_r, w_z = np.split(w, 2, axis=-1)
     r = mg.name(mg.sigmoid(x_r + w_r), "r")
@@ -51,10 +51,10 @@ class GRUCell(Cell):
         h' = (1 − z)·n + z·h
 
     reset_after=False resets the state before the product, n = tanh(W_in x + b_in + W_hn (r·h) + b_hn), as in the
-    paper; True is PyTorch's and cuDNN's. (Many texts call 1 − z the update gate.)
+    paper; True is the variant of PyTorch and cuDNN. (Many texts call 1 − z the update gate.)
 
-    weight_ih (3H, D), weight_hh (3H, H), bias_ih and bias_hh (3H,): PyTorch's names, shapes and order of gates. The
-    tensors that `return_states=True` shows are h, r, z, n.
+    weight_ih (3H, D), weight_hh (3H, H), bias_ih and bias_hh (3H,): PyTorch's names, shapes and order of gates.
+    `return_states=True` shows the tensors h, r, z, n.
     """
 
     rolled = True
@@ -74,7 +74,7 @@ class GRUCell(Cell):
 
     @each_row
     def inputs(self, xs: Any) -> Any:
-        """W_ih x + b_ih, (..., D) to (..., 3H); without the reset between, also b_hh."""
+        """W_ih x + b_ih, (..., D) to (..., 3H); without the inner reset, b_hh as well."""
         bias = self.bias_ih
         if bias is not None and not self.reset_after:
             bias = bias + self.bias_hh

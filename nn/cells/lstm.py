@@ -31,8 +31,8 @@ def lstm(x: Any, r: Any, c: Any) -> Any:
 
 @mg.fuse
 def lstm_variant(x: Any, r: Any, c: Any, coupled: bool, p_i: Any, p_f: Any, p_o: Any, unsquashed: bool) -> Any:
-    """The same with i = 1 − f where `coupled`, with peepholes p where they are not None. Where `unsquashed`, h is
-    left for later: what stands in its place is c."""
+    """The same with i = 1 − f if `coupled`, and with those peepholes p that are not None. If `unsquashed`, h is
+    computed later, and c is in its place."""
     z: Any = x + r
     if coupled:
         z_f, z_g, z_o = np.split(z, 3, axis=-1)
@@ -55,7 +55,7 @@ def gated_tanh(o: Any, c: Any) -> Any:
 
 
 class LSTMCell(Cell):
-    """The state is a pair: what is given out, h, and the memory, c.
+    """The state is a pair: the output h and the memory c.
 
         i = σ(W_ii x + b_ii + W_hi h + b_hi)        input gate
         f = σ(W_if x + b_if + W_hf h + b_hf)        forget gate
@@ -64,13 +64,13 @@ class LSTMCell(Cell):
         c' = f·c + i·g
         h' = o·tanh(c')
 
-    coupled     i = 1 − f: what is forgotten is replaced; the weights hold f, g, o
+    coupled     i = 1 − f: forgotten values are replaced; the weights hold f, g, o
     peephole    i and f also see weight_ci·c and weight_cf·c, o sees weight_co·c'
     proj_size   h' = W_hr (o·tanh(c')), of this smaller size; 0 for none
     layer_norm  W_ih x, W_hh h and the c inside tanh are normalised, the first two over all gates at once
 
     weight_ih (4H, D), weight_hh (4H, H or proj_size), bias_ih, bias_hh (4H,), weight_hr (proj_size, H): PyTorch's
-    names, shapes and order of gates. The tensors that `return_states=True` shows are h, c, i, f, g, o.
+    names, shapes and order of gates. `return_states=True` shows the tensors h, c, i, f, g, o.
     """
 
     rolled = True

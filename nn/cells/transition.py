@@ -1,4 +1,4 @@
-"""A cell whose maps are deep (Pascanu, Gulcehre, Cho & Bengio 2014)."""
+"""A cell with deep maps (Pascanu, Gulcehre, Cho & Bengio 2014)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DeepTransitionCell(Cell):
         s' = f(V_m … f(V_2 f(u + V_1 s) + a_2) + a_m)   transition
         y = U_j f(… f(U_1 s' + d_1)) + d_j              output map, if any
 
-    input_layers, transition_layers, output_layers   how many layers each has: k, m ≥ 1 and j ≥ 0
+    input_layers, transition_layers, output_layers   numbers of layers: k, m ≥ 1 and j ≥ 0
     output_size   width of y; hidden_size if None
     """
 
@@ -75,7 +75,7 @@ class DeepTransitionCell(Cell):
         return self._deep(self.output_map, s)  # type: ignore[no-any-return]
 
     def _deep(self, layers: Any, x: Any) -> Any:
-        """The layers in turn, with the nonlinearity between them."""
+        """The layers one after the other, with the nonlinearity between them."""
         for k, layer in enumerate(layers):
             x = layer(self._function(x) if k else x)
         return x

@@ -1,7 +1,7 @@
-"""nn.diagnose: where the gradient of a recurrent network goes, and what its states and gates do.
+"""nn.diagnose: the flow of gradients through a recurrent network, and the behaviour of its states and gates.
 
     gradient_flow(loss, states)       ‖∂L/∂s_t‖ for each step
-    gradient_horizon(loss, states)    within how many steps the gradient arrives
+    gradient_horizon(loss, states)    the number of steps within which the gradient arrives
     bptt_terms(loss, parameter)       the summands of ∂L/∂W, one for each step
     state_jacobians(layer, xs)        ∂s_{t+1}/∂s_t, their products, Lyapunov exponents
     lyapunov(layer, xs)               the Lyapunov spectrum, of long sequences and batches
@@ -9,9 +9,9 @@
     gate_statistics(layer, xs)        how saturated each gate is over time
     report(model, batch, loss)        one page on all of it, with the cause and what to try
 
-They work for any cell and for loops written by hand, with no change to the model's code: what is needed is read from
-the tape. Each returns a small result with numbers (NumPy arrays), a `verdict` in one line of words, and `plot()`.
-Nobody's `.grad` is touched, no graph is released, and nothing is kept once the result is dropped.
+They work for any cell and for hand-written loops, without changes to the model's code: they read the tape. Each returns
+a small result with numbers (NumPy arrays), a `verdict` in one line of words, and `plot()`. No `.grad` changes, no graph
+is released, and nothing is kept once the result is dropped.
 """
 
 from .causes import CAUSES, Cause, Section

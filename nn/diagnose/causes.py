@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that keeps a model from learning.
+    """A reason why a model does not learn.
 
     name    one of `CAUSES`
     what    the evidence, in a sentence
@@ -32,7 +32,7 @@ class Section:
     line: str = ""
 
 
-# The order in which causes are named: what comes first may be the reason of what comes later.
+# In the order in which causes are named: an earlier one may be the reason of a later one.
 CAUSES: dict[str, str] = {
     "non-finite data":
         "Remove or mask these entries before they reach the model; check divisions and logarithms in its preparation.",

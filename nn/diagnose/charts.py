@@ -1,4 +1,4 @@
-"""Small pictures as inline SVG, for pages that need nothing installed."""
+"""Small pictures as inline SVG, for self-contained pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def curves(
     series: Mapping[str, Array], x: str, *, log: bool = False, at: Sequence[float] | None = None,
     level: float | None = None,
 ) -> str:  # fmt: skip
-    """Curves over steps, or over the positions `at`; on a logarithmic axis what is not positive is left out."""
+    """Curves over steps, or over the positions `at`; a logarithmic axis leaves out values that are not positive."""
     shown = {name: np.asarray(v, float) for name, v in list(series.items())[: len(COLORS)]}
     usable = {name: np.where(np.isfinite(v) & ((v > 0) | (not log)), v, np.nan) for name, v in shown.items()}
     places = {name: np.asarray(at if at is not None else np.arange(len(v)), float) for name, v in usable.items()}
@@ -58,7 +58,7 @@ def curves(
 
 
 def bars(shares: Mapping[str, Sequence[float]], colors: Sequence[str] = (BLUE, GREY)) -> str:
-    """One bar for each name, of parts of a whole side by side."""
+    """One bar for each name, divided into parts of a whole."""
     parts, y = [], TOP
     for name, each in list(shares.items())[:12]:
         x = float(LEFT + 90)
@@ -72,7 +72,7 @@ def bars(shares: Mapping[str, Sequence[float]], colors: Sequence[str] = (BLUE, G
 
 
 def squares(rows: Mapping[str, Array]) -> str:
-    """One row of squares for each name, dark where a number is not 0."""
+    """One row of squares for each name, dark for nonzero numbers."""
     parts, y = [], TOP
     for name, values in rows.items():
         parts.append(_text(LEFT + 82, y + 10, shortened(name), "end", INK))
@@ -83,12 +83,12 @@ def squares(rows: Mapping[str, Array]) -> str:
 
 
 def shortened(name: str, most: int = 18) -> str:
-    """The end of a long name, which tells it from others."""
+    """The end of a long name, which distinguishes it from others."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def sparkline(values: Array, log: bool = False, width: int = 40) -> str:
-    """The values as a line of blocks, at most so wide."""
+    """The values as a line of block characters, at most `width` of them."""
     v = np.asarray(values, float)
     v = v[np.linspace(0, len(v) - 1, min(len(v), width)).round().astype(int)] if len(v) else v
     good = np.isfinite(v) & ((v > 0) | (not log))

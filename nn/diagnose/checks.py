@@ -1,4 +1,4 @@
-"""All checks behind `report`: those of one look at a model, and those that run it again on other batches or weights."""
+"""All checks behind `report`: those of one look at a model, and those that run it with other batches or weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Checks(Look):
     """All checks of one batch, in the order of the page."""
 
     def run(self) -> None:
-        """Do all of them; those that need a gradient only where there is one."""
+        """Run all checks; those that need a gradient only if there is one."""
         self.run_once()
         finite = self.non_finite_values()
         if self.watched.loss.requires_grad and finite:
@@ -40,7 +40,7 @@ class Checks(Look):
     # ---- the batch -----------------------------------------------------------------------------------------------
 
     def padding(self) -> None:
-        """The loss with other numbers at padded steps."""
+        """Compare the loss with other numbers at padded steps."""
         padding = padding_of(self.batch)
         other = None if padding is None else other_padding(self.batch, padding)
         if padding is None or other is None:
@@ -58,7 +58,7 @@ class Checks(Look):
         self.say("input at padding", said, bars({"padded": [float(padding.where.mean())]}, (GREY,)))
 
     def batch_and_time(self) -> None:
-        """The outputs with another sequence in the batch."""
+        """Compare the outputs with another sequence in the batch."""
         axis = self.batch.axis
         if self.batch.input is None or axis is None:
             self.say("batch and time", "the input's axis of sequences is not known; pass batch_axis=0 or 1")

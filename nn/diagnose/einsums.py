@@ -1,4 +1,4 @@
-"""Steps of rows through `np.einsum`, whose letters say which axes of operands and result belong together."""
+"""Time steps of rows through `np.einsum`, whose letters relate the axes of operands and result."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Level = Callable[[Array, tuple[int, ...]], Array | None]
 
 
 def letters(subscripts: str) -> tuple[list[str], str]:
-    """Of the operands, and of the result."""
+    """The letters of each operand, and of the result."""
     inputs, output = subscripts.split("->")
     return inputs.split(","), output
 
 
 def relabelled(labels: Array, mine: str, theirs: str, shape: tuple[int, ...], level: Level) -> Array | None:
-    """Labels of an array with the axes `mine`, for one with the axes `theirs`; None if they differ along an axis that
-    it has not."""
+    """Labels of an array with the axes `mine`, converted for one with the axes `theirs`; None if they differ along an
+    axis that it lacks."""
     gone = [a for a, c in enumerate(mine) if c not in theirs]
     line = level(labels, tuple([a - len(mine) for a in gone]))
     if line is None:
@@ -36,8 +36,8 @@ def relabelled(labels: Array, mine: str, theirs: str, shape: tuple[int, ...], le
 def narrowed(
     pull: Pull, kept: tuple[Any, ...], g: Array, labels: Array, level: Level, groups: Callable[[Array], Iterator[Any]]
 ) -> Iterator[tuple[int, Any]] | None:
-    """Its gradients, split by step: along the one axis of time, all arrays are cut to each step's part. None if the
-    steps do not lie along one axis."""
+    """Its gradients, split by step: all arrays are cut along the one time axis into each step's part. None if there is
+    no single time axis."""
     operands, subscripts = kept
     mine, output = letters(subscripts)
     for axis, time in enumerate(output):

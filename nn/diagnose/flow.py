@@ -1,4 +1,4 @@
-"""How large the gradient is at each state, and from how far back it comes."""
+"""The size of the gradient at each state, and the distance over which it flows back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .result import BLUE, GREY, Array, Result, drawing, positive, share, times, 
 from .states import States
 from .tape import Tape, outputs_of
 
-VANISHED = 1e-2  # of the size it had; below it, training sees next to nothing of the far end
+VANISHED = 1e-2  # of its initial size; below it, training learns next to nothing from the far end
 HOLDS = 10  # a gradient is carried while its size stays within this factor
 
 
@@ -29,15 +29,16 @@ class GradientFlow(Result):
     norms      (T,): over all sequences of the batch together
     row_norms  (T, N): of each sequence, NaN where it has no step; None if the states differ in shape
 
-    Where the loss enters at several steps, the norms do not show how far a gradient is carried: each state has one of
-    its own loss. So the loss of one step is followed alone, the last one's (in a backward direction, the first one's):
+    If the loss enters at several steps, the norms do not show how far a gradient is carried, since each state has a
+    gradient from its own loss. So the loss of one step is followed alone: the last (in a backward direction, the
+    first).
 
-    followed   (T,): ‖∂L_start/∂s_t‖; the norms, where the loss enters at one step
-    start      the step at which that loss enters; None: the last with a gradient
-    reverse    whether the states were made from the last to the first
+    followed   (T,): ‖∂L_start/∂s_t‖; equal to the norms if the loss enters at one step
+    start      the step at which that loss enters; None: the last one with a gradient
+    reverse    True if the states were made from the last to the first
     losses     the number of steps at which the loss enters
-    reached    (T,) booleans: whether the tape leads from there to the state; None: all are reached
-    off        (T,): the share of each state's numbers that are exactly 0; None if that is not known
+    reached    (T,) booleans: True if the tape leads from there to the state; None: all are reached
+    off        (T,): the share of each state's numbers that are exactly 0; None if unknown
     """
 
     norms: Array
@@ -50,18 +51,18 @@ class GradientFlow(Result):
     reverse: bool = False
 
     def _way(self) -> tuple[Array, Array]:
-        """The steps that the gradient goes through, from where it enters to the far end, and its norms there."""
+        """The steps of the gradient from where it enters to the far end, and its norms there."""
         norms = self.norms if self.followed is None else self.followed
         there = np.flatnonzero(norms if self.reached is None else self.reached)
         start = self.start if self.start is not None else int(there[-1]) if there.size else 0
         way = np.arange(start, len(norms)) if self.reverse else np.arange(start, -1, -1)
-        if norms[way].any():  # a loss that enters through h reaches the memory c one step before
+        if norms[way].any():  # a loss through h reaches the memory c one step before
             way = way[np.flatnonzero(norms[way])[0] :]
         return way, norms[way]
 
     @property
     def cut(self) -> tuple[int, int] | None:
-        """The two steps between which the tape is cut: no way leads from the later one to the earlier one."""
+        """The two steps between which the tape is cut: no path leads from the later one to the earlier one."""
         way, _ = self._way()
         gone = np.flatnonzero(~self.reached[way]) if self.reached is not None else np.zeros(0)
         if not gone.size or not gone[0]:
@@ -71,7 +72,7 @@ class GradientFlow(Result):
 
     @property
     def dead(self) -> int | None:
-        """The step at which the gradient ends because all units are off there (dead ReLU); None if there is none."""
+        """The step at which the gradient ends because all units are off (dead ReLU); None if there is none."""
         way, norms = self._way()
         if self.off is None:
             return None
@@ -82,7 +83,7 @@ class GradientFlow(Result):
 
     @property
     def ratio(self) -> float:
-        """The gradient at the far end, or before the tape is cut, in units of that where the loss enters."""
+        """The gradient at the far end, or before a cut of the tape, relative to its size where the loss enters."""
         way, norms = self._way()
         norms = norms if self.reached is None else norms[self.reached[way]]
         return float(norms[-1] / norms[0]) if norms.size and norms[0] else 0.0
@@ -139,13 +140,13 @@ class GradientFlow(Result):
 
 
 def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
-    """‖∂L/∂s_t‖ for each step t: whether the gradient vanishes or explodes on its way back.
+    """‖∂L/∂s_t‖ for each step t: does the gradient vanish or explode on its way back?
 
     loss    a scalar tensor, before `backward`
-    states  the states: a list of tensors, or one tensor (T, N, H), also (N, T, H) of a layer with batch_first: a field
+    states  the states: a list of tensors, or one tensor (T, N, H), or (N, T, H) from a layer with batch_first: a field
             of `return_states=True`, the output of a layer without an output map, or `np.stack` of a list
 
-    The gradient is the whole one, through all later steps, whatever the states have been stacked into since.
+    The gradient is the complete one, through all later steps, even if the states were stacked since.
 
     >>> import minigrad as mg, nn
     >>> layer = nn.RNN(3, 5)
@@ -153,8 +154,8 @@ def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
     >>> nn.diagnose.gradient_flow((output[-1] ** 2).sum(), output).norms.shape
     (20,)
 
-    Raises TypeError, ValueError or RuntimeError for a loss that is no scalar on the tape or whose graph was released,
-    for states that are not on the tape, and for those on which the loss does not depend.
+    Raises TypeError, ValueError or RuntimeError for a loss that is not a scalar on the tape or whose graph was
+    released, for states that are not on the tape, and for states on which the loss does not depend.
     """
     tape = Tape("gradient_flow", loss)
     places = States(tape, states)
@@ -174,7 +175,7 @@ def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
 
 
 def _entering(tape: Tape, places: States) -> dict[int, list[tuple[Any, Any]]]:
-    """For each step at which the loss enters the states, the (edge, gradient) pairs that it brings."""
+    """For each step at which the loss enters the states, the (edge, gradient) pairs by which it enters."""
     siblings = {key_of(o): o for edge, _ in places.sources.values() for o in _siblings(edge)}
     seeds = tape.gradients([tape.root], siblings, stop=True)
     if not seeds:
@@ -196,10 +197,10 @@ def _entering(tape: Tape, places: States) -> dict[int, list[tuple[Any, Any]]]:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class GradientHorizon(Result):
-    """From how far back the gradient comes.
+    """The distance over which the gradient flows back.
 
-    steps    the smallest d so that states at most d steps before the loss receive the wanted share of the gradient
-    share    the share that was asked for
+    steps    the smallest d such that states at most d steps before the loss receive the requested share of the gradient
+    share    the requested share
     norms    (T, T): ‖∂L_t/∂s_k‖, where L_t is the part of the loss that enters at step t
     """
 
@@ -238,14 +239,14 @@ class GradientHorizon(Result):
 
 
 def gradient_horizon(loss: mg.Tensor, states: Any, share: float = 0.9) -> GradientHorizon:
-    """Within how many steps back from where the loss enters a share of the gradient arrives.
+    """The number of steps back, from where the loss enters, within which a share of the gradient arrives.
 
     loss, states  as for `gradient_flow`
     share         above 0, at most 1
 
-    For each step t at which the loss enters the states, its gradient is followed back alone, which costs a walk of the
-    tape for each: one for a loss at the end, T for a loss at every step. The share is of Σ_t Σ_k ‖∂L_t/∂s_k‖. Raises as
-    `gradient_flow` does.
+    For each step t at which the loss enters the states, its gradient is followed back separately, at the cost of one
+    walk of the tape: one for a loss at the end, T for a loss at every step. The share is that of Σ_t Σ_k ‖∂L_t/∂s_k‖.
+    Raises the errors of `gradient_flow`.
     """
     tape = Tape("gradient_horizon", loss)
     places = States(tape, states)
@@ -261,7 +262,7 @@ def _siblings(edge: Any) -> list[Any]:
 
 
 def _times(places: States, edge: Any) -> Array:
-    """The step of each number of an edge; of a sibling, that of its state's row."""
+    """The step of each number of an edge; for a sibling, the step of its state's row."""
     if key_of(edge) in places.sources:
         return places.times(places.sources[key_of(edge)][1])
     source = next(places.sources[key_of(o)][1] for o in _siblings(edge) if key_of(o) in places.sources)

@@ -1,4 +1,4 @@
-"""How open and how saturated the gates of a cell are over time."""
+"""The openness and saturation of a cell's gates over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..training.files import StrPath
 from .result import COLORS, Array, Result, drawing, share, whole_steps
 
 LOW, HIGH = 0.1, 0.9
-MOST, LEAST = 0.5, 0.01  # of the values: a gate is saturated from here on; less at one end is not worth words
+MOST, LEAST = 0.5, 0.01  # shares of values: from MOST on, a gate is saturated; less than LEAST is not mentioned
 SHOWN = 6  # gates in a sentence
 
 
@@ -39,7 +39,7 @@ class Gate:
     _count: Array = field(repr=False)  # (T,): of real values
 
     def overall(self, values: Array) -> float:
-        """The mean of one of these over all steps, each with its number of real values."""
+        """The mean of one of these over all steps, weighted by the number of real values."""
         return float(np.nansum(values * self._count) / max(self._count.sum(), 1))
 
     @property
@@ -64,7 +64,7 @@ class Gate:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class GateStatistics(Result):
-    """The gates by name; those of several layers as `[0].f`."""
+    """The gates by name; those of several layers are named like `[0].f`."""
 
     gates: dict[str, Gate]
 
@@ -73,7 +73,7 @@ class GateStatistics(Result):
 
     @property
     def verdict(self) -> str:
-        """Every gate that is saturated in most of its values, the most saturated first, and at which end."""
+        """Every gate that is saturated in most of its values, the most saturated first, with the end."""
         ordered = sorted(self.gates.items(), key=lambda item: -item[1].saturated)
         found = [(name, gate) for name, gate in ordered if gate.saturated >= MOST]
         if not found:
@@ -123,16 +123,18 @@ def gate_statistics(
     layer: Any, xs: Any = None, state: Any = None, *, lengths: Any = None, mask: Any = None,
     gates: Sequence[str] | None = None,
 ) -> GateStatistics:  # fmt: skip
-    """How saturated each gate is over time: its mean, and the shares of values at either end.
+    """The saturation of each gate over time: its mean, and the shares of values at either end.
 
-    layer   a layer over time, or a cell, which is run over `xs`; or what `return_states=True` gave, then without `xs`
+    layer   a layer over time, or a cell, which is run over `xs`; or the states from `return_states=True`, then without
+            `xs`
     xs      (T, N, D), or (N, T, D) with batch_first
-    state, lengths, mask   as the layer takes them; steps that are not real do not count. For the states of a layer,
-            lengths and mask are those of its call, time first
-    gates   names to look at; of a layer, all gates that its cell shows if None; of a tuple of states, all fields
+    state, lengths, mask   as for the layer; steps that are not real do not count. For the states of a layer, lengths
+    and
+            mask are those of its call, time first
+    gates   names of gates; None: for a layer, all gates that its cell shows; for a tuple of states, all fields
 
-    Sigmoid and tanh are told apart by the values. A saturated gate passes its own gradient no more: σ' = σ(1 − σ) is
-    below 0.09 where σ < 0.1 or σ > 0.9. The forget gate of an LSTM should be so, near 1, to carry anything far
+    Sigmoid and tanh are distinguished by their values. A saturated gate hardly passes its own gradient: σ' = σ(1 − σ)
+    is below 0.09 where σ < 0.1 or σ > 0.9. The forget gate of an LSTM should be saturated near 1 to carry anything far
     (Gers, Schmidhuber & Cummins 2000); Karpathy, Johnson & Fei-Fei 2015 count gates in this way.
 
     >>> import minigrad as mg, nn
@@ -142,7 +144,7 @@ def gate_statistics(
     >>> found["f"].kind, found["f"].mean.shape
     ('sigmoid', (20,))
 
-    Raises ValueError for a cell that shows no gates, unknown names, or wrong shapes; TypeError for what is no layer.
+    Raises ValueError for a cell that shows no gates, unknown names, or wrong shapes; TypeError for other objects.
     """
     if hasattr(layer, "_fields") or (isinstance(layer, list) and all(hasattr(s, "_fields") for s in layer)):
         if xs is not None or state is not None:
@@ -180,13 +182,13 @@ def gate_statistics(
 
 
 def _carried(layer: Recurrent) -> int:
-    """How many of the shown tensors are states, and no gates."""
+    """The number of shown tensors that are states rather than gates."""
     named = getattr(layer.cell, "states", None)
     return len(layer.cell.initial_state(1) if named is None else named)
 
 
 def _real(values: Array, time: int, lengths: Any, mask: Any) -> Array:
-    """(T, N): which steps are real."""
+    """(T, N): True for real steps."""
     T, N = values.shape[:2]
     if lengths is not None:
         return np.arange(T)[:, None] < checked_lengths("gate_statistics", lengths, T, N)

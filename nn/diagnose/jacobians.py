@@ -1,4 +1,4 @@
-"""How a state answers to the one before it: Jacobians, their products, Lyapunov exponents."""
+"""The response of a state to the one before it: Jacobians, their products, Lyapunov exponents."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ NEUTRAL = 0.05  # of the largest exponent: within 5 % a step
 
 @dataclass(frozen=True, repr=False, eq=False)
 class StateJacobians(Result):
-    """J_t = ∂s_{t+1}/∂s_t along one sequence; S is the size of the whole state (h and c of an LSTM, one after another).
+    """J_t = ∂s_{t+1}/∂s_t along one sequence; S is the size of the whole state (h and c of an LSTM, one after the
+    other).
 
     states           (T + 1, S): s_0 ... s_T
     jacobians        (T, S, S): J_t[i, j] = ∂s_{t+1,i} / ∂s_{t,j}
     singular_values  (T, S): of each, the largest first
     log_norms        (T,): ln of the largest singular value of the running product J_t ⋯ J_1 J_0
     running          (T, S): estimates of the Lyapunov exponents after each step, from the steps that count
-    discard          how many steps at the beginning do not count
+    discard          the number of steps at the beginning that do not count
     """
 
     states: Array = field(repr=False)
@@ -65,7 +66,7 @@ class StateJacobians(Result):
         return titles, [[t, *row] for t, row in enumerate(rows)]
 
     def plot(self, path: StrPath | None = None) -> Any:
-        """Singular values over t, the norm of the running product, and the exponents as they settle. Returns the
+        """Singular values over t, the norm of the running product, and the exponents as they converge. Returns the
         matplotlib Figure, and writes it to `path`."""
         with drawing("StateJacobians", path, 9.6, 3.2) as figure:
             values, product, exponents = figure.subplots(1, 3)
@@ -102,16 +103,17 @@ def growth(largest: float) -> str:
 
 
 def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, discard: int = 0) -> StateJacobians:
-    """∂s_{t+1}/∂s_t for each step of one sequence, the products of these, and Lyapunov exponents.
+    """∂s_{t+1}/∂s_t for each step of one sequence, their products, and Lyapunov exponents.
 
     layer    a cell, or a layer with one cell (`Recurrent`, or an LSTM of one layer in one direction)
-    xs       the sequence, (T, D), or a batch (T, N, D) ((N, T, D) with batch_first) of which `row` is taken
-    state    the initial state: of one sequence or of the batch, as the layer takes it; None for the layer's own
-    discard  steps at the beginning that do not count for the exponents, while the state settles
+    xs       the sequence, (T, D), or a batch (T, N, D) ((N, T, D) with batch_first), from which `row` is taken
+    state    the initial state: of one sequence or of the batch, as for the layer; None for the layer's own
+    discard  steps at the beginning that do not count for the exponents, while the state converges
 
-    A layer that runs backward in time is followed in its own order. Costs one forward and S backward passes of a single
-    step for each step, for a state of S numbers. Exponents are from the QR method of Benettin, Galgani, Giorgilli &
-    Strelcyn 1980: Q_{t+1} R_{t+1} = J_t Q_t, and λ_i is the mean of ln |R_ii|; so nothing under- or overflows.
+    A layer that runs backward in time is followed in its own order. The cost is one forward, and for each step S
+    backward passes of a single step, for a state of S numbers. Exponents come from the QR method of Benettin, Galgani,
+    Giorgilli & Strelcyn 1980: Q_{t+1} R_{t+1} = J_t Q_t, and λ_i is the mean of ln |R_ii|; so nothing under- or
+    overflows.
 
     >>> import numpy as np, minigrad as mg, nn
     >>> cell = nn.RNNCell(3, 5, dtype=np.float64)
@@ -119,7 +121,7 @@ def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, dis
     >>> found.jacobians.shape, bool(found.exponents[0] < 0)
     ((50, 5, 5), True)
 
-    Raises TypeError for what is no cell or has several, ValueError for wrong shapes.
+    Raises TypeError for an object that is not a cell or has several, ValueError for wrong shapes.
     """
     cell, runner = cell_of(layer, "state_jacobians")
     with mg.no_grad():
@@ -170,16 +172,16 @@ def _result(states: Array, jacobians: Array, discard: int) -> StateJacobians:
 
 
 class _Step:
-    """One step of a cell as a function of the state as a vector, with its Jacobian."""
+    """One step of a cell as a function of its state as a vector, with its Jacobian."""
 
     def __init__(self, cell: Any, start: tuple[Any, ...]) -> None:
         self.cell = cell
-        self.count = len(getattr(cell, "states", start))  # without a mask of dropout, which does not change
+        self.count = len(getattr(cell, "states", start))  # without a dropout mask, which does not change
         self.shapes = [s.shape for s in start[: self.count]]
         self.carried = start[self.count :]
 
     def flat(self, state: tuple[Any, ...]) -> Any:
-        """(S,): all tensors of the state, one after another."""
+        """(S,): all tensors of the state, one after the other."""
         return np.concatenate([s.reshape(-1) for s in state[: self.count]])
 
     def __call__(self, x: Any, s: Any) -> tuple[Any, Array]:
@@ -242,7 +244,7 @@ def _start(layer: Any, cell: Any, runner: Recurrent | None, state: Any, row: int
     given = []
     for s in state if isinstance(state, tuple | list) else (state,):
         s = beside(layer, s).detach()
-        if axis == 1:  # (1, N, ·) of a layer as PyTorch has it, or (1, ·) without a batch
+        if axis == 1:  # (1, N, ·) from a layer with PyTorch's layout, or (1, ·) without a batch
             s = s[0]
         given.append(s[None] if s.ndim == 1 else s[row % s.shape[0] :][:1])
     return complete(cell, given, 1, "state_jacobians")

@@ -1,6 +1,6 @@
 """One look at a model: its loss, the gradients of its weights, its gradient through time, and its values.
 
-Each check says a sentence, draws a picture, and blames a cause where something is wrong.
+Each check adds a sentence and a picture, and names a cause if something is wrong.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from .jacobians import StateJacobians, state_jacobians
 from .perturbing import Batch
 from .result import BLUE, RED, Array, share
 from .tape import Tape
-from .watching import Loop, Run
+from .watching import LoopPass, Run
 
-LOST = 1e-4  # of a gradient, beyond which a loss at the end teaches nothing about the beginning
+LOST = 1e-4  # share of a gradient below which a loss at the end teaches nothing about the beginning
 EXPLODED = 1e2
 MOSTLY = 0.5  # of the gates' values or of the units
 LONGEST, WIDEST = 40, 64  # steps and numbers of a state whose Jacobians are taken
@@ -34,7 +34,7 @@ KEEPS = ("f", "forget", "z")  # gates that keep the state where they are open
 
 
 class Look:
-    """One run of a model on a batch, and what can be read from it. `sections` and `causes` are filled by the checks."""
+    """One run of a model on a batch, and the findings from it. The checks fill `sections` and `causes`."""
 
     def __init__(
         self, model: Any, batch: Batch, whole: Any, step: Callable[[Any, Any], Any], optimizer: Any
@@ -48,23 +48,23 @@ class Look:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     def loss(self, batch: Any = None) -> Any:
-        """The loss, with the random numbers that the first run had."""
+        """The loss, with the random numbers of the first run."""
         mg.set_random_state(self.random)
         return self.step(self.model, self.whole if batch is None else batch)
 
     def blame(self, name: str, what: str) -> None:
-        """A cause was found; of each kind only one is kept."""
+        """Add a cause; only the first of each kind is kept."""
         if all(c.name != name for c in self.causes):
             self.causes.append(Cause(name, what, CAUSES[name]))
 
     def say(self, title: str, sentence: str, picture: str = "", line: str = "") -> None:
-        """A section of the page."""
+        """Add a section to the page."""
         self.sections.append(Section(title, sentence, picture, line))
 
     # ---- the run -------------------------------------------------------------------------------------------------
 
     def run_once(self) -> None:
-        """The loss, its graph, and the gradient of each weight."""
+        """Compute the loss, its graph, and the gradient of each weight."""
         self.watched = Run(self.loss, self.model)
         loss = self.watched.loss
         if not isinstance(loss, mg.Tensor) or loss.shape != ():
@@ -91,9 +91,9 @@ class Look:
             self.blame("no gradient", "the gradient of every weight is 0")
 
     def non_finite_values(self) -> bool:
-        """Data, weights, values and gradients. True if there is a finite loss to go on with.
+        """Check data, weights, values and gradients. Returns True if there is a finite loss to continue with.
 
-        Infinities that a mask makes and a softmax takes away are no cause: the loss and its gradients tell.
+        Infinities that come from a mask and vanish in a softmax are not a cause: the loss and its gradients decide.
         """
         weights = [n for n, p in self.parameters.items() if not bool(np.isfinite(p.data).all())]
         gradients = [n for n, g in self.gradients.items() if not np.isfinite(g).all()]
@@ -136,7 +136,7 @@ class Look:
                 yield f"{loop.name} {name}", [s for s in states if s.requires_grad]
 
     def gradient_flow(self) -> None:
-        """The way of the gradient back to the early states."""
+        """Follow the gradient back to the early states."""
         self._flows()
         cuts = list(dict.fromkeys(tuple(sorted(pair)) for pair in self.watched.watch.detached))
         if cuts:
@@ -161,12 +161,12 @@ class Look:
             return
         followed = {n: _shown(f) for n, f in self.flows.items()}
         name, flow = min(best.values(), key=lambda one: one[1].ratio)
-        said = flow.verdict if self.causes else flow.verdict.rpartition(": ")[2]  # sober where nothing is wrong
+        said = flow.verdict if self.causes else flow.verdict.rpartition(": ")[2]  # plain where nothing is wrong
         self.say("gradient flow", f"{name}: {said}", curves(followed, "step t", log=True),
                  sparkline(_shown(flow), log=True))  # fmt: skip
 
     def horizon_and_truncation(self) -> None:
-        """The steps back that a loss reaches, and so the cost of a cut."""
+        """The number of steps that a loss reaches back, and so the cost of truncation."""
         arrived: dict[str, Array] = {}
         for name, flow in self.flows.items():
             _, norms = flow._way()
@@ -212,7 +212,7 @@ class Look:
     # ---- values --------------------------------------------------------------------------------------------------
 
     def gates(self) -> None:
-        """Saturated gates; of a network without gates, its states."""
+        """Saturated gates; for a network without gates, its states."""
         statistics: dict[str, Gate] = {}
         for loop in self.watched.loops:
             found = self._gates_of(loop)
@@ -234,7 +234,7 @@ class Look:
         else:
             self.say("gates", "no gates were seen (those of nn's cells, and values called by mg.name)")
 
-    def _gates_of(self, loop: Loop) -> dict[str, Gate]:
+    def _gates_of(self, loop: LoopPass) -> dict[str, Gate]:
         arrays = loop.gates or {
             name: [backend.to_numpy(s.data) for s in states] for name, states in loop.states.items()
         }  # fmt: skip
@@ -269,7 +269,7 @@ class Look:
 
 
 def _grows(flow: GradientFlow) -> bool:
-    """True if a gradient explodes on its way, also where it is not finite in the end."""
+    """True if a gradient explodes on its way, or is not finite at its end."""
     _, norms = flow._way()
     known = norms[np.isfinite(norms) & (norms > 0)]
     return bool(len(known) > 1 and known[-1] / known[0] > EXPLODED)

@@ -1,4 +1,4 @@
-"""From which time step the numbers of values came that were computed outside of all steps: their labels."""
+"""Labels: for each element of a value computed outside the time loop, the step it came from."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .times import EINSUM, KIND, MOVING, UNKNOWN, Array, Labels, flat_parents, l
 
 
 class Made:
-    """From which step the numbers of values came: `made(edge)`.
+    """The labels of values: `made(edge)`.
 
-    An int or an array of labels; UNKNOWN where numbers of several steps met; None for what depends on no step. A number
-    without axes (a loss) has no step. What a step only moves, such as the rows of a state that have ended, still comes
-    from the step that made it.
+    Labels are an integer or an array of integers; UNKNOWN where numbers of several steps were combined; None for a
+    value that depends on no step. A number without axes (a loss) has no step. A number that a step only moves, such as
+    a row of a state that has ended, keeps the label of the step that made it.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -28,7 +28,7 @@ class Made:
         self._known: dict[Node, Any] = {}
 
     def __call__(self, edge: Edge) -> Labels:
-        """The labels of what an edge stands for."""
+        """The labels of an edge's value."""
         if edge is None or isinstance(edge, Tensor):
             return None
         node = node_of(edge)[0]
@@ -39,7 +39,7 @@ class Made:
         return labels[edge.index] if isinstance(labels, list) and type(edge) is Output else labels
 
     def _unknown(self, node: Node) -> list[Node]:
-        """It, and what its labels depend on, in the order of recording."""
+        """The node and all nodes that its labels depend on, in recording order."""
         stack, seen = [node], {node}
         while stack:
             each = stack.pop()
@@ -70,7 +70,7 @@ class Made:
         return labels if type(node.dtype) is tuple else labels[0]
 
     def _joined(self, node: Node, shape: tuple[int, ...]) -> Labels:
-        """What all operands agree on."""
+        """The labels on which all operands agree."""
         total: Labels = None
         for parent, pull, kept in node.edges:
             for k, p in enumerate(parent if type(parent) is tuple else (parent,)):
@@ -99,12 +99,12 @@ class Made:
             line = line.reshape([n for a, n in enumerate(line.shape) if a - line.ndim not in axes])
         try:
             return np.broadcast_to(line, shape)
-        except ValueError:  # not an operation on rows after all
+        except ValueError:  # it was not an operation on rows
             return UNKNOWN
 
     def _moved(self, node: Node, other: int) -> Any:
-        """Send the places of the output's numbers backward, to see which number of which operand came there; those
-        that came from none which has a step get the `other` label."""
+        """Send the indices of the output's numbers backward, to find the number of the operand that each came from;
+        those from an operand without steps get the `other` label."""
         several = type(node.dtype) is tuple
         shapes = node.shape if several else [node.shape]
         sizes = [int(np.prod(s)) for s in shapes]

@@ -1,4 +1,4 @@
-"""Norms over steps, and what is read from them."""
+"""Norms over steps, and quantities derived from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def not_finite(norms: Array) -> int | None:
 
 
 def core(norms: Array, part: float) -> tuple[int, int]:
-    """The shortest range of steps that holds a share of the sum: its first and its last."""
+    """The shortest range of steps that holds a share of the sum: its first and its last step."""
     cumulative = np.concatenate([[0.0], np.cumsum(norms)])
     wanted = part * cumulative[-1] * (1 - 1e-12)
     best = (0, len(norms) - 1)

@@ -1,4 +1,4 @@
-"""One page on a model and a batch: as text, as HTML, and in notebooks."""
+"""One page about a model and a batch: as text, as HTML, and in notebooks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ INSIDE = "font:14px/1.4 Helvetica,Arial,sans-serif;max-width:900px;padding:12px;
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """The reasons why a model does not learn on a batch: `print` it, look at it in a notebook, or `save` the page.
+    """The reasons why a model does not learn on a batch: `print` it, display it in a notebook, or `save` the page.
 
-    causes    what was found, the first reason first; empty if nothing is alarming
+    causes    the causes found, the first reason first; empty if nothing is alarming
     sections  one for each question, with a sentence and a picture
     loss      the loss of the batch
     """
@@ -75,7 +75,7 @@ class Report:
         )
 
     def save(self, path: StrPath) -> Path:
-        """Write the page: .html, which needs nothing else, or .txt. Raises ValueError for another ending."""
+        """Write the page: .html, which is self-contained, or .txt. Raises ValueError for another suffix."""
         path = Path(path)
         if path.suffix == ".txt":
             page = f"{self}\n"
@@ -96,25 +96,25 @@ def report(
     model: Any, batch: Any, loss: Callable[..., Any] | None = None, *, optimizer: Any = None, lengths: Any = None,
     mask: Any = None, batch_axis: int | None = None,
 ) -> Report:  # fmt: skip
-    """Look at a model and a batch from all sides: why does it not learn?
+    """Examine a model and a batch from all sides: why does it not learn?
 
     model      a module; or a Trainer, which has the loss and the optimizer
-    batch      as the loss takes it; its first array with two axes or more is the input
+    batch      as for the loss; its first array with two axes or more is the input
     loss       (model, batch) -> loss, as Trainer's `step`; or a loss such as `nn.CrossEntropyLoss()`, for a batch
-               (x, y) and a model that gives its output, or a tuple that begins with it. None: `model.loss(*batch)`
-    optimizer  to judge the size of its steps; without one, only what a step along the gradient does is shown
-    lengths, mask  which steps of the input are real; by default those of a batch that is a dict with such a key, or
-               guessed from equal ends of sequences
-    batch_axis the axis of the input that holds the sequences, 0 or 1; by default the one that has as many entries as
-               another array of the batch with one axis (labels, lengths)
+               (x, y) and a model that returns its output, or a tuple that begins with it. None: `model.loss(*batch)`
+    optimizer  to judge the size of its steps; without one, only the effect of a step along the gradient is shown
+    lengths, mask  the real steps of the input; by default the entries of these names in a batch that is a dict, or a
+               guess from equal ends of sequences
+    batch_axis the axis of the input that holds the sequences, 0 or 1; by default the one whose size another array of
+               the batch with one axis has (labels, lengths)
 
-    Its questions: is anything not finite; does the gradient reach the early steps, and from how far back; what would
-    truncation cost; what does a state do to the next; are gates saturated or ReLUs dead; does the loss read padding; do
-    sequences of a batch mix; is the learning rate of the right scale? `report.causes` names what is wrong, the first
-    reason first (`nn.diagnose.CAUSES` lists all), and says what to try.
+    Its questions: is anything not finite; does the gradient reach the early steps, and how far back does it flow; what
+    would truncation cost; how does a state affect the next one; are gates saturated or ReLUs dead; does the loss read
+    padding; do sequences of a batch mix; is the learning rate of the right scale? `report.causes` lists the problems,
+    the first reason first, with things to try (`nn.diagnose.CAUSES` lists all).
 
     The loss is computed about ten times, always with the same random numbers. Weights, their `.grad`, the optimizer and
-    the random state are as they were afterwards; other things that `loss` changes are not put back.
+    the random state are restored afterwards; other side effects of `loss` are not undone.
 
     >>> import numpy as np, minigrad as mg, nn
     >>> class Last(nn.Module):
@@ -130,7 +130,7 @@ def report(
     >>> found.causes[0].name
     'vanishing'
 
-    Raises TypeError for a loss that is no scalar.
+    Raises TypeError for a loss that is not a scalar.
     """
     carried = None
     if isinstance(model, Trainer):
@@ -157,7 +157,7 @@ def report(
 
 
 def _loss(model: Any, batch: Any, loss: Callable[..., Any] | None) -> Any:
-    """The loss as it was given: a step, a criterion, or the model's own."""
+    """The loss in the given form: a step, a criterion, or the model's own."""
     if loss is None:
         given = batch if isinstance(batch, tuple | list) else (batch,)
         found = model.loss(*given) if hasattr(model, "loss") else model(*given)

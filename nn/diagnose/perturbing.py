@@ -1,4 +1,4 @@
-"""Runs with another batch: do outputs depend on other sequences, does the loss depend on padding?"""
+"""Perturbed runs: do outputs depend on other sequences, does the loss depend on padding?"""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from minigrad import backend, trees
 from ..sequences.recurrent import OverTime
 
 Array = Any
-SAME = 1e-5  # of the largest number: what rounding may do to other rows
+SAME = 1e-5  # relative to the largest number: the effect of rounding on other rows
 
 
 class Batch:
     """A batch as its leaves: tensors and arrays in nested tuples, lists and dicts.
 
     input    the leaf that is perturbed: the first with two axes or more; None if there is none
-    axis     its axis of sequences, 0 or 1, None if that is not known
+    axis     its axis of sequences, 0 or 1, None if unknown
     """
 
     def __init__(self, batch: Any, axis: int | None, lengths: Any, mask: Any) -> None:
@@ -37,14 +37,14 @@ class Batch:
         self.mask = mask if mask is not None else named.get("mask")
 
     def array(self, k: int) -> Array | None:
-        """A leaf as a NumPy array, None for what is none."""
+        """A leaf as a NumPy array; None for any other leaf."""
         leaf = self.leaves[k]
         if isinstance(leaf, mg.Tensor):
             leaf = leaf.data
         return backend.to_numpy(leaf) if backend.is_array(leaf) else None
 
     def _axis(self, others: list[Array]) -> int | None:
-        """The axis whose size others with one axis have: labels or lengths, one for each sequence."""
+        """The axis whose size equals that of one-dimensional leaves: labels or lengths, one for each sequence."""
         if self.input is None or self.input.shape[0] == self.input.shape[1]:
             return None
         sizes = {a.shape[0] for a in others if a.ndim == 1}
@@ -62,7 +62,7 @@ class Batch:
         return self.rebuild(leaves)
 
     def with_rows_changed(self, row: int) -> Any:
-        """The batch with one sequence that is another one."""
+        """The batch with one sequence replaced."""
         assert self.input is not None
         assert self.axis is not None
         array = self.input.copy()
@@ -74,11 +74,11 @@ class Batch:
         return self.rebuild_if_other(array)
 
     def rebuild_if_other(self, array: Array) -> Any:
-        """The batch with this input, None if it is no other one."""
+        """The batch with this input; None if it is unchanged."""
         return None if self.input is None or np.array_equal(array, self.input) else self.with_input(array)
 
     def spoilt(self) -> list[str]:
-        """A phrase for each leaf that holds NaN or Inf."""
+        """A phrase for each leaf with NaN or Inf."""
         found = []
         for k, name in enumerate(self.names):
             array = self.array(k)
@@ -109,7 +109,7 @@ class Padding:
     """The padded steps of an input.
 
     where  booleans over the input's first two axes
-    certain  whether lengths or a mask say so; else it is guessed from the numbers
+    certain  True if it is given by lengths or a mask; otherwise it is a guess from the numbers
     """
 
     where: Array
@@ -117,8 +117,8 @@ class Padding:
 
 
 def padding_of(batch: Batch) -> Padding | None:
-    """The padded steps: by lengths or a mask; else what looks like padding: sequences that end in one value, which is
-    found nowhere else, unequally long."""
+    """The padded steps, from lengths or a mask; otherwise a guess: sequences that end, after different lengths, in one
+    value that occurs nowhere else."""
     x = batch.input
     if x is None:
         return None
@@ -144,7 +144,7 @@ def padding_of(batch: Batch) -> Padding | None:
 
 
 def _ends(rows: Array) -> Array | None:
-    """(N,): where the padding of rows (N, T, D) begins; None if nothing looks like it."""
+    """(N,): the step at which the padding of rows (N, T, D) begins; None if there seems to be none."""
     N, T, D = rows.shape
     if rows.dtype.kind == "f":
         pad = (rows == 0).all(axis=2)
@@ -177,7 +177,7 @@ def other_padding(batch: Batch, padding: Padding) -> Any:
 
 
 def rows_changed(before: list[Array], after: list[Array], N: int) -> set[int]:
-    """The rows of outputs that differ; of each output along its axis of N rows."""
+    """The rows of outputs that differ, along each output's axis of N rows."""
     found: set[int] = set()
     for a, b in zip(before, after, strict=True):
         axes = [k for k in range(a.ndim) if a.shape[k] == N]
@@ -197,8 +197,8 @@ def numbers_in(tree: Any) -> Iterator[Array]:
 
 
 def outputs_of(run: Callable[[Any], Any], model: Any, batch: Any) -> tuple[list[Array], float]:
-    """The outputs of the model, or of its layers over time where only its `loss` is called, and the loss on a batch.
-    Nothing is recorded."""
+    """The outputs of the model (or of its layers over time, if only its `loss` is called), and the loss on a batch,
+    without recording."""
     shown: dict[bool, list[Array]] = {True: [], False: []}  # of the model itself, of layers
 
     def note(module: Any, args: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""What all results share: a verdict in words, a readable text, and how their pictures look."""
+"""The base of all results: a verdict in words, a readable text, and the style of pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..training.files import StrPath
 
 Array = np.ndarray[Any, Any]
 
-# P. Tol's colours, in an order that colour-blind readers can tell apart; the course's figures have the same
+# P. Tol's colours, in an order that colour-blind readers can distinguish; the course's figures use the same
 BLUE, RED, GOLD, GREEN, GREY, INK = "#4477AA", "#BB5566", "#CC9922", "#228833", "#9A9A9A", "#333333"
 COLORS = (BLUE, RED, GOLD, GREEN, "#66CCEE", "#AA3377")
 PLOT_STYLE: dict[str, Any] = {
@@ -43,7 +43,7 @@ PLOT_STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Result:
-    """Numbers, and what they say."""
+    """Numbers with a verdict."""
 
     @property
     def verdict(self) -> str:
@@ -51,7 +51,7 @@ class Result:
         raise NotImplementedError
 
     def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        """The columns' titles, and rows."""
+        """The titles of columns, and the rows."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -62,36 +62,36 @@ class Result:
         return "\n".join([self.verdict, *table(titles, rows)])
 
     def plot(self, path: StrPath | None = None) -> Any:
-        """A picture: the matplotlib Figure, which is also written to `path`."""
+        """A picture: the matplotlib Figure, which is written to `path` if there is one."""
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
         titles, rows = self._table()
         parts = [f"<p>{html.escape(self.verdict)}</p>"]
-        with contextlib.suppress(ImportError):  # without matplotlib there is still the table
+        with contextlib.suppress(ImportError):  # without matplotlib, the table remains
             parts.append(self.plot()._repr_svg_())
         return "\n".join([*parts, html_table(titles, shortened([[number(v) for v in row] for row in rows]))])
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[Any]], most: int = 12) -> list[str]:
-    """Lines of aligned columns; of many rows, the first and the last."""
+    """Lines of aligned columns; with many rows, the first and the last ones."""
     texts = shortened([[number(value) for value in row] for row in rows], most)
     widths = [max(map(len, column)) for column in zip(titles, *texts, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [titles, *texts]]
 
 
 def shortened(rows: list[list[str]], most: int = 12) -> list[list[str]]:
-    """Of many rows, the first and the last."""
+    """With many rows, the first and the last ones."""
     return rows if len(rows) <= most else [*rows[: most // 2], ["…"] * len(rows[0]), *rows[-most // 2 :]]
 
 
 def number(value: Any) -> str:
-    """Integers and words as they are, other numbers with three digits."""
+    """Integers and words unchanged, other numbers with three digits."""
     return str(value) if isinstance(value, str | int | np.integer) else f"{value:.3g}"
 
 
 def times(ratio: float) -> str:
-    """A ratio: in digits where it is near 1, else its power of ten."""
+    """A ratio: in digits if near 1, otherwise its power of ten."""
     if 10 <= ratio < 1000:
         return f"{ratio:.0f}"
     return f"{ratio:.2g}" if 0.1 <= ratio < 10 else f"{ratio:.1g}"
@@ -107,7 +107,7 @@ def share(part: float) -> str:
 
 @contextmanager
 def drawing(what: str, path: StrPath | None, width: float = 6.4, height: float = 3.2) -> Iterator[Any]:
-    """A matplotlib Figure to draw in, without a window; written to `path`, if there is one, in the end."""
+    """A matplotlib Figure to draw in, without a window; written to `path` at the end, if there is one."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -123,8 +123,8 @@ def drawing(what: str, path: StrPath | None, width: float = 6.4, height: float =
 
 @functools.cache
 def _shown(kind: Any) -> Any:
-    """A Figure that notebooks display in any kernel: one that pyplot has not made is shown only where pyplot was set up
-    for it."""
+    """A Figure that notebooks display in any kernel: a Figure made without pyplot is displayed only where pyplot was
+    set up for it."""
 
     def svg(self: Any) -> str:
         import io
@@ -141,7 +141,7 @@ def _shown(kind: Any) -> Any:
 
 
 def positive(values: Array) -> Array:
-    """The values with NaN for what has no logarithm."""
+    """The values, with NaN where the logarithm is undefined."""
     return np.where(values > 0, values, np.nan)
 
 
@@ -153,7 +153,7 @@ def whole_steps(axis: Any) -> None:
 
 
 def heat_map(figure: Any, ax: Any, values: Array, label: str) -> None:
-    """Positive values as colours on a logarithmic scale, at most twelve powers of ten; others stay white."""
+    """Positive values as colours on a logarithmic scale over at most twelve powers of ten; others stay white."""
     from matplotlib.colors import LogNorm
 
     shown = positive(values)

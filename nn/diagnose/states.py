@@ -1,4 +1,4 @@
-"""From states as a user has them, a list or one tensor (T, N, H), to where they stand on the tape."""
+"""From states in the user's form, a list or one tensor (T, N, H), to their places on the tape."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Array = np.ndarray[Any, Any]
 
 
 class States:
-    """The states s_0 ... s_{T−1} of a loop, as numbers that were made at places on the tape.
+    """The states s_0 ... s_{T−1} of a loop, with the places on the tape that made their numbers.
 
-    T        how many
+    T        the number of states
     shapes   of each state
-    values   the numbers of all states, one after another
-    sources  for each key of an edge, the edge and, for each of its numbers, which number of the states it is: an
-             integer counted from 1 through all states in order, or 0
+    values   the numbers of all states, one after the other
+    sources  for each key of an edge, the edge and, for each of its numbers, its index in the states: an integer counted
+             from 1 through all states in order, or 0
 
-    A tensor (T, N, H) is taken apart again: concatenating, reordering rows and the like are followed back to the
-    operations that made the numbers, so that the gradient found there is the whole one, also through later steps.
+    A tensor (T, N, H) is taken apart again: concatenations, reorderings of rows and the like are followed back to the
+    operations that made the numbers, so that the gradient found there is complete, including later steps.
     """
 
     def __init__(self, tape: Tape, states: Any) -> None:
@@ -75,8 +75,8 @@ class States:
             )
 
     def _followed(self, given: Sequence[tuple[mg.Tensor, Array]]) -> dict[Any, tuple[Edge, Array]]:
-        """Where the numbers of tensors were made: through all operations that only move numbers, and that stand outside
-        of the steps or in the same step as what they move."""
+        """The places at which numbers of tensors were made: through all operations that only move numbers and are
+        outside the steps, or in the step of the numbers they move."""
         arrived: dict[Any, tuple[Edge, Array]] = {}
         waiting: dict[Node, list[tuple[Edge, Array]]] = {}
         heap: list[tuple[float, Node]] = []
@@ -110,7 +110,7 @@ class States:
         return arrived
 
     def _moves(self, node: Node) -> bool:
-        """Whether the numbers of an operation are those of its operands, of no earlier step."""
+        """True if an operation only moves numbers of its operands, none of them from an earlier step."""
         if node.primitive not in MOVING:
             return False
         step = self.tape.step(node)
@@ -121,7 +121,7 @@ class States:
         return all(isinstance(n, Node) and self.tape.step(n) == step for n in nodes)
 
     def _time_axis(self, arrived: Mapping[Any, tuple[Edge, Array]], shape: tuple[int, ...]) -> int:
-        """0, or 1 if the steps in which the numbers were made say so (batch_first)."""
+        """The time axis: 0, or 1 if the steps that made the numbers say so (batch_first)."""
         steps = np.full(int(np.prod(shape)), -1)
         for edge, places in arrived.values():
             node = node_of(edge)[0]
@@ -136,7 +136,7 @@ class States:
     # ---- gradients -----------------------------------------------------------------------------------------------
 
     def gather(self, found: Mapping[Any, Any]) -> tuple[Array, Array]:
-        """The gradients of all states as one vector in float64, and which of its numbers are on the tape."""
+        """The gradients of all states as one vector in float64, and a mask of its numbers on the tape."""
         gradient, known = np.zeros(self.bounds[-1]), np.zeros(self.bounds[-1], bool)
         for key, (_, places) in self.sources.items():
             at = places > 0
@@ -146,7 +146,7 @@ class States:
         return gradient, known
 
     def reached(self, found: Mapping[Any, Any]) -> Array:
-        """(T,) booleans: whether any number of a state is among what was found."""
+        """(T,) booleans: True if any number of a state was found."""
         numbers = np.zeros(self.bounds[-1], bool)
         for key, (_, places) in self.sources.items():
             if key in found:
@@ -172,13 +172,13 @@ class States:
         return bool(np.isfinite(made[[0, -1]]).all() and made[0] > made[-1])
 
     def norms(self, gradient: Array) -> Array:
-        """(T,): of such a vector, the norm of each state's part."""
+        """(T,): the norm of each state's part of such a vector."""
         if len(set(self.shapes)) == 1:
             return norms_of(gradient.reshape((self.T, -1)), 1)
         return np.array([norms_of(gradient[None, a:b], 1)[0] for a, b in pairwise(self.bounds)])
 
     def row_norms(self, gradient: Array, known: Array) -> Array | None:
-        """(T, N): the same for each row, NaN where there is none; None if the states are not of one shape."""
+        """(T, N): the norm of each row, NaN where there is none; None if the states differ in shape."""
         if len(set(self.shapes)) > 1:
             return None
         shape = self.shapes[0] if len(self.shapes[0]) > 1 else (1, *self.shapes[0])
@@ -186,7 +186,7 @@ class States:
         return np.where(known.reshape(rows.shape).any(axis=-1), norms_of(rows, 2), np.nan)
 
     def times(self, places: Array) -> Array:
-        """The state to which each number belongs, −1 for none."""
+        """The state that each number belongs to, −1 for none."""
         return np.where(places > 0, np.searchsorted(self.bounds, places - 1, side="right") - 1, -1)
 
 

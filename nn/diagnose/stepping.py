@@ -1,4 +1,4 @@
-"""The scale of the learning rate: how large a step is beside the weights, and what it does to the loss."""
+"""The scale of the learning rate: the size of a step relative to the weights, and its effect on the loss."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import minigrad as mg
 from minigrad import backend
 
 Array = Any
-FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # of the optimizer's step
-SIZES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of a step along the gradient, beside the weights, without an optimizer
+FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # multiples of the optimizer's step
+SIZES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of a step along the gradient relative to the weights, without an optimizer
 
 
 @dataclass
@@ -22,8 +22,8 @@ class Steps:
     """Losses after steps of several sizes, all in one direction.
 
     ratio    ‖step‖ / ‖weights‖ of the optimizer's step; None without an optimizer
-    factors  the sizes: times the optimizer's step; without one, beside the norm of the weights
-    losses   after each; NaN where it is not finite
+    factors  the sizes: multiples of the optimizer's step; without one, relative to the norm of the weights
+    losses   the loss after each; NaN where it is not finite
     before   the loss without a step
     """
 
@@ -39,7 +39,7 @@ class Steps:
 
     @property
     def best(self) -> float:
-        """The size after which the loss is the lowest; 0 if none lowers it."""
+        """The size of step with the lowest loss; 0 if no step lowers it."""
         known = np.where(np.isfinite(self.losses), self.losses, np.inf)
         return self.factors[int(np.argmin(known))] if known.min() < self.before else 0.0
 
@@ -48,9 +48,9 @@ def probe(
     parameters: Mapping[str, mg.Tensor], gradients: Mapping[str, Array], loss: Callable[[], float], before: float,
     optimizer: Any,
 ) -> Steps:  # fmt: skip
-    """Try steps of several sizes, and put the weights back.
+    """Try steps of several sizes, and restore the weights.
 
-    loss  gives the loss with the weights as they are then
+    loss  computes the loss with the present weights
     """
     steps = _updates(parameters, gradients, optimizer)
     norm = _norm([backend.to_numpy(p.data).astype(float) for p in parameters.values()])
@@ -79,7 +79,7 @@ def _norm(arrays: list[Array]) -> float:
 def _updates(
     parameters: Mapping[str, mg.Tensor], gradients: Mapping[str, Array], optimizer: Any
 ) -> dict[str, Array]:  # fmt: skip
-    """The change of each weight in a step: that of a copy of the optimizer, or one against the gradient."""
+    """The change of each weight in a step: by a copy of the optimizer, or against the gradient."""
     if optimizer is None:
         return {name: -gradients[name] for name in parameters if name in gradients}
     twin = copy.deepcopy(optimizer)

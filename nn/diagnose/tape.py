@@ -1,4 +1,4 @@
-"""Reading the tape below a loss: its nodes, their time steps, and gradients that leave no trace."""
+"""Reading the tape below a loss: its nodes, their time steps, and gradients without side effects."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Edge = Any
 
 
 class Tape:
-    """What a loss was computed from.
+    """The graph of a loss.
 
-    what   the function that asks, for messages
-    loss   a scalar Tensor that is on the tape
-    nodes  all nodes below it, in the order of recording
+    what   the calling function, for messages
+    loss   a scalar Tensor on the tape
+    nodes  all nodes below it, in recording order
 
-    Raises TypeError or RuntimeError for what is no such loss, and RuntimeError if its graph was released.
+    Raises TypeError or RuntimeError for any other loss, and RuntimeError if its graph was released.
     """
 
     def __init__(self, what: str, loss: mg.Tensor) -> None:
@@ -49,7 +49,7 @@ class Tape:
                 )
 
     def step(self, node: Node) -> int | None:
-        """The time step in which a node was recorded, None outside of all. Of nested steps, the outermost."""
+        """The time step in which a node was recorded, None outside all steps. For nested steps, the outermost."""
         scope = node.scope
         if scope not in self._steps:
             numbers = [s.step for s in scope.path() if s.step is not None] if scope is not None else []
@@ -72,7 +72,7 @@ class Tape:
     ) -> dict[Any, Any]:  # fmt: skip
         """The gradients of `wanted` (keys of edges) from `roots`, (edge, gradient) pairs.
 
-        stop  do not go on below what is wanted: then these are the gradients that reach it on ways around the others
+        stop  stop at wanted edges: each then gets only the gradient from paths that avoid the others
         """
         with _untouched(self.nodes):
             if stop:
@@ -89,7 +89,7 @@ def outputs_of(node: Node) -> list[Any]:
 
 @contextmanager
 def _untouched(nodes: Iterable[Node]) -> Iterator[None]:
-    """Leave the `.grad` of results that retain it as it is."""
+    """Protect the `.grad` of results that retain it."""
     retained = [
         t for n in nodes if n.extra is not None for ref in n.extra.retained.values() if (t := ref()) is not None
     ]

@@ -1,4 +1,4 @@
-"""The summands of ∂L/∂W = Σ_k, one for each step in which the parameter is used."""
+"""The summands of ∂L/∂W = Σ_k, one for each step that uses the parameter."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ HORIZON = 0.9
 class Terms(Result):
     """∂L/∂W = Σ_k, term by term.
 
-    terms  (T, *W.shape): what the use of W in step k contributes
-    rest   (*W.shape): from uses that belong to no step, such as a penalty on the weights in the loss
+    terms  (T, *W.shape): the contribution of the use of W in step k
+    rest   (*W.shape): from uses outside all steps, such as a penalty on the weights in the loss
     """
 
     terms: Array
@@ -36,7 +36,7 @@ class Terms(Result):
 
     @property
     def total(self) -> Array:
-        """Σ_k and the rest: what backward adds to `.grad`."""
+        """Σ_k and the rest: the gradient that backward adds to `.grad`."""
         whole: Array = self.terms.sum(axis=0) + self.rest
         return whole
 
@@ -47,7 +47,7 @@ class Terms(Result):
 
     @property
     def verdict(self) -> str:
-        """Which steps the gradient comes from."""
+        """The steps that the gradient comes from."""
         norms = self.norms
         if (wrong := not_finite(norms)) is not None:
             return f"the term of step {wrong} is not finite"
@@ -76,21 +76,21 @@ class Terms(Result):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class TermsByLoss(Result):
-    """∂L/∂W = Σ_t Σ_{k≤t}, by loss step t and use step k. Rows are computed when they are asked for.
+    """∂L/∂W = Σ_t Σ_{k≤t}, by loss step t and use step k. Rows are computed on demand.
 
-    loss_steps  the steps t in which the gradient of the loss enters; all other rows are zero
-    rest        (*W.shape): from uses that belong to no step
+    loss_steps  the steps t at which the gradient of the loss enters; all other rows are zero
+    rest        (*W.shape): from uses outside all steps
     """
 
     loss_steps: tuple[int, ...]
     rest: Array
     _uses: Uses = field(repr=False)
     _entries: dict[int, list[tuple[Any, Any]]] = field(repr=False)
-    _direct: Array = field(repr=False)  # (T, *W.shape): uses after the steps; loss step and use step are the same
+    _direct: Array = field(repr=False)  # (T, *W.shape): uses after the steps, with equal loss step and use step
     _norms: list[Array] = field(default_factory=list, repr=False)
 
     def row(self, t: int) -> Array:
-        """(T, *W.shape): what the loss of step t contributes through the use in each step k. One walk of the tape."""
+        """(T, *W.shape): the contribution of step t's loss through the use in each step k. One walk of the tape."""
         if not 0 <= t < self._uses.T:
             raise IndexError(f"bptt_terms: there is no step {t}, only 0 to {self._uses.T - 1}")
         terms = np.zeros_like(self._direct)
@@ -113,13 +113,13 @@ class TermsByLoss(Result):
         return self._norms[0]
 
     def horizon(self, part: float = HORIZON) -> int:
-        """Within how many steps back this share of the gradient arrives: the smallest d so that the terms with
-        t − k ≤ d hold it, by their norms."""
+        """The number of steps back within which this share of the gradient arrives: the smallest d such that the terms
+        with t − k ≤ d hold it, by their norms."""
         return horizon_of(self.norms, part)
 
     @property
     def verdict(self) -> str:
-        """How far back the gradient reaches."""
+        """The distance over which the gradient flows back."""
         norms = self.norms
         if not np.isfinite(norms).all():
             t, k = np.argwhere(~np.isfinite(norms))[0]
@@ -149,18 +149,18 @@ def bptt_terms(loss: mg.Tensor, parameter: mg.Tensor, *, by: str = "use") -> Any
 
     loss       a scalar tensor, before `backward` (or after one with retain_graph=True)
     parameter  a tensor that it depends on: a weight, a bias, an embedding
-    by         "use": one term for each step k in which the parameter is used, a `Terms`. "loss": also by the step t in
-               which the gradient of the loss enters the steps, a `TermsByLoss`, which computes a row for each t when
-               it is asked for, and keeps the graph as long
+    by         "use": one term for each step k that uses the parameter, a `Terms`. "loss": also by the step t at which
+               the gradient of the loss enters the steps, a `TermsByLoss`, which computes the row of each t on demand,
+               and keeps the graph alive
 
-    The step of a use is that of the last operation on the gradient's way to the parameter that was recorded in a time
-    step (of nested ones, the outermost). So a product that a layer makes for all steps at once is split again by rows,
-    and so is one after the steps, over all states. What belongs to no step is `.rest`. A segment under `mg.checkpoint`
-    belongs to the step in which it was called, if to any.
+    The step of a use is the step of the last operation on the gradient's path to the parameter that was recorded in a
+    time step (of nested ones, the outermost). A product that a layer computes for all steps at once is therefore split
+    again by rows, and so is one after the steps, over all states. Contributions outside all steps are in `.rest`. A
+    segment under `mg.checkpoint` belongs to the step that called it, if any.
 
     With by="use", and the product written as in Werbos 1990: ∂L/∂W = Σ_k δ_k ∂⁺s_k/∂W, where δ_k is ∂L/∂s_k and ∂⁺
-    holds s_{k−1} fixed; with by="loss", Pascanu, Mikolov & Bengio 2013, equations 3 to 5. Sums of losses (of at most
-    one axis) that a loop adds up are looked through; what they add is the loss of its step.
+    holds s_{k−1} fixed; with by="loss", Pascanu, Mikolov & Bengio 2013, equations 3 to 5. If a loop adds up losses (of
+    at most one axis), each summand is the loss of its step.
 
     >>> import numpy as np, minigrad as mg, nn
     >>> layer = nn.RNN(3, 5, dtype=np.float64)
@@ -173,8 +173,8 @@ def bptt_terms(loss: mg.Tensor, parameter: mg.Tensor, *, by: str = "use") -> Any
     >>> np.allclose(found.terms.sum(axis=0), layer.weight_hh_l0.grad)
     True
 
-    Raises TypeError or RuntimeError if `loss` is no scalar on the tape or its graph was released, ValueError if it does
-    not depend on the parameter, if nothing was recorded in a time step, or for another `by`.
+    Raises TypeError or RuntimeError if `loss` is not a scalar on the tape or its graph was released, ValueError if it
+    does not depend on the parameter, if nothing was recorded in a time step, or for another `by`.
     """
     tape = Tape("bptt_terms", loss)
     if not isinstance(parameter, mg.Tensor):
@@ -203,10 +203,10 @@ ACCUMULATING = frozenset([PRIMITIVES["add"], PRIMITIVES["subtract"]])
 
 
 def entries_of(tape: Tape) -> dict[Any, tuple[int, Any]]:
-    """Where gradient enters the steps from the loss: for each key, the step and the edge."""
+    """The places where gradient enters the steps from the loss: for each key, the step and the edge."""
 
     def above(node: Node) -> bool:
-        """Whether it is still outside, or only moves what others made, or adds up losses."""
+        """True if a node is outside the steps, or only moves values made in others, or adds up losses."""
         if tape.step(node) is None or node.primitive in MOVING:
             return True
         return node.primitive in ACCUMULATING and len(node.shape) <= 1

@@ -1,16 +1,17 @@
-"""To which time step each number belongs, of a value that was computed outside of all steps, or of its gradient.
+"""Labels of gradients: the time step of each element of a value computed outside the time loop, or of its gradient.
 
 Layers compute the input maps of all steps in one product, before the loop, and output maps after it. To take such a
-product apart again, its rows need their steps. *Labels* say them: an integer for the whole, or an array of integers of
+product apart again, its rows need their steps. *Labels* hold them: an integer for the whole, or an array of integers of
 the value's shape, UNKNOWN where there is no step.
 
     below    from the labels of a result's gradient to those of an operand's gradient: how a gradient flows backward
     portions the same for an operand that all steps share (a weight): its gradient, split by step
 
-The file `made` has the labels of values: from which step their numbers came, for what is computed after the loop.
-Most operations move numbers, or work on each number, or along some axes; for these the labels are known from what the
-operation is. For any other, a gradient is split by letting each step's part of it through the rule by itself: exact,
-since rules are linear in the gradient, but as expensive as there are steps.
+The module `made` computes the labels of values, for computations after the loop.
+
+Most operations move numbers, or are element-wise, or work along some axes; the kind of operation then gives the labels.
+For any other, a gradient is split by passing each step's part of it through the rule separately: this is exact, since
+rules are linear in the gradient, but costs one pull for each step.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ ALONG = _named("softmax log_softmax logsumexp cumsum cumprod sum mean var std ma
 
 
 def meeting_axes(node: Node, pull: Pull, kept: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axes of an operand along which an operation brings numbers together; None if that is not known."""
+    """The axes of an operand along which an operation combines numbers; None if unknown."""
     primitive = node.primitive
     if isinstance(primitive, Fused) or (primitive is LINEAR and pull.name == "x"):
         return (-1,)
@@ -73,7 +74,7 @@ def level(labels: Array, axes: tuple[int, ...]) -> Array | None:
 
 
 def spread(labels: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array | None:
-    """Labels that are the same along some axes, in a shape of other sizes there; axes that were reduced away return."""
+    """Labels that are constant along some axes, in a shape with other sizes there; reduced axes are restored."""
     if labels.ndim == len(shape) - len(axes):
         labels = labels.reshape([1 if a - len(shape) in axes else n for a, n in enumerate(shape)])
     line = level(labels, axes) if labels.ndim == len(shape) else None
@@ -88,7 +89,7 @@ def dense(gradient: Any) -> Array:
 
 
 def moved(pull: Pull, kept: tuple[Any, ...], numbers: Any) -> list[Array]:
-    """What arrives at each operand of an operation that moves numbers, zero where none does."""
+    """The gradient at each operand of an operation that only moves numbers, zero where none arrives."""
     arrived = pull.formula(numbers, *kept)
     return [dense(a) for a in (arrived if isinstance(arrived, tuple | list) else [arrived])]
 
@@ -107,13 +108,13 @@ def flat_parents(node: Node) -> list[Edge]:
 def below(node: Node, pull: Pull, kept: tuple[Any, ...], parents: tuple[Edge, ...], labels: Any) -> list[Any] | None:
     """Labels of the gradients that a rule gives to `parents`, before any sum over broadcast axes; None if unknown.
 
-    labels  an array of the shape of the node's output; for several outputs a list, None for those without a gradient
+    labels  an array of the shape of the node's output; for several outputs a list, with None where there is no gradient
     """
     if node.primitive in MOVING:
         several = isinstance(labels, list)
         arrived = moved(pull, kept, [v if v is None else v + 1 for v in labels] if several else labels + 1)
         twice = node.primitive is GETITEM and int(np.max(moved(pull, kept, np.ones_like(labels))[0])) > 1
-        if twice:  # the index names a place twice
+        if twice:  # the index repeats an element
             return None
         return [a - 1 for a in arrived]
     found: list[Any] = []
@@ -142,13 +143,13 @@ def below(node: Node, pull: Pull, kept: tuple[Any, ...], parents: tuple[Edge, ..
 
 
 def grown(larger: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
-    """The axes along which something of `shape` was broadcast to a larger one."""
+    """The axes along which something of `shape` was broadcast to a larger shape."""
     extra = len(larger) - len(shape)
     return [a for a in range(len(larger)) if a < extra or (shape[a - extra] == 1 and larger[a] != 1)]
 
 
 def summed(labels: Array, shape: tuple[int, ...]) -> Array | None:
-    """Labels after the sum over broadcast axes; None if it joins different steps."""
+    """Labels after the sum over broadcast axes; None if it combines different steps."""
     if labels.shape == shape:
         return labels
     line = level(labels, tuple([a - labels.ndim for a in grown(labels.shape, shape)]))
@@ -161,7 +162,7 @@ Portion = tuple[int, Any]
 
 
 def groups(labels: Array) -> Iterator[tuple[int, Any]]:
-    """For each label of a vector: the label, and where it stands (a slice, if in one piece)."""
+    """For each label of a vector: the label, and its indices (a slice, if contiguous)."""
     host = backend.to_numpy(labels)
     starts = np.flatnonzero(np.diff(host, prepend=host[:1] - 1))
     if starts.size == np.unique(host).size:
@@ -178,9 +179,9 @@ def rows_of(array: Array) -> Array:
 
 
 def portions(node: Node, pull: Pull, kept: tuple[Any, ...], g: Any, labels: Any) -> Iterator[Portion]:
-    """The gradient of what all steps share, split by step: what the rule gives for each step's part of g.
+    """The gradient of a value shared by all steps, split by step: the rule's result for each step's part of g.
 
-    Products of matrices and look-ups in a table are split by rows; the rest as said above.
+    Matrix products and table look-ups are split by rows; all others in the general way.
     """
     primitive = node.primitive
     if primitive is EINSUM:
@@ -191,7 +192,7 @@ def portions(node: Node, pull: Pull, kept: tuple[Any, ...], g: Any, labels: Any)
         yield from masked(pull, kept, g, labels)
         return
     line = level(labels, (-1,)) if labels.ndim > 1 else None
-    if primitive is MATMUL and pull.name == "a" and g.ndim == 2 == kept[-1].ndim:  # W x, the steps side by side
+    if primitive is MATMUL and pull.name == "a" and g.ndim == 2 == kept[-1].ndim:  # W x, with the steps side by side
         columns = level(labels, (-2,))
         if columns is not None:
             for k, at in groups(columns.reshape(-1)):
@@ -231,7 +232,7 @@ def sums(g: Array, labels: Array, shape: tuple[int, ...]) -> Iterator[Portion]:
 
 
 def masked(pull: Pull, kept: tuple[Any, ...], g: Any, labels: Any) -> Iterator[Portion]:
-    """Each step's part of g through the rule by itself."""
+    """Pass each step's part of g through the rule separately."""
     for k in distinct(labels):
         if isinstance(labels, list):
             part: Any = [None if p is None else np.where(v == k, p, 0) for p, v in zip(g, labels, strict=True)]
@@ -241,6 +242,6 @@ def masked(pull: Pull, kept: tuple[Any, ...], g: Any, labels: Any) -> Iterator[P
 
 
 def distinct(labels: Any) -> list[int]:
-    """Which labels there are."""
+    """The distinct labels."""
     each = [v for v in (labels if isinstance(labels, list) else [labels]) if v is not None]
     return sorted({int(k) for v in each for k in np.unique(backend.to_numpy(v))})

@@ -1,4 +1,4 @@
-"""What truncated back-propagation leaves of the gradient."""
+"""The effect of truncated back-propagation on the gradient."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..sequences.truncation import detach
 from ..training.files import StrPath
 from .result import BLUE, GREY, RED, Array, Result, drawing
 
-NEAR = 0.9  # a cosine from which the direction is much the same
+NEAR = 0.9  # a cosine from which on the direction counts as kept
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class TruncationReport(Result):
-    """The truncated gradient g_k beside the full one, g, for windows of k steps.
+    """The truncated gradient g_k compared with the full one, g, for windows of k steps.
 
     ks          (K,): the windows' lengths
     cosine      (K,): ⟨g_k, g⟩ / ‖g_k‖‖g‖ over all parameters together; NaN where one of them is zero
@@ -41,7 +41,7 @@ class TruncationReport(Result):
 
     @property
     def verdict(self) -> str:
-        """From which k on the direction is kept."""
+        """The smallest k that keeps the direction."""
         good = np.flatnonzero(self.cosine >= NEAR)
         if np.isnan(self.cosine).all():
             return "no window keeps anything of the gradient"
@@ -78,16 +78,17 @@ def truncation_report(
     layer: Any, xs: Any, loss_fn: Callable[[Any], Any], ks: Sequence[int] | None = None, *, state: Any = None,
     lengths: Any = None, mask: Any = None, parameters: Mapping[str, mg.Tensor] | None = None,
 ) -> TruncationReport:  # fmt: skip
-    """Direction and size of the gradient of truncated back-propagation, in windows of k steps, beside the full one.
+    """Direction and size of the gradient of truncated back-propagation, in windows of k steps, relative to the full
+    one.
 
     layer       a layer over time
     xs          its input, (T, N, D), or (N, T, D) with batch_first
     loss_fn     from the outputs (T, N, H) of all steps to a scalar loss
     ks          lengths of windows; 1, 2, 4, ... up to T if None
-    state, lengths, mask   as the layer takes them
+    state, lengths, mask   as for the layer
     parameters  by name; those of the layer if None
 
-    The state is detached wherever a window ends, as `nn.TBPTT(k)` does (Williams & Peng 1990), so the loss at a step
+    The state is detached at the end of each window, as in `nn.TBPTT(k)` (Williams & Peng 1990), so the loss at a step
     reaches back to the beginning of its window. Values do not change, only the gradient does. The layer runs once for
     the full gradient and once for each k.
 
@@ -96,8 +97,8 @@ def truncation_report(
     >>> report.ks
     array([ 1,  2,  4,  8, 16])
 
-    Raises ValueError for a k that is not from 1 to T, where the layer gives other outputs in windows than at once (a
-    backward direction, or dropout: call `layer.eval()`), or where the loss depends on none of the parameters.
+    Raises ValueError for a k outside 1 to T, if the layer's outputs in windows differ from those at once (a backward
+    direction, or dropout: call `layer.eval()`), or if the loss depends on none of the parameters.
     """
     xs = beside(layer, xs)
     time = 1 if getattr(undropped(layer), "batch_first", False) else 0
@@ -164,7 +165,7 @@ def _mask(xs: Any, time: int, lengths: Any, mask: Any) -> Any:
 
 
 def _gradients(loss: mg.Tensor, parameters: Mapping[str, mg.Tensor]) -> dict[str, Array]:
-    """∂loss by each parameter, in float64; nobody's `.grad` changes."""
+    """The gradient of the loss by each parameter, in float64; no `.grad` changes."""
     found = mg.walk(
         [(loss.edge or loss, seed(loss, None, "truncation_report"))],
         wanted={key_of(p.edge or p) for p in parameters.values()},

@@ -1,9 +1,9 @@
-"""Who uses a parameter at which time step, and what gradient each use sends: the engine of `bptt_terms`.
+"""Uses of a parameter by time step, and the gradient that each use sends: the engine of `bptt_terms`.
 
-The gradient goes backward along paths, from the loss through steps to the parameter. A path's *use step* is that of the
-last operation on it that was recorded in a step. What was computed outside of all steps and lies between them and the
-parameter (a hoisted input map, a transposed weight, a sum of biases) is the *prologue*: there, gradients are kept apart
-by step. A use that comes after the steps (an output map over all states) has the step of the rows that it works on.
+The gradient flows backward along paths, from the loss through steps to the parameter. A path's *use step* is the step
+of the last operation on it that was recorded in one. Operations outside all steps, between them and the parameter (a
+hoisted input map, a transposed weight, a sum of biases), form the *prologue*: there, gradients are kept apart by step.
+A use after the steps (an output map over all states) has the steps of the rows that it works on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.arrivals import fit
 from minigrad.backward import key_of
-from minigrad.gradients import Placed, Products, RowSparse, add, add_into
+from minigrad.gradients import Products, RowSparse, Scattered, add, add_into
 from minigrad.primitives import Pull
 from minigrad.tape import Node, Observer, Output, node_of
 
@@ -28,11 +28,11 @@ Array = Any
 
 
 class Uses:
-    """Where a parameter is used below a loss.
+    """The uses of a parameter below a loss.
 
     target  the parameter, or its key on the tape
-    near    the parameter and its prologue: nodes outside of steps that lead to it without passing one
-    users   the nodes in steps that use what is near, and their steps
+    near    the parameter and its prologue: nodes outside steps that lead to it without passing a step
+    users   the nodes in steps that use `near`, with their steps
     T       the number of steps
     """
 
@@ -41,7 +41,7 @@ class Uses:
         self.T = tape.length()
         self.target = key_of(parameter.edge or parameter)
         self.like = parameter.data
-        self.near: set[Any] = set() if type(self.target) is tuple else {self.target}  # with the prologue
+        self.near: set[Any] = set() if type(self.target) is tuple else {self.target}  # including the prologue
         self.users: dict[Node, int] = {}
         self.made = Made(tape)
         for node in tape.nodes:
@@ -56,7 +56,7 @@ class Uses:
             raise ValueError(f"{tape.what}: the loss does not depend on the parameter{name} of shape {parameter.shape}")
 
     def _leads(self, node: Node) -> bool:
-        """Whether an operand of a node is the parameter or in its prologue."""
+        """True if an operand of the node is the parameter or in its prologue."""
         near = self.near
         for parent, _, _ in node.edges:
             if type(parent) is tuple:
@@ -67,20 +67,20 @@ class Uses:
         return False
 
     def concerns(self, edge: Edge) -> bool:
-        """Whether it is the parameter, or leads to it without passing a step."""
+        """True if the edge is the parameter, or leads to it without passing a step."""
         if type(edge) is Output:
             return edge.node in self.near or self.is_target(edge)
         return edge in self.near
 
     def is_target(self, edge: Edge) -> bool:
-        """Whether it is the parameter itself."""
+        """True if the edge is the parameter itself."""
         if type(edge) is Output:
             return type(self.target) is tuple and self.target[0] is edge.node and self.target[1] == edge.index
         return edge is self.target
 
     def collect(self, roots: Any, stops: frozenset[Any] = frozenset()) -> tuple[Array, Array, dict[Any, Any]]:
-        """What arrives at the parameter from `roots`, without passing `stops`: by use step (T, *shape), and what has
-        none (*shape); also what arrives at `stops`."""
+        """The gradient that arrives at the parameter from `roots`, without passing `stops`: by use step (T, *shape),
+        and outside steps (*shape); also the gradients that arrive at `stops`."""
         arrivals = _Arrivals(self)
         for edge, gradient in roots:
             if self.concerns(edge):
@@ -90,7 +90,7 @@ class Uses:
 
 
 class _Arrivals(Observer):
-    """Watches a walk: what steps send into the prologue is kept apart by step, and let through its rules."""
+    """Observes a walk: gradients from steps into the prologue are kept apart by step, and passed through its rules."""
 
     def __init__(self, uses: Uses) -> None:
         self.uses = uses
@@ -98,7 +98,7 @@ class _Arrivals(Observer):
         self.terms = np.zeros_like(uses.like, shape=(uses.T, *shape), order="C")
         self.rest = np.zeros_like(uses.like, order="C")
         self.begun: set[int] = set()
-        self.waiting: dict[Node, list[tuple[int, Labels, Any]]] = {}  # (which output, label, gradient)
+        self.waiting: dict[Node, list[tuple[int, Labels, Any]]] = {}  # (number of the output, label, gradient)
 
     # ---- from steps ----
 
@@ -108,7 +108,7 @@ class _Arrivals(Observer):
             self.put(parent, step, gradient)
 
     def put(self, edge: Edge, label: Labels, gradient: Any) -> None:
-        """Keep a gradient that arrives, all of it of one step, or with an array of labels; or add it to the terms."""
+        """Keep an arriving gradient, all of one step or with an array of labels; or add it to the terms."""
         gradient = fit(gradient, edge)
         if self.uses.is_target(edge):
             if isinstance(label, int):
@@ -124,7 +124,7 @@ class _Arrivals(Observer):
             self.waiting.setdefault(node, []).append((index, label, gradient))
 
     def add(self, k: int, gradient: Any) -> None:
-        """To the term of step k."""
+        """Add to the term of step k."""
         into = self.rest if k == UNKNOWN else self.terms[k, ...]
         if k not in self.begun and type(gradient) is Products and len(gradient.pairs) == 1 and gradient.total is None:
             ((p, q),) = gradient.pairs
@@ -149,10 +149,11 @@ class _Arrivals(Observer):
                     self.through(node, parents, several, pull, kept, label, g)
 
     def merged(self, node: Node, pieces: list[tuple[int, Labels, Any]], whole: Any) -> list[tuple[Any, Any]]:
-        """What arrived at a node as few (labels, gradient): one, if no number got gradient from two steps; else one
-        for each step. For several outputs both are lists, but for a label that holds for all.
+        """The gradients that arrived at a node, merged into few (labels, gradient): one, if no element got gradient
+        from two steps; otherwise one for each step. With several outputs both are lists, except for a label of all of
+        them.
 
-        whole  the sum of all, as the walk has it
+        whole  the sum of all, from the walk
         """
         first = pieces[0][1]
         if isinstance(first, int) and all(isinstance(v, int) and v == first for _, v, _ in pieces):
@@ -179,10 +180,10 @@ class _Arrivals(Observer):
     def through(
         self, node: Node, parents: tuple[Edge, ...], several: bool, pull: Pull, kept: Any, label: Any, g: Any
     ) -> None:
-        """Let a gradient through a rule, to those of its operands that concern us."""
+        """Pass a gradient through a rule, to the operands that lead to the parameter."""
         if isinstance(label, int) and label == UNKNOWN:
             if all(p is None or self.uses.made(p) is not None for p in parents):
-                made: Any = None  # the way goes on among values of steps
+                made: Any = None  # the path continues among values of steps
             else:
                 made = self.steps_of_rows(node)
             label = label if made is None else made
@@ -215,7 +216,7 @@ class _Arrivals(Observer):
                 self.put(p, label, a)
 
     def steps_of_rows(self, node: Node) -> Any:
-        """Labels of a node's outputs, where they are known."""
+        """The known labels of a node's outputs."""
         if type(node.dtype) is not tuple:
             return self.uses.made(node)
         labels = [
@@ -230,17 +231,17 @@ CONFLICT = object()
 
 
 def _labels(pieces: list[tuple[Labels, Any]], whole: Any) -> Any:
-    """One array of labels for what arrived at an output, (label, gradient); None if nothing did, CONFLICT if two steps
-    share a number."""
+    """One array of labels for the (label, gradient) pairs of an output; None if there are none, CONFLICT if two steps
+    share an element."""
     if not pieces or whole is None:
         return None
     label, gradient = pieces[0]
-    if len(pieces) == 1 and type(gradient) is not Placed:
+    if len(pieces) == 1 and type(gradient) is not Scattered:
         return np.full_like(whole, label, dtype=KIND) if isinstance(label, int) else label
     free = UNKNOWN - 1
     labels = np.full_like(whole, free, dtype=KIND)
     for label, gradient in pieces:
-        at = gradient.index if type(gradient) is Placed else ...
+        at = gradient.index if type(gradient) is Scattered else ...
         before = labels[at]
         if bool(np.any((before != free) & (before != label))):
             return CONFLICT

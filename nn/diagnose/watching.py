@@ -1,4 +1,4 @@
-"""One run of a model, watched: its loops with their states and gates, what is not finite, what was detached."""
+"""One observed run of a model: its loops with their states and gates, non-finite values, detached values."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ RELUS = ("relu", "maximum")
 class Watch(Observer):
     """Keeps the results of all recorded operations, by node.
 
-    spoilt    the first operation that gave NaN or Inf, in words, if one did
-    used      the leaves that require grad and were used, by id
-    detached  (step, step) for each detached value that was made in one step of a loop and used in another
+    spoilt    the first operation that gave NaN or Inf, in words, or None
+    used      the used leaves that require grad, by id
+    detached  (step, step) for each detached value made in one step of a loop and used in another
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Watch(Observer):
             self.places[edge.position] = edge
 
     def _note_cut(self, position: float) -> None:
-        """A value that was made at this position is used here, detached."""
+        """Note the use of a detached value that was made at this position."""
         made = self.places.get(position)
         before, now = (_innermost(s) for s in (made.scope if made else None, current_mode().scope))
         if before is None or now is None or before.outer is not now.outer or before.step == now.step:
@@ -65,20 +65,20 @@ def _finite(array: Array) -> bool:
 
 
 def _innermost(scope: Scope | None) -> Scope | None:
-    """The innermost time step around."""
+    """The innermost enclosing time step."""
     while scope is not None and scope.step is None:
         scope = scope.outer
     return scope
 
 
 @dataclass
-class Loop:
+class LoopPass:
     """One pass of a loop over steps.
 
     name    the scope around it: `encoder.lstm[0]`
     steps   its nodes by step
-    states  the tensors that are carried from step to step, by name: one for each step
-    gates   the values that have names and are not carried: arrays, one for each step
+    states  the tensors carried from step to step, by name: one for each step
+    gates   named values that are not carried: arrays, one for each step
     """
 
     name: str
@@ -88,7 +88,7 @@ class Loop:
 
 
 class Run:
-    """A loss, and what was watched on the way to it.
+    """A loss, and the observations made while it was computed.
 
     layers  (layer, input, label) for each layer over time that was called
     loops   its loops over steps
@@ -106,11 +106,11 @@ class Run:
         if isinstance(module, OverTime) and args:
             self.layers.append((module, args[0], label))
 
-    def _loops(self) -> Iterator[Loop]:
-        """The loops, each pass by itself: a layer that is called twice has two."""
-        passes: dict[Any, tuple[Loop, int, int]] = {}  # (the pass that is going on, its last step, its direction)
-        where: dict[Node, tuple[Loop, int]] = {}
-        found: list[Loop] = []
+    def _loops(self) -> Iterator[LoopPass]:
+        """The loops, each pass separately: a layer that is called twice has two."""
+        passes: dict[Any, tuple[LoopPass, int, int]] = {}  # (the current pass, its last step, its direction)
+        where: dict[Node, tuple[LoopPass, int]] = {}
+        found: list[LoopPass] = []
         for node in sorted(self.watch.outputs, key=lambda n: n.position):
             scope = _innermost(node.scope)
             if scope is None:
@@ -119,7 +119,7 @@ class Run:
             loop, last, way = passes.get(key, (None, t, 0))
             moved = (t > last) - (t < last)
             if loop is None or (moved and way and moved != way):
-                loop, way, moved = Loop(str(scope.outer or "loop")), 0, 0
+                loop, way, moved = LoopPass(str(scope.outer or "loop")), 0, 0
                 found.append(loop)
             passes[key] = (loop, t, moved or way)
             loop.steps.setdefault(t, []).append(node)
@@ -129,9 +129,9 @@ class Run:
             if len(loop.steps) > 1:
                 yield loop
 
-    def _fill(self, loop: Loop, where: dict[Node, tuple[Loop, int]]) -> None:
-        """Find out which results are carried: those that another step of the loop uses."""
-        kinds: dict[Any, dict[int, Output]] = {}  # (operation, which of its kind in a step, output) by step
+    def _fill(self, loop: LoopPass, where: dict[Node, tuple[LoopPass, int]]) -> None:
+        """Find the carried results: those that another step of the loop uses."""
+        kinds: dict[Any, dict[int, Output]] = {}  # (operation, its index in a step, output) by step
         names: dict[Any, str] = {}
         carried: dict[Any, None] = {}
         keys: dict[tuple[Node, int], Any] = {}
@@ -177,7 +177,7 @@ class Run:
         return mg.Tensor._of(self.watch.outputs[output.node][output.index or 0], edge)
 
     def relus(self) -> dict[str, Array]:
-        """(H,) booleans for each ReLU: whether a unit is off in the whole batch, at all steps."""
+        """(H,) booleans for each ReLU: True for units that are off in the whole batch, at all steps."""
         found: dict[str, Array] = {}
         for node, outputs in self.watch.outputs.items():
             primitive: Any = node.primitive

@@ -1,4 +1,4 @@
-"""Training by several processes, on one machine or many: MPI between them, NCCL between GPUs."""
+"""Training with several processes, on one machine or many: MPI between them, NCCL between GPUs."""
 
 from .agreement import DisagreementError
 from .data_parallel import DataParallel

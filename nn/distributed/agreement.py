@@ -1,4 +1,4 @@
-"""Agreement: the things that all ranks must have in common, and an error that names those which differ."""
+"""Agreement: facts that all ranks must share, and an error that names the differences."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SHOWN = 3  # differences in an error
 
 
 class DisagreementError(ValueError):
-    """Ranks that should have the same code, weights or settings do not. All ranks raise it, with the same text."""
+    """Ranks that should have the same code, weights or settings differ. All ranks raise it, with the same text."""
 
     everywhere = True  # see `failure`
 
 
 def difference(title: str, texts: Sequence[str]) -> str | None:
-    """One sentence about the first rank whose facts (see `as_text`) are not those of rank 0; None if there is none."""
+    """A sentence about the first rank whose facts (see `as_text`) differ from rank 0's; None if there is none."""
     first = json.loads(texts[0])
     for rank, text in enumerate(texts):
         if text != texts[0]:
@@ -45,7 +45,7 @@ def as_text(facts: Mapping[str, str]) -> str:
 
 @functools.cache
 def code() -> dict[str, str]:
-    """Versions, and digests of the code that trains: the program's own file, and the packages'."""
+    """Versions, and digests of the code: the program's own file, and the packages."""
     main = getattr(sys.modules["__main__"], "__file__", None)
     packages = Path(mg.__file__).parents[1]
     files = [path for name in ("minigrad", "nn", "nlp") for path in sorted((packages / name).rglob("*.py"))]

@@ -1,4 +1,4 @@
-"""DataParallel: an optimizer whose gradients are those of all ranks together."""
+"""DataParallel: an optimizer that uses the gradients of all ranks together."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .group import Group
 
 
 class DataParallel:
-    """An optimizer for a model of which every rank has a copy, and sees its own part of each batch.
+    """An optimizer for a model with a copy on every rank, each of which processes its own part of each batch.
 
     optimizer  any of `nn`, made from the same parameters with the same settings on all ranks
-    group      as of `nn.distributed.group()`
-    module     the model; what it has besides the optimizer's parameters (frozen weights, buffers) is broadcast as well
+    group      from `nn.distributed.group()`
+    module     the model; its other tensors (frozen weights, buffers) are broadcast as well
 
         group = nn.distributed.group()
         optimizer = nn.distributed.DataParallel(nn.Adam(model.named_parameters()), group, model)
@@ -38,17 +38,17 @@ class DataParallel:
             optimizer.step()                              # clips, and updates, the same on all ranks
 
     With Lᵣ the mean loss over the nᵣ items of rank r, the gradient is that of Σ nᵣ Lᵣ / Σ nᵣ, the mean loss over the
-    items of all ranks: what one process would find for the whole batch. It is complete when `backward` returns.
-    Everything else is the optimizer's: `param_groups`, `state_dict`, `grad_norm`, and so on.
+    items of all ranks: the gradient of one process for the whole batch. It is complete when `backward` returns.
+    All other attributes are the optimizer's: `param_groups`, `state_dict`, `grad_norm`, and so on.
 
-    When it is made, all ranks get rank 0's weights, and random numbers of their own that follow from those of rank 0:
-    dropout differs from rank to rank, and is the same in each run. It raises DisagreementError if names, shapes, dtypes
-    or settings differ between ranks, or if two ranks use the same GPU.
+    On construction, all ranks get rank 0's weights, and separate random numbers that follow from those of rank 0:
+    dropout differs between ranks, and is the same in each run. Raises DisagreementError if names, shapes, dtypes or
+    settings differ between ranks, or if two ranks use the same GPU.
     """
 
     def __init__(self, optimizer: Optimizer, group: Group, module: Any = None) -> None:
         self.optimizer, self.group = optimizer, group
-        self._plan: reduction.Plan | None = None
+        self._plan: reduction.ReductionPlan | None = None
         self._held: dict[int, Any] = {}
         self._reduced = False
         if group.size > 1:
@@ -67,10 +67,10 @@ class DataParallel:
         return int(found) if found == int(found) else found
 
     def share(self, loss: mg.Tensor | None, items: float, total: float, *more: float) -> list[Any]:
-        """The part that the losses of all ranks, each a mean over its own items, have in the mean over `total` items.
-        Behind it stand the sums of further numbers.
+        """The contributions of all ranks' losses, each a mean over its own items, to the mean over `total` items,
+        followed by the sums of further numbers.
 
-        loss  of this rank, a Tensor without axes; if `items` is 0, it does not count, and may be None
+        loss  of this rank, a Tensor without axes; with 0 `items` it does not count, and may be None
         """
         if self.group.size == 1:
             return [loss if items == total or loss is None else loss * (items / total), *more]
@@ -88,15 +88,14 @@ class DataParallel:
     ) -> None:  # fmt: skip
         """Add the gradient of the mean loss over all ranks to the parameters' `.grad`.
 
-        loss   a Tensor without axes, the mean over `items` items of this rank. A rank without any passes 0 items; then
-               its loss does not count, and may be None
-        items  how many these are: tokens, sentences, real steps
-        total  their number over all ranks (and all backwards of a step, where there are several); by default they are
-               added up over the ranks
-        hold   keep the gradient here until the next backward that is not held, and send both together; `total` must
-               then be given
+        loss   a Tensor without axes, the mean over `items` items of this rank. A rank without items passes 0; then its
+               loss does not count, and may be None
+        items  the number of items: tokens, sentences, real steps
+        total  the number over all ranks (and all backwards of a step, if there are several); by default, the sum over
+               the ranks
+        hold   keep the gradient here until the next backward without `hold`, and send both together; requires `total`
 
-        All ranks call it together. Sums begin as soon as gradients are whole, while backward goes on.
+        All ranks have to call it. Sums begin as soon as gradients are complete, while backward goes on.
         """
         only_outside("DataParallel.backward sends gradients to other processes")
         if items < 0 or (hold and total is None):
@@ -123,7 +122,7 @@ class DataParallel:
         self._give(found, parameters)
 
     def _walk(self, loss: mg.Tensor, share: float, found: reduction.Reduction) -> None:
-        """Backward for a share of the loss; leaves that are no parameters of the optimizer get their own gradient."""
+        """Backward for a share of the loss; leaves that are not the optimizer's parameters get their own gradient."""
         start = np.full_like(leaves.seed(loss, None), share)
         for leaf, gradient in backward.walk([(loss.edge or loss, start)], observers=(found,)).items():
             if leaf not in found.numbers:
@@ -136,10 +135,10 @@ class DataParallel:
         self._plan = found.planned
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """A step of the optimizer. If gradients were found by `loss.backward()`, they are summed first, and each rank's
-        loss counts the same.
+        """Take a step of the optimizer. Gradients from `loss.backward()` are summed first, with equal weight for each
+        rank's loss.
 
-        closure  as the optimizer takes it; for one that looks at the loss, such as `LBFGS`, it must return that of all
+        closure  as in the optimizer; for one that reads the loss, such as `LBFGS`, it must return the loss of all
                  ranks, `mean(loss, items)[0]`
         """
 
@@ -154,7 +153,7 @@ class DataParallel:
         return self.optimizer.step(None if closure is None else whole)
 
     def _sum_plain(self) -> None:
-        """Sum gradients that were found by a plain backward."""
+        """Sum gradients from a plain backward."""
         if not self._reduced and self.group.size > 1:
             only_outside("DataParallel.step sends gradients to other processes")
             parameters = [p for _, p in self.optimizer.named_parameters()]
@@ -167,12 +166,12 @@ class DataParallel:
         self._reduced = False
 
     def zero_grad(self) -> None:
-        """Forget all gradients, those held as well."""
+        """Clear all gradients, including held ones."""
         self.optimizer.zero_grad()
         self._held, self._reduced = {}, False
 
     def __getattr__(self, name: str) -> Any:
-        if name == "optimizer":  # not made yet
+        if name == "optimizer":  # during construction
             raise AttributeError(name)
         return getattr(self.optimizer, name)
 
@@ -181,14 +180,14 @@ class DataParallel:
 
 
 def own_random_numbers(group: Group) -> None:
-    """Give each rank but the first random numbers of its own, which follow from the state of rank 0's."""
+    """Give each rank but the first separate random numbers, derived from rank 0's state."""
     state = group.texts(json.dumps(mg.get_random_state()))[0]
     if group.rank:
         mg.manual_seed(seed_of(state, group.rank))
 
 
 def seed_of(state: str, rank: int) -> int:
-    """A seed for a rank, from what rank 0's random numbers are."""
+    """A seed for a rank, derived from the state of rank 0's random numbers."""
     return int.from_bytes(hashlib.sha256(f"{rank} {state}".encode()).digest()[:8], "little")
 
 
@@ -202,7 +201,7 @@ def _facts(optimizer: Optimizer) -> dict[str, str]:
 
 def _refuse_shared_devices(group: Group, parameters: Iterable[mg.Tensor]) -> None:
     """Raise DisagreementError if two ranks on one machine use the same GPU."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # where it differs, so does what "cuda:0" is
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # a different value gives "cuda:0" another meaning
     used = sorted({(f"{p.device} of {platform.node()}", visible) for p in parameters if p.device != "cpu"})
     every = [json.loads(text) for text in group.texts(json.dumps(used))]
     counts = Counter(tuple(device) for devices in every for device in devices)

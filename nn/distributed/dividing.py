@@ -1,7 +1,8 @@
-"""A run's progress is one, and its ranks' shares of it are many: made one for a checkpoint, and divided afterwards.
+"""Checkpoints of a group: the ranks' progress is merged for a checkpoint, and divided again afterwards.
 
-So a checkpoint of N ranks is that of one process, and M ranks go on from it. Only the random numbers of each rank are
-kept beside: as many ranks draw on where they were, and further ones begin with numbers that follow from rank 0's.
+A checkpoint of N ranks therefore equals that of one process, and M ranks can go on from it. Only the random numbers of
+each rank are stored separately: the same number of ranks continues them, and further ranks begin with numbers derived
+from rank 0's.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from .group import Group
 
 
 def gathered(progress: Progress, group: Group, carrier: Any, device: str) -> Progress:
-    """The progress of the whole run, on rank 0; elsewhere it is of no use.
+    """The progress of the whole run, on rank 0; the result on other ranks is meaningless.
 
-    carrier  what is carried from step to step. With `merge` (see `nn.TBPTT`) the rows of all ranks are joined; the
-             states of another object are kept one by one, and only as many ranks can go on from them
+    carrier  the object that carries state from step to step. With `merge` (see `nn.TBPTT`) the rows of all ranks are
+             joined; other states are stored one by one, and only the same number of ranks can go on from them
     """
     if group.size == 1:
         return progress
@@ -36,8 +37,7 @@ def gathered(progress: Progress, group: Group, carrier: Any, device: str) -> Pro
 
 
 def divided(progress: Progress, group: Group, carrier: Any) -> Progress:
-    """The share of this rank of the progress that a checkpoint holds. Raises ValueError where what was carried cannot
-    be divided."""
+    """This rank's share of the progress in a checkpoint. Raises ValueError if the carried state cannot be divided."""
     if group.size > 1 and progress.others == ():
         return progress
     own = dataclasses.replace(progress, others=None, carried=_part(progress.carried, group, carrier))
@@ -52,7 +52,7 @@ def divided(progress: Progress, group: Group, carrier: Any) -> Progress:
 
 
 def _following(random: dict[str, Any], rank: int) -> dict[str, Any]:
-    """A state of random numbers for a rank that had none, from rank 0's."""
+    """A random state for a rank that had none, derived from rank 0's."""
     seed = seed_of(json.dumps(random), rank)
     return {"seed": seed, "cpu": np.random.default_rng(seed).bit_generator.state, "streams": {}}
 
@@ -63,7 +63,7 @@ def _joined(states: list[Any], carrier: Any) -> Any:
     if hasattr(carrier, "merge"):
         try:
             return carrier.merge(states)
-        except (ValueError, TypeError):  # ranks that carry nothing, or other rows
+        except (ValueError, TypeError):  # ranks without carried state, or with other rows
             pass
     return {"ranks": states}
 

@@ -1,8 +1,8 @@
-"""Ranks that fail, hang or leave: nobody waits for them for ever, and an error names them.
+"""Failure of ranks: a rank that fails, hangs or leaves ends the run, with an error that names it.
 
-While a rank waits, it asks the others now and then whether they wait, too. Who waits answers at once. Who computes does
-not, and after the timeout counts as lost: it hangs, is stopped, or is gone. Nothing runs beside the training: no
-thread, no heartbeat, and nothing is sent while all come in time.
+While a rank waits, it asks the others now and then whether they wait, too. A waiting rank answers at once. A computing
+one does not, and counts as lost after the timeout: it hangs, is stopped, or is gone. Nothing runs beside the training:
+no thread, no heartbeat, and no message while all ranks arrive in time.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 ASK, ANSWER = 1, 2  # tags
-FORM = struct.Struct("<q?64s")  # number of the question, whether it is one who has left, what is waited for
+FORM = struct.Struct("<q?64s")  # number of the question, True from a rank that has left, the awaited operation
 MOVES = 20e-6  # seconds: a call of MPI that takes longer has moved data
-BUSY = 1e-3  # seconds without rest after data has moved
-NAP, SLEEP = 20e-6, 5e-4  # seconds of rest between two looks: at first, and after so long a wait that the first
-LONG = 0.1  # question is near
+BUSY = 1e-3  # seconds of polling without rest after data has moved
+NAP, SLEEP = 20e-6, 5e-4  # seconds of rest between two polls: at first, and after LONG
+LONG = 0.1  # seconds of waiting
 FIRST, GRACE = 1.0, 1.0  # seconds until the first question, and for the last answers
 
 
-class Watch:
+class Watchdog:
     """Waits for the ranks of a group.
 
-    communicator  of mpi4py; used for questions and answers only
+    communicator  of mpi4py, for questions and answers only
     named         (rank) -> "rank 3 (pid 17 on host)"
     """
 
     def __init__(self, communicator: Any, named: Callable[[int], str]) -> None:
         self.communicator, self.named = communicator, named
         self._question = 0
-        self._answers: dict[int, tuple[bool, str]] = {}  # of the present question: who left, and what is waited for
+        self._answers: dict[int, tuple[bool, str]] = {}  # (True if it has left, what it awaits)
         self._sent: list[tuple[Any, bytes]] = []
         self._what = ""
 
     def wait(self, done: Callable[[], bool], what: str, timeout: float) -> None:
-        """Return once `done()`; end the run if a rank has left, does not come in time, or waits for something else."""
+        """Return once `done()`; end the run if a rank has left, is late, or waits for something else."""
         if done():
             return
         self._what = what
@@ -61,7 +61,7 @@ class Watch:
             if left := [rank for rank, (gone, _) in self._answers.items() if gone]:
                 self._end(f"{self._names(left)} ended, while the others wait for {what}", left)
             if waited >= deadline + GRACE:
-                self._judge(waited)  # returns if all are here and wait for the same
+                self._judge(waited)  # returns if all are here and wait for the same operation
                 deadline, last = waited + timeout, False
             elif waited >= next_question or (waited >= deadline and not last):
                 last = waited >= deadline
@@ -69,7 +69,7 @@ class Watch:
                 next_question = min(2 * next_question, max(deadline, waited + timeout / 2))
 
     def leave(self) -> None:
-        """Wait, without a limit, until all others have come here as well; who still waits for this rank is told."""
+        """Wait without limit until all others have left as well; ranks that still wait for this one are told."""
         request = self.communicator.Ibarrier()
         while not request.Test():
             self._listen(left=True)
@@ -102,11 +102,11 @@ class Watch:
     def _send(self, rank: int, tag: int, content: bytes) -> None:
         from mpi4py import MPI
 
-        self._sent = [pair for pair in self._sent if not pair[0].Test()]  # who is gone never takes its own
+        self._sent = [pair for pair in self._sent if not pair[0].Test()]  # a lost rank never receives its own
         self._sent.append((self.communicator.Isend([content, MPI.BYTE], dest=rank, tag=tag), content))
 
     def _judge(self, waited: float) -> None:
-        """End the run, unless all have answered that they wait for the same."""
+        """End the run, unless all have answered that they wait for the same operation."""
         others = [rank for rank in range(self.communicator.size) if rank != self.communicator.rank]
         if absent := [rank for rank in others if rank not in self._answers]:
             text = f"{self._names(absent)} did not come within {waited:.0f} s to {self._what}: hung, stopped or dead"
@@ -121,7 +121,7 @@ class Watch:
         return ", ".join(map(self.named, ranks[:4])) + (f" and {len(ranks) - 4} more" if len(ranks) > 4 else "")
 
     def _end(self, text: str, lost: list[int]) -> NoReturn:
-        """End the run with a message of the first rank that can tell it."""
+        """End the run with a message from the first rank that can send it."""
         here = self.communicator.rank
         if here != min(rank for rank in range(self.communicator.size) if rank not in lost):
             time.sleep(2 * GRACE)
@@ -135,19 +135,19 @@ def stop(text: str | None = None) -> NoReturn:
     if text is not None:
         print(text, file=sys.stderr, flush=True)
     sys.stdout.flush()
-    time.sleep(0.1)  # for what carries the output
+    time.sleep(0.1)  # let the output arrive
     MPI.COMM_WORLD.Abort(1)
     raise SystemExit(1)
 
 
 def everywhere(error: Exception) -> Exception:
-    """Mark an error that all ranks raise: only rank 0 prints it."""
+    """Mark an error as raised by all ranks: only rank 0 prints it."""
     error.everywhere = True  # type: ignore[attr-defined]
     return error
 
 
 def end_all_on_errors(communicator: Any, named: Callable[[int], str]) -> None:
-    """From now on an exception that nobody catches ends all ranks. (MPI would let the others wait for this one.)"""
+    """Let uncaught exceptions end all ranks. (MPI would let the others wait for this one.)"""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

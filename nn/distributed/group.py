@@ -1,4 +1,4 @@
-"""Groups of processes that train together, each with a rank. One process alone is a group of one.
+"""Groups of processes that train together, each with a rank. A single process is a group of one.
 
     mpiexec -n 4 python train.py
 
@@ -16,22 +16,22 @@ import numpy as np
 
 Array = Any
 TIMEOUT = 300.0  # seconds
-# Each launcher tells a process how many there are: MPICH's and Intel's mpiexec, srun with PMI-2; Open MPI's; srun.
+# Each launcher passes the number of processes: MPICH's and Intel's mpiexec, srun with PMI-2; Open MPI's; srun.
 COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 INSTALL = "pip install 'minigrad[mpi]' installs mpi4py and MPICH, whose mpiexec is then in the same folder as python"
 
 
 class Group:
-    """A group of one, and what every group can do.
+    """A group of one, and the interface of all groups.
 
     rank        the number of this process, from 0
-    size        how many there are
+    size        the number of processes
     local_rank  its number among those on the same machine
-    timeout     so many seconds, at least, others wait for a rank before it counts as lost
-    part        the slice r::N of what the group has in common: `examples[group.part]` is this rank's share
-    first       whether this is rank 0, which prints and writes files
+    timeout     minimum number of seconds that others wait for a rank before it counts as lost
+    part        the slice r::N of common data: `examples[group.part]` is this rank's share
+    first       True on rank 0, which prints and writes files
 
-    All methods but `free` are for all ranks at once: each calls them in the same order.
+    All methods but `free` are collective: each rank calls them in the same order.
     """
 
     rank = 0
@@ -54,32 +54,32 @@ class Group:
 
     @property
     def device(self) -> str:
-        """The GPU that is this rank's on its machine, "cuda:0", "cuda:1", ..., from now on CuPy's current one.
-        DeviceError if it is not there."""
+        """This rank's GPU on its machine, "cuda:0", "cuda:1", ..., from now on CuPy's current one. DeviceError if it is
+        missing."""
         return f"cuda:{self.local_rank}"
 
     def sum(self, values: Iterable[float]) -> Array:
-        """The sums of a few numbers over all ranks, float64, the same bits everywhere."""
+        """The sums of a few numbers over all ranks, in float64, equal bit for bit on all ranks."""
         self._check()
         return np.array(list(values), np.float64)
 
     def texts(self, text: str) -> list[str]:
-        """The texts of all ranks, in their order."""
+        """The texts of all ranks, in rank order."""
         self._check()
         return [text]
 
     def collect(self, content: bytes) -> list[bytes]:
-        """The contents of all ranks, in their order, on rank 0; an empty list elsewhere."""
+        """The contents of all ranks, in rank order, on rank 0; an empty list elsewhere."""
         self._check()
         return [content]
 
     def broadcast(self, arrays: Iterable[Array]) -> None:
-        """Write rank 0's arrays over those of the others, which have the same shapes and dtypes."""
+        """Overwrite the arrays of all other ranks, of equal shapes and dtypes, with rank 0's."""
         self._check()
 
     def agree(self, title: str, facts: Mapping[str, str]) -> None:
-        """Raise DisagreementError on all ranks, the same one, unless all have the same facts. It names two ranks, and
-        the first few facts in which they differ."""
+        """Raise the same DisagreementError on all ranks, unless all have the same facts. It names two ranks, and the
+        first few facts that differ."""
         self._check()
 
     def barrier(self) -> None:
@@ -87,17 +87,19 @@ class Group:
         self._check()
 
     def start_sum(self, array: Array) -> Any:
-        """Begin to sum an array over all ranks, in place; `wait` for what is returned before it is used."""
+        """Begin to sum an array over all ranks, in place; `wait` for the returned object before using it."""
         self._check()
         return []
 
     def start_gather(self, array: Array) -> Any:
-        """Begin to join arrays of all ranks along axis 0, where their lengths may differ; `wait` returns it."""
+        """Begin to join the arrays of all ranks along axis 0, where their lengths may differ; `wait` returns the
+        result.
+        """
         self._check()
         return array
 
     def wait(self, started: Any, what: str) -> Any:
-        """Wait for what was begun, at most `timeout` seconds for one that does not come: then the whole run ends."""
+        """Wait for an operation in progress. If a rank does not arrive within `timeout` seconds, the whole run ends."""
         self._check()
         return started
 
@@ -113,7 +115,7 @@ class Group:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if exception[0] is None:  # else the run is about to end, and no one should wait for the others
+        if exception[0] is None:  # otherwise the run is about to end, and nobody should wait
             self.free()
 
     def __repr__(self) -> str:
@@ -124,17 +126,17 @@ _found: Group | None = None
 
 
 def group(communicator: Any = None, *, timeout: float | None = None) -> Group:
-    """The processes that were started together by `mpiexec` or `srun`; a group of one for a process started alone.
+    """The processes started together by `mpiexec` or `srun`; a group of one for a single process.
 
     communicator  a communicator of mpi4py, for a group of some of the processes
-    timeout       seconds that a rank may come later than the others to where they meet, 300 by default. It must cover
-                  the longest time that one rank computes while the others wait for it. A rank that does not come, since
-                  it hangs or is gone, is named, and the run ends on all ranks: after timeout + 2 seconds at the latest
+    timeout       seconds that a rank may arrive later than the others, 300 by default. It must cover the longest time
+                  that one rank computes while the others wait for it. A rank that does not arrive, because it hangs or
+                  is gone, is named, and the run ends on all ranks: after timeout + 2 seconds at the latest
 
-    Each call without a communicator gives the same group. From the first one on an exception that nobody catches ends
-    all ranks, not only its own, and the end of the program waits for the others.
+    Each call without a communicator returns the same group. After the first call, an uncaught exception ends all ranks,
+    not only its own, and the end of the program waits for the others.
 
-    Raises ImportError if several processes were started, but mpi4py is missing; RuntimeError if it belongs to another
+    Raises ImportError if several processes were started but mpi4py is missing; RuntimeError if it belongs to another
     MPI than the `mpiexec`; DisagreementError if ranks run different code or versions.
     """
     global _found
@@ -150,7 +152,7 @@ def group(communicator: Any = None, *, timeout: float | None = None) -> Group:
 
 
 def _world(timeout: float) -> Group:
-    """The group of all that were started together."""
+    """The group of all processes started together."""
     started = max((int(os.environ.get(name, "0") or 0) for name in COUNTS), default=0)
     if started <= 1:
         return Group(timeout)

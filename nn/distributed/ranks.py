@@ -1,4 +1,4 @@
-"""A group of several processes. mpi4py carries arrays of the CPU, NCCL those of GPUs."""
+"""A group of several processes. mpi4py transfers arrays of the CPU, NCCL those of GPUs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from minigrad import backend
 from . import agreement, failure
 from .group import Array, Group
 
-PIECE = 1 << 20  # bytes: an array is summed in pieces of this size, which stay in a processor's cache
+PIECE = 1 << 20  # bytes: an array is summed in pieces of this size, which stay in a core's cache
 
 
 class Ranks(Group):
-    """The processes of a communicator of mpi4py. Made on all of them at once, as `nn.distributed.group` does."""
+    """The processes of a communicator of mpi4py. All of them construct it together, as in `nn.distributed.group`."""
 
     def __init__(self, communicator: Any, timeout: float) -> None:
         super().__init__(timeout)
         from mpi4py import MPI
 
         self._mpi = MPI
-        self._communicator = communicator.Dup()  # its messages meet no others
+        self._communicator = communicator.Dup()  # a duplicate, whose messages stay separate
         self.rank, self.size = communicator.rank, communicator.size
         self._places: list[str] = []
-        self._watch = failure.Watch(communicator.Dup(), self._named)
+        self._watch = failure.Watchdog(communicator.Dup(), self._named)
         self._wires: dict[str, Any] = {}  # NCCL's communicators, by device
         failure.end_all_on_errors(communicator, self._named)
         atexit.register(self._leave)
@@ -49,7 +49,7 @@ class Ranks(Group):
         return f"rank {rank} (pid {process} on {host})"
 
     def _introduce(self) -> None:
-        """Say who is who: what kills a process tells its pid, not its rank."""
+        """Print each rank's pid and host: a signal or the system's log names the pid, not the rank."""
         found: dict[str, list[str]] = {}
         for rank, place in enumerate(self._places):
             host, process = json.loads(place)
@@ -97,7 +97,7 @@ class Ranks(Group):
         self._wait_for(self._communicator.Ibarrier(), "all ranks")
 
     def _lengths(self, length: int) -> list[int]:
-        """The lengths of what each rank has."""
+        """The lengths of all ranks' contributions."""
         lengths = np.zeros(self.size, np.int64)
         self._wait_for(self._communicator.Iallgather(np.array([length]), lengths), "lengths of all ranks")
         return lengths.tolist()  # type: ignore[no-any-return]
@@ -114,7 +114,7 @@ class Ranks(Group):
                 array[...] = backend.from_numpy(host.reshape(array.shape), backend.device_of(array))
 
     def start_sum(self, array: Array) -> Any:
-        """In place, in a fixed order of ranks, so that the bits are the same in each run and on each rank.
+        """In place, in a fixed order of ranks, so that results are equal bit for bit in each run and on each rank.
         The array is contiguous, of float32, float64 or integers."""
         self._check()
         if not backend.on_cpu(array):
@@ -149,7 +149,7 @@ class Ranks(Group):
             failure.stop(f"nn.distributed: {self._named(self.rank)} lost the others in {what}: {error}")
 
     def _wire(self, array: Array) -> Any:
-        """NCCL's communicator for the device of an array."""
+        """NCCL's communicator for an array's device."""
         device = backend.device_of(array)
         if device not in self._wires:
             make = backend.backend_of(array).collectives
@@ -177,7 +177,7 @@ class Ranks(Group):
 
 
 class _Gathered:
-    """A request, the array that it fills, and how much of it is of each rank."""
+    """A request, the array that it fills, and the size of each rank's part."""
 
     def __init__(self, request: Any, result: Array, sizes: list[int]) -> None:
         self.Test, self.result, self.sizes = request.Test, result, sizes

@@ -1,9 +1,9 @@
-"""Gradients are summed over the ranks while backward still finds the next ones.
+"""The sum of gradients over ranks, while backward computes further ones.
 
-The parameters are put into buckets of some megabytes, in the order in which their gradients become whole; a large one
-is a bucket of its own. As soon as a bucket is full its sum begins, after those before it: so all ranks begin the same
-sums in the same order, whatever their own batch looks like. (Li et al. 2020, PyTorch Distributed: Experiences on
-Accelerating Data Parallel Training.)
+Parameters are put into buckets of some megabytes, in the order in which their gradients are completed; a large one is
+a bucket by itself. The sum of a full bucket begins at once, after those before it: so all ranks begin the same sums in
+the same order, whatever their batches look like. (Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data
+Parallel Training.)
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from .group import Array, Group
 BUCKET = 4 << 20  # bytes
 
 
-class Plan(NamedTuple):
-    """In which order gradients travel, and how. All ranks have the same plan.
+class ReductionPlan(NamedTuple):
+    """The order and form in which gradients travel. All ranks have the same one.
 
-    buckets  lists of parameters (their numbers) that are summed as one array
-    sparse   those whose gradients are row-sparse; only their rows travel
+    buckets  lists of parameters (by number) that are summed as one array
+    sparse   parameters with row-sparse gradients; only their rows travel
     """
 
     buckets: list[list[int]]
     sparse: list[int]
 
 
-def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sparse: Iterable[int]) -> Plan:
-    """The plan for parameters whose gradients became whole in this order on rank 0; those that are row-sparse on any
+def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sparse: Iterable[int]) -> ReductionPlan:
+    """The plan for parameters whose gradients were completed in this order on rank 0; those that are row-sparse on any
     rank travel as rows."""
-    place = 2 * len(parameters) - np.arange(len(parameters))  # the last ones first, as long as nobody knows better
+    place = 2 * len(parameters) - np.arange(len(parameters))  # without knowledge, the last ones first
     known = list(dict.fromkeys(order))
     place[known] = np.arange(len(known))
     group.broadcast([place])
@@ -44,12 +44,12 @@ def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sp
     some[list(sparse)] = 1
     rows = np.flatnonzero(group.sum(some)).tolist()
     buckets: list[list[int]] = []
-    together: dict[Any, list[int]] = {}  # small ones of one kind, until they are enough
+    together: dict[Any, list[int]] = {}  # small ones of one kind, until a bucket is full
     for k in np.argsort(place, kind="stable").tolist():
         if k in rows:
             continue
         p = parameters[k]
-        if p.data.nbytes >= BUCKET:  # alone, and so without a copy
+        if p.data.nbytes >= BUCKET:  # a bucket by itself, without a copy
             buckets.append([k])
             continue
         small = together.setdefault((p.dtype, p.device), [])
@@ -57,30 +57,30 @@ def plan(group: Group, parameters: Sequence[mg.Tensor], order: Iterable[int], sp
         if sum(parameters[n].data.nbytes for n in small) >= BUCKET:
             buckets.append(together.pop((p.dtype, p.device)))
     buckets += together.values()
-    return Plan(buckets, rows)
+    return ReductionPlan(buckets, rows)
 
 
 class Reduction(Observer):
     """The sums of one backward.
 
     parameters  all of them, the same on all ranks
-    planned     how they travel; None the first time, when that is not known yet and nothing travels before the end
-    held        what earlier backwards have kept back, by the parameter's number
+    planned     their plan; None the first time, when nothing travels before the end
+    held        gradients held back by earlier backwards, by the parameter's number
     """
 
     inside, leaves = False, True
 
     def __init__(
-        self, group: Group, parameters: Sequence[mg.Tensor], planned: Plan | None, held: Mapping[int, Any]
+        self, group: Group, parameters: Sequence[mg.Tensor], planned: ReductionPlan | None, held: Mapping[int, Any]
     ) -> None:  # fmt: skip
         self.group, self.parameters, self.planned = group, parameters, planned
         self.numbers = {p: k for k, p in enumerate(parameters)}
         self.found: dict[int, Any] = dict(held)  # by number: array or RowSparse
-        self.order: list[int] = []  # in which they became whole
+        self.order: list[int] = []  # of completion
         self.waiting = [set(bucket) for bucket in planned.buckets] if planned else []
-        self.begun: list[tuple[Array, Any]] = []  # sums, and what to wait for
+        self.begun: list[tuple[Array, Any]] = []  # sums, and the requests to wait for
 
-    # ---- told by the walker --------------------------------------------------------------------------------------
+    # ---- as an observer of backward ----------------------------------------------------------------------------------
 
     def whole(self, leaf: Any, gradient: Any) -> None:
         k = self.numbers.get(leaf)
@@ -94,14 +94,14 @@ class Reduction(Observer):
             self._begin()
 
     def arrived(self, node: Node, gradient: Any) -> None:
-        if self.begun:  # MPI moves data when it is called
+        if self.begun:  # MPI transfers data only inside its calls
             for request in self.begun[-1][1]:
                 request.Test()
 
-    # ---- and afterwards ------------------------------------------------------------------------------------------
+    # ---- sums --------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Begin the sum of the next bucket; a gradient that is not there counts as zeros."""
+        """Begin the sum of the next bucket; a missing gradient counts as zeros."""
         assert self.planned is not None
         bucket = [(k, self.parameters[k]) for k in self.planned.buckets[len(self.begun)]]
         parts = [_dense(self.found.get(k), p) for k, p in bucket]
@@ -110,12 +110,12 @@ class Reduction(Observer):
         else:
             joined = np.concatenate([part.reshape(-1) for part in parts])
         if joined.dtype.itemsize < 4:
-            joined = joined.astype(np.float32)  # where sums of many ranks do not overflow
+            joined = joined.astype(np.float32)  # sums of many ranks would overflow float16
         self.begun.append((joined, self.group.start_sum(joined)))
 
     def finish(self) -> dict[int, Any]:
-        """Begin what is left, wait for all, and give the sums by the parameters' numbers; those that have a gradient on
-        no rank are not among them."""
+        """Begin the remaining sums, wait for all, and return them by the parameters' numbers, without parameters that
+        have no gradient on any rank."""
         group, parameters = self.group, self.parameters
         if self.planned is None:
             sparse = [k for k, g in self.found.items() if isinstance(g, mg.RowSparse)]
@@ -154,7 +154,7 @@ def _array(gradient: Any) -> Array:
 
 
 def _dense(gradient: Any, parameter: mg.Tensor) -> Array:
-    """A gradient as an array of its own."""
+    """A gradient as a fresh array."""
     return np.zeros_like(parameter.data) if gradient is None else _array(gradient)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, of which each rank hears at another moment: kept until all ranks stop after the same step."""
+"""Ctrl-C and SIGTERM, which reach each rank at another moment, are held until all ranks stop after the same step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 @contextmanager
 def kept_signals() -> Iterator[list[Any]]:
-    """Put Ctrl-C and SIGTERM into the list that is given, instead of stopping at once. What is still in it when the
-    block is done, and was not taken out, is heard then."""
+    """Collect Ctrl-C and SIGTERM in the yielded list instead of stopping at once. Signals left in it when the block
+    ends take effect then."""
     kept: list[Any] = []
     if threading.current_thread() is not threading.main_thread():
         yield kept

@@ -119,10 +119,10 @@ class LeakyReLU(_Activation):
 
 
 class PReLU(Module):
-    """x where positive, weight·x elsewhere, with a slope that is learned (He et al. 2015).
+    """x where positive, weight·x elsewhere, with a learned slope (He et al. 2015).
 
     num_parameters  1, or a slope for each channel, which is axis 1 of x
-    init            the slopes at first
+    init            the initial slope
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class PReLU(Module):
         self.weight = Parameter(mg.full(num_parameters, float(init), device=device, dtype=dtype))
 
     def forward(self, x: Any) -> Any:
-        """The same shape. ValueError where axis 1 has not the size num_parameters."""
+        """The same shape. ValueError if axis 1 does not have size num_parameters."""
         x = beside(self, x)
         channels = x.shape[1] if x.ndim > 1 else 1
         if self.num_parameters not in (1, channels):
@@ -158,7 +158,7 @@ class ELU(_Activation):
         super().__init__(alpha=alpha)
 
 
-# ---- gates of themselves -----------------------------------------------------------------------------------------
+# ---- self-gated functions ----------------------------------------------------------------------------------------
 
 
 class SiLU(_Activation):
@@ -190,7 +190,7 @@ class GLU(_Activation):
 
     @staticmethod
     def function(x: Any, dim: int) -> Any:
-        """Half as long along `dim`. ValueError where it does not halve."""
+        """Halves the axis `dim`. ValueError if its size is odd."""
         if not -np.ndim(x) <= dim < np.ndim(x) or np.shape(x)[dim] % 2:
             raise ValueError(f"GLU: axis {dim} of {np.shape(x)} does not divide into two halves{here()}")
         a, b = np.split(x, 2, axis=dim)

@@ -1,11 +1,11 @@
-"""Attention: a mean of values, weighted by how well their keys suit a query.
+"""Attention: a mean of values, weighted by the similarity of their keys to a query.
 
-All four kinds have one protocol. They differ in the score of a query q and a key k:
+All four classes have one interface. They differ in the score of a query q and a key k:
 
     AdditiveAttention   vᵀ tanh(W q + U k)      Bahdanau, Cho & Bengio 2015
     DotAttention        qᵀ k                    Luong, Pham & Manning 2015
-    GeneralAttention    qᵀ W k                  the same
-    ConcatAttention     vᵀ tanh(W [q; k])       the same
+    GeneralAttention    qᵀ W k                  Luong, Pham & Manning 2015
+    ConcatAttention     vᵀ tanh(W [q; k])       Luong, Pham & Manning 2015
 
     context, weights = attention(query, keys, values, mask)
 
@@ -14,12 +14,12 @@ All four kinds have one protocol. They differ in the score of a query q and a ke
     values   (N, S, V); the keys, if None
     mask     (N, S), or (N, L, S): True where a query may look; everywhere, if None
     context  (N, V), or (N, L, V)
-    weights  (N, S), or (N, L, S): not negative, of sum 1 over S
+    weights  (N, S), or (N, L, S): non-negative, with sum 1 over S
 
-A query that may look nowhere has weights and context of zeros. What stands at a position that no query may look at has
-no influence on anything, NaN included.
+A query that may look nowhere has weights and context of zeros. Values at a position that no query may look at have no
+influence on anything, NaN included.
 
-A decoder asks the same keys at every step. What can be done once for all steps is done by `prepare`:
+A decoder queries the same keys at every step. `prepare` does the work that all steps share:
 
     memory = attention.prepare(keys, values, mask)
     context, weights = attention(query, prepared=memory)
@@ -44,7 +44,7 @@ Array = Any
 
 
 class Prepared(NamedTuple):
-    """What `Attention.prepare` gives: projected keys (N, S, ·), values (N, S, V), and where to look, (N, 1 or L, S)."""
+    """The result of `Attention.prepare`: projected keys (N, S, ·), values (N, S, V), and the mask, (N, 1 or L, S)."""
 
     keys: Any
     values: Any
@@ -52,16 +52,16 @@ class Prepared(NamedTuple):
 
 
 class Attention(Module):
-    """Base class: a subclass defines `score`, and `project`, what of a score is the same for all queries.
+    """Base class: a subclass defines `score`, and `project` for the part of a score that all queries share.
 
-    query_size, key_size  Q and K, for messages where they do not fit; None: any
+    query_size, key_size  Q and K, for error messages; None: any
     """
 
     query_size: int | None = None
     key_size: int | None = None
 
     def project(self, keys: Any) -> Any:
-        """Keys (N, S, K) to what `score` takes, (N, S, ·)."""
+        """Keys (N, S, K) to the form for `score`, (N, S, ·)."""
         return keys
 
     def score(self, query: Any, projected: Any) -> Any:
@@ -69,7 +69,7 @@ class Attention(Module):
         raise NotImplementedError(f"{type(self).__name__} does not define score()")
 
     def prepare(self, keys: Any, values: Any = None, mask: Any = None) -> Prepared:
-        """Do once what is the same for all queries; give the result to the calls as `prepared=`.
+        """Do the work that all queries share; pass the result to the calls as `prepared=`.
 
         keys (N, S, K), values (N, S, V) or None, mask (N, S), (N, L, S) or None.
         """
@@ -97,9 +97,9 @@ class Attention(Module):
     def forward(
         self, query: Any, keys: Any = None, values: Any = None, mask: Any = None, *, prepared: Prepared | None = None
     ) -> tuple[Any, Any]:
-        """(context, weights); see the module's text for all shapes.
+        """(context, weights); see the module's docstring for all shapes.
 
-        prepared  what `prepare` gave for keys, values and mask, which are then left out
+        prepared  a result of `prepare`, in place of keys, values and mask
         """
         if (prepared is None) == (keys is None) or (prepared and not (values is None and mask is None)):
             raise ValueError(
@@ -127,8 +127,8 @@ class Attention(Module):
 
 
 def masked_softmax(scores: Any, mask: Array | None) -> Any:
-    """The softmax along the last axis over what the mask allows; zeros elsewhere, and where nothing is allowed."""
-    if not scores.shape[-1]:  # there is nothing to look at
+    """The softmax along the last axis over positions allowed by the mask; zeros elsewhere, and for rows without any."""
+    if not scores.shape[-1]:  # there are no keys
         return scores
     if mask is None:
         return mg.softmax(scores)
@@ -180,7 +180,7 @@ class ConcatAttention(Attention):
         self.v = Parameter(_uniform(mg.zeros((1, hidden_size), **made)))
 
     def project(self, keys: Any) -> Any:
-        """The part of W [q; k] that k has."""
+        """The part of W [q; k] that depends on k."""
         return mg.linear(keys, self.weight[:, self.query_size :])
 
     def score(self, query: Any, projected: Any) -> Any:
@@ -189,7 +189,7 @@ class ConcatAttention(Attention):
 
 
 def _uniform(weight: mg.Tensor) -> mg.Tensor:
-    """U(±1/√n) for a weight of n inputs, as in Linear."""
+    """Initialize from U(±1/√n) for a weight with n inputs, as in Linear."""
     bound = 1 / math.sqrt(max(weight.shape[1], 1))
     return init.uniform_(weight, -bound, bound)
 

@@ -2,8 +2,8 @@
 
 Both look at windows of a few steps. The sums of a convolution stand in `correlation`.
 
-Sequences of unequal lengths are given as `lengths`: a step that is not real counts as padding, and what a sequence
-alone would not have is zero. `output_lengths` says how many steps each one has afterwards:
+Sequences of unequal lengths need `lengths`: a step that is not real counts as padding, and outputs that a sequence
+would not have alone are zero. `output_lengths` gives the number of steps of each one afterwards:
 
     >>> import numpy as np, minigrad as mg, nn
     >>> layer = nn.Conv1d(3, 5, kernel_size=4, stride=2)
@@ -31,7 +31,7 @@ from .windows import check_input, checked_count, mask_of
 
 
 class _Windows(Module):
-    """The base of convolution and pooling: their windows, and layouts."""
+    """The base of convolution and pooling: windows and layouts."""
 
     kernel_size: int
     stride: int
@@ -52,7 +52,7 @@ class _Windows(Module):
         return count - ((count - 1) * self.stride >= length + before)  # the last one must begin before the end
 
     def output_lengths(self, lengths: Any) -> Any:
-        """The numbers of steps that sequences of these lengths (integers, any shape) have after this layer."""
+        """The numbers of steps of sequences of these lengths (integers, any shape) after this layer."""
         lengths = np.asarray(lengths)
         return np.where(lengths > 0, self._count(lengths), 0)
 
@@ -72,7 +72,7 @@ class _Windows(Module):
 
         lengths  (N,) integers from 0 to L: sequence n ends after lengths[n] steps
 
-        Raises ValueError where a window is wider than the padded input.
+        Raises ValueError if a window is wider than the padded input.
         """
         x = beside(self, x)
         alone = x.ndim == 2
@@ -96,11 +96,11 @@ class Conv1d(_Windows):
     """y[n, o, m] = bias[o] + Σ_c Σ_k weight[o, c, k] · x[n, c, m·stride + k·dilation − padding].
 
     in_channels, out_channels  C and O
-    kernel_size                K; weight is (O, C / groups, K), bias (O,), both U(±1/√(K·C/groups)) at first
-    padding       steps of padding at both ends; "valid", none; "same", as many steps come out as go in, for a stride
-                  of 1; "causal", all of it before the first step, so that y[m] sees nothing after x[m·stride]
-    groups        both kinds of channels are cut into so many groups, each of which sees its own
-    padding_mode  "zeros", "reflect", "replicate" or "circular": numbers of the padding (not with `lengths`)
+    kernel_size                K; weight is (O, C / groups, K), bias (O,), both initialized from U(±1/√(K·C/groups))
+    padding       steps of padding at both ends; "valid", none; "same", as many outputs as inputs, for a stride of 1;
+                  "causal", all of it before the first step, so that y[m] does not depend on steps after x[m·stride]
+    groups        both kinds of channels are divided into this number of groups, each of which sees only itself
+    padding_mode  "zeros", "reflect", "replicate" or "circular": values of the padding (not with `lengths`)
     """
 
     def __init__(
@@ -165,7 +165,7 @@ _MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circu
 
 
 class MaxPool1d(_Windows):
-    """The largest number of each window, channel by channel; the first of equal ones gets the gradient.
+    """The maximum of each window, for each channel; the first of equal numbers gets the gradient.
 
     kernel_size, stride  the window's steps, and those from one to the next: kernel_size, if None
     padding              steps at both ends, half a window at most, that are never the largest
@@ -198,7 +198,7 @@ class MaxPool1d(_Windows):
         end = max((M - 1) * s + (self.kernel_size - 1) * d + 1 - p - L, 0)
         values = np.pad(values, [(0, 0), (0, 0), (p, end)], constant_values=-np.inf)
         begin = np.arange(M) * s - p
-        first = np.maximum(-(begin // d), 0)  # in each window, the first step that is one of the input's
+        first = np.maximum(-(begin // d), 0)  # the first step of each window inside the input
         at = np.broadcast_to(backend.from_numpy(first, x.device), (*x.shape[:2], M))
         best = np.full_like(values, -np.inf, shape=at.shape)
         for k in range(self.kernel_size):

@@ -1,4 +1,4 @@
-"""Dropout, of values and of weights. All of it is switched off by `module.eval()`."""
+"""Dropout, of values and of weights. `module.eval()` switches it off."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..modules import Module
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, like: mg.Tensor) -> mg.Tensor:
-    """0 with probability p, else 1 / (1 − p), beside `like` and of its dtype."""
+    """0 with probability p, else 1 / (1 − p), on the device and in the dtype of `like`."""
     if p >= 1:
         return mg.zeros(shape, dtype=like.dtype, device=like.device)
     kept = mg.rand(*shape, dtype=like.dtype, device=like.device).data >= p
@@ -20,8 +20,8 @@ def dropout_mask(shape: tuple[int, ...], p: float, like: mg.Tensor) -> mg.Tensor
 
 
 def check_probability(module: str, p: Any) -> float:
-    """The probability itself; ValueError if it is none."""
-    is_number = isinstance(p, Real)  # also a live one
+    """The probability itself; ValueError if it is invalid."""
+    is_number = isinstance(p, Real)  # including a recording's live number
     if not (is_number and 0 <= p <= 1):
         raise ValueError(f"{module}: a probability must be between 0 and 1, not {p!r}")
     return p  # type: ignore[no-any-return]
@@ -73,8 +73,8 @@ class WeightDrop(Module):
     """Dropout on weights of a module, one mask a call: DropConnect for recurrent weights (Merity et al. 2018).
 
     module   any module, which is called as before
-    weights  names of its parameters, as in `named_parameters`; ["weight_hh_l0"], for example
-    p        the probability of a weight to be zero during a call
+    weights  names of its parameters, as in `named_parameters`, such as ["weight_hh_l0"]
+    p        the probability that a weight is zero during a call
 
     >>> import minigrad as mg, nn
     >>> lstm = nn.WeightDrop(nn.LSTM(3, 4), ["weight_hh_l0"], p=0.5)
@@ -92,7 +92,7 @@ class WeightDrop(Module):
         self.weights = weights
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module gives with the thinned weights."""
+        """The module's output with dropped weights."""
         if not self.training or self.p == 0:
             return self.module(*args, **kwargs)
         places = [(m, attribute) for name, m, attribute in self.module._places("parameters") if name in self.weights]
@@ -110,5 +110,5 @@ class WeightDrop(Module):
 
 
 def undropped(layer: Any) -> Any:
-    """The layer inside a WeightDrop, which knows its layout and state; any other layer itself."""
+    """The layer inside a WeightDrop, which knows its layout and state; any other layer unchanged."""
     return layer.module if isinstance(layer, WeightDrop) else layer

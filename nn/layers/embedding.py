@@ -44,13 +44,13 @@ class _Vectors(Module):
             init.zeros_(mg.Tensor(self.weight.data[padding_idx : padding_idx + 1]))
 
     def _ids(self, ids: Any) -> Array:
-        """Integer ids as an array beside the weight."""
-        if isinstance(ids, list | tuple) and not np.size(ids):  # an empty list has no numbers that tell a dtype
+        """Integer ids as an array on the weight's device."""
+        if isinstance(ids, list | tuple) and not np.size(ids):  # an empty list has no dtype
             ids = np.zeros(np.shape(ids), np.intp)
         return array_beside(ids, self.weight)
 
     def _rows(self, ids: Array) -> Any:
-        """The rows of ids (...), (..., D), their lengths bounded before, and their gradients scaled."""
+        """The rows of ids (...), (..., D), with bounded norms and scaled gradients."""
         if self.max_norm is not None and ids.size:
             self._bound(ids)
         rows = mg.embedding(self.weight, ids, padding_idx=self.padding_idx, sparse=self.sparse)
@@ -60,9 +60,9 @@ class _Vectors(Module):
         return rows
 
     def _bound(self, ids: Array) -> None:
-        """Shorten, in the weight itself, those rows that are longer than max_norm."""
+        """Scale rows longer than max_norm down to it, in the weight itself."""
         if ids.dtype.kind not in "iu":
-            return  # the lookup says so
+            return  # the lookup raises
         backend.check_indices(type(self).__name__, ids, self.num_embeddings)
         assert self.max_norm is not None
         ids = ids.reshape(-1)
@@ -87,10 +87,10 @@ scale_gradient.name = "scale_gradient"
 
 
 class Embedding(_Vectors):
-    """A row of numbers for each id: weight (num_embeddings, embedding_dim), N(0, 1) at first.
+    """A vector for each id: weight (num_embeddings, embedding_dim), initialized from N(0, 1).
 
     padding_idx         an id whose row is zero and stays so, since it gets no gradient
-    max_norm            before they are used, rows of a greater norm are shortened to it, in the weight itself
+    max_norm            rows of a larger norm are scaled down to it before use, in the weight itself
     norm_type           p of this norm, (Σ |x|ᵖ)^(1/p)
     scale_grad_by_freq  divide each row's gradient by the number of its uses in the call
     sparse              give the weight's gradient as `mg.RowSparse`: for large vocabularies
@@ -125,11 +125,11 @@ class Embedding(_Vectors):
 
 
 class EmbeddingBag(_Vectors):
-    """The sum, mean or largest numbers of the rows of each bag of ids: a text without its order, for one.
+    """The sum, mean or maximum of the rows of each bag of ids, for example of a text without its order.
 
     mode                 "sum", "mean" or "max"; of an empty bag, zeros
     include_last_offset  the last offset is the end of the last bag
-    padding_idx          an id that counts in no bag
+    padding_idx          an id that does not count in bags
 
     The other arguments are those of `Embedding`.
     """
@@ -151,10 +151,10 @@ class EmbeddingBag(_Vectors):
         """Bags of ids to (B, embedding_dim).
 
         ids                 (B, n): bags of n ids; or (n,): all bags, one after the other
-        offsets             (B,) where each bag begins in ids (n,); the first is 0
+        offsets             (B,) the start of each bag in ids (n,); the first is 0
         per_sample_weights  factors of the rows, in the shape of ids, for mode "sum"
 
-        Raises ValueError where shapes or offsets do not fit, IndexError for an id that there is not.
+        Raises ValueError if shapes or offsets do not fit, IndexError for an id out of range.
         """
         ids = self._ids(ids)
         weights = None
@@ -186,7 +186,7 @@ class EmbeddingBag(_Vectors):
         return sums / backend.from_numpy(divisor, self.weight.device)
 
     def _starts(self, ids: Array, offsets: Any) -> np.ndarray[Any, Any]:
-        """The place among all ids at which each bag begins."""
+        """The index among all ids at which each bag begins."""
         if ids.ndim == 2 and offsets is None:
             return np.arange(ids.shape[0]) * int(ids.shape[1])
         if ids.ndim != 1 or offsets is None:
@@ -220,7 +220,7 @@ _sums: Any = mg.primitive(_add_up, rows=lambda g, bags: g[bags])
 
 
 def _largest(rows: Any, counts: Array) -> Any:
-    """The largest number of each column in each bag, (B, D); the first of equal ones gets the gradient."""
+    """The maximum of each column in each bag, (B, D); the first of equal numbers gets the gradient."""
     if not len(rows):
         return mg.Tensor(np.zeros_like(rows.data, shape=(len(counts), rows.shape[1])))
     begin, each = np.cumsum(counts) - counts, np.arange(counts.max())

@@ -15,8 +15,8 @@ from ..modules import Module, Parameter, beside
 class Linear(Module):
     """y = x Wᵀ + b.
 
-    weight (out_features, in_features) and bias (out_features,) start as U(±1/√in_features). Any x of shape
-    (..., in_features) gives (..., out_features). Raises ValueError for another last axis.
+    weight (out_features, in_features) and bias (out_features,) are initialized from U(±1/√in_features). Any x of shape
+    (..., in_features) gives (..., out_features). Raises ValueError for another size of the last axis.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Linear(Module):
 
 
 def check_features(module: Module, x: Any, size: int, name: str) -> None:
-    """Raise ValueError unless the last axis of x has the size that a module was made for, TypeError for integers."""
+    """Raise ValueError unless the last axis of x has the module's input size, TypeError for integers."""
     shape = x.shape
     if not shape or shape[-1] != size:
         got = f"{shape[-1]} features (axis {len(shape) - 1} of {tuple(shape)})" if shape else "no axes"

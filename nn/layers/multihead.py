@@ -25,20 +25,20 @@ Array = Any
 class MultiheadAttention(Module):
     """Concat(head₁, ..., head_h) W_o, head_i = softmax(Q W_i (K U_i)ᵀ / √d) V Z_i (Vaswani et al. 2017, section 3.2.2).
 
-    embed_dim      E, of the queries and of what comes out
+    embed_dim      E, of queries and outputs
     num_heads      h, which divides E; d = E / h
-    dropout        the probability of a weight of attention to be zero
+    dropout        the probability that an attention weight is zero
     bias           of all maps
-    add_bias_kv    a learned key and value beside those given
-    add_zero_attn  a key and value of zeros beside those given
+    add_bias_kv    a learned key and value in addition to the given ones
+    add_zero_attn  a key and value of zeros in addition to the given ones
     kdim, vdim     of keys and values; E, if None
     batch_first    the batch is axis 0 of queries, keys, values and output, else axis 1
 
-    `in_proj_weight` (3E, E) holds the maps of queries, keys and values, one below the other; where kdim or vdim is not
-    E, they are `q_proj_weight`, `k_proj_weight` and `v_proj_weight`. All begin as PyTorch's.
+    `in_proj_weight` (3E, E) holds the maps of queries, keys and values, one below the other; if kdim or vdim differs
+    from E, they are `q_proj_weight`, `k_proj_weight` and `v_proj_weight`. All are initialized as in PyTorch.
 
-    Masks are PyTorch's: **True means not to look there**, unlike in the other kinds of attention here. As there, a
-    query that may look nowhere gets zeros (PyTorch gives NaN), and what nobody may see has no influence, NaN included.
+    Masks are PyTorch's: **True means not to look there**, unlike in the other attention classes here. As in those, a
+    query that may look nowhere gets zeros (PyTorch gives NaN), and hidden positions have no influence, NaN included.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class MultiheadAttention(Module):
         attn_mask          (L, S), or (N·h, L, S): booleans, True where query l may not look at key s; or such numbers
         is_causal          query l looks at keys 0 to l only
         lengths            (N,) the number of real keys of each sequence, instead of key_padding_mask
-        output             as the query
-        weights            (N, L, S), the mean of all heads; (N, h, L, S) without average_attn_weights; without a batch
-                           no N; None without need_weights
+        output             with the query's shape
+        weights            (N, L, S), the mean of all heads; (N, h, L, S) without average_attn_weights; no N without a
+                           batch; None without need_weights
 
-        Raises ValueError where shapes do not fit, TypeError for a mask of integers.
+        Raises ValueError if shapes do not fit, TypeError for a mask of integers.
         """
         same_kv, same = key is value, query is key
         query, key, value = (beside(self, x) for x in (query, key, value))
@@ -139,7 +139,7 @@ class MultiheadAttention(Module):
         return output, weights[0] if alone else weights
 
     def _projected(self, query: Any, key: Any, value: Any, one: bool) -> list[Any]:
-        """Queries, keys and values (N, ·, E) of all heads; in one product, if they are all the same."""
+        """Queries, keys and values (N, ·, E) of all heads; in one product, if all are the same tensor."""
         W, b, E = self.in_proj_weight, self.in_proj_bias, self.embed_dim
         if one and W is not None:
             return np.split(mg.linear(query, W, b), 3, axis=-1)  # type: ignore[no-any-return, call-overload]
@@ -152,7 +152,7 @@ class MultiheadAttention(Module):
         return np.swapaxes(x.reshape(*x.shape[:2], self.num_heads, -1), 1, 2)
 
     def _with_learned(self, k: Any, v: Any, allowed: Any, added: Any) -> tuple[Any, Any, Any, Any]:
-        """Keys and values with those that are not given behind them, which all queries may see."""
+        """Append the learned and zero keys and values, which all queries may see."""
         N, h, _, d = k.shape
         more: list[tuple[Any, Any]] = []
         if self.bias_k is not None and self.bias_v is not None:
@@ -171,8 +171,8 @@ class MultiheadAttention(Module):
     def _masks(
         self, query: Any, sizes: tuple[int, int, int], padding: Any, attention: Any, causal: bool, alone: bool
     ) -> tuple[Array | None, Any]:
-        """The places where queries may look, booleans (N, h or 1, L, S), and numbers to add to the scores; None
-        where there are none of them."""
+        """The positions where queries may look, booleans (N, h or 1, L, S), and numbers to add to the scores; None if
+        there are none."""
         N, L, S = sizes
         allowed, added = None, None
         shapes = {
@@ -213,7 +213,7 @@ class MultiheadAttention(Module):
 
 
 def _batch_first(x: Any, alone: bool, axis: int) -> Any:
-    """(N, S, D), whatever the caller's layout."""
+    """(N, S, D) from any layout of the caller's."""
     if alone:
         return np.expand_dims(x, 0)
     return x if axis == 0 else np.swapaxes(x, 0, 1)

@@ -17,7 +17,7 @@ from .windows import mask_of
 class LayerNorm(Module):
     """(x − mean) / √(var + eps) · weight + bias over the last axes (Ba, Kiros & Hinton 2016).
 
-    normalized_shape  the sizes of these axes, or of the one
+    normalized_shape  the sizes of these axes, or the size of the last one
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """x / √(mean(x²) + eps) · weight over the last axes (Zhang & Sennrich 2019).
 
-    normalized_shape  the sizes of these axes, or of the one
-    eps               the spacing of the dtype's numbers at 1, if None
+    normalized_shape  the sizes of these axes, or the size of the last one
+    eps               None: the spacing of the dtype's numbers at 1
     """
 
     def __init__(
@@ -82,7 +82,7 @@ def _sizes(normalized_shape: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _last_axes(module: Any, x: Any) -> tuple[int, ...]:
-    """The axes that are normalized; ValueError unless x has them."""
+    """The normalized axes; ValueError unless x has them."""
     n = len(module.normalized_shape)
     if tuple(np.shape(x))[-n:] != module.normalized_shape:
         raise ValueError(
@@ -93,7 +93,7 @@ def _last_axes(module: Any, x: Any) -> tuple[int, ...]:
 
 
 def _in_float32(module: Module, x: Any, *weights: Any) -> Any:
-    """The module on float16, computed in float32: squares soon exceed what float16 holds."""
+    """Apply a module to float16 by computing in float32: squares easily exceed the range of float16."""
     y = module(x.astype(np.float32))
     return y.astype(np.result_type(x.dtype, *[w.dtype for w in weights if w is not None]))
 
@@ -101,14 +101,14 @@ def _in_float32(module: Module, x: Any, *weights: Any) -> Any:
 class BatchNorm1d(Module):
     """(x − mean) / √(var + eps) · weight + bias for each channel, over a batch (Ioffe & Szegedy 2015).
 
-    num_features         C, the channels
+    num_features         C, the number of channels
     momentum             the weight of a batch in the running statistics; None: their mean over all batches
     affine               with weight and bias (C,)
     track_running_stats  keep `running_mean`, `running_var` (C,) and `num_batches_tracked`, which `eval()` uses; without
                          them, the batch's own statistics are used there, too
     bias                 if False, affine means a weight alone
 
-    As in PyTorch, a batch is normalized by its mean square, and `running_var` is of n − 1.
+    As in PyTorch, a batch is normalized by its biased variance, and `running_var` is unbiased (n − 1).
     """
 
     running_mean: mg.Tensor | None
@@ -138,8 +138,8 @@ class BatchNorm1d(Module):
         lengths  (N,) integers from 0 to L, for (N, C, L): sequence n has lengths[n] steps
         mask     (N,) or (N, L) booleans, instead: True where a row or step is real
 
-        What is not real has no influence, NaN included, and gives zeros. Raises ValueError where a channel has fewer
-        than two real numbers to learn from.
+        Values that are not real have no influence, NaN included, and give zeros. Raises ValueError in training if a
+        channel has fewer than two real numbers.
         """
         x = beside(self, x)
         if x.ndim not in (2, 3) or x.shape[1] != self.num_features:

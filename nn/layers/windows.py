@@ -1,7 +1,7 @@
 """Windows along time: their sizes, inputs and lengths.
 
-A window of `kernel_size` steps, `dilation` apart, reaches over d(k − 1) + 1 steps of the input, which is widened by
-`padding` at both ends. Windows begin `stride` steps apart, so that there are ⌊(L + 2p − d(k − 1) − 1) / s⌋ + 1.
+A window of `kernel_size` steps, `dilation` apart, spans d(k − 1) + 1 steps of the input, which is padded by `padding`
+at both ends. Windows begin `stride` steps apart, so there are ⌊(L + 2p − d(k − 1) − 1) / s⌋ + 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = Any
 
 
 def checked_count(title: str, name: str, value: Any, least: int) -> int:
-    """A whole number of steps, or a tuple of one, as PyTorch has it; ValueError if it is less than `least`."""
+    """A number of steps, or a 1-tuple of it as in PyTorch; ValueError if it is less than `least`."""
     if isinstance(value, tuple | list) and len(value) == 1:
         (value,) = value
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
@@ -38,7 +38,7 @@ def check_input(module: Any, x: Any, channels: int | None) -> None:
 
 
 def mask_of(module: Any, x: Any, lengths: Any, mask: Any = None) -> Array:
-    """(N, L) booleans, True where sequence n of x (N, C, L) has not ended."""
+    """(N, L) booleans, True inside sequence n of x (N, C, L)."""
     title = type(module).__name__
     if mask is not None:
         raise ValueError(f"{title}: give lengths or a mask, not both{here()}")

@@ -1,1 +1,1 @@
-"""Losses: of numbers, distributions, pairs, classes, over a vocabulary or a sample of it, and of labels (CTC)."""
+"""Losses: element-wise, of distributions, pairs and classes, over a vocabulary or a sample of it, and CTC."""

@@ -1,24 +1,25 @@
 """The sum over all alignments of a labelling with a sequence (Graves, Fernández, Gomez & Schmidhuber 2006).
 
-For a sequence of log-probabilities x_t[c], an alignment names a class at each of the T steps. It is one of the
-labelling y if leaving out repetitions, and then blanks, gives y. With blanks around its labels, y' = (␣ y_1 ␣ ... ␣)
-has L = 2S + 1 states, and an alignment is a way through them: from a state it stays, goes to the next, or skips a
+For a sequence of log-probabilities x_t[c], an alignment names a class at each of the T steps. It belongs to the
+labelling y if removing repetitions, and then blanks, gives y. With blanks around its labels, y' = (␣ y_1 ␣ ... ␣) has
+L = 2S + 1 states, and an alignment is a path through them: at each step it stays, goes to the next state, or skips a
 blank between two different labels. The recursion, in logarithms:
 
     α_t[s] = x_t[y'_s] + log(exp α_t−1[s] + exp α_t−1[s − 1] + exp α_t−1[s − 2])
 
-(the last only where it may skip). It starts at the first blank or label, and log p(y | x) is the sum of its last two
-states at the last step. β is α of the sequence and the labelling read from their ends. With both, an alignment passes
-through state s at step t with probability
+(the last term only where a skip is allowed). It starts at the first blank or label, and log p(y | x) is the sum of its
+last two states at the last step. β is α of the reversed sequence and labelling. With both, an alignment passes through
+state s at step t with probability
 
     γ_t[s] = exp(α_t[s] + β_t[s] − x_t[y'_s] − log p(y | x)),
 
 and the gradient of log p by x_t[c] is the sum of γ_t[s] over the states s with y'_s = c: the *posterior* of class c.
 
-Here α and β of N sequences are rows of one array, and one loop computes them. Shorter sequences and labellings begin
-where the longest do, so their β rows begin at a later step and state. A row begins from a virtual state before its
-first one: from there, going on and skipping lead to the two first states. log 0 is a large finite number, NEVER, so
-that no difference is inf − inf. A constant of each row is taken out every few steps, so that numbers stay small.
+Here α and β of N sequences are rows of one array, and one loop computes them. Shorter sequences and labellings are
+aligned at their start with the longest, so their β rows begin at a later step and state. A row begins from a virtual
+state before its first one: from there, a step and a skip lead to the first two states. log 0 is a large finite number,
+NEVER, so that no difference is inf − inf. Every few steps a constant is subtracted from each row, so that numbers stay
+small.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ import minigrad as mg
 from minigrad import backend
 
 Array = Any
-NEVER = -1e30  # log 0: what it is added to vanishes beside it, also 10⁸ times in float32
-EVERY = 16  # steps after which the largest state becomes 0: small numbers keep more digits
+NEVER = -1e30  # log 0: other terms vanish beside it, also 10⁸ times in float32
+EVERY = 16  # steps after which the largest state is set to 0: small numbers keep more digits
 BLOCK = 2**18  # numbers of posteriors that are summed at a time
 
 
 class Alignments(NamedTuple):
-    """N labellings as L states of R rows: the β rows of all, and before them, if asked for, the α rows.
+    """N labellings as L states of R rows: the β rows of all, preceded by the α rows if requested.
 
-    places  (L, R) where x[t] of each state stands among (N·C + 1,) numbers, the last of which is NEVER
-    skip    (L, R) 0 where a way may skip the state before, NEVER elsewhere
+    places  (L, R) the index of each state's x[t] among (N·C + 1,) numbers, the last of which is NEVER
+    skip    (L, R) 0 where a path may skip the state before, NEVER elsewhere
     starts  for each step at which rows begin: their virtual states, and these rows; step T is the end
     """
 
@@ -53,12 +54,12 @@ def alignments(
     targets: Array, input_lengths: Array, target_lengths: Array, shape: tuple[int, ...], blank: int, like: Array,
     both: bool = True, owners: Array | None = None,
 ) -> Alignments:  # fmt: skip
-    """The rows of labellings (N, S), of which the first `target_lengths` labels count, in NumPy's arrays.
+    """The rows of labellings (N, S), of which the first `target_lengths` labels count, in NumPy arrays.
 
     shape   of x
-    like    an array of the device and dtype of the result
-    both    α rows, too; without them there are only N rows
-    owners  (N,) of which of the sequences each is a labelling; None: of its own
+    like    an array with the device and dtype of the result
+    both    include α rows; without them there are only N rows
+    owners  (N,) the sequence of each labelling; None: one each
     """
     (N, S), (T, sequences, C) = targets.shape, shape
     L = 2 * S + 1
@@ -93,11 +94,11 @@ def onward(skipped: Any, before: Any, same: Any, skip: Any, x: Any) -> Any:
     return np.log(np.exp(skipped - most) + np.exp(before - most) + np.exp(same - most)) + most + x
 
 
-# ---- arrays: the loop of all training ----------------------------------------------------------------------------
+# ---- arrays: the loop used in training ---------------------------------------------------------------------------
 
 
 def flattened(x: Array, input_lengths: Array) -> Array:
-    """x (T, N, C) as (T, N·C + 1): at least NEVER, which is also the last number; 0 after the end of a sequence."""
+    """x (T, N, C) as (T, N·C + 1): clipped at NEVER, which is also the last number; 0 after the end of a sequence."""
     T, N, C = x.shape
     x = x.astype(np.result_type(x.dtype, np.float32), copy=False)
     if N and input_lengths.min() < T:
@@ -109,10 +110,10 @@ def flattened(x: Array, input_lengths: Array) -> Array:
 
 
 def passed(flat: Array, a: Alignments, N: int) -> tuple[Array, Array, Array]:
-    """The states after each step (T + 1, L + 2, R), those before the first included; the first two are no states. Then
-    what is to be added to them (T + 1, R), in float64, and x[t] of each state (T, L, R)."""
+    """The states after each step (T + 1, L + 2, R), including those before the first; the first two are padding. Then
+    the constants to add to them (T + 1, R), in float64, and x[t] of each state (T, L, R)."""
     T, (L, R) = len(flat), a.places.shape
-    if R == N:  # β's rows, which go from the last step to the first
+    if R == N:  # β's rows, from the last step to the first
         emitted = np.take(flat[::-1], a.places, axis=1)  # (T, L, R)
     else:
         places = np.concatenate([a.places[:, :N], a.places[:, N:] + flat.shape[1]], axis=1)
@@ -131,7 +132,7 @@ def passed(flat: Array, a: Alignments, N: int) -> tuple[Array, Array, Array]:
             step.forward.into((y2, y1, y, a.skip, x), after)
             if t % EVERY == EVERY - 1:
                 most = after.max(axis=0)
-                most *= most > NEVER / 2  # rows that have not begun stay as they are
+                most *= most > NEVER / 2  # rows that have not begun stay unchanged
                 moved[t + 1] = most
                 after -= most
     if T in a.starts:
@@ -140,7 +141,7 @@ def passed(flat: Array, a: Alignments, N: int) -> tuple[Array, Array, Array]:
 
 
 def _kernel(now: Array, skip: Array) -> Any:
-    """`onward` for arrays like these, without the Tensors around them."""
+    """`onward` for such arrays, without Tensors around them."""
     operands = [mg.Tensor(a) for a in (now[:-2], now[1:-1], now[2:], skip, skip)]
     with mg.no_grad():
         return onward.kernel(*operands)  # type: ignore[attr-defined]
@@ -169,7 +170,7 @@ def posteriors(
         each = alpha[start:stop] + beta[start:stop]
         each -= x[start:stop]
         each += np.expand_dims(rest[start:stop], 1)
-        with np.errstate(over="ignore"):  # in virtual states, which are of no class
+        with np.errstate(over="ignore"):  # in virtual states, which have no class
             np.exp(each, out=each)
         steps = backend.from_numpy(np.arange(stop - start)[:, None, None] * (N * C + 1), backend.device_of(states))
         sums = np.bincount((labels + steps).reshape(-1), each[:, 1::2].reshape(-1), (stop - start) * (N * C + 1))
@@ -178,13 +179,13 @@ def posteriors(
     return classes
 
 
-# ---- Tensors: the same, as it stands above -----------------------------------------------------------------------
+# ---- Tensors: the recursion as stated above ----------------------------------------------------------------------
 
 
 def log_likelihood_by_steps(
     x: Any, targets: Array, input_lengths: Array, target_lengths: Array, blank: int
 ) -> Any:  # fmt: skip
-    """log p(y | x) (N,) as a recorded loop over steps of Tensors, β alone; x (T, N, C)."""
+    """log p(y | x) (N,) as a recorded loop over steps of Tensors, with β alone; x (T, N, C)."""
     T, N, C = x.shape
     x = x.astype(np.result_type(x.dtype, np.float32))
     a = alignments(targets, input_lengths, target_lengths, x.shape, blank, x.data, both=False)
@@ -202,7 +203,7 @@ def log_likelihood_by_steps(
 
 
 def _started(state: Any, a: Alignments, step: int) -> Any:
-    """The states (L + 2, N), with 0 in the virtual states of the rows that begin at this step."""
+    """The states (L + 2, N), with 0 in the virtual states of rows that begin at this step."""
     if step not in a.starts:
         return state
     begins = np.zeros_like(state.data if isinstance(state, mg.Tensor) else state, dtype=bool)
@@ -211,7 +212,7 @@ def _started(state: Any, a: Alignments, step: int) -> Any:
 
 
 def pulled_back(of_posteriors: Any, x: Any, *labelling: Any) -> Any:
-    """The gradient at x of one at the posteriors, which are the gradient of log p: the Hessian of log p times it."""
+    """The gradient at x from one at the posteriors, which are the gradient of log p: the Hessian of log p times it."""
     given = [v if isinstance(v, mg.Tensor) else mg.Tensor(v) for v in (x, of_posteriors)]
     product = mg.hvp(lambda x: np.sum(log_likelihood_by_steps(x, *labelling)), *given)
     return product if isinstance(x, mg.Tensor) or isinstance(of_posteriors, mg.Tensor) else product.data

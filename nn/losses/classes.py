@@ -1,6 +1,6 @@
-"""Losses over classes: negative log-likelihood and cross-entropy, the class axis being the last one.
+"""Losses over classes: negative log-likelihood and cross-entropy, with classes on the last axis.
 
-What is said in `losses` of masks and means holds here, too.
+Masks and means work as in `losses.elementwise`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _ClassLoss(Loss):
         self.ignore_index = ignore_index
 
     def check_classes(self, input: mg.Tensor) -> int:
-        """The number of classes; ValueError if there is no axis of classes, or it is not that of the weight."""
+        """The number of classes; ValueError if there is no class axis, or its size differs from the weight's."""
         if not input.ndim:
             raise ValueError(f"{type(self).__name__}: the input needs a last axis of classes, and has no axes{here()}")
         classes = input.shape[-1]
@@ -49,7 +49,7 @@ class _ClassLoss(Loss):
         return classes
 
     def targets(self, input: mg.Tensor, target: Array, mask: Any, classes: int | None = None) -> Array:
-        """Integer targets (...), −1 where they do not count; errors for those that do not fit."""
+        """Integer targets (...), −1 where they do not count; errors for invalid ones."""
         title, shape, classes = type(self).__name__, input.shape[:-1], classes or input.shape[-1]
         if target.shape != shape:
             raise ValueError(
@@ -75,12 +75,12 @@ class _ClassLoss(Loss):
 
 
 class NLLLoss(_ClassLoss):
-    """−w_t x_t: the negative of the log-probability x_t of the target class t.
+    """−w_t x_t: the negative log-probability x_t of the target class t.
 
     weight        w, of the classes (C,); "mean" divides by the sum of the targets' weights
     ignore_index  a target that does not count
 
-    Raises IndexError for a target that is no class (only where looking costs no wait).
+    Raises IndexError for a target that is not a class (only where the check does not wait).
     """
 
     def forward(self, input: Any, target: Any, mask: Any = None) -> Any:
@@ -97,16 +97,16 @@ class NLLLoss(_ClassLoss):
 
 
 class CrossEntropyLoss(_ClassLoss):
-    """−Σ_c q_c w_c log softmax(x)_c, with the target distribution q; for a class t as target, −w_t log softmax(x)_t.
+    """−Σ_c q_c w_c log softmax(x)_c, with the target distribution q; for a target class t, −w_t log softmax(x)_t.
 
     weight           w, of the classes (C,); "mean" divides by the sum of the targets' weights
     ignore_index     a target that does not count
     label_smoothing  ε: q becomes (1 − ε)·q + ε/C (Szegedy et al. 2016)
 
-    With integer targets it is one operation, which keeps the softmax and nothing else of its size. With probabilities
-    as targets, `ignore_index` has no meaning, and "mean" divides by the number of distributions.
+    With integer targets it is one operation, which keeps only the softmax. With probabilities as targets,
+    `ignore_index` has no effect, and "mean" divides by the number of distributions.
 
-    Raises IndexError for a target that is no class (only where looking costs no wait).
+    Raises IndexError for a target that is not a class (only where the check does not wait).
     """
 
     def __init__(
@@ -132,14 +132,14 @@ class CrossEntropyLoss(_ClassLoss):
         return self._of_classes(input, targets, classes, weight, cross_entropy)
 
     def of_linear(self, linear: Any, x: Any, target: Any, mask: Any = None) -> Any:
-        """The loss of the logits `linear(x)`, which are never made: `loss(linear(x), target, mask)` in half the memory.
+        """The loss of the logits `linear(x)` without making them: `loss(linear(x), target, mask)` in half the memory.
 
-        linear  an `nn.Linear`, or what has its `weight` (C, D) and `bias` (C,) or None
+        linear  an `nn.Linear`, or an object with `weight` (C, D) and `bias` (C,) or None
         x       (..., D)
         target  (...) integers
 
-        What is kept for the gradients is the softmax, and no array of its size is made besides. Meant for the last map
-        of a model with a large vocabulary, over all steps at once.
+        The softmax is kept for the gradients; no other array of its size is made. Meant for the output map of a model
+        with a large vocabulary, over all steps at once.
 
         >>> import minigrad as mg, nn
         >>> out, h = nn.Linear(8, 1000), mg.randn(35, 20, 8)
@@ -162,7 +162,7 @@ class CrossEntropyLoss(_ClassLoss):
         return self._of_classes(x, targets, classes, weight, loss_of)
 
     def _of_classes(self, input: Any, targets: Array, classes: int, weight: Array | None, loss_of: Any) -> Any:
-        """The reduced loss; `loss_of` gives that of each row."""
+        """The reduced loss; `loss_of` computes that of each row."""
         counted, a, b = targets >= 0, None, None
         if weight is not None:
             a = weight[np.maximum(targets, 0)]  # (...)

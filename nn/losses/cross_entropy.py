@@ -1,14 +1,14 @@
-"""Cross-entropy as one operation: of logits, and of a linear map whose logits nobody else needs.
+"""Cross-entropy as one operation: of logits, and of a linear map whose logits are not needed otherwise.
 
 For a row of logits z, s = softmax(z) and a target class t, the loss is
 
     ℓ = −a log s_t − Σ_c b_c log s_c,    ∂ℓ/∂z = (a + Σ b) s − a onehot(t) − b,
 
-with a, the weight of the target, and b, what label smoothing gives to every class. The operations have two outputs, ℓ
-and s: s is all that the gradients need of the logits, and since it is on the tape, too, the gradients have gradients. A
-row whose target is negative does not count: its ℓ and s are 0.
+with the weight a of the target, and the weight b of every class due to label smoothing. The operations have two
+outputs, ℓ and s: the gradients need nothing else of the logits, and since s is on the tape, too, the gradients have
+gradients. A row with a negative target does not count: its ℓ and s are 0.
 
-Where z = x Wᵀ + bias, for a matrix x of rows, the gradients are products with s, and ∂ℓ/∂z is never made. With k the
+For z = x Wᵀ + bias, with a matrix x of rows, the gradients are products with s, and ∂ℓ/∂z is never made. With k the
 gradient of each row's ℓ:
 
     ∂ℓ/∂x = (k (a + Σ b)) s W − (k a) W[t] − k (b W)
@@ -29,7 +29,7 @@ from minigrad.hoisting import product
 from minigrad.rules.indexing import placed
 
 Array = Any
-BLOCK = 2**16  # numbers that are worked on at a time, so that they stay in the cache
+BLOCK = 2**16  # numbers processed at a time, so that they stay in the cache
 
 
 def of_targets(x: Any, targets: Array) -> Any:
@@ -43,7 +43,7 @@ def _total(a: Array | None, b: Array | None) -> Any:
 
 
 def _product(a: Any, b: Any) -> Any:
-    """a b, of arrays by the engine's kernels."""
+    """a b, for arrays, by the engine's kernels."""
     return a @ b if isinstance(a, mg.Tensor) or isinstance(b, mg.Tensor) else product(a, b)
 
 
@@ -53,20 +53,20 @@ def _column(v: Any) -> Any:
 
 
 def _blocks(rows: int, columns: int) -> Iterator[slice]:
-    """All rows, so many at a time that a block of them has about BLOCK numbers."""
+    """All rows in blocks of about BLOCK numbers."""
     height = max(BLOCK // max(columns, 1), 1)
     return (slice(start, start + height) for start in range(0, rows, height))
 
 
-@mg.fuse  # with compiled kernels four times as fast as NumPy's exp
+@mg.fuse  # compiled kernels are four times as fast as NumPy's exp
 def _exp_of_difference(z: Any, largest: Any) -> Any:
     return np.exp(z - largest)
 
 
 def _softmax_losses(z: Array, targets: Array, a: Array | None, b: Array | None) -> Array:
-    """ℓ of each row of the logits z (R, C), which become s."""
+    """ℓ of each row of the logits z (R, C), which are overwritten by s."""
     totals, of_all = [], []
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rows of infinities, or that do not count
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rows with infinities, or that do not count
         largest = np.max(z, axis=-1, keepdims=True) if z.size else np.zeros_like(z, shape=(z.shape[0], 1))
         largest = np.where(np.isfinite(largest), largest, 0.0)
         of_target = of_targets(z, targets) - largest[:, 0]
@@ -113,7 +113,7 @@ def cross_entropy_error(scale: Array, s: Array, targets: Array, a: Array | None,
 
 
 def _through_softmax(by_s: Any, s: Any) -> Any:
-    """The gradient at z of one at s."""
+    """The gradient at z from one at s."""
     return s * (by_s - np.sum(by_s * s, axis=-1, keepdims=True))
 
 
@@ -128,7 +128,7 @@ def _by_logits(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array |
 
 @mg.primitive(logits=_by_logits)  # type: ignore[untyped-decorator]
 def cross_entropy(logits: Array, targets: Array, a: Array | None = None, b: Array | None = None) -> tuple[Array, Array]:
-    """ℓ and s of each row: logits (R, C) and targets (R,), negative for what does not count, to (R,) and (R, C).
+    """ℓ and s of each row: logits (R, C) and targets (R,), negative for rows that do not count, to (R,) and (R, C).
 
     a  (R,) the weight of each row's target, or None: 1
     b  (C,) the weight of every class in every row, or None: 0
@@ -179,7 +179,7 @@ def _by_bias(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array | N
 
 
 def _at_targets(rows: Any, targets: Array, shape: tuple[int, ...]) -> Any:
-    """Each row, added at its target to zeros of this shape."""
+    """Zeros of this shape, with each row added at its target."""
     gradient = placed(rows, np.maximum(targets, 0), shape)
     return gradient.dense() if isinstance(gradient, Parts) else gradient
 

@@ -1,4 +1,4 @@
-"""CTC: the loss of a labelling whose places in the sequence nobody knows. The recursion stands in `alignments`."""
+"""CTC: the loss of a labelling with unknown alignment. The recursion is in `alignments`."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class CTCLoss(Loss):
     """−log p(y | x): the negative log-likelihood of a labelling y, over all of its alignments with the steps of x
     (Graves, Fernández, Gomez & Schmidhuber 2006, Connectionist Temporal Classification).
 
-    blank          the class that stands for no label
+    blank          the class that means no label
     reduction      over the sequences: "mean" of each loss divided by the length of its labelling (at least 1), "sum",
                    or "none", which gives (N,)
-    zero_infinity  0 in the place of an infinite loss, with a gradient of 0
+    zero_infinity  0 in place of an infinite loss, with gradient 0
 
     A labelling needs a step for each label, and one more for each label that equals the one before it. One that is
     longer than its sequence allows has no alignment: the loss is infinite, and its gradient NaN, with a RuntimeWarning
     that names the sequence, unless zero_infinity says what to do with it.
 
-    Log-probabilities are what `mg.log_softmax` gives. The gradient by them is −γ, the posterior of each class at each
-    step, hence softmax − γ by the logits. (PyTorch expects a log_softmax before, and adds the softmax already here: by
-    the logits both are the same.)
+    Log-probabilities come from `mg.log_softmax`. The gradient by them is −γ, the posterior of each class at each step,
+    hence softmax − γ by the logits. (PyTorch expects a log_softmax before, and already adds the softmax here; by the
+    logits both are equal.)
 
     >>> import minigrad as mg, nn
     >>> log_probs = mg.log_softmax(mg.randn(50, 2, 20))                             # (T, N, C)
@@ -56,14 +56,14 @@ class CTCLoss(Loss):
         self.zero_infinity = zero_infinity
 
     def forward(self, log_probs: Any, targets: Any, input_lengths: Any = None, target_lengths: Any = None) -> Any:
-        """The loss of log-probabilities (T, N, C), or (T, C) of one sequence.
+        """The loss of log-probabilities (T, N, C), or (T, C) for one sequence.
 
-        targets         (N, S) integers, padded with anything; or all labels of all sequences in a row, (Σ lengths,)
-        input_lengths   (N,) how many steps of each sequence count; None: all T
-        target_lengths  (N,) how many labels of each count; None: all S
+        targets         (N, S) integers, with any padding; or all labels of all sequences in a row, (Σ lengths,)
+        input_lengths   (N,) the number of steps of each sequence that count; None: all T
+        target_lengths  (N,) the number of labels of each that count; None: all S
 
-        Raises IndexError for a label that is no class, ValueError for a blank among the labels, for lengths that do not
-        fit, and for shapes that do not.
+        Raises IndexError for a label that is not a class, ValueError for a blank among the labels, and for lengths or
+        shapes that do not fit.
         """
         x = as_tensor(log_probs)
         targets = array_beside(targets, x)
@@ -73,7 +73,7 @@ class CTCLoss(Loss):
         if x.ndim != 3:
             raise ValueError(f"CTCLoss: log_probs must be (T, N, C), or (T, C) of one sequence, not {x.shape}{here()}")
         T, N, C = x.shape
-        if not targets.size and targets.dtype.kind == "f":  # an empty list has no numbers that tell a dtype
+        if not targets.size and targets.dtype.kind == "f":  # an empty list has no dtype
             targets = targets.astype(np.intp)
         if targets.ndim not in (1, 2) or targets.dtype.kind not in "iu" or (targets.ndim == 2 and len(targets) != N):
             raise ValueError(
@@ -107,7 +107,7 @@ class CTCLoss(Loss):
 
 
 def _lengths(name: str, lengths: Any, N: int, most: int, x: mg.Tensor) -> Array:
-    """Lengths (N,) as integers beside x; ValueError unless there is one for each sequence."""
+    """Lengths (N,) as integers on the device of x; ValueError unless there is one for each sequence."""
     found = array_beside(np.full(N, most) if lengths is None else lengths, x)
     found = found.reshape((1,)) if not found.ndim and N == 1 else found
     found = found if found.size else found.astype(np.intp)
@@ -122,7 +122,7 @@ def _lengths(name: str, lengths: Any, N: int, most: int, x: mg.Tensor) -> Array:
 def read(
     shape: tuple[int, ...], targets: Array, input_lengths: Array, target_lengths: Array, blank: int
 ) -> tuple[Array, Array, Array, int]:
-    """Labels (N, S), both lengths (N,), all as NumPy's arrays, and the blank; errors where they do not fit."""
+    """Labels (N, S), both lengths (N,), all as NumPy arrays, and the blank; errors for arguments that do not fit."""
     T, N, C = shape
     labels, steps, counts = (backend.to_numpy(a).astype(np.intp) for a in (targets, input_lengths, target_lengths))
     most = labels.shape[1] if labels.ndim == 2 else len(labels)
@@ -164,7 +164,7 @@ def warn_of_long(labels: Array, steps: Array, counts: Array) -> None:
 
 
 def _told(kind: type[Exception], message: str) -> Exception:
-    """An error that says all there is to say, and is passed on as it is."""
+    """An error with a complete message, passed on unchanged."""
     error: Any = kind(f"CTCLoss: {message}{here()}")
     error.complete = True
     return error  # type: ignore[no-any-return]
@@ -187,7 +187,7 @@ def ctc(
     log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int,
     zero_infinity: bool = False, wanted: bool = True,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """The loss of each sequence (N,) and, if they are wanted, the posteriors γ (T, N, C), by which the loss varies."""
+    """The loss of each sequence (N,) and, if requested, the posteriors γ (T, N, C), which are its derivative."""
     return _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, wanted)
 
 

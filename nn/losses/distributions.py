@@ -1,4 +1,4 @@
-"""Losses that are the negative log-likelihood of a number: under a normal distribution, or a Poisson distribution."""
+"""Losses that are negative log-likelihoods of numbers: under a normal or a Poisson distribution."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .elementwise import ElementwiseLoss, Loss, as_tensor, check_mask, float_tar
 class GaussianNLLLoss(Loss):
     """½ (log v + (x − y)² / v), for the mean x and the variance v of y (Nix & Weigend 1994).
 
-    full  add ½ log 2π, which makes it the negative log-likelihood itself
+    full  add ½ log 2π, for the exact negative log-likelihood
     eps   smaller variances count as this one. Their gradient is that at eps, not 0, so that they may grow again
 
-    Raises ValueError where a variance is negative (only where looking costs no wait).
+    Raises ValueError for a negative variance (only where the check does not wait).
     """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:

@@ -1,11 +1,11 @@
-"""Losses, with PyTorch's names, hyper-parameters and results; those over classes are in `classes`.
+"""Element-wise losses, with PyTorch's names, hyper-parameters and results; those over classes are in `classes`.
 
-Every loss is called as `loss(input, target, mask=None)`. The mask is boolean, of the shape of the loss before its
-reduction; True counts. What does not count, by the mask or by `ignore_index`, gives 0 and gets no gradient, whatever
-stands there (NaN included). "mean" divides by what counts. If nothing counts, the mean is 0 with zero gradients, where
-PyTorch gives NaN: a batch of padding then changes nothing.
+Every loss is called as `loss(input, target, mask=None)`. The mask is boolean, with the shape of the loss before its
+reduction; True counts. Elements that do not count, by the mask or by `ignore_index`, give 0 and get no gradient,
+whatever their value (NaN included). "mean" divides by the number that counts. If nothing counts, the mean is 0 with
+zero gradients, where PyTorch gives NaN: a batch of padding then changes nothing.
 
-Targets are Tensors or arrays; those that require no grad are taken in the input's dtype.
+Targets are Tensors or arrays; those that do not require grad are cast to the input's dtype.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ REDUCTIONS: tuple[str, ...] = ("mean", "sum", "none")
 
 
 def check_reduction(title: str, reduction: str, known: tuple[str, ...] = REDUCTIONS) -> str:
-    """The reduction itself; ValueError if there is none of this name."""
+    """The reduction itself; ValueError if it is unknown."""
     if reduction not in known:
         raise ValueError(f"{title}: reduction is one of {', '.join(known)}, not {reduction!r}")
     return reduction
 
 
 def reduced(loss: Any, reduction: str, counted: Array | None = None) -> Any:
-    """The mean or sum of a loss, or itself; `counted` are the weights of its elements, if not all are 1."""
+    """The mean or sum of a loss, or the loss itself; `counted` are the weights of its elements, if not all are 1."""
     if reduction == "none":
         return loss
-    if loss.dtype.itemsize < 4:  # sums and counts soon exceed what float16 holds
+    if loss.dtype.itemsize < 4:  # sums and counts easily exceed the range of float16
         return reduced(loss.astype(np.float32), reduction, counted).astype(loss.dtype)
     total = np.sum(loss)
     if reduction == "sum":
@@ -48,9 +48,9 @@ def reduced(loss: Any, reduction: str, counted: Array | None = None) -> Any:
 
 
 class Loss(Module):
-    """Base class: what losses reduce by.
+    """Base class of losses, with their reduction.
 
-    reduction  "mean" over what counts, "sum", or "none"
+    reduction  "mean" over the elements that count, "sum", or "none"
     """
 
     reductions = REDUCTIONS
@@ -60,7 +60,7 @@ class Loss(Module):
         self.reduction = check_reduction(type(self).__name__, reduction, self.reductions)
 
     def reduce(self, loss: Any, counted: Array | None = None) -> Any:
-        """The loss as `reduction` asks for it; `counted` are the weights of its elements, if not all are 1."""
+        """The loss after `reduction`; `counted` are the weights of its elements, if not all are 1."""
         return reduced(loss, self.reduction, counted)
 
     def extra_repr(self) -> str:
@@ -68,7 +68,7 @@ class Loss(Module):
 
 
 def array_beside(value: Any, like: mg.Tensor) -> Array:
-    """The array of a Tensor, an array itself, or one made of numbers on the device of `like`."""
+    """The array of a Tensor, an array itself, or an array made from numbers on the device of `like`."""
     if isinstance(value, mg.Tensor):
         return value.data
     return value if backend.is_array(value) else backend.from_numpy(np.asarray(value), like.device)
@@ -86,25 +86,25 @@ def check_mask(module: Module, mask: Any, shape: tuple[int, ...], like: mg.Tenso
 
 
 def as_tensor(value: Any) -> mg.Tensor:
-    """A tensor of floats: integers and booleans in the default dtype."""
+    """A floating tensor; integers and booleans in the default dtype."""
     tensor = value if isinstance(value, mg.Tensor) else mg.tensor(value)
     return tensor if tensor.dtype.kind == "f" else tensor.astype(mg.get_default_dtype())
 
 
 def float_target(target: Any, like: mg.Tensor) -> mg.Tensor:
-    """A target of numbers, in the dtype of the input unless it requires grad."""
+    """A target of numbers, cast to the input's dtype unless it requires grad."""
     if isinstance(target, mg.Tensor) and target.requires_grad:
         return target
     return mg.Tensor(array_beside(target, like).astype(like.dtype, copy=False))
 
 
-# ---- element by element ------------------------------------------------------------------------------------------
+# ---- element-wise ------------------------------------------------------------------------------------------------
 
 
 class ElementwiseLoss(Loss):
-    """A loss for each element of two tensors of the same shape: a subclass defines `elements(input, target)`."""
+    """A loss for each pair of elements of two tensors of equal shape: a subclass defines `elements(input, target)`."""
 
-    harmless = 0.0  # what may stand in for an element that does not count
+    harmless = 0.0  # a safe value in place of an element that does not count
 
     def elements(self, input: Any, target: Any) -> Any:
         """The loss of each element."""
@@ -184,9 +184,9 @@ class SmoothL1Loss(ElementwiseLoss):
 class KLDivLoss(ElementwiseLoss):
     """y·(log y − x), for log-probabilities x: the divergence of exp(x) from y (Kullback & Leibler 1951).
 
-    log_target  the target, too, is given as log-probabilities
+    log_target  the target is given as log-probabilities, too
     reduction   also "batchmean": the sum divided by the size of the first axis, the divergence itself. With a mask,
-                by the number of its entries for which anything counts
+                divided by the number of its entries for which anything counts
     """
 
     reductions = (*REDUCTIONS, "batchmean")
@@ -202,7 +202,7 @@ class KLDivLoss(ElementwiseLoss):
         return target * (np.log(np.where(target == 0, 1.0, target)) - input)
 
     def reduce(self, loss: Any, counted: Array | None = None) -> Any:
-        """As `Loss.reduce`, and "batchmean"."""
+        """As in `Loss.reduce`, and "batchmean"."""
         if self.reduction != "batchmean":
             return super().reduce(loss, counted)
         if not loss.ndim:
@@ -217,7 +217,7 @@ class KLDivLoss(ElementwiseLoss):
 
 
 def _log(p: Any) -> Any:
-    """log p, but at least −100, as PyTorch has it: a sure mistake costs much, not infinitely much."""
+    """log p, clipped at −100 as in PyTorch: the loss of a certain mistake is large, not infinite."""
     nothing = p == 0
     return np.where(nothing, -100.0, np.maximum(np.log(np.where(nothing, 1.0, p)), -100.0))
 
@@ -227,7 +227,7 @@ def _log(p: Any) -> Any:
     t=lambda g, p: g * (_log(1 - p) - _log(p)),
 )
 def binary_cross_entropy(p: Array, t: Array) -> Array:
-    """−t log p − (1 − t) log(1 − p), element by element."""
+    """−t log p − (1 − t) log(1 − p), element-wise."""
     return -(t * _log(p) + (1 - t) * _log(1 - p))
 
 
@@ -241,12 +241,12 @@ class _Weighted(ElementwiseLoss):
         register_weight(self, "weight", weight)
 
     def reduce(self, loss: Any, counted: Array | None = None) -> Any:
-        """As `Loss.reduce`, of the weighted loss."""
+        """As in `Loss.reduce`, for the weighted loss."""
         return super().reduce(loss if self.weight is None else loss * weight_beside(self.weight, loss), counted)
 
 
 def register_weight(module: Module, name: str, weight: Any) -> None:
-    """A weight as a buffer; None stays None."""
+    """Register a weight as a buffer; None stays None."""
     if weight is None:
         setattr(module, name, None)
     else:
@@ -255,7 +255,7 @@ def register_weight(module: Module, name: str, weight: Any) -> None:
 
 
 def weight_beside(weight: mg.Tensor, like: mg.Tensor) -> Array:
-    """A weight as an array of the dtype of the loss."""
+    """A weight as an array in the dtype of the loss."""
     return weight.data.astype(like.dtype, copy=False)
 
 
@@ -264,7 +264,7 @@ class BCELoss(_Weighted):
 
     weight  of the elements; broadcasts with them
 
-    Raises ValueError where a probability is not in [0, 1] (only where looking costs no wait).
+    Raises ValueError for a probability outside [0, 1] (only where the check does not wait).
     """
 
     harmless = 0.5
@@ -282,7 +282,7 @@ class BCEWithLogitsLoss(_Weighted):
     """−w y log σ(x) − (1 − y) log(1 − σ(x)) of any numbers x: a sigmoid and BCELoss, stable at the extremes.
 
     weight      of the elements; broadcasts with them
-    pos_weight  w, the weight of positive targets, (C,) or what broadcasts with the input
+    pos_weight  w, the weight of positive targets, (C,) or any shape that broadcasts with the input
     """
 
     pos_weight: mg.Tensor | None

@@ -1,4 +1,4 @@
-"""Losses that compare two inputs: their order, or their direction."""
+"""Losses that compare two inputs, by order or by direction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _PairLoss(Loss):
         self.margin = margin
 
     def pair(self, first: Any, second: Any, target: Any, rows: int) -> tuple[Any, Any, Array]:
-        """Inputs of one shape and dtype, and targets of that shape without its last `rows` axes."""
+        """Inputs of equal shape and dtype, and targets of that shape without its last `rows` axes."""
         title, x = type(self).__name__, as_tensor(first)
         z = float_target(second, x)
         y = array_beside(target, x)
@@ -37,7 +37,7 @@ class _PairLoss(Loss):
         return x, z, y
 
     def check_signs(self, y: Array) -> None:
-        """ValueError for a target that is neither 1 nor −1 (only where looking costs no wait)."""
+        """ValueError for a target other than 1 or −1 (only where the check does not wait)."""
         if backend.backend_of(y).synchronous and bool(np.any(np.abs(y) != 1)):
             wrong = y[np.abs(y) != 1].reshape(-1)[0]
             raise ValueError(
@@ -49,7 +49,7 @@ class _PairLoss(Loss):
 
 
 class MarginRankingLoss(_PairLoss):
-    """max(0, margin − y (x₁ − x₂)): x₁ should be above x₂ where y is 1, and below where y is −1, by the margin."""
+    """max(0, margin − y (x₁ − x₂)): x₁ should exceed x₂ by the margin where y is 1, and the reverse where y is −1."""
 
     def forward(self, input1: Any, input2: Any, target: Any, mask: Any = None) -> Any:
         """Inputs, target and mask (...): a scalar, or (...) without reduction."""
@@ -63,8 +63,8 @@ class MarginRankingLoss(_PairLoss):
 
 
 class CosineEmbeddingLoss(_PairLoss):
-    """1 − cos(x₁, x₂) where y is 1, max(0, cos(x₁, x₂) − margin) where y is −1: vectors that belong together point the
-    same way. cos is x₁·x₂ / √((x₁·x₁ + 10⁻¹²) (x₂·x₂ + 10⁻¹²)), which is 0 for a vector of zeros."""
+    """1 − cos(x₁, x₂) where y is 1, max(0, cos(x₁, x₂) − margin) where y is −1: vectors that belong together point in
+    the same direction. cos is x₁·x₂ / √((x₁·x₁ + 10⁻¹²) (x₂·x₂ + 10⁻¹²)), which is 0 for a zero vector."""
 
     def forward(self, input1: Any, input2: Any, target: Any, mask: Any = None) -> Any:
         """Vectors (..., D), target and mask (...): a scalar, or (...) without reduction."""

@@ -1,8 +1,8 @@
-"""Losses for large vocabularies whose cost does not grow with the vocabulary, or only with its logarithm.
+"""Losses for large vocabularies, with a cost that is independent of the vocabulary's size, or logarithmic in it.
 
-Both hold the output vectors themselves, in `weight`, and take the hidden vectors that a softmax would follow. The
-weight starts at zero, as in word2vec. Equations are those of Mikolov, Sutskever, Chen, Corrado & Dean 2013,
-Distributed Representations of Words and Phrases and their Compositionality.
+Both hold the output vectors in their `weight`, and take the hidden vectors that would enter a softmax layer. The weight
+starts at zero, as in word2vec. Equations are those of Mikolov, Sutskever, Chen, Corrado & Dean 2013, Distributed
+Representations of Words and Phrases and their Compositionality.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = Any
 
 
 def _check_counts(module: str, counts: Any) -> Array:
-    """How often each word occurs, (V,) numbers that are not negative, as float64; ValueError if they are not that."""
+    """Word counts, (V,) non-negative numbers, as float64; ValueError for anything else."""
     counts = counts.numpy() if isinstance(counts, mg.Tensor) else np.asarray(counts)
     if counts.ndim != 1 or counts.shape[0] < 2 or counts.dtype.kind not in "iuf":
         raise ValueError(
@@ -40,7 +40,9 @@ def _check_counts(module: str, counts: Any) -> Array:
 def _checked(
     module: NegativeSamplingLoss | HierarchicalSoftmaxLoss, hidden: Any, targets: Any, mask: Any
 ) -> tuple[Any, Array, Array | None]:
-    """Hidden vectors, targets and mask that fit each other and the vocabulary, harmless where they do not count."""
+    """Hidden vectors, targets and mask, checked against each other and the vocabulary; elements that do not count are
+    safe.
+    """
     title = type(module).__name__
     h: Any = beside(module, hidden)
     check_features(module, h, module.in_features, "in_features")
@@ -58,14 +60,14 @@ def _checked(
 
 
 class NegativeSamplingLoss(Loss):
-    """−log σ(u_o·h) − Σ_k log σ(−u_k·h): tell the word o from K drawn ones k (Mikolov et al. 2013, eq. 4).
+    """−log σ(u_o·h) − Σ_k log σ(−u_k·h): distinguish the word o from K random ones k (Mikolov et al. 2013, eq. 4).
 
     in_features  D, the size of the hidden vectors h
-    counts       how often each of the V words occurs, (V,); words are drawn in proportion to counts^power
-    negatives    K, how many are drawn for each target, the same word possibly more than once, or the target itself
+    counts       the count of each of the V words, (V,); words are drawn in proportion to counts^power
+    negatives    K, the number of words drawn for each target; a word may be drawn repeatedly, or be the target itself
     sparse       give the weight's gradient as `mg.RowSparse`
 
-    weight (V, D) holds the output vectors u, zero at first. Draws come from the generator that `mg.manual_seed` sets.
+    weight (V, D) holds the output vectors u, initially zero. Draws come from the generator seeded by `mg.manual_seed`.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class NegativeSamplingLoss(Loss):
         self.sparse = sparse
         self.weight = Parameter(mg.zeros((self.num_words, in_features), device=device, dtype=dtype))
         noise = np.where(counts > 0, counts, 1.0) ** power * (counts > 0)
-        self._cumulative = np.cumsum(noise) / np.sum(noise)  # float64 whatever the weight's dtype
+        self._cumulative = np.cumsum(noise) / np.sum(noise)  # in float64, whatever the weight's dtype
         self._cumulative[np.flatnonzero(noise)[-1] :] = 1.0  # and not 1 − 1e-16
 
     def draw(self, shape: tuple[int, ...]) -> Array:
@@ -96,7 +98,7 @@ class NegativeSamplingLoss(Loss):
     def forward(self, hidden: Any, targets: Any, negatives: Any = None, mask: Any = None) -> Any:
         """hidden (..., D) and targets (...) give a scalar, or (...) without reduction.
 
-        negatives  (..., K) the words to tell the targets from, or (K,) for all of them; drawn, if None
+        negatives  (..., K) the words to distinguish the targets from, or (K,) for all of them; drawn if None
         mask       (...) boolean, True for targets that count
         """
         h, targets, mask = _checked(self, hidden, targets, mask)
@@ -117,12 +119,12 @@ class NegativeSamplingLoss(Loss):
 
 
 def huffman_paths(counts: Array) -> tuple[Array, Array]:
-    """The way from each of V words up to the root of a Huffman tree (Huffman 1952), in which the two rarest nodes are
-    joined, again and again, so that the expected length of a path is the shortest possible.
+    """The paths of V words up to the root of a Huffman tree (Huffman 1952). Joining the two rarest nodes again and
+    again minimizes the expected length of a path.
 
-    counts  (V,) how often each word occurs
+    counts  (V,) the count of each word
     Returns nodes and signs, both (V, L) for paths of at most L steps: below node n (of V − 1; the root is the last),
-    the path is on the side of sign +1 or −1; a sign of 0, at the root once more, is padding.
+    the path is on the side of sign +1 or −1; a sign of 0, at the root again, is padding.
     """
     words = len(counts)
     root = 2 * words - 2
@@ -146,10 +148,10 @@ class HierarchicalSoftmaxLoss(Loss):
     """−Σ_n log σ(±u_n·h) over the nodes n on the path to the target (Morin & Bengio 2005; Mikolov et al. 2013, eq. 3).
 
     in_features  D, the size of the hidden vectors h
-    counts       how often each of the V words occurs, (V,): frequent ones have short paths in the Huffman tree
+    counts       the count of each of the V words, (V,): frequent ones have short paths in the Huffman tree
     sparse       give the weight's gradient as `mg.RowSparse`
 
-    weight (V − 1, D) holds a vector u for each inner node, zero at first. The probabilities of all words sum to 1.
+    weight (V − 1, D) holds a vector u for each inner node, initially zero. The probabilities of all words sum to 1.
     """
 
     nodes: mg.Tensor  # (V, L)

@@ -1,7 +1,7 @@
-"""Models as ONNX files: a model is run and watched, and each operation it did becomes a node.
+"""Models as ONNX files: a model is run under observation, and each of its operations becomes a node.
 
-In reading order: `tracing` watches a model twice, with batches of different sizes; `sizes` tells which numbers change
-with them; `values` knows where each array came from, and `derived` finds what follows from sizes and integers;
-`operations` (with `shapes`) is the table from this library's operations to ONNX's, and `recurrent` has those of layers
-over time; `export` puts it together and writes the file.
+In reading order: `tracing` observes a model twice, with batches of different sizes; `sizes` finds the numbers that
+change with them; `values` knows the origin of each array, and `derived` finds arrays that follow from sizes and
+integers; `operations` (with `shapes`) is the table from this library's operations to ONNX's, and `recurrent` has those
+of layers over time; `export` combines them and writes the file.
 """

@@ -1,8 +1,8 @@
-"""Arrays that no recorded operation made, but that follow from sizes and integers: zeros of a batch, the mask of
-lengths, the mask of what comes later.
+"""Arrays that follow from sizes and integers without a recorded operation: zeros of a batch, the mask of lengths, the
+causal mask.
 
-Candidates are computed for both runs and compared. One that agrees with the array in both, with different sizes and
-numbers, stands for it.
+Candidates are computed for both runs and compared. One that equals the array in both runs, with different sizes and
+numbers, replaces it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
 
 def derived(g: Any, a: Array, b: Array) -> str | None:
-    """The value of an array of both runs; None if it follows from nothing that is known."""
+    """The value of an array of both runs; None if it follows from nothing known."""
     if a.shape == b.shape and np.array_equal(a, b):
         return str(g.constant(a))
     if a.size and (a == a.flat[0]).all() and (b == a.flat[0]).all():
@@ -43,7 +43,7 @@ def derived(g: Any, a: Array, b: Array) -> str | None:
 
 
 def all_of(g: Any, found: list[Any], a: Array, b: Array) -> str | None:
-    """A mask that is several masks at once."""
+    """A conjunction of several masks."""
     parts: list[Any] = []
     p, q = np.ones_like(a), np.ones_like(b)
     for made, rest, x, y in found:
@@ -56,7 +56,7 @@ def all_of(g: Any, found: list[Any], a: Array, b: Array) -> str | None:
 
 
 def placements(a: Array, b: Array, p: Array, q: Array) -> Iterator[tuple[tuple[int, ...], Array, Array]]:
-    """The ways in which p and q can stand for a and b, which may have further axes: these, and p and q as wide."""
+    """The ways in which p and q, possibly with fewer axes, match a and b: the further axes, and p and q broadcast."""
     for axes in combinations(range(a.ndim), p.ndim):
         if all(tuple(x.shape[k] for k in axes) == y.shape for x, y in ((a, p), (b, q))):
             rest = tuple(k for k in range(a.ndim) if k not in axes)
@@ -65,7 +65,7 @@ def placements(a: Array, b: Array, p: Array, q: Array) -> Iterator[tuple[tuple[i
 
 
 def spread(g: Any, name: str, rest: tuple[int, ...], a: Array, b: Array) -> str:
-    """A value with further axes, along which it is the same."""
+    """A value broadcast along further axes."""
     if rest:
         name = g.node("Unsqueeze", [name, g.integers(*rest)])
     wide = any((a.shape[k], b.shape[k]) != (1, 1) for k in rest)
@@ -76,7 +76,7 @@ def spread(g: Any, name: str, rest: tuple[int, ...], a: Array, b: Array) -> str:
 
 
 def candidates(g: Any, a: Array, b: Array) -> Iterator[Candidate]:
-    """Small functions of the array's sizes, and of the integers and booleans that there are."""
+    """Small functions of the array's sizes, and of the known integers and booleans."""
     boolean = a.dtype.kind == "b"
     sizes = sorted({pair for pair in zip(a.shape, b.shape, strict=True) if pair != (1, 1)})
     if boolean:
@@ -105,7 +105,7 @@ def candidates(g: Any, a: Array, b: Array) -> Iterator[Candidate]:
 
 
 def with_negation(g: Any, mask: Candidate) -> Iterator[Candidate]:
-    """A mask, and its opposite."""
+    """A mask and its negation."""
     yield mask
     yield Candidate(~mask.first, ~mask.second, lambda: g.node("Not", [mask.make()]))
 
@@ -122,6 +122,6 @@ def below(g: Any, rows: Pair, columns: Pair) -> str:
 
 
 def within(g: Any, lengths: str, T: Pair) -> str:
-    """(T, N) True in the first steps of each sequence."""
+    """(T, N), True in the first steps of each sequence."""
     down = g.node("Unsqueeze", [steps(g, T), g.integers(1)])
     return str(g.node("Less", [down, g.cast(lengths, np.int64)]))

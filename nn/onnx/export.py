@@ -20,10 +20,10 @@ from .operands import Operand
 from .operations import OPERATIONS
 from .sizes import Axes, another, named_axes, sizes_of, solved
 from .tracing import Record, trace
-from .values import Graph
+from .values import OnnxGraph
 
 OPSET = 18
-IR_VERSION = 9  # that of ONNX 1.14, the first release whose newest opset is at least this one
+IR_VERSION = 9  # of ONNX 1.14, the first release whose newest opset is at least this one
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +32,7 @@ def export_onnx(
     model: Module, path: StrPath, example: Any, *, call: str | Callable[..., Any] = "forward", axes: Axes | None = None,
     inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None, opset: int = OPSET,
 ) -> None:  # fmt: skip
-    """Write a model in evaluation mode as an ONNX file (opset 18), which other programs run.
+    """Write a model in evaluation mode as an ONNX file (opset 18), for other programs to run.
 
     example  the argument of a call, or a tuple of all arguments: arrays, Tensors, nested structures of them
     call     the model's method that is exported, "step" for instance, or a function of the arguments that calls it
@@ -44,10 +44,9 @@ def export_onnx(
     opset    18, the only one that is written: every runtime of a later one reads it
 
     The model is run with the example, and once more with other sizes and numbers. Each operation becomes a node; `RNN`,
-    `LSTM` and `GRU` (of any depth, in both directions, with lengths), convolution and pooling are ONNX's own
-    (onnxruntime has the first three for float32 only). What is decided in Python while it runs, such as the number of
-    steps of a loop, must not depend on the inputs: where it does, the two runs differ, and that is an error which says
-    where.
+    `LSTM` and `GRU` (of any depth, in both directions, with lengths), convolution and pooling become ONNX's own
+    operators (onnxruntime has the first three for float32 only). Decisions made in Python while the model runs, such as
+    the number of steps of a loop, must not depend on the inputs: if the two runs differ, an error names the place.
 
     Raises RuntimeError for what has no counterpart, with its place; ValueError for an example or axes that do not fit,
     or another opset;
@@ -86,7 +85,7 @@ def export_onnx(
                 raise
     _check_same(model, records, other_records)
     larger = sizes_of(others, found)
-    graph = Graph(onnx, {name: (n, larger[name]) for name, n in sizes.items()})
+    graph = OnnxGraph(onnx, {name: (n, larger[name]) for name, n in sizes.items()})
     names = _chosen("inputs", inputs, names)
     results = list(_results(returned, other_returned, "output"))
     ends = _chosen("outputs", outputs, [name for name, _, _ in results])
@@ -158,7 +157,7 @@ def _paths(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _results(first: Any, second: Any, name: str) -> Iterator[tuple[str, Array, Array]]:
-    """(name, array, the other run's) of all that a call returned."""
+    """(name, array, the other run's array) of all results of a call."""
     for (path, a), (_, b) in zip(_paths(first, name), _paths(second, name), strict=True):
         a, b = (v.data if isinstance(v, mg.Tensor) else v for v in (a, b))
         if isinstance(a, np.ndarray):
@@ -175,7 +174,7 @@ def _chosen(what: str, given: Sequence[str] | None, names: list[str]) -> list[st
 
 
 def _check_same(model: Module, records: list[Record], others: list[Record]) -> None:
-    """RuntimeError unless both runs did the same operations."""
+    """RuntimeError unless both runs performed the same operations."""
     pairs = zip(records, others, strict=False)
     different = next((a for a, b in pairs if (a.name, a.module) != (b.name, b.module)), None)
     if different is None and len(records) == len(others):
@@ -194,8 +193,8 @@ def _check_same(model: Module, records: list[Record], others: list[Record]) -> N
     )
 
 
-def _convert(graph: Graph, a: Record, b: Record) -> None:
-    """The nodes of one record. What has no counterpart is an error only if somebody needs it."""
+def _convert(graph: OnnxGraph, a: Record, b: Record) -> None:
+    """The nodes of one record. A missing counterpart is an error only if the result is needed."""
     graph.place = f"{a.name} {a.place}"
     try:
         if a.module is not None:
@@ -217,8 +216,8 @@ def _convert(graph: Graph, a: Record, b: Record) -> None:
 # ---- the file ----------------------------------------------------------------------------------------------------
 
 
-def _model(graph: Graph, model: Module, inputs: list[tuple[str, Array, Array]], outputs: Any) -> bytes:
-    """The file's bytes: what the outputs need, and nothing else."""
+def _model(graph: OnnxGraph, model: Module, inputs: list[tuple[str, Array, Array]], outputs: Any) -> bytes:
+    """The file's bytes, with the nodes that the outputs need."""
     onnx = graph.onnx
     needed = {name for name, _, _ in outputs}
     nodes = []

@@ -1,4 +1,4 @@
-"""The operands of an operation in both runs, as its converter sees them."""
+"""The operands of an operation in both runs, as passed to converters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .values import Graph
+from .values import OnnxGraph
 
 
 class Operand:
@@ -17,7 +17,7 @@ class Operand:
     dtype  of the arrays; of a number, None
     """
 
-    def __init__(self, graph: Graph, first: Any, second: Any) -> None:
+    def __init__(self, graph: OnnxGraph, first: Any, second: Any) -> None:
         self.graph = graph
         self.first, self.second = (v.data if isinstance(v, mg.Tensor) else v for v in (first, second))
         self.dtype = self.first.dtype if isinstance(self.first, np.ndarray) else None
@@ -28,7 +28,7 @@ class Operand:
 
     @property
     def static(self) -> Any:
-        """A value that is the same in both runs, such as an axis."""
+        """A value that must be the same in both runs, such as an axis."""
         if not _same(self.first, self.second):
             raise self.graph.refused(f"{self.first} of one run is {self.second} in another")
         return self.first
@@ -42,7 +42,7 @@ class Operand:
         return np.shape(self.first), np.shape(self.second)
 
     def each(self) -> list[Operand]:
-        """Operands in a tuple or list."""
+        """The operands in a tuple or list."""
         return [Operand(self.graph, a, b) for a, b in zip(self.first, self.second, strict=True)]
 
 
@@ -53,13 +53,13 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def common(*operands: Operand) -> Any:
-    """The dtype in which operands meet; numbers change none."""
+    """The common dtype of operands; numbers do not change it."""
     dtypes = [o.dtype for o in operands if o.dtype is not None]
     return np.result_type(*dtypes) if dtypes else None
 
 
 def axes_of(axis: Any, ndim: int) -> list[int]:
-    """Axes as a sorted list of numbers from 0; None stands for all."""
+    """Axes as a sorted list of numbers from 0; None means all."""
     if axis is None:
         return list(range(ndim))
     return sorted(k % ndim for k in (axis if isinstance(axis, tuple | list) else [axis]))

@@ -1,6 +1,6 @@
-"""The table: an operation of this library, and the nodes of ONNX that do the same.
+"""The table from operations of this library to equivalent ONNX nodes.
 
-A converter gets the graph, then an `Operand` for each parameter of the operation; it returns the name of the result, or
+A converter takes the graph and an `Operand` for each parameter of the operation; it returns the name of the result, or
 a list of names.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from . import shapes
 from .operands import Operand, axes_of, common
-from .values import Graph
+from .values import OnnxGraph
 
 Converter = Callable[..., Any]
 
 
-# ---- element by element ------------------------------------------------------------------------------------------
+# ---- element-wise ------------------------------------------------------------------------------------------------
 
 
 def _one(operator: str) -> Converter:
@@ -27,7 +27,7 @@ def _one(operator: str) -> Converter:
 
 
 def _two(operator: str) -> Converter:
-    def convert(g: Graph, a: Operand, b: Operand) -> Any:
+    def convert(g: OnnxGraph, a: Operand, b: Operand) -> Any:
         dtype = common(a, b)
         if dtype is not None and dtype.kind in "iub" and operator in ("Div", "Pow"):
             dtype = np.dtype(np.float64)
@@ -37,9 +37,9 @@ def _two(operator: str) -> Converter:
 
 
 def _formula(formula: Callable[..., Any]) -> Converter:
-    """A converter from a formula of nodes: `f(node, number, x)`, number being a constant of x's dtype."""
+    """A converter from a formula of nodes: `f(node, number, x)`, where number makes a constant of x's dtype."""
 
-    def convert(g: Graph, *operands: Operand) -> Any:
+    def convert(g: OnnxGraph, *operands: Operand) -> Any:
         dtype = common(*operands)
         return formula(lambda operator, *inputs: g.node(operator, inputs), lambda v: g.constant(v, dtype),
                        *(o.name(dtype) for o in operands))  # fmt: skip
@@ -57,19 +57,19 @@ def _logaddexp(node: Any, number: Any, a: str, b: str) -> str:
     return node("Add", node("Max", a, b), node("Log", node("Add", node("Exp", gap), number(1.0))))  # type: ignore
 
 
-def _where(g: Graph, condition: Operand, a: Operand, b: Operand) -> Any:
+def _where(g: OnnxGraph, condition: Operand, a: Operand, b: Operand) -> Any:
     dtype = common(a, b)
     return g.node("Where", [condition.name(bool), a.name(dtype), b.name(dtype)])
 
 
-def _clip(g: Graph, x: Operand, low: Operand, high: Operand) -> Any:
+def _clip(g: OnnxGraph, x: Operand, low: Operand, high: Operand) -> Any:
     y = x.name()
     for operator, limit in (("Max", low), ("Min", high)):
         y = y if limit.first is None else g.node(operator, [y, limit.name(x.dtype)])
     return y
 
 
-def _astype(g: Graph, x: Operand, dtype: Operand) -> Any:
+def _astype(g: OnnxGraph, x: Operand, dtype: Operand) -> Any:
     return g.cast(x.name(), dtype.static)
 
 
@@ -77,14 +77,14 @@ def _astype(g: Graph, x: Operand, dtype: Operand) -> Any:
 
 
 def _reduce(operator: str) -> Converter:
-    def convert(g: Graph, a: Operand, axis: Operand, keepdims: Operand) -> Any:
+    def convert(g: OnnxGraph, a: Operand, axis: Operand, keepdims: Operand) -> Any:
         axes = g.integers(*axes_of(axis.static, a.ndim))
         return g.node(operator, [a.name(), axes], keepdims=int(keepdims.static))
 
     return convert
 
 
-def _variance(g: Graph, a: Operand, axis: Operand, ddof: Operand, keepdims: Operand) -> Any:
+def _variance(g: OnnxGraph, a: Operand, axis: Operand, ddof: Operand, keepdims: Operand) -> Any:
     if ddof.static:
         raise g.refused(f"a variance with ddof={ddof.static} has no counterpart in ONNX")
     axes = g.integers(*axes_of(axis.static, a.ndim))
@@ -93,7 +93,7 @@ def _variance(g: Graph, a: Operand, axis: Operand, ddof: Operand, keepdims: Oper
 
 
 def _along(operator: str) -> Converter:
-    def convert(g: Graph, x: Operand, axis: Operand) -> Any:
+    def convert(g: OnnxGraph, x: Operand, axis: Operand) -> Any:
         axes = axes_of(axis.static, x.ndim)
         if len(axes) != 1:
             raise g.refused(f"{operator} along the axes {axis.static} has no counterpart in ONNX, only along one")
@@ -102,12 +102,12 @@ def _along(operator: str) -> Converter:
     return convert
 
 
-def _cumulated(g: Graph, a: Operand, axis: Operand) -> Any:
+def _cumulated(g: OnnxGraph, a: Operand, axis: Operand) -> Any:
     return g.node("CumSum", [a.name(), g.constant(axis.static % a.ndim, np.int64)])
 
 
 def _argument(operator: str) -> Converter:
-    def convert(g: Graph, a: Operand, *options: Operand) -> Any:
+    def convert(g: OnnxGraph, a: Operand, *options: Operand) -> Any:
         given = options[-1].static if options and isinstance(options[-1].first, dict) else {}
         axis = given.get("axis", options[0].static if options and not isinstance(options[0].first, dict) else None)
         if axis is None:
@@ -120,7 +120,7 @@ def _argument(operator: str) -> Converter:
 # ---- products ----------------------------------------------------------------------------------------------------
 
 
-def _linear(g: Graph, x: Operand, weight: Operand, bias: Operand) -> Any:
+def _linear(g: OnnxGraph, x: Operand, weight: Operand, bias: Operand) -> Any:
     if x.ndim == 2:
         dtype = common(x, weight)
         added = [] if bias.first is None else [bias.name(dtype)]
@@ -129,7 +129,7 @@ def _linear(g: Graph, x: Operand, weight: Operand, bias: Operand) -> Any:
     return y if bias.first is None else g.node("Add", [y, bias.name()])
 
 
-def _einsum(g: Graph, operands: Operand, subscripts: Operand) -> Any:
+def _einsum(g: OnnxGraph, operands: Operand, subscripts: Operand) -> Any:
     return g.node("Einsum", [x.name() for x in operands.each()], equation=subscripts.static)
 
 

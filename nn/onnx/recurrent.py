@@ -1,7 +1,7 @@
-"""Modules that ONNX has as a whole: RNN, LSTM and GRU, deep and in both directions; convolution and pooling.
+"""Modules with an ONNX operator of their own: RNN, LSTM and GRU, deep and in both directions; convolution and pooling.
 
-ONNX has the gates in another order: i, o, f, c of an LSTM for our i, f, g, o, and z, r, h of a GRU for our r, z, n.
-Its operators take T steps (T, N, D), one direction, and give (T, 1, N, H) and the last state (1, N, H).
+ONNX orders the gates differently: i, o, f, c of an LSTM for our i, f, g, o, and z, r, h of a GRU for our r, z, n.
+Its operators take T steps (T, N, D) in one direction, and return (T, 1, N, H) and the last state (1, N, H).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..modules import Module
 from ..sequences.recurrent import OverTime, Recurrent
 from ..sequences.rnn import Layered
 from ..sequences.stacking import Bidirectional, Stacked
-from .values import Graph
+from .values import OnnxGraph
 
 Pair = tuple[Any, Any]
 
 
-# ---- which ones --------------------------------------------------------------------------------------------------
+# ---- supported modules -------------------------------------------------------------------------------------------
 
 
 def foreign(layer: Any) -> str | None:
@@ -40,7 +40,7 @@ def foreign(layer: Any) -> str | None:
     return None
 
 
-INERT = (Dropout, VariationalDropout, Identity)  # what does nothing in evaluation mode
+INERT = (Dropout, VariationalDropout, Identity)  # no effect in evaluation mode
 
 
 def _known(cell: Any) -> bool:
@@ -52,14 +52,14 @@ def _known(cell: Any) -> bool:
 
 
 def is_whole(module: Module) -> bool:
-    """True for a module that becomes one piece."""
+    """True for a module that becomes one operator."""
     if isinstance(module, OverTime):
         return foreign(module) is None
     return isinstance(module, MaxPool1d) or (isinstance(module, Conv1d) and module.padding_mode == "zeros")
 
 
-def convert(g: Graph, module: Any, operands: Pair) -> list[str]:
-    """The values of a module's outputs, in order; `operands` are ((args, kwargs), the same of the other run)."""
+def convert(g: OnnxGraph, module: Any, operands: Pair) -> list[str]:
+    """The values of a module's outputs, in order; `operands` are ((args, kwargs), those of the other run)."""
     (args, kwargs), (others, other_kwargs) = operands
     given = dict(zip(_PARAMETERS, zip(args, others, strict=True), strict=False))
     given |= {name: (value, other_kwargs[name]) for name, value in kwargs.items()}
@@ -80,7 +80,7 @@ _PARAMETERS = ("xs", "state")
 # ---- layers over time --------------------------------------------------------------------------------------------
 
 
-def _over_time(g: Graph, layer: Any, x: Pair, given: dict[str, Pair]) -> list[str]:
+def _over_time(g: OnnxGraph, layer: Any, x: Pair, given: dict[str, Pair]) -> list[str]:
     for name in ("mask", "return_states"):
         if name in given and given[name][0] is not False:
             raise g.refused(f"{type(layer).__name__} has no counterpart with {name}=; lengths= has one")
@@ -101,14 +101,14 @@ def _arrays(pair: Pair) -> Pair:
     return tuple(v.data if isinstance(v, mg.Tensor) else np.asarray(v) for v in pair)  # type: ignore[return-value]
 
 
-def _nested(g: Graph, first: Any, second: Any) -> Any:
+def _nested(g: OnnxGraph, first: Any, second: Any) -> Any:
     """A nested state as names."""
     leaves, rebuild = trees.flatten(first)
     return rebuild([g.value(*_arrays(pair)) for pair in zip(leaves, trees.flatten(second)[0], strict=True)])
 
 
-def _run(g: Graph, layer: Any, x: str, state: Any, lengths: str) -> tuple[str, Any]:
-    """Outputs (T, N, ·) and the last state, nested as the layer gives it."""
+def _run(g: OnnxGraph, layer: Any, x: str, state: Any, lengths: str) -> tuple[str, Any]:
+    """Outputs (T, N, ·) and the last state, in the layer's nested form."""
     if isinstance(layer, Layered):
         y, final = _run(g, layer.layers, x, _parted(g, layer, state), lengths)
         return y, _joined(g, layer, final)
@@ -137,7 +137,7 @@ def _width(layer: Any) -> int:
     return int(layer.cell.sizes[0])
 
 
-def _parted(g: Graph, layer: Any, state: Any) -> Any:
+def _parted(g: OnnxGraph, layer: Any, state: Any) -> Any:
     """A state for each layer and direction, from tensors (layers · directions, N, ·)."""
     if state is None:
         return None
@@ -147,16 +147,16 @@ def _parted(g: Graph, layer: Any, state: Any) -> Any:
     return tuple(zip(each[::2], each[1::2], strict=True)) if layer.bidirectional else tuple(each)
 
 
-def _joined(g: Graph, layer: Any, state: Any) -> Any:
-    """Such tensors from a state for each layer and direction."""
+def _joined(g: OnnxGraph, layer: Any, state: Any) -> Any:
+    """Tensors (layers · directions, N, ·) from a state for each layer and direction."""
     each = [s for one in state for s in one] if layer.bidirectional else list(state)
     parts = list(zip(*[s if isinstance(s, tuple) else (s,) for s in each], strict=True))
     joined = tuple(g.node("Concat", [g.node("Unsqueeze", [s, g.integers(0)]) for s in part], axis=0) for part in parts)
     return joined[0] if len(joined) == 1 else joined
 
 
-def _recurrent(g: Graph, layer: Recurrent, x: str, state: Any, lengths: str) -> tuple[str, Any]:
-    """One direction of one layer: one node."""
+def _recurrent(g: OnnxGraph, layer: Recurrent, x: str, state: Any, lengths: str) -> tuple[str, Any]:
+    """One direction of one layer, as one node."""
     cell: Any = layer.cell
     kind, order = {RNNCell: ("RNN", (0,)), GRUCell: ("GRU", (1, 0, 2)), LSTMCell: ("LSTM", (0, 3, 1, 2))}[type(cell)]
     weights = [g.constant(_ordered(w.numpy(), order)[None]) for w in (cell.weight_ih, cell.weight_hh)]  # (1, G·H, ·)
@@ -188,7 +188,7 @@ def _ordered(weight: Any, order: tuple[int, ...]) -> Any:
     return np.concatenate([blocks[k] for k in order])
 
 
-def _spread(g: Graph, learned: mg.Tensor, x: str) -> str:
+def _spread(g: OnnxGraph, learned: mg.Tensor, x: str) -> str:
     """A learned state (H,) for each sequence of x (T, N, D)."""
     batch = g.node("Shape", [x], start=1, end=2)
     shape = g.node("Concat", [batch, g.integers(*learned.shape)], axis=0)
@@ -198,7 +198,7 @@ def _spread(g: Graph, learned: mg.Tensor, x: str) -> str:
 # ---- windows -----------------------------------------------------------------------------------------------------
 
 
-def _convolved(g: Graph, layer: Conv1d, x: Pair) -> str:
+def _convolved(g: OnnxGraph, layer: Conv1d, x: Pair) -> str:
     weights = [g.value(p.data, p.data) for p in (layer.weight, layer.bias) if p is not None]
     return g.node(  # type: ignore[no-any-return]
         "Conv", [g.value(*x), *weights], kernel_shape=[layer.kernel_size], strides=[layer.stride],
@@ -206,7 +206,7 @@ def _convolved(g: Graph, layer: Conv1d, x: Pair) -> str:
     )  # fmt: skip
 
 
-def _pooled(g: Graph, layer: MaxPool1d, x: Pair) -> str:
+def _pooled(g: OnnxGraph, layer: MaxPool1d, x: Pair) -> str:
     return g.node(  # type: ignore[no-any-return]
         "MaxPool", [g.value(*x)], kernel_shape=[layer.kernel_size], strides=[layer.stride], pads=list(layer._ends()),
         dilations=[layer.dilation], ceil_mode=int(layer.ceil_mode),

@@ -1,7 +1,7 @@
-"""The axes of the inputs that may have any size, and numbers that change with them.
+"""The axes of the inputs that may have any size, and numbers that depend on these sizes.
 
-A model is run twice, with other sizes the second time. A number that is the same in both runs is a constant; one that
-is not is looked for among the sizes, their products and multiples, and what is a constant more or less than these.
+A model is run twice, with other sizes the second time. A number that is equal in both runs is a constant; any other is
+looked for among the sizes, their products and multiples, plus or minus constants.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Size(NamedTuple):
 
 
 def solved(a: int, b: int, sizes: dict[str, tuple[int, int]]) -> Size | None:
-    """The number that is `a` in the first run and `b` in the second; None if it follows from no size."""
+    """The number that is `a` in the first run and `b` in the second, as a function of sizes; None if there is none."""
     if a == b:
         return Size(0, (), a)
     products = [
@@ -44,12 +44,12 @@ def solved(a: int, b: int, sizes: dict[str, tuple[int, int]]) -> Size | None:
 def named_axes(
     arrays: Sequence[np.ndarray[Any, Any]], axes: Axes | None, two: tuple[str, str], others: bool
 ) -> list[tuple[str | None, ...]]:  # fmt: skip
-    """The names of each input's axes; None for one that has always this size.
+    """The names of each input's axes; None for an axis of fixed size.
 
-    two     what two axes are called
-    others  further inputs may have axes of their own
+    two     the names of two axes
+    others  True if further inputs may have separate axes
 
-    Where they are not given: of floats all axes but the last, of others all. Those of the first input get the names,
+    By default, all axes but the last of floats, and all axes of others. Those of the first input get the names,
     ("batch",) if there is one, and an axis of another input with the same size is the same axis.
     """
     if axes is not None:
@@ -81,7 +81,7 @@ def named_axes(
 
 
 def sizes_of(arrays: Sequence[np.ndarray[Any, Any]], axes: Sequence[Sequence[str | None]]) -> dict[str, int]:
-    """The size of each named axis; ValueError if two inputs differ in one."""
+    """The size of each named axis; ValueError if two inputs disagree."""
     sizes: dict[str, int] = {}
     for array, names in zip(arrays, axes, strict=True):
         for name, n in zip(names, array.shape, strict=True):
@@ -93,9 +93,9 @@ def sizes_of(arrays: Sequence[np.ndarray[Any, Any]], axes: Sequence[Sequence[str
 def another(
     arrays: Sequence[np.ndarray[Any, Any]], axes: Sequence[Sequence[str | None]], sizes: dict[str, int], zero: bool
 ) -> list[np.ndarray[Any, Any]]:  # fmt: skip
-    """Inputs of other sizes and values, drawn from those that there are.
+    """Inputs of other sizes and values, drawn from the given ones.
 
-    zero  let integers be 0, too, as the length of an empty sequence
+    zero  allow integers to be 0, as the length of an empty sequence
     """
     rng = np.random.default_rng(0)
     larger = {name: n + 2 + k for k, (name, n) in enumerate(sizes.items())}
@@ -105,7 +105,7 @@ def another(
         values = rng.choice(array.reshape(-1), shape) if array.size else np.zeros(shape, array.dtype)
         if zero and array.dtype.kind in "iu" and values.size > 1:
             values.reshape(-1)[rng.permutation(values.size)[: values.size // 3 + 1]] = 0
-        if array.dtype.kind == "f":  # the signs stay, for what takes a logarithm
+        if array.dtype.kind == "f":  # keep the signs, for logarithms
             values = values * rng.uniform(0.5, 1.5, shape) if array.any() else rng.uniform(0, 1, shape)
         made.append(np.asarray(values, array.dtype))
     return made

@@ -1,4 +1,4 @@
-"""A model, written down: its operations in order, and layers that ONNX has as a whole."""
+"""The trace of a model: its operations in order, with some layers as single records."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..modules import Module
 from ..sequences.packing import from_rows, to_rows
 
 Array = Any
-OWN = (to_rows, from_rows, scale_gradient)  # primitives of nn; one of a user's may have the name of any other
+OWN = (to_rows, from_rows, scale_gradient)  # nn's primitives; a user's may have any name
 
 
 class Record(NamedTuple):
-    """One operation, or a module that is taken as a whole.
+    """One operation, or one module recorded as a whole.
 
-    name      of the operation, such as "add"; "module" for a module, "the primitive f" for one of a user's
+    name      of the operation, such as "add"; "module" for a module, "the primitive f" for a user's
     operands  of the operation: Tensors, arrays, numbers, nested tuples of them
     outputs   arrays
     module    the module, or None
@@ -40,8 +40,8 @@ class Record(NamedTuple):
     place: str
 
 
-class Trace(Observer):
-    """The records of one run. It keeps all arrays, so that each is known by its identity."""
+class Tracer(Observer):
+    """The records of one run. It keeps all arrays alive, so that their identities stay unique."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -60,7 +60,7 @@ class Trace(Observer):
         self.records.append(Record(name, operands, tuple(outputs), module, place))
 
     def module(self, module: Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
-        """Call a module without watching what it does inside."""
+        """Call a module as one record, without observing its inside."""
         with changed_mode(observers=(), fast=True):
             returned = forward(*args, **kwargs)
         outputs = [v.data for v in trees.flatten(returned)[0] if isinstance(v, mg.Tensor)]
@@ -71,16 +71,16 @@ class Trace(Observer):
 def trace(
     model: Module, call: Callable[..., Any], args: tuple[Any, ...], whole: Callable[[Module], bool]
 ) -> tuple[list[Record], Any]:  # fmt: skip
-    """The records of call(*args), and what it returned. Modules of which `whole` is true are one record each."""
-    found = Trace()
+    """The records and the result of call(*args). Modules for which `whole` is true are one record each."""
+    found = Tracer()
     with _wrapped(model, whole, found), mg.no_grad(), mg.plain_path(), changed_mode(observers=(found,)):
         returned = call(*args)
     return found.records, returned
 
 
 @contextmanager
-def _wrapped(model: Module, whole: Callable[[Module], bool], found: Trace) -> Iterator[None]:
-    """The model in evaluation mode, its whole modules telling the trace of their calls."""
+def _wrapped(model: Module, whole: Callable[[Module], bool], found: Tracer) -> Iterator[None]:
+    """The model in evaluation mode, with its whole modules reporting their calls to the trace."""
     modes = [(module, module.training) for module in model.modules()]
     watched = [module for module, _ in modes if whole(module)]
     for module in watched:
@@ -96,9 +96,9 @@ def _wrapped(model: Module, whole: Callable[[Module], bool], found: Trace) -> It
             module.training = mode
 
 
-def _telling(module: Module, forward: Callable[..., Any], found: Trace) -> Callable[..., Any]:
+def _telling(module: Module, forward: Callable[..., Any], found: Tracer) -> Callable[..., Any]:
     def told(*args: Any, **kwargs: Any) -> Any:
-        if found not in current_mode().observers:  # inside of another whole module
+        if found not in current_mode().observers:  # inside another whole module
             return forward(*args, **kwargs)
         return found.module(module, forward, args, kwargs)
 

@@ -1,4 +1,4 @@
-"""The nodes of an ONNX graph, and the value that stands for each array of the two runs."""
+"""The nodes of an ONNX graph, and the value for each array of the two runs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .sizes import Size, solved
 Array = Any
 
 
-class Graph:
-    """Nodes and constants as they are made; `operations` and `recurrent` write into it.
+class OnnxGraph:
+    """Nodes and constants, added by `operations` and `recurrent`.
 
     sizes  of each named axis, in both runs
     """
@@ -27,24 +27,24 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.place = ""
-        self._known: dict[tuple[int, int], str] = {}  # by the identities of an array of each run
+        self._known: dict[tuple[int, int], str] = {}  # by the ids of an array of each run
         self._whole: dict[str, tuple[Array, Array]] = {}  # values of integers and booleans
         self._failed: dict[tuple[int, int], Exception] = {}  # of arrays whose operation has no counterpart
         self._kept: list[Array] = []
         self._named: dict[Any, str] = {}
-        self._size_names: dict[str, tuple[str, int]] = {}  # of a named axis: an input that has it, and which it is
+        self._size_names: dict[str, tuple[str, int]] = {}  # an input with this axis, and its number
 
     # ---- nodes ---------------------------------------------------------------------------------------------------
 
     def node(self, operator: str, inputs: Sequence[str], outputs: int = 0, **attributes: Any) -> Any:
-        """A node; the name of its output, or a list of `outputs` names."""
+        """Add a node; returns the name of its output, or a list of `outputs` names."""
         names = [f"{operator.lower()}_{len(self.nodes)}" + (f".{k}" if k else "") for k in range(outputs or 1)]
         attributes = {name: value for name, value in attributes.items() if value is not None}
         self.nodes.append(self.onnx.helper.make_node(operator, list(inputs), names, name=names[0], **attributes))
         return names if outputs else names[0]
 
     def constant(self, value: Any, dtype: Any = None, name: str | None = None) -> str:
-        """A constant array; the same one is kept once."""
+        """Add a constant array, once for equal ones."""
         array = np.asarray(value, dtype)
         key = name or (array.dtype.str, array.shape, array.tobytes())
         if key not in self._named:
@@ -62,7 +62,7 @@ class Graph:
     # ---- sizes ---------------------------------------------------------------------------------------------------
 
     def size(self, a: int, b: int) -> str:
-        """A number of both runs as a value of one integer, (1,)."""
+        """A number of both runs as a value with one integer, (1,)."""
         found = solved(int(a), int(b), self.sizes)
         if found is None:
             raise self.refused(
@@ -91,26 +91,26 @@ class Graph:
     # ---- arrays --------------------------------------------------------------------------------------------------
 
     def input(self, name: str, first: Array, second: Array, axes: Sequence[str | None]) -> None:
-        """An input of the graph."""
+        """Add an input to the graph."""
         self.learn(name, first, second)
         for k, axis in enumerate(axes):
             if axis is not None:
                 self._size_names.setdefault(axis, (name, k))
 
     def learn(self, name: str, first: Array, second: Array) -> None:
-        """The value that stands for an array of each run."""
+        """Note the value of an array of both runs."""
         self._known[id(first), id(second)] = name
         self._kept += [first, second]
         if first.dtype.kind in "iub" and first.ndim:
             self._whole[name] = first, second
 
     def fail(self, first: Array, second: Array, error: Exception) -> None:
-        """Raise this error if somebody needs an array of both runs."""
+        """Raise this error when an array of both runs is needed."""
         self._failed[id(first), id(second)] = error
         self._kept += [first, second]
 
     def weights(self, module: Any, taken: Sequence[str]) -> None:
-        """Parameters and buffers, under their names where these are not taken."""
+        """Add parameters and buffers, under their own names where these are free."""
         for kind in ("parameters", "buffers"):
             for name, tensor in module._named_tensors(kind):
                 key = id(tensor.data), id(tensor.data)
@@ -122,7 +122,7 @@ class Graph:
                     self._named[name] = name
 
     def value(self, first: Any, second: Any, dtype: Any = None) -> str:
-        """The value of an array or number of both runs, in a dtype; RuntimeError if nobody knows where it came from."""
+        """The value of an array or number of both runs, in a dtype; RuntimeError if its origin is unknown."""
         first, second = (v.data if isinstance(v, mg.Tensor) else v for v in (first, second))
         if not isinstance(first, np.ndarray):
             if first != second and not isinstance(first, int | np.integer):

@@ -1,4 +1,4 @@
-"""L-BFGS, which asks for the loss and its gradient several times in a step."""
+"""L-BFGS, which evaluates the loss and its gradient several times in a step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .line_search import Point, strong_wolfe
 from .optimizer import Array, Optimizer
 from .state import plain
 
-COUNTS, NUMBERS = ("n_iter", "func_evals"), ("t", "H_diag")  # what the state has, by PyTorch's names
+COUNTS, NUMBERS = ("n_iter", "func_evals"), ("t", "H_diag")  # the entries of its state, by PyTorch's names
 VECTORS, LISTS = ("d", "prev_flat_grad"), ("old_dirs", "old_stps")
 
 
@@ -30,18 +30,18 @@ class LBFGS(Optimizer):
         w = w + t d                              t = lr, at the very first iteration lr · min(1, 1 / ‖g‖₁);
                                                  with "strong_wolfe" t is searched for, beginning there
 
-    `step(closure)` does up to `max_iter` iterations. The closure clears the gradients, computes the loss, calls its
+    `step(closure)` makes up to `max_iter` iterations. The closure clears the gradients, computes the loss, calls its
     backward, and returns it; it must compute the same function each time (no dropout, no other batch).
 
     max_iter          iterations of a step
     max_eval          calls of the closure in a step; None: 5/4 of max_iter
-    tolerance_grad    stop when no number of the gradient is larger
+    tolerance_grad    stop when no element of the gradient is larger
     tolerance_change  stop when no weight moves by more, or the loss changes by less
-    history_size      pairs that are kept
+    history_size      the number of stored pairs
     line_search_fn    None or "strong_wolfe"
 
-    All weights are one vector, so there is one group, of one device; float16 is computed in float32. Clipping would
-    change the function that is searched, and is not offered. Gradients that are None count as zeros.
+    All weights form one vector, so there is one group, on one device; float16 is computed in float32. Clipping would
+    change the function that is minimized, and is not offered. Gradients that are None count as zeros.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class LBFGS(Optimizer):
                 raise ValueError(f"LBFGS: {name} must be an integer of at least 1, not {options[name]!r}")
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
-        """The one group that there is. Raises ValueError for a second one."""
+        """Set the only group. Raises ValueError for a second one."""
         if self.param_groups:
             raise ValueError("LBFGS: all weights are one vector, so there is one group of parameters")
         super().add_param_group(param_group)
@@ -85,7 +85,7 @@ class LBFGS(Optimizer):
     # ---- a step --------------------------------------------------------------------------------------------------
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Up to `max_iter` iterations. Returns what the closure returned the first time, before any of them.
+        """Make up to `max_iter` iterations. Returns the result of the first call of the closure.
 
         Raises TypeError without a closure, ValueError for gradients that do not fit.
         """
@@ -127,7 +127,7 @@ class LBFGS(Optimizer):
         return first
 
     def _evaluated(self, closure: Callable[[], Any]) -> tuple[Any, float, Array]:
-        """The result of the closure, the same as a number, and the gradient of all weights as one vector."""
+        """The result of the closure, its value as a number, and the gradient of all weights as one vector."""
         with mg.enable_grad():
             value = closure()
         gradients = {gradient.name: gradient.values for gradient in self._gradients(self.param_groups[0])}
@@ -161,7 +161,7 @@ class LBFGS(Optimizer):
         return r
 
     def _searched(self, closure: Callable[[], Any], start: Point, t: float, d: Array) -> tuple[Point, int]:
-        """The point of a length that is good enough along d. Weights are where they were before."""
+        """A point along d that satisfies the line search, and the number of trials. Weights are restored afterwards."""
         weights = self._weights()
 
         def at(t: float) -> Point:
@@ -178,7 +178,7 @@ class LBFGS(Optimizer):
         return [parameter.data.copy() for parameter in self.param_groups[0]["params"]]
 
     def _move(self, weights: Sequence[Array], t: float, d: Array) -> None:
-        """w + t d, into the parameters."""
+        """Write w + t d into the parameters."""
         at = 0
         for weight, parameter in zip(weights, self.param_groups[0]["params"], strict=True):
             part = d[at : at + weight.size].reshape(weight.shape)
@@ -191,7 +191,7 @@ class LBFGS(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """A copy of all state: {"state": {"n_iter": ..., ...}, "param_groups": [...], "skipped": 0}.
 
-        old_dirs, old_stps  the differences y of gradients and s of weights that are kept, (n,) each
+        old_dirs, old_stps  the stored differences y of gradients and s of weights, (n,) each
         d, prev_flat_grad   (n,) the last direction, and the gradient before it; absent before the first iteration
         """
         leaves, rebuild = flatten(self.state)
@@ -200,9 +200,9 @@ class LBFGS(Optimizer):
         return {"state": state, "param_groups": [group | {"param_names": [*group["param_names"]]}], "skipped": 0}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, for an optimizer of the same parameters; arrays are copied.
+        """Restore a result of `state_dict`, for an optimizer of the same parameters; arrays are copied.
 
-        Raises ValueError or TypeError, which name the entry, for another state; nothing has been changed then.
+        Raises ValueError or TypeError, which name the entry, for an invalid state; then nothing has changed.
         """
         title, own = "LBFGS.load_state_dict", self.param_groups[0]
         checks.entries(f"{title}: the state", state_dict, ("state", "param_groups", "skipped"), optional=("skipped",))
@@ -229,7 +229,7 @@ class LBFGS(Optimizer):
         self.stepped = self.stepped or new["n_iter"] > 0
 
     def _vector(self, what: str, value: Any) -> mg.Tensor:
-        """A copy of a vector of all weights, beside these."""
+        """A copy of a vector of all weights, on their device."""
         weights = [parameter.data for parameter in self.param_groups[0]["params"]]
         n, like = sum(weight.size for weight in weights), _wide([weight.reshape(-1)[:0] for weight in weights])
         array = value.data if isinstance(value, mg.Tensor) else value
@@ -240,7 +240,7 @@ class LBFGS(Optimizer):
 
 
 def _wide(parts: Sequence[Array]) -> Array:
-    """Vectors as one, of at least float32."""
+    """Vectors joined into one, in float32 at least."""
     dtype = np.result_type(np.float32, *[part.dtype for part in parts])
     return np.concatenate([part.astype(dtype, copy=False) for part in parts])
 
@@ -250,5 +250,5 @@ def _dot(a: Array, b: Array) -> float:
 
 
 def _largest(a: Array) -> float:
-    """The largest absolute value; NaN if there is one."""
+    """The largest absolute value; NaN if there is a NaN."""
     return float(np.abs(a).max()) if a.size else -math.inf

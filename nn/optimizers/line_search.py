@@ -2,7 +2,7 @@
 
     f(t) <= f(0) + c₁ t f'(0)   and   |f'(t)| <= c₂ |f'(0)|,   for f along a direction, and f'(0) < 0.
 
-First t grows until an interval must hold such a length, then the interval shrinks. Trial lengths are minima of cubics.
+First t grows until an interval must contain such a length, then the interval shrinks. Trial lengths minimize cubics.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ C1, C2 = 1e-4, 0.9
 
 
 class Point(NamedTuple):
-    """A length t, the value f there, the gradient, and the slope f' of f along the direction."""
+    """A length t, the value f there, the gradient, and the slope f' along the direction."""
 
     t: float
     f: float
@@ -26,13 +26,13 @@ class Point(NamedTuple):
 def strong_wolfe(
     at: Callable[[float], Point], start: Point, t: float, size: float, tolerance: float = 1e-9, most: int = 25
 ) -> tuple[Point, int]:
-    """The point that was found, and how many were looked at.
+    """The point found, and the number of trials.
 
     at         the point at a length
-    start      that at 0
-    t          the length to try first
-    size       the largest number of the direction: an interval that moves no weight by `tolerance` is not cut further
-    most       so many further trials at most; then the point is the best one so far
+    start      the point at 0
+    t          the first length to try
+    size       the largest element of the direction: an interval that moves no weight by `tolerance` is not cut further
+    most       the maximum number of further trials; then the best point so far is returned
     """
 
     def rises(point: Point) -> bool:
@@ -42,7 +42,7 @@ def strong_wolfe(
         return abs(point.slope) <= -C2 * start.slope
 
     before, now, trials = start, at(t), 0
-    while True:  # until [before, now] holds a minimum
+    while True:  # until [before, now] contains a minimum
         if trials == most:
             before = start
             break
@@ -57,7 +57,7 @@ def strong_wolfe(
         trials += 1
 
     low, high = (before, now) if before.f <= now.f else (now, before)
-    stuck = False  # whether the last trial was close to an end of the interval
+    stuck = False  # True if the last trial was close to an end of the interval
     while trials < most:
         first, last = min(low.t, high.t), max(low.t, high.t)
         if (last - first) * size < tolerance:

@@ -4,8 +4,8 @@
     s      the state, an array for each slot, by PyTorch's names
     t      the number of this step, from 1
 
-An update writes into w and s, never into g, and each number of them depends only on the same place of the others. So
-it serves a whole matrix, a block of it, or single rows.
+An update writes into w and s, never into g, and it is element-wise. So the same code serves a whole matrix, a block of
+it, or single rows.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Adam(Optimizer):
         w = w − lr · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
 
     lr, betas (β₁, β₂), eps ε, weight_decay λ; amsgrad divides by the largest v so far (Reddi et al. 2018).
-    Row-sparse gradients update the touched rows of m, v and w only, as PyTorch's SparseAdam does.
+    Row-sparse gradients update only the touched rows of m, v and w, as in PyTorch's SparseAdam.
     """
 
     def __init__(
@@ -175,11 +175,11 @@ class Adagrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Tieleman & Hinton 2012); centered, with the variance in the place of v (Graves 2013).
+    """RMSprop (Tieleman & Hinton 2012); if centered, with the variance in place of v (Graves 2013).
 
         g = g + λ w
         v = α v + (1 − α) g²
-        a = α a + (1 − α) g     if centered; v − a² then takes the place of v below
+        a = α a + (1 − α) g     if centered; v − a² then replaces v below
         b = μ b + g / (√v + ε)
         w = w − lr · b
 
@@ -260,6 +260,6 @@ class Adadelta(Optimizer):
 
 
 def _given(options: Options, *names: str) -> str | None:
-    """Which of the options, that single rows cannot have, are set."""
+    """The names of the given options that exclude row-sparse gradients, as a sentence; None if none is set."""
     given = [f"{name}={options[name]}" for name in names if options[name]]
     return f"{' and '.join(given)} would change all rows, or needs them" if given else None

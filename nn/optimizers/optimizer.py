@@ -1,7 +1,7 @@
-"""What all optimizers share: parameter groups, state by name, clipping, and how an update reaches the memory.
+"""The base of all optimizers: parameter groups, state by name, clipping, and the application of updates.
 
-An optimizer is its equations, `update`, and the names of its state (see `methods`). Here they are applied: on a CPU to
-one block of rows after the other, so that all temporaries of the equations stay in the cache; on a GPU to whole arrays.
+An optimizer is defined by its equations, `update`, and the names of its state (see `methods`). This class applies them:
+on a CPU to one block of rows after the other, so that all temporaries stay in the cache; on a GPU to whole arrays.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from .state import plain, restore, saved
 
 Array = Any
 Options = Mapping[str, Any]
-Slots = Mapping[str, float]  # the names of the arrays of a state, and what they start as
+Slots = Mapping[str, float]  # the names of the state's arrays, and their initial values
 Policy = Literal["pass", "skip", "raise"]
-BLOCK = 1 << 15  # numbers in a block: an optimizer's arrays of this size fit into a core's own cache
+BLOCK = 1 << 15  # numbers in a block: an optimizer's arrays of this size fit into a core's cache
 
 
 class Clipping(TypedDict, total=False):
-    """The keyword arguments that every optimizer has.
+    """The keyword arguments of every optimizer.
 
     clip_norm   limit the norm of all gradients as one vector, as `clip_grad_norm_` does; None: no limit
-    norm_type   which norm: 1, 2, any positive number, inf
-    clip_value  limit each number to (lo, hi), or to ± one number, after the norm; None: no limit
-    nonfinite   if a gradient is NaN or Inf: "pass" does not look, and so never waits for the device; "skip" leaves out
+    norm_type   the norm's order: 1, 2, any positive number, inf
+    clip_value  limit each element to (lo, hi), or to ± one number, after the norm; None: no limit
+    nonfinite   for gradients with NaN or Inf: "pass" does not check, and so never waits for the device; "skip" skips
                 the step and counts it in `skipped`; "raise" raises FloatingPointError, which names the parameters
     """
 
@@ -61,20 +61,20 @@ class Clipping(TypedDict, total=False):
 class Optimizer:
     """Base class of all optimizers.
 
-    params  Parameters, (name, Parameter) pairs as of `named_parameters()`, or a list of groups: dicts with "params" and
-            options of their own. A Parameter that comes twice in one group counts once.
+    params  Parameters, (name, Parameter) pairs as from `named_parameters()`, or a list of groups: dicts with "params"
+            and options. A Parameter that comes twice in one group counts once.
 
     param_groups  a dict for each group: "params", "param_names" and its options, which schedules may write
-    state         for each parameter's name (its position, where it has none) its numbers and Tensors
+    state         the numbers and Tensors of each parameter, by its name (without a name, by its position)
     grad_norm     the last step's norm of all gradients before clipping, a Tensor on the device, if `clip_norm` is given
-    skipped       how many steps were left out for NaN or Inf
-    stepped       whether there was a step at all, for schedules, which come after it
+    skipped       the number of steps skipped because of NaN or Inf
+    stepped       True once a step was taken, for schedules, which come after it
 
-    Neither `.grad` nor any array of a gradient is changed by a step. Raises TypeError or ValueError for parameters and
-    options that make no sense.
+    A step changes neither `.grad` nor any array of a gradient. Raises TypeError or ValueError for invalid parameters
+    and options.
     """
 
-    # the options that are True or False
+    # the boolean options
     FLAGS: tuple[str, ...] = ("maximize", "nesterov", "amsgrad", "centered", "decoupled_weight_decay")
 
     def __init__(self, params: Any, defaults: Mapping[str, Any], **clipping: Unpack[Clipping]) -> None:
@@ -111,34 +111,34 @@ class Optimizer:
     def _title(self) -> str:
         return type(self).__name__
 
-    # ---- what an optimizer defines -------------------------------------------------------------------------------
+    # ---- defined by each optimizer -----------------------------------------------------------------------------------
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """One step, written into the weight w and the state s: `update(w, g, s, t, **options)`."""
         raise NotImplementedError(f"{self._title} does not define update()")
 
     def update_rows(self, *args: Any, **kwargs: Any) -> None:
-        """The same, for the rows of a row-sparse gradient."""
+        """The step for the rows of a row-sparse gradient."""
         self.update(*args, **kwargs)
 
     def slots(self, options: Mapping[str, Any]) -> Slots:
-        """The arrays of a parameter's state under these options, and what they start as."""
+        """The names of a parameter's state arrays under these options, with their initial values."""
         raise NotImplementedError(f"{self._title} does not define slots()")
 
     def numbers(self, options: Options) -> Mapping[str, float]:
-        """The numbers of a parameter's state besides its step, and what they start as. `update` gets them in s, too."""
+        """Further numbers of a parameter's state, with their initial values. `update` gets them in s as well."""
         return {}
 
     def counted(self, entry: Mapping[str, Any], options: Options) -> dict[str, Any]:
-        """The numbers of a parameter's state after the step that is being taken."""
+        """The numbers of a parameter's state after the present step."""
         return {"step": entry["step"] + 1}
 
     def why_not_rows(self, options: Mapping[str, Any]) -> str | None:
-        """Why a row-sparse gradient is refused, if it is."""
+        """The reason why row-sparse gradients are refused; None if they are accepted."""
         return "only SGD, Adagrad and Adam update single rows"
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Raise for hyper-parameters that are no numbers, or outside of their range."""
+        """Raise TypeError or ValueError for hyper-parameters of another type, or out of range."""
         for name, value in options.items():
             if name in self.FLAGS:
                 if not isinstance(value, bool):
@@ -158,7 +158,7 @@ class Optimizer:
     # ---- groups --------------------------------------------------------------------------------------------------
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
-        """Add parameters with options of their own: a dict with "params", and options by name."""
+        """Add a group of parameters: a dict with "params", and options by name."""
         title = self._title
         if not isinstance(param_group, Mapping) or "params" not in param_group:
             raise ValueError(f'{title}: a group is a dict with "params" and options, got {param_group!r:.100}')
@@ -189,7 +189,7 @@ class Optimizer:
             yield from zip(group["param_names"], group["params"], strict=True)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for _, parameter in self.named_parameters():
             parameter.grad = None
 
@@ -198,10 +198,10 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient, in place.
 
-        closure  called first, with recording on; what it returns is returned
+        closure  called first, with recording on; its result is returned
 
-        Raises ValueError for gradients of a wrong shape and for row-sparse ones that cannot be used, FloatingPointError
-        for NaN and Inf under `nonfinite="raise"`; nothing has changed then.
+        Raises ValueError for gradients of a wrong shape and for unsupported row-sparse ones, FloatingPointError for NaN
+        and Inf under `nonfinite="raise"`; then nothing has changed.
         """
         self.stepped = True
         loss = None
@@ -236,7 +236,7 @@ class Optimizer:
         return loss
 
     def _gradients(self, group: Mapping[str, Any]) -> list[Gradient]:
-        """The gradients of a group; an error for those that cannot be used."""
+        """The gradients of a group; an error for unsupported ones."""
         found = gradients_of(self._title, zip(group["param_names"], group["params"], strict=True))
         for gradient in found:
             if gradient.rows is not None and (reason := self.why_not_rows(group)) is not None:
@@ -250,7 +250,7 @@ class Optimizer:
         scale = None if factor is None else like(factor, gradient.values)
 
         def direction(g: Array) -> Array:
-            """The clipped gradient, or its opposite to go uphill."""
+            """The clipped gradient, or its negative to go uphill."""
             g = widened(g)
             if scale is not None:
                 g = g * scale
@@ -263,7 +263,7 @@ class Optimizer:
         tape.WRITES.mark(weight)
         if rows is None:
             for part, g, *slots in _blocks([weight, gradient.values, *state.values()]):
-                w = widened(part)  # itself, but for float16, in which small numbers would vanish
+                w = widened(part)  # float16 is widened, since small numbers would vanish
                 self.update(w, direction(g), dict(zip(state, slots, strict=True)) | numbers, t, **options)
                 if w is not part:
                     part[...] = w
@@ -278,7 +278,7 @@ class Optimizer:
             change(lambda: entry.update(self.counted(entry, options)), entry)
 
     def _state_of(self, gradient: Gradient, options: Options) -> tuple[dict[str, Array], dict[str, Any], int]:
-        """The arrays of a parameter's state, made where there are none, its numbers, and the number of this step."""
+        """A parameter's state arrays (created if missing), its numbers, and the number of this step."""
         slots, weight = self.slots(options), gradient.parameter.data
         if not slots:
             return {}, {}, 1
@@ -287,7 +287,7 @@ class Optimizer:
         for name, start in slots.items():
             if name not in entry:
                 entry[name] = mg.Tensor(np.full_like(weight, start, dtype=wide))
-            slot = entry[name]  # follows its parameter, which may have moved
+            slot = entry[name]  # moves with its parameter
             borrow(slot)
             slot.data = backend.transfer(slot.data, gradient.parameter.device).astype(wide, copy=False)
         numbers = self.numbers(options)
@@ -309,9 +309,9 @@ class Optimizer:
         return saved(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, for an optimizer of the same parameters; arrays are copied.
+        """Restore a result of `state_dict`, for an optimizer of the same parameters; arrays are copied.
 
-        Raises ValueError that lists all names, shapes and options which do not agree; nothing has been changed then.
+        Raises ValueError that lists all names, shapes and options that disagree; then nothing has changed.
         """
         restore(self, state_dict)
 
@@ -328,7 +328,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _blocks(arrays: Sequence[Array]) -> Iterator[Sequence[Array]]:
-    """The arrays in blocks of some rows on a CPU; as they are elsewhere, and if they are small."""
+    """The arrays in blocks of some rows on a CPU; unchanged elsewhere, and if they are small."""
     first = arrays[0]
     if first.size <= BLOCK or not backend.on_cpu(first):
         yield arrays

@@ -1,4 +1,4 @@
-"""The state of an optimizer, as plain data and back. Before anything of it is written, everything is compared."""
+"""The state of an optimizer, to plain data and back. A saved state is checked completely before it is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def saved(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Give an optimizer the state that `saved` gave, or raise ValueError with all that does not agree."""
+    """Restore the state from `saved`, or raise ValueError with everything that disagrees."""
     problems = [*_disagreements(optimizer, state)]
     if problems:
         raise ValueError(f"{type(optimizer).__name__}.load_state_dict: {'; '.join(problems)}")
@@ -53,7 +53,7 @@ def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
 
 
 def _disagreements(optimizer: Optimizer, state: Mapping[str, Any]) -> Iterator[str]:
-    """Everything in which a saved state does not fit an optimizer."""
+    """All disagreements between a saved state and an optimizer."""
     if not isinstance(state, Mapping):
         raise TypeError(f"{type(optimizer).__name__}.load_state_dict: expected a dict, not a {type(state).__name__}")
     groups, entries = state.get("param_groups"), state.get("state")
@@ -102,7 +102,7 @@ def _wrong_entry(
     name: str, parameter: mg.Tensor, entry: Mapping[str, Any], slots: Collection[str], known: Collection[str],
     numbers: Collection[str],
 ) -> Iterator[str]:  # fmt: skip
-    """Problems with the state of one parameter: it needs the `slots` and `numbers`, and may have all that are known."""
+    """Problems with the state of one parameter: it needs the `slots` and `numbers`, and may have all known entries."""
     missing = [key for key in ("step", *slots, *numbers) if key not in entry]
     if missing:
         yield f"the state of {name} has no {', '.join(missing)}"
@@ -119,7 +119,7 @@ def _wrong_entry(
 
 
 def _differences(what: str, own: Collection[str], given: Collection[str]) -> Iterator[str]:
-    """Which names are missing or unexpected."""
+    """The missing and unexpected names."""
     if missing := [name for name in own if name not in given]:
         yield f"missing {what}: {', '.join(missing)}"
     yield from _unexpected(what, own, given)
@@ -131,8 +131,8 @@ def _unexpected(what: str, own: Collection[str], given: Collection[str]) -> Iter
 
 
 def _copied(key: str, value: Any, parameter: mg.Tensor, optimizer: Optimizer) -> Any:
-    """The number of steps, another number, or an array as a Tensor beside its parameter, of its dtype or, for float16,
-    of float32."""
+    """A step count, another number, or an array as a Tensor on its parameter's device and in its dtype (float32 for
+    float16)."""
     if key == "step":
         return checks.count(key, value)
     if key in optimizer.numbers(optimizer.defaults):
@@ -143,7 +143,7 @@ def _copied(key: str, value: Any, parameter: mg.Tensor, optimizer: Optimizer) ->
 
 
 def plain(value: Any) -> Any:
-    """An option with Python's own numbers, which never change the dtype of an array."""
+    """An option with Python numbers, which never change the dtype of an array."""
     if isinstance(value, list | tuple):
         return tuple([plain(v) for v in value])
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""The updates of later relatives of Adam, written as those in `methods`."""
+"""The updates of later variants of Adam, in the notation of `methods`."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class NAdam(Optimizer):
 def _averaged(
     w: Array, g: Array, s: dict[str, Array], betas: tuple[float, float], weight_decay: float, decoupled: float | None
 ) -> tuple[Array, Array, Array]:
-    """The gradient, and Adam's averages m and v with it; before that the weights decay: with the gradient, or by
-    themselves at the rate `decoupled`."""
+    """The gradient, and Adam's averages m and v including it; before, weight decay is applied to the gradient, or to
+    the weights at the rate `decoupled`."""
     if weight_decay and decoupled is not None:
         w *= 1 - decoupled * weight_decay
     elif weight_decay:
@@ -81,7 +81,7 @@ def _mu(t: Any, beta1: float, decay: float) -> Any:
 
 
 class RAdam(Optimizer):
-    """Adam that begins as momentum, until v is known well enough (Liu et al. 2020).
+    """Adam that begins as momentum, until v is reliable (Liu et al. 2020).
 
         g = g + λ w                             (decoupled_weight_decay: first w = (1 − lr λ) w instead)
         m = β₁ m + (1 − β₁) g
@@ -123,7 +123,7 @@ class RAdam(Optimizer):
 
 
 class Lion(Optimizer):
-    """Lion (Chen et al. 2023, Symbolic Discovery of Optimization Algorithms): all steps are of one size.
+    """Lion (Chen et al. 2023, Symbolic Discovery of Optimization Algorithms): all steps have equal size.
 
         w = (1 − lr λ) w
         w = w − lr · sign(β₁ m + (1 − β₁) g)

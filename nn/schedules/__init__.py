@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, with PyTorch's names, arguments and values.
+"""Learning rate schedules, with PyTorch's names, arguments and values.
 
 Call `step()` after each step, or each epoch, of the optimizer.
 """

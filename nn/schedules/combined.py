@@ -1,4 +1,4 @@
-"""Schedules made of others: one after the other, or all at once."""
+"""Combinations of schedules: in sequence, or chained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .schedule import Formula, LRScheduler
 
 
 class _Combined(LRScheduler):
-    """A schedule of several, each of which is a formula of the step."""
+    """A combination of several schedules, each a formula of the step."""
 
     MEMORY: tuple[str, ...] = ("last_epoch",)
 
@@ -79,7 +79,7 @@ class SequentialLR(_Combined, Formula):
         self.start(last_epoch)
 
     def _at(self, t: int) -> tuple[Formula, int]:
-        """The schedule that step t belongs to, and which of its own steps it is."""
+        """The schedule in effect at step t, and its own step number then."""
         k = bisect_right(self.milestones, t)
         return self.schedulers[k], t - ([0, *self.milestones])[k]
 
@@ -94,8 +94,9 @@ class SequentialLR(_Combined, Formula):
 
 
 class ChainedScheduler(_Combined):
-    """All schedules at once, each of which goes on from the rates that those before it gave: `LinearLR`, `StepLR`,
-    `MultiStepLR`, `ExponentialLR`, `PolynomialLR` and `CosineAnnealingLR` are factors of them; others replace them.
+    """Schedules applied one on top of the other, each to the rates of those before it: `LinearLR`, `StepLR`,
+    `MultiStepLR`, `ExponentialLR`, `PolynomialLR` and `CosineAnnealingLR` multiply them by factors; others replace
+    them.
 
     >>> import minigrad as mg, nn
     >>> optimizer = nn.SGD([mg.zeros(2, requires_grad=True)], lr=1.0)
@@ -120,7 +121,7 @@ class ChainedScheduler(_Combined):
     def _go_on(self, by: int) -> None:
         for one in self.schedulers:
             t, rates = one.last_epoch + by, self.get_last_lr()
-            one._go_to(t)  # its momentum, too
+            one._go_to(t)  # including its momentum
             self._write(one.chained(t, rates))
 
     def _advance(self) -> None:

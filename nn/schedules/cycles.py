@@ -1,4 +1,4 @@
-"""Schedules that come back: cosines that begin anew, and triangles."""
+"""Cyclic schedules: cosines with restarts, and triangles."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from .schedule import Formula
 
 
 class CosineAnnealingWarmRestarts(Formula):
-    """eta_min + (base − eta_min) (1 + cos(π t' / T)) / 2, where t' are the steps since the latest restart (Loshchilov &
-    Hutter 2017, SGDR). The first period T is T_0, and each one T_mult times as long as that before it."""
+    """eta_min + (base − eta_min) (1 + cos(π t' / T)) / 2, where t' is the number of steps since the latest restart
+    (Loshchilov & Hutter 2017, SGDR). The first period T is T_0; each period is T_mult times as long as the one before.
+    """
 
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
@@ -34,7 +35,7 @@ class CosineAnnealingWarmRestarts(Formula):
         return [self.eta_min + (base - self.eta_min) * weight for base in self.base_lrs]
 
     def step(self, epoch: float | None = None) -> None:
-        """Go on by one step; or to an epoch, also a part of one, such as `epoch + batch / batches`."""
+        """Advance by one step; or to an epoch, possibly fractional, such as `epoch + batch / batches`."""
         if epoch is None:
             super().step()
             return
@@ -52,11 +53,11 @@ class CyclicLR(Formula):
     """Up from base_lr to max_lr in step_size_up steps, and down again in step_size_down (Smith 2017).
 
     base_lr, max_lr  one rate, or a list with one for each group
-    step_size_down   None: as step_size_up
-    mode             the height of the k-th cycle: "triangular" always max_lr − base_lr, "triangular2" half as high each
-                     time, "exp_range" times gammaᵗ at step t
-    scale_fn         a function instead, of the cycle from 1, or with scale_mode="iterations" of the step
-    cycle_momentum   also move the momentum, or β₁, from max_momentum to base_momentum and back
+    step_size_down   None: equal to step_size_up
+    mode             the height of the k-th cycle: "triangular" always max_lr − base_lr, "triangular2" half of the one
+                     before, "exp_range" times gammaᵗ at step t
+    scale_fn         a function instead, of the cycle counted from 1, or with scale_mode="iterations" of the step
+    cycle_momentum   also cycle the momentum, or β₁, from max_momentum to base_momentum and back
     """
 
     def __init__(

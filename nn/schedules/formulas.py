@@ -1,4 +1,4 @@
-"""Schedules that are a formula: `lr(t)` gives the rates of all groups at step t, for training or for a plot of it."""
+"""Schedules given by a formula: `lr(t)` returns the rates of all groups at step t, for training or for a plot."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class CosineAnnealingLR(Formula):
 
     def chained(self, t: int, rates: Sequence[float]) -> list[float]:
         low = self.eta_min
-        if t and (t - 1 - self.T_max) % (2 * self.T_max) == 0:  # up again from the bottom, where a ratio would be by 0
+        if t and (t - 1 - self.T_max) % (2 * self.T_max) == 0:  # from the minimum, a ratio would divide by 0
             return [rate + (base - low) * self._weight(t) for rate, base in zip(rates, self.base_lrs, strict=True)]
         ratio = self._weight(t) / self._weight(t - 1) if t else 1.0
         return [low + (rate - low) * ratio for rate in rates]
@@ -102,7 +102,7 @@ class PolynomialLR(Factor):
 
 
 class LinearLR(Factor):
-    """base times a factor that goes from start_factor to end_factor in total_iters steps, and stays there."""
+    """base times a factor that moves linearly from start_factor to end_factor in total_iters steps, and stays there."""
 
     def __init__(
         self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
@@ -122,15 +122,15 @@ class LinearLR(Factor):
 
 
 class OneCycleLR(Formula):
-    """Up to max_lr, then far down, with the momentum going the other way (Smith & Topin 2018).
+    """Up to max_lr, then far down, with the momentum moving the other way (Smith & Topin 2018).
 
     From max_lr / div_factor to max_lr in the first pct_start of the steps, then to max_lr / div_factor /
-    final_div_factor in the rest; with three_phase, first back to where it began in as many steps as it took up.
+    final_div_factor in the rest; with three_phase, first back to the initial rate in as many steps as the rise took.
 
     max_lr           one rate, or a list with one for each group
-    total_steps      or epochs and steps_per_epoch, whose product it is
+    total_steps      the length of the cycle; by default epochs · steps_per_epoch
     anneal_strategy  "cos" or "linear"
-    cycle_momentum   also move the momentum, or β₁, from max_momentum to base_momentum and back
+    cycle_momentum   also cycle the momentum, or β₁, from max_momentum to base_momentum and back
 
     Raises ValueError for more than total_steps steps.
     """

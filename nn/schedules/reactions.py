@@ -1,4 +1,4 @@
-"""Schedules that depend on something else: on a metric, or on another schedule."""
+"""Schedules that depend on a metric, or on another schedule."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .schedule import LRScheduler
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Multiply the rates by `factor` when a metric has not become better for more than `patience` steps.
+    """Multiply the rates by `factor` when a metric has not improved for more than `patience` steps.
 
-    mode                       "min" or "max": what is better
-    threshold, threshold_mode  by how much it must be better to count, as a part of the best ("rel") or as it is ("abs")
-    cooldown                   steps after a reduction in which nothing is counted
-    min_lr                     no rate gets below it; one, or a list with one for each group
-    eps                        a smaller change than this is not made
+    mode                       "min" or "max": the direction of improvement
+    threshold, threshold_mode  the least improvement that counts, relative to the best ("rel") or absolute ("abs")
+    cooldown                   steps after a reduction that are not counted
+    min_lr                     the lowest rate; one, or a list with one for each group
+    eps                        the smallest change that is made
     """
 
     wants_metric = True
@@ -46,7 +46,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.cooldown_counter = 0
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
-        """Take note of a metric, a number or a Tensor of one, and reduce the rates if it is time."""
+        """Take a metric, a number or a Tensor without axes, and reduce the rates if it is time."""
         only_outside(f"{self._title} looks at a metric")
         value = float(metrics)
         self.last_epoch += 1
@@ -73,12 +73,12 @@ class ReduceLROnPlateau(LRScheduler):
 
 
 class WarmupLR(LRScheduler):
-    """Let the rates rise in a line to where another schedule begins, then follow that one.
+    """Linear warm-up to the rate at which another schedule begins, then that schedule.
 
         lr · (t + 1) / (steps + 1)   for t < steps
 
-    steps  how many steps are below the full rate
-    after  any schedule of the same optimizer; None: the rates stay where they are then
+    steps  the number of steps below the full rate
+    after  any schedule of the same optimizer; None: the rates then stay
 
     >>> import minigrad as mg, nn
     >>> optimizer = nn.SGD([mg.zeros(2, requires_grad=True)], lr=1.0)
@@ -109,7 +109,7 @@ class WarmupLR(LRScheduler):
         self._write([full * part for full in self.full_lrs])
 
     def step(self, *metrics: Any) -> None:
-        """Go on by one step. Metrics are for the schedule `after`, if it wants them."""
+        """Advance by one step. Metrics are passed to the schedule `after`, if it takes them."""
         if self.wants_metric:
             only_outside(f"{self._title} looks at a metric")
         self._warn_if_early()

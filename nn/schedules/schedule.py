@@ -1,4 +1,4 @@
-"""What schedules share: the groups whose rates they write, and their state."""
+"""The base of all schedules: the groups whose rates they write, and their state."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..optimizers import Optimizer
 class LRScheduler:
     """Base class of all schedules.
 
-    optimizer  whose groups' "lr" is written
+    optimizer  its groups' "lr" is written
     """
 
-    wants_metric = False  # whether `step` is given one: then it is called once an epoch, after validation
-    MEMORY: tuple[str, ...] = ()  # the attributes that are its state: numbers, or lists with one for each group
+    wants_metric = False  # True if `step` takes a metric: then it is called once an epoch, after validation
+    MEMORY: tuple[str, ...] = ()  # attributes that form its state: numbers, or lists with one for each group
 
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -33,7 +33,7 @@ class LRScheduler:
         return type(self).__name__
 
     def step(self) -> None:
-        """Go on by one step, and write the new rates into the optimizer."""
+        """Advance by one step, and write the new rates into the optimizer."""
         self._warn_if_early()
         change(self._advance, *self.optimizer.param_groups)
 
@@ -48,11 +48,11 @@ class LRScheduler:
             )
 
     def _advance(self) -> None:
-        """What a step does."""
+        """Compute and write the rates of the next step."""
         raise NotImplementedError(f"{self._title} does not define step()")
 
     def get_last_lr(self) -> list[float]:
-        """The rates of the groups now."""
+        """The present rates of the groups."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _write(self, rates: Sequence[float]) -> None:
@@ -73,7 +73,7 @@ class LRScheduler:
             raise ValueError(f"{self._title}: {kind} has no momentum; pass cycle_momentum=False")
 
     def _for_groups(self, name: str, value: Any) -> list[Any]:
-        """A list with one value for each group, of such a list or of one value for all."""
+        """A list with one value for each group, from such a list or from one value for all."""
         count = len(self.optimizer.param_groups)
         values = list(value) if isinstance(value, list | tuple) else [value] * count
         if len(values) != count:
@@ -86,14 +86,14 @@ class LRScheduler:
         return value
 
     def state_dict(self) -> dict[str, Any]:
-        """The rates and what it remembers, as plain numbers. What it was made with is not part of it."""
+        """The rates and the schedule's memory, as plain numbers, without its constructor's arguments."""
         values = {name: getattr(self, name) for name in self.MEMORY} | {"lrs": self.get_last_lr()}
         return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a state, and write its rates into the optimizer.
+        """Restore a state, and write its rates into the optimizer.
 
-        Raises ValueError, and changes nothing, if the state is of another schedule or for another number of groups.
+        Raises ValueError, and changes nothing, if the state is from another schedule or for another number of groups.
         """
         self._remember(self._checked_state(state_dict))
 
@@ -103,7 +103,9 @@ class LRScheduler:
         return {name: self._checked(f"{title}: {name}", state_dict[name], own[name]) for name in own}
 
     def _checked(self, what: str, value: Any, own: Any) -> Any:
-        """A saved value of the kind of one's own: rates for all groups, a count, another number, or anything else."""
+        """A saved value of the type of the present one: rates for all groups, a count, another number, or anything
+        else.
+        """
         if isinstance(own, list):
             if not isinstance(value, list | tuple):
                 raise ValueError(f"{what} must be a list with a number for each group, not {value!r:.80}")
@@ -121,16 +123,15 @@ class LRScheduler:
 
 
 class Formula(LRScheduler):
-    """Base class of the schedules that are a formula of the step: define `lr`, and call `start` when it can be called.
+    """Base class of schedules given by a formula: define `lr`, and call `start` once it can be evaluated.
 
-    The rates that the groups begin with are kept in each group's "initial_lr"; several schedules share them.
+    The initial rates are stored in each group's "initial_lr"; several schedules share them.
     """
 
     MEMORY = ("last_epoch", "base_lrs")
 
     def start(self, last_epoch: int = -1) -> None:
-        """Write the first rates; those of the step after `last_epoch`, to go on from there with groups that have
-        "initial_lr"."""
+        """Write the first rates, or those after step `last_epoch`, to resume with groups that have "initial_lr"."""
         for k, group in enumerate(self.optimizer.param_groups):
             if last_epoch >= 0 and "initial_lr" not in group:
                 raise ValueError(f"{self._title}: group {k} has no initial_lr to go on from after step {last_epoch}")
@@ -146,8 +147,8 @@ class Formula(LRScheduler):
         raise NotImplementedError(f"{self._title} does not define lr()")
 
     def chained(self, t: int, rates: Sequence[float]) -> list[float]:
-        """The rates at step t in a `ChainedScheduler`, which has made `rates` so far: as they are at step t − 1, or at
-        step 0, as the optimizer began. A schedule that is no factor of what others give stands alone."""
+        """The rates at step t in a `ChainedScheduler`; `rates` are those at step t − 1, or at step 0 the optimizer's
+        initial ones, as changed by the schedules before. By default a schedule ignores them."""
         return self.lr(t)
 
     def _advance(self) -> None:
@@ -155,7 +156,7 @@ class Formula(LRScheduler):
 
 
 class Factor(Formula):
-    """Base class of the schedules that are a factor of the first rates: define `factor`."""
+    """Base class of schedules that multiply the initial rates by a factor: define `factor`."""
 
     def lr(self, t: int) -> list[float]:
         return [base * self.factor(t) for base in self.base_lrs]

@@ -23,8 +23,8 @@ Function = Callable[[Any], Any]
 def many_to_one(layer: Any, xs: Any, head: Function | None = None, *, lengths: Any = None, mask: Any = None) -> Any:
     """head(last state): (T, N, D) to (N, ...).
 
-    The last state is that of the top layer after each sequence's last real step; of a bidirectional one, both
-    directions' side by side, (N, 2H). Without a head, the state itself.
+    The last state is that of the top layer after each sequence's last real step; a bidirectional layer joins both
+    directions, (N, 2H). Without a head, the result is the state itself.
     """
     _, state = layer(xs, lengths=lengths, mask=mask)
     last = last_state(layer, state)
@@ -32,7 +32,7 @@ def many_to_one(layer: Any, xs: Any, head: Function | None = None, *, lengths: A
 
 
 def last_state(layer: Any, state: Any) -> Any:
-    """The h of the top layer, (N, H) or, of two directions, (N, 2H), in a state that a layer over time returned."""
+    """The h of the top layer, (N, H), or (N, 2H) of two directions, in a state returned by a layer over time."""
     layer = undropped(layer)
     if getattr(layer, "num_layers", None) is not None:  # RNN, LSTM, GRU: (layers · directions, N, H)
         h = state[0] if isinstance(state, tuple) else state
@@ -54,11 +54,11 @@ def many_to_many(layer: Any, xs: Any, head: Function | None = None, *, lengths: 
 def one_to_many(
     cell: Any, x: Any, steps: int, head: Function, feed: Function, state: Any = None
 ) -> Any:  # fmt: skip
-    """A sequence (steps, N, ...) that starts from one input x (N, D), each prediction being the next input.
+    """A sequence (steps, N, ...) that starts from one input x (N, D); each prediction is the next input.
 
     cell   called as state = cell(x, state)
     head   from h (N, H) to a prediction (N, ...)
-    feed   from a prediction to the next input (N, D): an embedding of the likeliest word, say
+    feed   from a prediction to the next input (N, D), such as the embedding of the likeliest word
     """
     if steps < 1:
         raise ValueError(f"one_to_many: steps must be positive, got {steps}")
@@ -74,10 +74,10 @@ def encode_decode(
     encoder: Any, decoder: Any, xs: Any, ys: Any, head: Function | None = None, *, lengths: Any = None,
     bridge: Function = lambda state: state,
 ) -> Any:  # fmt: skip
-    """A sequence xs (T, N, D) read by one layer, a sequence (T', N, ...) written by another from its final state.
+    """Read a sequence xs (T, N, D) with one layer, and write a sequence (T', N, ...) with another from its final state.
 
-    ys      (T', N, D'): what the decoder reads, usually the target shifted by one step (teacher forcing)
-    bridge  from the encoder's final state to the decoder's first; they must agree in layers and widths
+    ys      (T', N, D'): the decoder's input, usually the target shifted by one step (teacher forcing)
+    bridge  from the encoder's final state to the decoder's initial state; they must agree in layers and widths
     """
     _, state = encoder(xs, lengths=lengths)
     outputs, _ = decoder(ys, bridge(state))

@@ -1,8 +1,8 @@
-"""Sequences of unequal lengths as rows that are computed, and nothing else.
+"""Packing: sequences of unequal lengths as rows of real steps, without padding.
 
-A layer works on a matrix of rows, (R, D): first those of step 0, then those of step 1, and so on; the sequences stand
-in order of falling length, so that the n_t that are still alive at step t are the first n_t. A full batch is the case
-R = T·N, in which nothing is copied.
+A layer works on a matrix of rows, (R, D): first those of step 0, then those of step 1, and so on. The sequences are
+sorted by decreasing length, so the n_t sequences alive at step t are the first n_t. In a full batch, R = T·N, and
+nothing is copied.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from minigrad import backend
 from minigrad.scopes import here
 
 Array = Any
-DISTINCT = 64  # at most so many different numbers of rows in a batch: for each, the fused parts are traced once
+DISTINCT = 64  # limit of different numbers of rows in a batch: the fused parts are traced once for each
 
 
 class Packing:
-    """Which rows of a (T, N) batch are computed.
+    """The rows of a (T, N) batch that are computed.
 
     sizes   n_t for each step
-    order   the sequences, longest first, and `inverse`, where each stands there; None if they stay as they are
-    places  (R,) for each row, its place t·N + n in the batch; None if all of them are there in order
-    held    for each step, None, or a (n_t, 1) mask of the rows that are real; the others keep their state
+    order   the sequences, longest first, and `inverse`, the position of each there; None if they keep their order
+    places  (R,) the index t·N + n of each row in the batch; None if all are present in order
+    held    for each step, None, or a (n_t, 1) mask of the real rows; the others keep their state
     real    (R, 1) all of these masks; None if every row is real
     """
 
@@ -62,7 +62,7 @@ class Packing:
                 self.held[t] = None if mask.all() else mask
 
     def groups(self) -> list[np.ndarray[Any, Any]] | None:
-        """For each number k of real steps, the rows of the n sequences that have it, (k, n), in order of time; None if
+        """For each number k of real steps, the rows of the n sequences of this length, (k, n), in time order; None if
         the batch is full."""
         if self._unpacked is None:
             return None
@@ -77,7 +77,7 @@ class Packing:
 
 
 def _rows(x: Array, places: Array | None, real: Array | None) -> Array:
-    """(T, N, D) to (R, D); zeros where a row is not real."""
+    """(T, N, D) to (R, D); zeros for rows that are not real."""
     T, N, D = x.shape
     if places is None:
         return x.reshape((T * N, D))
@@ -107,7 +107,7 @@ from_rows: Any = mg.primitive(_batch, rows=lambda g, places, real: to_rows(g, pl
 def packing_of(
     title: str, T: int, N: int, lengths: Any, mask: Any, device: str, batch_first: bool = False
 ) -> Packing:  # fmt: skip
-    """The packing for `lengths` (N,) or a `mask` (T, N), (N, T) with batch_first, of what is real, checked."""
+    """The packing for `lengths` (N,) or a `mask` (T, N) of real steps, (N, T) with batch_first, checked."""
     if lengths is not None and mask is not None:
         raise ValueError(f"{title}: give lengths or a mask, not both{here()}")
     real = None
@@ -132,7 +132,7 @@ def packing_of(
 
 
 def looked_at(title: str, what: str, values: Any, instead: str) -> np.ndarray[Any, Any]:
-    """Values that decide what is computed, as NumPy's array; a function that is given such is not compiled."""
+    """Values that decide what is computed, as a NumPy array; a function with such arguments is not compiled."""
     array = values.data if isinstance(values, mg.Tensor) else values
     if not backend.is_array(array):
         return np.asarray(array)
@@ -141,9 +141,9 @@ def looked_at(title: str, what: str, values: Any, instead: str) -> np.ndarray[An
 
 
 def checked_lengths(title: str, lengths: Any, T: int, N: int) -> np.ndarray[Any, Any]:
-    """The lengths as N integers from 0 to T. They are looked at, so they are best on the CPU."""
+    """The lengths as N integers from 0 to T. They are read, so keep them on the CPU."""
     n = looked_at(title, "the lengths", lengths, "a tuple of integers")
-    if n.shape == (0,):  # an empty list has no numbers that tell a dtype
+    if n.shape == (0,):  # an empty list has no dtype
         n = n.astype(np.intp)
     if n.dtype.kind not in "iu":
         raise TypeError(f"{title}: lengths must be integers, got {n.dtype}{here()}")

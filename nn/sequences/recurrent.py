@@ -1,11 +1,11 @@
-"""Layers over time, made of any cell: a Python loop over its steps.
+"""Layers over time, made from any cell: a Python loop over its steps.
 
     Recurrent(cell)                   one direction
-    Bidirectional(forward, backward)  two, side by side (in `stacking`, as is the next)
+    Bidirectional(forward, backward)  two, side by side (in `stacking`, like the next)
     Stacked([...])                    one above the other
 
-All of them are called alike, `output, state = layer(xs, state)`, and compute on rows (see `packing`); what is above
-them never sees the rows, and a cell does not know whether it runs forward, backward, or in a ragged batch.
+All have the same interface, `output, state = layer(xs, state)`, and compute on rows (see `packing`). Code above them
+never sees the rows, and a cell does not know whether it runs forward, backward, or in a ragged batch.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ Shown = list[dict[str, mg.Tensor]]  # of each cell, by their names: (R, ·)
 
 
 class OverTime(Module):
-    """What all layers over time share: how they are called.
+    """The common interface of all layers over time.
 
     `output, state = layer(xs, state=None, lengths=None, mask=None, return_states=False)`
 
     xs       (T, N, D), or (N, T, D) with batch_first
-    state    what such a call returned, or None for the initial state
+    state    from an earlier call, or None for the initial state
     lengths  (N,) integers from 0 to T: sequence n ends after lengths[n] steps
-    mask     (T, N) booleans ((N, T) with batch_first), holes included: False where there is no real step
+    mask     (T, N) booleans ((N, T) with batch_first), holes allowed: False where there is no real step
     output   (T, N, H) or (N, T, H): zeros where there is no real step
-    state    each sequence's last one (for a backward direction, that after its first step)
+    state    each sequence's last one (for a backward direction, the one after its first step)
 
-    A step that is not real neither changes a state nor receives a gradient; a batch of unequal lengths gives what each
-    sequence alone would give. With `return_states=True` there is a third result: for one cell a named tuple with every
-    state and gate of every step, (T, N, H) each; for several cells a list of them.
+    A step that is not real neither changes a state nor receives a gradient; each sequence of a ragged batch has the
+    results it would have alone. With `return_states=True` there is a third result: for one cell a named tuple with
+    every state and gate of every step, (T, N, H) each; for several cells a list of these.
     """
 
     batch_first = False
@@ -84,7 +84,7 @@ class OverTime(Module):
         return np.swapaxes(batch, 0, 1) if self.batch_first else batch
 
     def _named(self, shown: Shown, packing: Packing) -> Any:
-        """What the cells showed as named tuples of batches."""
+        """The shown values of all steps, as named tuples of batches."""
         found = []
         for each in shown:
             kind = namedtuple("States", each)  # type: ignore[misc]
@@ -96,34 +96,34 @@ class OverTime(Module):
 
     @property
     def rolled(self) -> bool | str:
-        """True if all loops inside ran as programs in the last call; else why the first of the others did not."""
+        """True if all loops inside ran as programs in the last call; otherwise the reason of the first that did not."""
         answers = (m.rolled for m in self.modules() if isinstance(m, Recurrent))
         return next((answer for answer in answers if answer is not True), True)
 
     @property
     def input_size(self) -> int | None:
-        """The width of the input, where a cell says it."""
+        """The width of the input, if a cell declares it."""
         return None
 
     def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
-        """From rows (R, D) and a state as callers give it to rows (R, H) and the final state."""
+        """From rows (R, D) and a state in the caller's form to rows (R, H) and the final state."""
         raise NotImplementedError
 
     def initial_state(self, batch: int) -> Any:
-        """The state that None stands for."""
+        """The state used for None."""
         raise NotImplementedError
 
 
 class Recurrent(OverTime):
-    """A cell, run over a sequence: `for t, x in steps(xs): state = cell.step(x, state)`.
+    """A cell run over a sequence: `for t, x in steps(xs): state = cell.step(x, state)`.
 
-    cell         anything with the protocol of `nn.cells.cell`; it need not be a Module
+    cell         any object with the protocol of `nn.cells.cell`; it need not be a Module
     reverse      from the last step to the first
     batch_first  inputs and outputs are (N, T, ·)
-    learn_state  the initial state is a parameter, `initial_h` and so on, zero at first
-    rolled       run the loop as a program where the cell allows it; the attribute `rolled` says whether it did
+    learn_state  the initial state is a parameter, `initial_h` and so on, initially zero
+    rolled       run the loop as a program if the cell allows it; the attribute `rolled` tells if it did
 
-    A state of one tensor is given and returned as that tensor, (N, H); others are tuples.
+    A state of one tensor is passed as that tensor, (N, H); others are tuples.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Recurrent(OverTime):
 
     @property
     def input_size(self) -> int | None:
-        """The width of the input, where the cell says it."""
+        """The width of the input, if the cell declares it."""
         return getattr(self.cell, "input_size", None)
 
     def initial_state(self, batch: int) -> Any:
@@ -156,11 +156,11 @@ class Recurrent(OverTime):
         return state[0] if len(state) == 1 else state
 
     def _without_mask(self, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The state without a mask of dropout, which is that of one sequence."""
+        """The state without its dropout mask, which belongs to one sequence."""
         return state[: len(getattr(self.cell, "states", state))]
 
     def _initial(self, batch: int) -> tuple[Any, ...]:
-        """The cell's initial state, or the learned one in its place."""
+        """The cell's initial state, or the learned one."""
         learned = [np.broadcast_to(getattr(self, s), (batch, *getattr(self, s).shape)) for s in self._learned]
         return complete(self.cell, learned, batch, self._title())
 
@@ -201,7 +201,7 @@ class Recurrent(OverTime):
     def _program(
         self, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None
     ) -> tuple[programs.Rolling | str, list[mg.Tensor]]:
-        """The program that runs the loop, or why it runs step by step; and the cell's tensors."""
+        """The program of the loop, or the reason why it runs step by step; and the cell's tensors."""
         found: programs.Rolling | str
         tensors: list[mg.Tensor] = []
         if not self._rolls:
@@ -220,32 +220,32 @@ class Recurrent(OverTime):
 
     @property
     def rolled(self) -> bool | str:
-        """True if the last call ran as a program; else a sentence that says why it ran step by step."""
+        """True if the last call ran as a program; otherwise a sentence with the reason."""
         reason = _reasons.get(self, "it was not called yet")
         return True if reason is None else f"not rolled: {reason}"
 
     def _unrolled(
         self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shows: bool
     ) -> _Loop:  # fmt: skip
-        """The loop, after all its steps; it `shows` all that a step returns, or the first state alone."""
+        """Run the loop step by step; it `shows` everything that a step returns, or only the first state."""
         loop = _Loop(cell, state, packing.held or [None], shows)
         parts = np.split(mapped(cell, xs), packing.cuts)  # T tensors (n_t, ...)
         for t, x in mg.steps(parts, reverse=self.reverse):
             if x.shape[0]:
                 loop.step(t, x)
-        if not loop.outputs:  # nothing at all is real
+        if not loop.outputs:  # no step is real
             loop.step(0, parts[0])
         return loop
 
 
-_reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # of the layers that were called
+_reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # of the layers called so far
 
 
 class _Loop:
-    """The steps of a sequence, while rows come and go.
+    """The steps of a ragged loop, whose rows begin and end at different steps.
 
-    state  of the rows that are alive, the first n of the batch. `waiting` holds the tensors from which rows are taken
-    that begin later (in a backward direction); `ended` those of rows that have ended.
+    state  of the rows alive, the first n of the batch. `waiting` holds the initial states of rows that begin later (in
+    a backward direction); `ended` the states of rows that have ended.
     """
 
     def __init__(self, cell: Any, state: tuple[Any, ...], held: Sequence[Any], shows: bool) -> None:
@@ -253,11 +253,11 @@ class _Loop:
         self.held = held
         self.waiting = state
         self.state: tuple[Any, ...] = state
-        self.begun = 0  # how many rows
+        self.begun = 0  # number of rows so far
         self.ended: list[tuple[Any, ...]] = []
         self.shows = shows
         self.outputs: list[tuple[Any, ...]] = []
-        self.fields: tuple[str, ...] | None = None  # the names of what a step returned, if that is a named tuple
+        self.fields: tuple[str, ...] | None = None  # the names of returned values, if a step returns a named tuple
 
     def step(self, t: int, x: Any) -> None:
         """One step of the rows x (n, ...)."""
@@ -288,16 +288,16 @@ class _Loop:
         self.fields = getattr(new, "_fields", None)
 
     def rows(self, reverse: bool) -> list[Any]:
-        """What the steps gave, (R, ·) each, in the order of time."""
+        """The outputs of the steps, (R, ·) each, in the order of time."""
         return [np.concatenate(parts[:: -1 if reverse else 1]) for parts in zip(*self.outputs, strict=True)]
 
     def _offered(self, state: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The state under the cell's names for it, as observers want it."""
+        """The state under the cell's names, offered to observers."""
         labels = names(self.cell, getattr(new, "_fields", None), len(new), len(state))[: len(state)]
         return tuple([s if n is None else offered(n, s, "loop") for n, s in zip(labels, state, strict=True)])
 
     def _resize(self, n: int, alive: int) -> None:
-        """Let rows go that have ended, or take up those that begin."""
+        """Drop rows that have ended, or add rows that begin."""
         if not self.begun:  # a backward direction begins with the longest sequences
             self.state = tuple([s[:n] for s in self.state])
         elif n < alive:
@@ -308,7 +308,7 @@ class _Loop:
             self.state = tuple([np.concatenate(pair) for pair in zip(self.state, begin, strict=True)])
 
     def final(self) -> tuple[Any, ...]:
-        """The last state of every row; of one without a step, its first."""
+        """The last state of every row; for a row without a step, its initial one."""
         found = [self.state, *reversed(self.ended)]
         if self.begun < self.waiting[0].shape[0]:
             found.append(tuple([s[self.begun :] for s in self.waiting]))
@@ -321,7 +321,7 @@ def along(mask: Any, s: Any) -> Any:
 
 
 def names(cell: Any, fields: Sequence[str] | None, count: int, carried: int) -> list[str | None]:
-    """The names of the values that a step returns, of which the first are carried; None for what is not worth showing.
+    """The names of the values that a step returns, the carried ones first; None for values that are not shown.
 
     fields  their names, if the step returns a named tuple
     """

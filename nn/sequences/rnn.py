@@ -1,5 +1,5 @@
-"""RNN, LSTM and GRU as PyTorch has them: its arguments, results and state dict. They are Stacked, Bidirectional and
-Recurrent over the cells."""
+"""RNN, LSTM and GRU with PyTorch's arguments, results and state dict. They combine Stacked, Bidirectional and Recurrent
+over the cells."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Layered(OverTime):
     dropout      between the layers
     learn_state  initial states are parameters, `initial_h_l0` and so on
 
-    A state is one tensor for each of the cell's, (num_layers · directions, N, ·): layer by layer, forward first. An
+    A state has one tensor for each of the cell's, (num_layers · directions, N, ·): layer by layer, forward first. An
     input without a batch, (T, D), gives an output (T, H) and a state (num_layers · directions, ·).
     """
 
@@ -61,7 +61,7 @@ class Layered(OverTime):
             layers.append(Bidirectional(*one) if bidirectional else one[0])
             width = one[0].cell.sizes[0] * (1 + bidirectional)
         self.hidden_size: int = one[0].cell.hidden_size
-        self.layers = Stacked(layers)  # `run` gives it the dropout
+        self.layers = Stacked(layers)  # `run` passes the dropout
 
     def __getattr__(self, name: str) -> Parameter:
         """A parameter by PyTorch's name: `lstm.weight_hh_l0`."""
@@ -78,7 +78,7 @@ class Layered(OverTime):
             setattr(*place, value)
 
     def _place_of(self, name: str) -> tuple[Any, str] | None:
-        """The cell that holds the parameter with PyTorch's name, and what it is called there."""
+        """The cell that holds the parameter with PyTorch's name, and its name in the cell."""
         if "_l" in name and "layers" in vars(self):
             for public, module, attribute in self._places("parameters"):
                 if public == name:
@@ -90,7 +90,7 @@ class Layered(OverTime):
         _, number, rest = name.split(".", 2)
         direction = "_reverse" if rest.startswith("backward_layer.") else ""
         rest = rest.removeprefix("forward_layer.").removeprefix("backward_layer.").removeprefix("cell.")
-        first, dot, inner = rest.partition(".")  # the cell's own modules keep their parameters' names
+        first, dot, inner = rest.partition(".")  # the cell's submodules keep their parameters' names
         return f"{first}_l{number}{direction}{dot}{inner}"
 
     @property
@@ -101,7 +101,7 @@ class Layered(OverTime):
     def forward(
         self, xs: Any, state: Any = None, *, lengths: Any = None, mask: Any = None, return_states: bool = False
     ) -> Any:
-        """See OverTime; also without a batch."""
+        """See OverTime; inputs without a batch are allowed."""
         xs = beside(self, xs)
         if xs.ndim != 2:
             return super().forward(xs, state, lengths=lengths, mask=mask, return_states=return_states)
@@ -129,7 +129,7 @@ class Layered(OverTime):
         return (np.squeeze(output, axis), final, *shown)
 
     def initial_state(self, batch: int) -> Any:
-        """The state that None stands for, as the caller sees it."""
+        """The state used for None, in the caller's form."""
         return self._joined(self.layers.initial_state(batch))
 
     def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
@@ -184,7 +184,7 @@ class Layered(OverTime):
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.extra_repr()})"  # in one line: what it is made of has no names of its own
+        return f"{type(self).__name__}({self.extra_repr()})"  # on one line: submodules are not attributes in PyTorch
 
 
 class RNN(Layered):

@@ -11,8 +11,8 @@ from .packing import Packing
 
 
 def _alone(cell: Any) -> bool:
-    """True if nobody but the loop has what the cell's `inputs` made. Those of a user's cell may end in a function whose
-    rule reads its result, or be looked at by somebody else; those of `nn` are a product."""
+    """True if the result of the cell's `inputs` has no alias. A user's `inputs` may end in a function whose rule reads
+    its result, or that is observed; those of `nn` are products."""
     module: str = getattr(getattr(type(cell), "inputs", None), "__module__", "")
     return module.startswith("nn.cells.")
 
@@ -24,7 +24,7 @@ def run(
     """The outputs (R, ·) and the final states (N, ·) of a loop as a program.
 
     every  the cell's tensors
-    xs     the rows of all steps of the batch, or what `inputs` made of them if it looks at other steps
+    xs     the rows of all steps of the batch, or the result of `inputs` if it looks at other steps
     plain  a function of (cell, xs, state) that runs the same loop step by step: its outputs and final states
     """
     weights = [every[k] for k in found.used]

@@ -1,4 +1,4 @@
-"""Layers made of layers: two directions side by side, and several above each other."""
+"""Layers made of layers: two directions side by side, and stacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .recurrent import OverTime, Recurrent, Shown
 class Bidirectional(OverTime):
     """Two layers (or cells) over the same input, one in each direction; their outputs side by side.
 
-    forward, backward  a Recurrent or a cell each; the second is run from the end. They may be of different kinds
+    forward, backward  a Recurrent or a cell each; the second runs from the end. They may be of different kinds
     state   a pair, of the forward and of the backward layer
     output  (T, N, H_forward + H_backward)
 
@@ -65,9 +65,9 @@ class Bidirectional(OverTime):
 class Stacked(OverTime):
     """Layers (or cells) one above the other, each over the outputs of the one below; widths may differ.
 
-    layers    cells, Recurrent, Bidirectional, Stacked; also modules that work on each step alone (nn.LayerNorm)
+    layers    cells, Recurrent, Bidirectional, Stacked; also modules that map each step by itself (nn.LayerNorm)
     dropout   between the layers: a probability
-    residual  add a layer's input to its output wherever they have the same width
+    residual  add a layer's input to its output wherever the widths are equal
     state     a tuple with each recurrent layer's state
     """
 
@@ -99,7 +99,7 @@ class Stacked(OverTime):
 
     @property
     def input_size(self) -> int | None:
-        """The width of the input, where the first cell says it."""
+        """The width of the input, if the first cell declares it."""
         return getattr(self._modules[0], "input_size", None)
 
     def initial_state(self, batch: int) -> Any:
@@ -125,7 +125,7 @@ class Stacked(OverTime):
         return rows, tuple(finals)
 
     def _each_step(self, layer: Callable[[Any], Any], rows: Any, packing: Packing) -> Any:
-        """A module that knows nothing of rows: it gets the batch."""
+        """Apply a module that does not know of rows to the batch."""
         batch = layer(self._batch(rows, packing))
         if self.batch_first:
             batch = np.swapaxes(batch, 0, 1)
@@ -133,7 +133,7 @@ class Stacked(OverTime):
 
 
 def check_width(layer: OverTime, rows: Any) -> None:
-    """Raise ValueError where a layer is put above one of another width."""
+    """Raise ValueError if a layer is above one of another width."""
     if layer.input_size is not None and rows.shape[-1] != layer.input_size:
         raise ValueError(
             f"Stacked: the layer below gives {rows.shape[-1]} features, but input_size is {layer.input_size}{here()}"
@@ -141,7 +141,7 @@ def check_width(layer: OverTime, rows: Any) -> None:
 
 
 def parts_of(title: str, state: Any, count: int, what: str) -> Sequence[Any]:
-    """A nested state as `count` parts; None for all of them stays None for each."""
+    """A nested state as `count` parts; None gives None for each part."""
     if state is None:
         return (None,) * count
     if not isinstance(state, tuple | list) or len(state) != count:

@@ -19,15 +19,15 @@ from .stacking import Bidirectional
 
 
 def detach(state: Any) -> Any:
-    """The same nested state (tuples, lists, dicts of tensors), cut off the tape; what is no tensor stays."""
+    """The nested state (tuples, lists, dicts of tensors), detached from the tape; other leaves stay."""
     leaves, rebuild = trees.flatten(state)
     return rebuild([s.detach() if isinstance(s, mg.Tensor) else s for s in leaves])
 
 
 class TBPTT:
-    """A stream of windows, each going on where the one before it stopped: TBPTT(k1, k2).
+    """A stream of windows, each continuing from the state of the one before: TBPTT(k1, k2).
 
-    k1  steps in a window: after each, there is a loss and a backward
+    k1  steps in a window; each window has a loss and a backward
     k2  steps through which its gradient flows, a multiple of k1; k1 if None
 
     >>> import minigrad as mg, nn
@@ -36,10 +36,10 @@ class TBPTT:
     ...     output = tbptt(layer, xs)                        # (4, 2, 5)
     ...     output.sum().backward()
 
-    A layer that reads backwards would begin each window with a state of the windows before it, and is refused. The
-    state is carried here, detached, so the memory does not grow with the stream. Where k2 > k1, the windows before
-    the present one are kept, too (inputs only), and run again, with the weights as they are now, from the state in
-    which they began; their outputs are not given out.
+    A layer that reads backwards would begin each window with a state of earlier windows, and is refused. The state is
+    carried here, detached, so memory does not grow with the stream. If k2 > k1, the inputs of the windows before the
+    present one are kept as well, and run again with the present weights, from the state in which they began; their
+    outputs are not returned.
     """
 
     def __init__(self, k1: int, k2: int | None = None) -> None:
@@ -48,7 +48,7 @@ class TBPTT:
             raise ValueError(f"TBPTT: k1 must be positive and k2 a multiple of it, got k1={k1!r} and k2={k2!r}")
         self.k1, self.k2 = k1, k2
         self.state: Any = None  # after the latest window
-        self._axes = (0, 0)  # where the rows of the batch are, in the state and in the inputs
+        self._axes = (0, 0)  # the batch axes of the state and the inputs
         self._past: deque[tuple[Any, Any, Any]] = deque(maxlen=k2 // k1 - 1)  # (state before it, inputs, reset)
 
     def __call__(
@@ -58,8 +58,8 @@ class TBPTT:
 
         layer       a layer over time, or any function (xs, state) -> (outputs, state)
         xs          the window's input, k1 steps of it (fewer at a stream's end)
-        reset       (N,) booleans: rows where a new sequence begins here, whose state starts anew
-        batch_axis  where the rows are in the state's tensors; asked of the layer, or 0
+        reset       (N,) booleans: True for rows in which a new sequence begins, with the initial state
+        batch_axis  the batch axis of the state's tensors; by default the layer's, or 0
         """
         inner = undropped(layer)
         xs = beside(inner, xs)
@@ -90,7 +90,7 @@ class TBPTT:
         return {"state": self.state, "past": list(self._past), "axes": self._axes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave. Raises ValueError or TypeError, and changes nothing, for another state."""
+        """Restore a result of `state_dict`. An invalid one raises ValueError or TypeError, and changes nothing."""
         title = "TBPTT.load_state_dict"
         checks.entries(title, state, ("state", "past", "axes"), optional=("axes",))
         past = state["past"]
@@ -109,17 +109,17 @@ class TBPTT:
 
     @staticmethod
     def split(state: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
-        """The rows r, r + R, r + 2 R, ... of a `state_dict` of TBPTT: what rank r of R carries."""
+        """The rows r, r + R, r + 2 R, ... of a `state_dict` of TBPTT: the part that rank r of R carries."""
         return _by_rows(lambda axis, part: _rows(part, axis, rank, ranks), [state])
 
     @staticmethod
     def merge(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The `state_dict` of all rows, of what each rank carries. Raises ValueError where rows are missing."""
+        """The `state_dict` of all rows, from those of all ranks. Raises ValueError if rows are missing."""
         return _by_rows(_interleaved, states)
 
 
 def _by_rows(function: Callable[..., Any], states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A state whose tensors with rows are `function(axis, *tensors)` of those of some states."""
+    """A state whose tensors with rows are `function(axis, *tensors)` of the corresponding tensors."""
     on, of = states[0].get("axes", (0, 0))
     windows = [
         tuple(
@@ -154,7 +154,7 @@ def _interleaved(axis: int, *parts: Any) -> Any:
 
 
 def _refuse_backward(layer: Any) -> None:
-    """Raise ValueError if a layer, or one inside of it, reads from the end of a stream."""
+    """Raise ValueError if a layer, or one inside it, reads from the end of a stream."""
     for name, module in layer.named_modules() if isinstance(layer, Module) else ():
         if isinstance(module, Bidirectional) or getattr(module, "reverse", False) is True:
             title, inside = type(layer).__name__, f" ({type(module).__name__} {name})" * bool(name)
@@ -165,7 +165,7 @@ def _refuse_backward(layer: Any) -> None:
 
 
 def _renewed(layer: Any, state: Any, reset: Any, axis: int) -> Any:
-    """The state with the initial one in the rows of `reset`."""
+    """The state, with the initial state in the rows of `reset`."""
     if state is None or reset is None:
         return state
     leaves, rebuild = trees.flatten(state)

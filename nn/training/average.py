@@ -16,7 +16,7 @@ from ..modules import Module
 
 
 class WeightAverage:
-    """a = d a + (1 − d) w, of all weights w of a model after each step; w itself at first. In float32 for float16.
+    """a = d a + (1 − d) w, over all weights w of a model after each step; initially w. In float32 for float16.
 
     decay     d
     averages  by the weights' names; None before the first step
@@ -27,7 +27,7 @@ class WeightAverage:
         self.averages: dict[str, mg.Tensor] | None = None
 
     def move(self) -> None:
-        """Take the weights as they are now into the average."""
+        """Update the average with the present weights."""
         weights = {name: widened(weight.data) for name, weight in self.model.named_parameters()}
         if self.averages is None:
             self.averages = {name: mg.Tensor(w.copy()) for name, w in weights.items()}
@@ -39,7 +39,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model with its average, inside the block; before the first step, as it is."""
+        """Inside the block, the model has the averaged weights; before the first step, its own."""
         if self.averages is None:
             yield
             return
@@ -56,7 +56,7 @@ class WeightAverage:
                 weight[...] = arrays[name].astype(weight.dtype, copy=False)
 
     def checked(self, averages: Any) -> dict[str, mg.Tensor] | None:
-        """Copies of saved averages, beside the weights; ValueError if they are not of these weights."""
+        """Copies of saved averages, on the weights' devices; ValueError if they do not belong to these weights."""
         if averages is None:
             return None
         weights = dict(self.model.named_parameters())

@@ -1,8 +1,8 @@
-"""Checkpoints: all that a training run is, in one file that is written whole or not at all.
+"""Checkpoints: the complete state of a training run in one file, written atomically.
 
 A checkpoint is a safetensors file. Arrays are its tensors, under readable names ("model.weight",
-"optimizer.state.weight.exp_avg"); everything else, and which array belongs where, is one JSON text, kept as the bytes
-of a further tensor, since the format's header has a limit and a long history would meet it.
+"optimizer.state.weight.exp_avg"). Everything else, including the place of each array, is one JSON text, stored as the
+bytes of a further tensor, since the format limits its header, and a long history would exceed the limit.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ TREE = "tree.json"  # the tensor that holds the JSON text
 
 
 def save_checkpoint(path: StrPath, /, **parts: Any) -> None:
-    """Write parts of a training run into one file, atomically.
+    """Write the parts of a training run into one file, atomically.
 
     parts  by name: objects with `state_dict()` (modules, optimizers, schedules), or any nested dicts, lists and tuples
            of Tensors, arrays, numbers, strings, booleans and None
 
-    All values come back exactly: tuples as tuples, keys that are no strings, NaN and infinite floats, integers of any
-    size. Subclasses come back as the plain dict, list or tuple. Raises TypeError, naming the place, for anything else;
-    OSError if the file cannot be written. The old file stays as it was until the new one is complete.
+    All values are restored exactly: tuples as tuples, keys other than strings, NaN and infinite floats, integers of any
+    size. Subclasses become plain dicts, lists or tuples. Raises TypeError, naming the place, for anything else; OSError
+    if the file cannot be written. The old file stays until the new one is complete.
 
     >>> import minigrad as mg, nn, tempfile, os
     >>> model, path = nn.Linear(3, 2), os.path.join(tempfile.mkdtemp(), "run.ckpt")
@@ -51,14 +51,14 @@ def save_checkpoint(path: StrPath, /, **parts: Any) -> None:
 
 
 def load_checkpoint(path: StrPath, /, *, device: str = "cpu", **into: Any) -> dict[str, Any]:
-    """The parts of a checkpoint by name. Objects that are given by name get their part loaded into them.
+    """The parts of a checkpoint by name. Objects passed by name get their part loaded into them.
 
-    device  where Tensors come to; NumPy arrays stay NumPy's
-    into    objects with `load_state_dict`, under the names that they were saved under
+    device  the device of Tensors; NumPy arrays stay NumPy arrays
+    into    objects with `load_state_dict`, under their saved names
 
-    Either all of them are loaded or, if one of them refuses, all are as they were before. Raises OSError if there is
-    no such file; ValueError, naming the file, if it is not a sound checkpoint of this version, has no part of a name
-    that is asked for, or holds another state than an object takes; TypeError for objects without `load_state_dict`.
+    If one object refuses its part, all are restored to their state before. Raises OSError if there is no such file;
+    ValueError, naming the file, if it is not a valid checkpoint of this version, lacks a requested part, or holds an
+    invalid state for an object; TypeError for objects without `load_state_dict`.
     """
     for name, target in into.items():
         if not has_state(target):
@@ -89,14 +89,14 @@ def packed(**parts: Any) -> bytes:
 
 
 def unpacked(content: bytes, device: str = "cpu") -> dict[str, Any]:
-    """The parts that `packed` was given; Tensors come to a device."""
+    """The parts given to `packed`, with Tensors on a device."""
     arrays = from_bytes(content)
     tree = json.loads(arrays.pop(TREE).tobytes().decode("ascii"))
     return {name: _decoded(part, arrays, device) for name, part in tree.items()}
 
 
 def has_state(value: Any) -> bool:
-    """Whether it can be a part of a checkpoint, and be loaded from it."""
+    """True if the value can be a part of a checkpoint and be loaded from it."""
     return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
 
 
@@ -116,16 +116,16 @@ def _read(path: StrPath, device: str) -> dict[str, Any]:
     try:
         tree = json.loads(arrays.pop(TREE).tobytes().decode("ascii"), parse_constant=_refuse)
         return {name: _decoded(part, arrays, device) for name, part in tree.items()}
-    except Exception as error:  # which kind depends on what is wrong with the text
+    except Exception as error:  # its type depends on the damage
         raise ValueError(f"{title} is a damaged checkpoint: {type(error).__name__}: {error}") from error
 
 
 # ---- from values to JSON and back --------------------------------------------------------------------------------
-# What JSON has no word for is an object with one key that begins with "$": {"$tuple": [...]}, {"$float": "nan"}.
+# Values without a JSON form are objects with one key that begins with "$": {"$tuple": [...]}, {"$float": "nan"}.
 
 
 def _laid_out(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays by name, the text of the tree among them."""
+    """Arrays by name, including the text of the tree."""
     arrays: dict[str, Any] = {TREE: None}
     try:
         tree = {name: _encoded(part, name, arrays) for name, part in parts.items()}
@@ -137,7 +137,7 @@ def _laid_out(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(value: Any, place: str, arrays: dict[str, Any]) -> Any:
-    """The value as JSON has it. Its arrays go into `arrays`, under the name of their place."""
+    """The value in JSON's form. Its arrays are added to `arrays`, named after their place."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.generic):
@@ -164,7 +164,7 @@ def _encoded(value: Any, place: str, arrays: dict[str, Any]) -> Any:
 
 
 def _kept(value: Any, place: str, arrays: dict[str, Any]) -> str:
-    """Put an array among those to be written; the name it got."""
+    """Add an array to those to be written; returns its name."""
     place = name = place.encode("ascii", "backslashreplace").decode()
     number = 1
     while name in arrays:  # {"a.b": x, "a": {"b": y}}
@@ -179,7 +179,7 @@ def _refuse(name: str) -> None:
 
 
 def _decoded(value: Any, arrays: Mapping[str, Any], device: str) -> Any:
-    """The value that `_encoded` was given."""
+    """The value given to `_encoded`."""
     if isinstance(value, list):
         return [_decoded(item, arrays, device) for item in value]
     if not isinstance(value, dict):

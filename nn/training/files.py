@@ -1,6 +1,6 @@
-"""Weights in files: safetensors, with PyTorch's names and shapes, written whole or not at all.
+"""Files of weights: safetensors, with PyTorch's names and shapes, written atomically.
 
-A file holds numbers and their names, no code, so reading one from a stranger runs nothing. The format is that of
+A file holds numbers and their names, and no code, so a file from a stranger is safe to read. The format is that of
 https://github.com/huggingface/safetensors, and `safetensors.torch` reads and writes the same files.
 """
 
@@ -35,12 +35,12 @@ StrPath = str | os.PathLike[str]
 def save(weights: Module | Mapping[str, Any], path: StrPath, metadata: Mapping[str, str] | None = None) -> None:
     """Write a module's state dict, or any mapping of names to Tensors and arrays, into a safetensors file.
 
-    metadata  texts by name that are to stand in the file, too; `load_metadata` reads them
+    metadata  texts by name to store in the file; `load_metadata` reads them
 
-    A weight that has several names (tied weights) is written under each of them, so that every reader finds all the
-    names it asks for. The old file stays as it was until the new one is complete; what a killed `save` of this path
-    left is removed. Raises TypeError for what is not an array of numbers, ValueError for names that the format does not
-    allow, OSError if the file cannot be written.
+    A weight with several names (tied weights) is written under each of them, so that every reader finds all names. The
+    old file stays until the new one is complete; leftovers of a killed `save` to this path are removed. Raises
+    TypeError for values other than arrays of numbers, ValueError for names that the format forbids, OSError if the file
+    cannot be written.
 
     >>> import nn, tempfile, os
     >>> layer, path = nn.Linear(3, 2), os.path.join(tempfile.mkdtemp(), "layer.safetensors")
@@ -55,9 +55,9 @@ def save(weights: Module | Mapping[str, Any], path: StrPath, metadata: Mapping[s
 def load(path: StrPath, device: str = "cpu") -> dict[str, mg.Tensor]:
     """The tensors of a safetensors file by name, on a device. `module.load_state_dict(nn.load(path))` uses them.
 
-    Of tied weights `safetensors.torch.save_model` writes one and notes the others' names; these come back, too, as
-    the same Tensor. Tensors of bfloat16 and of the two kinds of float8 (E4M3, E5M2) become float32, which holds all
-    their values. Raises OSError if there is no such file, ValueError if it is not a sound safetensors file.
+    `safetensors.torch.save_model` writes tied weights once and notes the others' names; these are restored as the same
+    Tensor. Tensors of bfloat16 and of the two kinds of float8 (E4M3, E5M2) become float32, which holds all their
+    values. Raises OSError if there is no such file, ValueError if it is not a valid safetensors file.
     """
     arrays, metadata = read_arrays(path)
     state = {name: mg.Tensor(backend.from_numpy(array, device)) for name, array in arrays.items()}
@@ -67,7 +67,7 @@ def load(path: StrPath, device: str = "cpu") -> dict[str, mg.Tensor]:
 
 
 def load_metadata(path: StrPath) -> dict[str, str]:
-    """The texts that were given to `save` as metadata. Raises what `load` raises."""
+    """The metadata passed to `save`. Raises the errors of `load`."""
     return read_arrays(path, only_metadata=True)[1]
 
 
@@ -75,12 +75,12 @@ def load_metadata(path: StrPath) -> dict[str, str]:
 
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:
-    """Whether Tensors and safetensors both have it: booleans, integers, and floats of up to 64 bits."""
+    """True for dtypes of both Tensors and safetensors: booleans, integers, and floats of up to 64 bits."""
     return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
 def as_saved(name: str, value: Any) -> np.ndarray[Any, Any]:
-    """The values of a Tensor or array as safetensors wants them: on the CPU, in C order and native byte order."""
+    """The values of a Tensor or array in the form for safetensors: on the CPU, in C order and native byte order."""
     array = value.data if isinstance(value, mg.Tensor) else value
     if not backend.is_array(array):
         raise TypeError(f"save: {name!r} is of type {type(value).__name__}, not a Tensor or an array")
@@ -107,22 +107,22 @@ def write_arrays(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str
 
 
 def write_bytes(path: StrPath, content: bytes) -> None:
-    """Write a file. (The library's own writer makes a temporary file, which a killed process would leave behind under a
-    name that nobody knows.)"""
+    """Write a file. (The library's own writer makes a temporary file, which a killed process would leave behind under
+    an unknown name.)"""
     with open(path, "wb") as file:
         file.write(content)
 
 
 def failed(code: int, why: str, path: StrPath) -> OSError:
-    """The OSError of this number about a file; Python makes it a FileNotFoundError, IsADirectoryError and so on."""
+    """An OSError with this errno about a file; Python chooses FileNotFoundError, IsADirectoryError and so on."""
     return OSError(code, why, os.fspath(path))
 
 
 def read_arrays(
     path: StrPath, only_metadata: bool = False, without: Collection[str] = ()
 ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:  # fmt: skip
-    """Arrays (but for some) and metadata of a safetensors file. The library checks the header against the file's
-    length before anything is allocated; whatever it does not accept becomes one kind of error."""
+    """Arrays (except those to omit) and metadata of a safetensors file. The library checks the header against the
+    file's length before it allocates memory; any of its errors becomes a ValueError."""
     name, mode = os.fspath(path), os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise failed(errno.EISDIR, "it is a folder, not a safetensors file", name)
@@ -142,17 +142,17 @@ def read_arrays(
             return arrays, dict(file.metadata() or {})
     except OSError:
         raise
-    except Exception as error:  # which kind depends on what is wrong with the file
+    except Exception as error:  # its type depends on the damage
         if entry is None:
             raise ValueError(f"{name} is not a safetensors file, or a damaged one: {error}") from error
         raise ValueError(f"{name}: tensor {entry!r} cannot be read: {error}") from error
 
 
-# ---- small floats, which NumPy has not -------------------------------------------------------------------------------
+# ---- small floats, which NumPy lacks ---------------------------------------------------------------------------------
 
 
 def _raw(path: str, entry: str) -> tuple[bytes, list[int]]:
-    """The bytes of a tensor and its shape, from a file whose head the library has checked."""
+    """The bytes of a tensor and its shape, from a file whose header the library has checked."""
     with open(path, "rb") as file:
         size = int.from_bytes(file.read(8), "little")
         head = json.loads(file.read(size))[entry]
@@ -184,17 +184,17 @@ def _from_e4m3(raw: bytes, shape: list[int]) -> np.ndarray[Any, Any]:
 WIDENED = {"BF16": _from_bfloat16, "F8_E5M2": _from_e5m2, "F8_E4M3": _from_e4m3}
 
 
-# ---- whole or not at all -----------------------------------------------------------------------------------------
+# ---- atomic writes -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def atomic(path: StrPath) -> Iterator[str]:
-    """Give the name of a new, empty file to write into. It takes the place of `path` when the block ends well, and is
-    removed when it does not.
+    """Yield the name of a new, empty file to write into. It replaces `path` when the block succeeds, and is removed
+    when it fails.
 
-    It stands in the same folder, since only there a rename is atomic, and is on the disk before it is renamed, so
-    that after a crash or a power cut there is the old file or the new one. Permissions are those of any new file. What
-    a process that was killed left beside this file is removed.
+    The file is in the same folder, since only there a rename is atomic, and is flushed to disk before the rename, so
+    that after a crash or a power cut either the old or the new file exists. Permissions are those of any new file.
+    Leftovers of killed processes are removed.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
     if target.is_dir():
@@ -207,10 +207,10 @@ def atomic(path: StrPath) -> Iterator[str]:
     temporary = target.with_name(f"{_stem(target)}{HOST}-{os.getpid()}-{secrets.token_hex(6)}.tmp")
     _in_use.add(temporary.name)
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less the umask
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # minus the umask
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield str(temporary)
-        os.chmod(temporary, mode)  # it may have been replaced by another one
+        os.chmod(temporary, mode)  # keep the permissions of the file to replace
         _flush(temporary, os.O_RDWR)
         os.replace(temporary, target)
     except BaseException:
@@ -219,17 +219,17 @@ def atomic(path: StrPath) -> Iterator[str]:
         raise
     finally:
         _in_use.discard(temporary.name)
-    with suppress(OSError):  # not every system opens folders
+    with suppress(OSError):  # some systems cannot open folders
         _flush(target.parent, os.O_RDONLY)
 
 
 HOST = f"{zlib.crc32(platform.node().encode()):08x}"
-STALE = 60  # seconds after which a file of another machine, which may share the folder, is not written any more
+STALE = 60  # seconds after which a temporary file of another machine (on a shared folder) counts as abandoned
 _in_use: set[str] = set()  # names of this process's temporary files
 
 
 def _stem(target: Path) -> str:
-    """The prefix of the names of a file's temporary files."""
+    """The prefix of a file's temporary files."""
     name = target.name
     return f".{name}." if len(name) <= 40 else f".{name[:40]}{zlib.crc32(os.fsencode(name)):08x}."
 
@@ -247,7 +247,7 @@ def _remove_left(target: Path) -> None:
 
 
 def _is_left(path: Path, host: str | None, process: str | None) -> bool:
-    """True if nobody writes a temporary file any more."""
+    """True if no process is writing the temporary file."""
     if host != HOST or process is None or os.name != "posix":
         return time.time() - path.stat().st_mtime > STALE
     if int(process) == os.getpid():
@@ -262,7 +262,7 @@ def _is_left(path: Path, host: str | None, process: str | None) -> bool:
 
 
 def _flush(path: Path, flags: int) -> None:
-    """Wait until what was written stands on the disk."""
+    """Flush a file or folder to disk."""
     number = os.open(path, flags)
     try:
         os.fsync(number)

@@ -1,4 +1,4 @@
-"""History: what was measured during training, as a list of records and as a picture."""
+"""History: the measurements of a training run, as a list of records and as a picture."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .files import StrPath
 
 
 class History(list[dict[str, Any]]):
-    """A list of records, dicts with "epoch" (from 1), "step" (from 1) and what was measured then:
+    """A list of records, dicts with "epoch" (from 1), "step" (from 1) and the measurements of that time:
 
-    "loss", "lr", "grad_norm"           of single steps; the norm before clipping, where the optimizer knows it
+    "loss", "lr", "grad_norm"           of single steps; the norm is before clipping, if the optimizer computes it
     "mean_loss", "validation", "lr"     of whole epochs
     """
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
-        """The steps at which something was measured, and its values."""
+        """The steps at which a quantity was measured, and its values."""
         found = [(record["step"], record[name]) for record in self if name in record]
         return [step for step, _ in found], [value for _, value in found]
 
     def _repr_html_(self) -> str:
-        """A table of the epochs, or of the last steps where none is complete; and the picture, with matplotlib."""
+        """A table of the epochs, or of the last steps if none is complete; and the picture, with matplotlib."""
         epochs = [record for record in self if "mean_loss" in record]
         shown = epochs or self[-10:]
         names = list(dict.fromkeys(name for record in shown for name in record))

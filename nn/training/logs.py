@@ -1,13 +1,13 @@
-"""Logs: where a Trainer's records go as they are made. A log is any function of a record; these write files.
+"""Logs: destinations for a Trainer's records. A log is any function of a record; the ones here write files.
 
     nn.Trainer(..., log="run.csv")                  a table, for anything that reads tables
     nn.Trainer(..., log="runs/first")               a folder for TensorBoard (extra `log`)
     nn.Trainer(..., log=[print, "run.csv"])         several
 
-A record is one of `History`: a dict with "epoch", "step", and what was measured. A log that has a method `begin(step)`
-is told, when a `fit` begins, how many steps are done: what an earlier run wrote beyond them is dropped, so that a run
-which was interrupted and resumed leaves what it would have left uninterrupted. A method `end()` is called when a `fit`
-ends, however it does.
+A record is a dict as in `History`, with "epoch", "step", and measurements. A log's optional method `begin(step)` is
+called when a `fit` begins, with the number of completed steps: records of an earlier run beyond them are dropped, so
+that a run that is interrupted and resumed leaves the same log as an uninterrupted one. Its optional method `end()` is
+called when a `fit` ends in any way.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Log = Callable[[Mapping[str, Any]], Any]
 
 
 class CSVLog:
-    """Records as lines of a file of comma-separated values, one column for each name; what was not measured is empty.
+    """Records as lines of a file of comma-separated values, one column for each name; missing measurements are empty.
 
-    path  of the file, whose folder is there
+    path  of the file, in an existing folder
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -35,13 +35,13 @@ class CSVLog:
         self.names: list[str] = []
 
     def begin(self, step: int) -> None:
-        """Keep the lines of an earlier run up to this step. Raises ValueError for a file that is none of these."""
+        """Keep the lines of an earlier run up to this step. Raises ValueError for another kind of file."""
         rows = self._rows() if step and self.path.exists() else []
         self._write([row for row in rows if int(row["step"]) <= step])
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         new = [name for name in record if name not in self.names]
-        if new:  # another column: the lines before have nothing in it
+        if new:  # a new column, empty in the lines before
             rows = self._rows() if self.path.exists() and self.names else []
             self.names += new
             self._write(rows)
@@ -69,7 +69,7 @@ class CSVLog:
 class TensorBoardLog:
     """Records as scalars of TensorBoard, one curve for each name. Raises ImportError without the extra `log`.
 
-    folder  of the run; `tensorboard --logdir` shows all folders of a folder beside each other
+    folder  of the run; `tensorboard --logdir` shows all folders inside a folder together
     """
 
     def __init__(self, folder: StrPath) -> None:
@@ -87,16 +87,16 @@ class TensorBoardLog:
             ) from error
         if step is None:
             return None
-        suffix = f".{time.time_ns()}"  # two files of one second would have the same name
+        suffix = f".{time.time_ns()}"  # so that two files of one second have different names
         return SummaryWriter(self.folder, purge_step=step + 1, filename_suffix=suffix, flush_secs=10)
 
     def begin(self, step: int) -> None:
-        """Hide what an earlier run wrote after this step."""
+        """Hide the records of an earlier run after this step."""
         self.end()
         self._writer = self._opened(step)
 
     def end(self) -> None:
-        """Write what is still waiting, and close the file."""
+        """Write all pending records, and close the file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -110,7 +110,7 @@ class TensorBoardLog:
 
 
 def logs_of(given: Any) -> list[Log]:
-    """The logs that an argument stands for: None, a path, a function, or a list of these."""
+    """The logs given by an argument: None, a path, a function, or a list of these."""
     if given is None:
         return []
     if isinstance(given, list | tuple):
@@ -124,7 +124,7 @@ def logs_of(given: Any) -> list[Log]:
 
 
 def tell(logs: Iterable[Log], what: str, *step: int) -> None:
-    """Call the method of this name of the logs that have it."""
+    """Call a method by name on the logs that have it."""
     for log in logs:
         if hasattr(log, what):
             getattr(log, what)(*step)

@@ -1,4 +1,4 @@
-"""Progress: where a training run is, exactly enough to go back there."""
+"""Progress: the position of a training run, exact enough to resume there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .checkpoints import has_state
 
 @dataclass
 class Progress:
-    """How far a run has come, after its last complete step. With model, optimizer and schedule it is all of the run.
+    """The state of a run after its last complete step, apart from the model, the optimizer and the schedule.
 
     >>> from nn.training.progress import Progress
     >>> p = Progress(batch=2)
@@ -32,7 +32,7 @@ class Progress:
 
     epoch: int = 0  # complete ones
     batch: int = 0  # batches of the current epoch
-    steps: int = 0  # in all, of one or more batches each
+    steps: int = 0  # in total, of one or more batches each
     loss: Any = 0.0  # sum over the items of the current epoch, on the device
     items: int = 0
     best: float = math.inf  # the lowest validation loss
@@ -48,12 +48,12 @@ class Progress:
 
     @classmethod
     def of(cls, state: Any) -> Progress:
-        """The progress that was saved as `vars(progress)`; ValueError or TypeError that names the entry for another."""
+        """The progress saved as `vars(progress)`; ValueError or TypeError that names an invalid entry."""
         saved = entries("reached", state, [field.name for field in fields(cls)], optional=("others",))
         found = cls(**saved)
         for name in ("epoch", "batch", "steps", "waited"):
             setattr(found, name, count(f"reached: {name}", saved[name]))
-        if not isinstance(scalar(found.loss), int | float):  # NaN, too, if it was let pass
+        if not isinstance(scalar(found.loss), int | float):  # NaN is allowed
             raise ValueError(f"reached: loss must be a number, not {found.loss!r:.80}")
         number("reached: items", found.items, 0)
         number("reached: best", found.best)
@@ -73,13 +73,13 @@ class Progress:
         return found
 
     def mark(self, batches: Any, carrier: Any) -> None:
-        """Remember where random numbers, batches and the carried state are now."""
+        """Store the present state of random numbers, batches and the carried object."""
         self.random = mg.get_random_state()
         self.data = batches.state_dict() if has_state(batches) else None
         self.carried = carrier.state_dict() if has_state(carrier) else None
 
     def go_back(self, batches: Any, carrier: Any) -> None:
-        """Bring them to where they were then. Raises ValueError if one had a state and now takes none."""
+        """Restore that state. Raises ValueError if an object had a state and now accepts none."""
         for name, thing, state in (("batches", batches, self.data), ("carried", carrier, self.carried)):
             if state is not None and not has_state(thing):
                 raise ValueError(f"the run's {name!r} had a state, but now it is a {type(thing).__name__} without one")
@@ -92,9 +92,9 @@ class Progress:
     def remaining(self, batches: Iterable[Any]) -> Iterator[Any]:
         """The batches of the current epoch that were not seen yet.
 
-        Batches with a state know where they are. Others are put in the same order again, by the random numbers of the
-        epoch's start, and gone through as far as needed; then the random numbers are those of now. Raises ValueError
-        if there are fewer than before.
+        Batches with a state know their position. Others are iterated again in the same order, with the random numbers
+        of the epoch's start, up to the position; then the random numbers are restored. Raises ValueError if there are
+        fewer than before.
         """
         now = mg.get_random_state()
         if self.batch == 0:
@@ -111,18 +111,18 @@ class Progress:
 
 
 def _check_random(what: str, state: Any) -> None:
-    """Raise ValueError or TypeError for what `mg.set_random_state` would not take."""
+    """Raise ValueError or TypeError for a state that `mg.set_random_state` does not accept."""
     entries(what, state, ("seed", "cpu", "streams"), optional=("streams",))
     count(f"{what}: seed", state["seed"])
     try:
         np.random.default_rng(0).bit_generator.state = state["cpu"]
-    except Exception as error:  # which kind depends on what is wrong with it
+    except Exception as error:  # its type depends on the damage
         raise ValueError(f"{what}: cpu is no state of NumPy's generator: {error}") from error
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done, so that what it changes is changed as a whole."""
+    """Defer Ctrl-C until the block is done, so that its changes are complete."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield

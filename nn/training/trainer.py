@@ -1,4 +1,4 @@
-"""Trainer: the usual loop of training, with what a long run needs around it. Made of parts that all are public."""
+"""Trainer: the usual training loop, with the services that a long run needs. All of its parts are public."""
 
 from __future__ import annotations
 
@@ -47,35 +47,35 @@ class Trainer:
             nn.save_checkpoint(path, model=model, optimizer=optimizer, schedule=schedule, ...)
 
     step            (model, batch) -> loss, a Tensor without axes
-    carried         what `step` carries from batch to batch, a `TBPTT` or any object with `state_dict` and
-                    `load_state_dict`. Validation begins in the state that it is given in here
-    items           (batch) -> how many items its loss is a mean of (words, sentences): they weigh the mean losses of
+    carried         an object that carries state from batch to batch: a `TBPTT` or any object with `state_dict` and
+                    `load_state_dict`. Validation begins in the state it has here
+    items           (batch) -> the number of items in its mean loss (words, sentences): they weigh the mean losses of
                     epochs, and are shown as items/s. By default each batch counts as one
-    accumulate      take a step with so many batches: its loss is the mean over all of their items. What is left at the
+    accumulate      the number of batches of a step: its loss is the mean over all their items. The remainder at the
                     end of an epoch is a step, too
-    average         d: keep a moving average of the weights, a = d a + (1 − d) w after each step, from those after the
-                    first one on (Polyak & Juditsky 1992). It is what `evaluate` and validation use, what `restore_best`
-                    restores, and what the model has inside of `with trainer.averaged():`
-    schedule        moves on after every "step" or "epoch" (`schedule_every`); `ReduceLROnPlateau` after each epoch,
+    average         d: keep a moving average of the weights, a = d a + (1 − d) w after each step, from the first step
+                    on (Polyak & Juditsky 1992). `evaluate` and validation use it, `restore_best` restores it, and the
+                    model has it inside `with trainer.averaged():`
+    schedule        advances after every "step" or "epoch" (`schedule_every`); `ReduceLROnPlateau` after each epoch,
                     with the validation loss
-    patience        stop after so many epochs without a validation loss that is lower by more than `min_delta`
-    restore_best    leave `fit` with the weights of the lowest validation loss
+    patience        stop after this many epochs without a validation loss that is lower by more than `min_delta`
+    restore_best    end `fit` with the weights of the lowest validation loss
     checkpoint      a file to write after every `save_epochs` epochs and every `save_steps` steps, and on Ctrl-C
-    nonfinite       what to do if a loss is NaN or Inf: "raise" a FloatingPointError that says where it began (the step
-                    is run again under `mg.detect_anomaly`), "skip" the step, "pass". "skip" looks at each loss, "raise"
-                    too where that costs no wait (CPU), else when it logs. The optimizer's own `nonfinite` is about
-                    gradients; what it raises is explained in the same way
-    log_every       after so many steps the loss is read, shown and put into `history`; in between nothing waits for
-                    the device
-    log             where the records of `history` go as they are made: the path of a .csv file, a folder for
-                    TensorBoard (extra `log`), a function of a record, or a list of these; see `nn.training.logs`
+    nonfinite       the reaction to a loss that is NaN or Inf: "raise" a FloatingPointError with its origin (the step
+                    is run again under `mg.detect_anomaly`), "skip" the step, "pass". "skip" reads each loss; "raise"
+                    does so where it does not wait (CPU), else when it logs. The optimizer's own `nonfinite` concerns
+                    gradients; its errors are explained in the same way
+    log_every       the number of steps after which the loss is read, shown and put into `history`; in between nothing
+                    waits for the device
+    log             destinations for the records of `history`: the path of a .csv file, a folder for TensorBoard (extra
+                    `log`), a function of a record, or a list of these; see `nn.training.logs`
     group           the ranks that train together (`nn.distributed.group()`), each with its part of every batch
                     (`shard=` of `nlp`'s batches). Losses are means over all ranks; rank 0 shows the bar and writes the
                     checkpoint; Ctrl-C and SIGTERM stop all after the same step. A batch that is None adds nothing
     progress        show a bar with the loss, learning rate, norm of the gradient (if the optimizer clips it), items/s
 
-    history         a `History`: what was measured
-    reached         a `Progress`: how far it has come
+    history         a `History` of measurements
+    reached         a `Progress`, the position of the run
 
     >>> import numpy as np, minigrad as mg, nn
     >>> def step(model, batch):
@@ -128,22 +128,23 @@ class Trainer:
         self.history = History()
         self.logs = logs_of(log)
         self.reached = Progress(others=() if self.group.size > 1 else None)
-        self._displaced = False  # whether random numbers and data are elsewhere than `reached` says
-        self._clock = (0.0, 0)  # time and items when last logged
+        self._displaced = False  # True if random numbers and data differ from `reached`
+        self._clock = (0.0, 0)  # time and items at the last log
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
     def fit(self, batches: Iterable[Any], epochs: int, *, validation: Iterable[Any] | None = None) -> History:
-        """Train until `epochs` epochs are complete, those before a `resume` or in an earlier `fit` included.
+        """Train until `epochs` epochs are complete, including those before a `resume` or in an earlier `fit`.
 
-        batches     gives an epoch's batches each time it is iterated over. With `state_dict` and `load_state_dict` (a
-                    copy of) its position is part of checkpoints, and an iteration goes on from there. Else the batches
-                    of a begun epoch are gone through again; so their order must be the same each time, or be drawn
+        batches     an iterable that gives an epoch's batches at each iteration. With `state_dict` and `load_state_dict`
+                    (a copy of) its position is part of checkpoints, and an iteration resumes there. Otherwise the
+                    batches of a begun epoch are iterated again, so their order must be the same each time, or be drawn
                     from minigrad's random numbers when an iteration begins
-        validation  batches whose mean loss is taken after each epoch
+        validation  batches whose mean loss is computed after each epoch
 
-        Ctrl-C ends it after the last complete step, with a KeyboardInterrupt that says how to go on. After an early
-        stop nothing more is trained. Returns `history`. Raises ValueError for data that gives no batches, or only once.
+        Ctrl-C ends training after the last complete step, with a KeyboardInterrupt that says how to go on. After an
+        early stop, `fit` does nothing. Returns `history`. Raises ValueError for data that gives no batches, or only
+        once.
         """
         reached = self.reached
         self._check(batches, validation, epochs - reached.epoch)
@@ -152,7 +153,7 @@ class Trainer:
             reached.go_back(batches, self.carried)
         else:
             reached.mark(batches, self.carried)
-        self._displaced = True  # until all went well
+        self._displaced = True  # until the end of a successful run
         tell(self.logs, "begin", reached.steps)
         try:
             with nullcontext() if self._asked is None else kept_signals() as self._asked:
@@ -174,7 +175,7 @@ class Trainer:
         return self.history
 
     def _epoch(self, batches: Any, validation: Iterable[Any] | None, title: str) -> None:
-        """What is left of the current epoch."""
+        """The rest of the current epoch."""
         reached = self.reached
         total = len(batches) if hasattr(batches, "__len__") else None
         self._clock = (time.perf_counter(), reached.items)
@@ -194,8 +195,8 @@ class Trainer:
         self._save_every(self.save_epochs, reached.epoch)
 
     def _groups(self, batches: Any) -> Iterator[tuple[list[Any], Any]]:
-        """The batches of each step that is left of the epoch, and the state of the data after the last of them, which
-        is not asked for another one before: it might find that the epoch is over."""
+        """The batches of each remaining step of the epoch, and the state of the data after the last of them. The data
+        are not asked for another batch before, since they might find the epoch to be over."""
         found: list[Any] = []
         data = None
         for batch in self.reached.remaining(batches):
@@ -208,8 +209,8 @@ class Trainer:
             yield found, data
 
     def _train(self, batches: list[Any], data: Any, bar: Any) -> bool:
-        """One step with some batches; without an update, if the loss is not finite and such steps are skipped. Returns
-        whether a rank was asked to stop."""
+        """Take one step with some batches; without an update if the loss is not finite and such steps are skipped.
+        Returns True if a rank was asked to stop."""
         reached = self.reached
         random = mg.get_random_state()
         logged = (reached.steps + 1) % self.log_every == 0
@@ -236,7 +237,7 @@ class Trainer:
                         self.average.move()
                     reached.loss = reached.loss + loss.astype(np.float64) * total
                     reached.items += total
-                elif self.carried is not None:  # a skipped step has spoilt it, too
+                elif self.carried is not None:  # a skipped step has corrupted it, too
                     self.carried.load_state_dict(reached.carried)
                 reached.batch += len(batches)
                 reached.steps += 1
@@ -246,7 +247,7 @@ class Trainer:
                     self._schedule_after("step")
                 reached.mark(None, self.carried)
                 reached.data = data
-        except FloatingPointError as error:  # of the optimizer, about gradients
+        except FloatingPointError as error:  # from the optimizer, about gradients
             if self.nonfinite != "raise":
                 raise
             self._explain(batches, random, str(error))
@@ -272,9 +273,9 @@ class Trainer:
         reached.batch, reached.items, reached.loss = 0, 0, 0.0
 
     def evaluate(self, batches: Iterable[Any]) -> float:
-        """The mean loss over batches, in evaluation mode, without recording, with the average of the weights if one is
-        kept. Afterwards the weights, the modules' modes and `carried` are as they were. Raises ValueError if there are
-        no batches."""
+        """The mean loss over batches, in evaluation mode, without recording, with averaged weights if `average` is set.
+        Afterwards the weights, the modules' modes and `carried` are restored. Raises ValueError if there are no
+        batches."""
         modes = [(module, module.training) for module in self.model.modules()]
         carried = None if self.carried is None else self.carried.state_dict()
         total: Any = 0.0
@@ -301,7 +302,7 @@ class Trainer:
         return float(total / items)
 
     def averaged(self) -> AbstractContextManager[None]:
-        """`with trainer.averaged():` the model has the average of its weights, if one is kept; afterwards its own."""
+        """Inside `with trainer.averaged():`, the model has the average of its weights, if there is one."""
         return nullcontext() if self.average is None else self.average.applied()
 
     def _loss(self, batch: Any) -> mg.Tensor:
@@ -319,21 +320,21 @@ class Trainer:
         elif schedule is not None and self.schedule_every == what:
             schedule.step()
 
-    # ---- saving and going on -------------------------------------------------------------------------------------
+    # ---- saving and resuming -----------------------------------------------------------------------------------------
 
     def save(self, path: StrPath) -> None:
-        """Write a checkpoint of all that the run is after its last complete step, atomically."""
+        """Write a checkpoint of the run after its last complete step, atomically."""
         if self.reached.random is None:
             self.reached.mark(None, self.carried)
         device = next((weight.device for weight in self.model.parameters()), "cpu")
         reached = gathered(self.reached, self.group, self.carried, device)
         if self.group.first:
             save_checkpoint(path, **self._parts() | {"trainer": self.state_dict() | {"reached": vars(reached)}})
-        self.group.barrier()  # nobody is further than a checkpoint that may fail
+        self.group.barrier()  # nobody goes on before a checkpoint that may fail
 
     def resume(self, path: StrPath) -> Trainer:
-        """Go on from a checkpoint: the next `fit` with the same data gives, bit for bit, what the run would have given
-        uninterrupted. Returns this trainer. Raises ValueError or OSError, and changes nothing, if it cannot.
+        """Resume from a checkpoint: the next `fit` with the same data gives, bit for bit, the results of an
+        uninterrupted run. Returns this trainer. Raises ValueError or OSError, and changes nothing, if it cannot.
         """
         device = next((weight.device for weight in self.model.parameters()), "cpu")
         load_checkpoint(path, device=device, **self._parts())
@@ -345,7 +346,7 @@ class Trainer:
         return {name: part for name, part in parts.items() if part is not None}
 
     def _names(self) -> list[str]:
-        """What the run is made of."""
+        """The names of the run's parts."""
         more = {"carried": self.carried, "average": self.average}
         return [*self._parts(), *[name for name, part in more.items() if part is not None]]
 
@@ -354,14 +355,14 @@ class Trainer:
             self.save(self.checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history, how far the run has come, and the average of the weights, if one is kept; the model, optimizer
-        and schedule are parts of their own."""
+        """The history, the run's position, and the average of the weights, if there is one; the model, optimizer and
+        schedule are separate parts."""
         state = {"of": self._names(), "history": list(self.history), "reached": vars(self.reached)}
         return state if self.average is None else state | {"averages": self.average.averages}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave. Raises ValueError or TypeError, which name the entry, for another state;
-        nothing has been changed then."""
+        """Restore a result of `state_dict`. Raises ValueError or TypeError, which name the entry, for an invalid state;
+        then nothing has changed."""
         keys = ("of", "history", "reached", "averages")
         entries("Trainer.load_state_dict: the state", state, keys, optional=keys[3:])
         if state["of"] != (own := self._names()):
@@ -383,14 +384,14 @@ class Trainer:
         self.reached, self.history = mine, History(history)
         self._displaced = self.reached.random is not None
 
-    # ---- looking at it -------------------------------------------------------------------------------------------
+    # ---- observing ---------------------------------------------------------------------------------------------------
 
     @property
     def _lr(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _log(self, loss: mg.Tensor, bar: Any) -> None:
-        """Put a record of the step into the history, and show it."""
+        """Add a record of the step to the history, and show it."""
         reached = self.reached
         measured = {"loss": loss.item(), "lr": self._lr}
         if self.optimizer.grad_norm is not None:
@@ -402,13 +403,13 @@ class Trainer:
         bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
 
     def _record(self, record: dict[str, Any]) -> None:
-        """Put a record into the history and the logs."""
+        """Add a record to the history and the logs."""
         self.history.append(record)
         for log in self.logs:
             log(record)
 
     def _explain(self, batches: list[Any], random: Any, what: str) -> NoReturn:
-        """Run a step again, and raise an error that says where its first NaN or Inf arose."""
+        """Run a step again, and raise an error with the origin of its first NaN or Inf."""
         reached = self.reached
         first, last = reached.batch + 1, reached.batch + len(batches)
         which = f"batch {first}" if first == last else f"batches {first} to {last}"
@@ -437,7 +438,7 @@ class Trainer:
         raise everywhere(FloatingPointError(text)) from cause
 
     def _check(self, batches: Any, validation: Any, epochs: int) -> None:
-        """Raise ValueError for data that cannot serve so many epochs."""
+        """Raise ValueError for data that cannot provide so many epochs."""
         for name, data in (("batches", batches), ("validation", validation)):
             if epochs > 1 and isinstance(data, Iterator):
                 raise ValueError(

@@ -1,7 +1,7 @@
-"""The zoo: cells of the literature, each with a step that reads like the paper's equations.
+"""The zoo: cells from the literature, each with a step that reads like the paper's equations.
 
-All of them follow the protocol of `nn.cells`, so they run in `Recurrent`, `Stacked`, `Bidirectional` and `TBPTT`, are
-drawn and diagnosed. None promises to be a function: their code does nothing but compute, and so their loops are rolled.
+All follow the protocol of `nn.cells`, so they run in `Recurrent`, `Stacked`, `Bidirectional` and `TBPTT`, and can be
+drawn and diagnosed. None of them declares `rolled`: their code only computes, and so their loops are rolled.
 """
 
 from .dynamics import AntisymmetricRNNCell, LMUCell, LRUCell, OrthogonalRNNCell

@@ -1,4 +1,4 @@
-"""Cells that are made of a dynamical system: its eigenvalues say how long they remember."""
+"""Cells built from a dynamical system, whose eigenvalues determine how long they remember."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AntisymmetricRNNCell(Mapped):
         h' = h + ε z·tanh(W_h x + A h + b_h)
 
     step_size  ε
-    damping    γ, for a discrete step of an oscillation would grow without it
+    damping    γ; without it, a discrete step of an oscillation would grow
     """
 
     eye: Any
@@ -63,7 +63,7 @@ class OrthogonalRNNCell(Mapped):
         z = W x + Q h
         h' = sign(z)·relu(|z| + b)                    modReLU
 
-    negative  how many of D are −1; half if None
+    negative  the number of −1 in D; None: half
 
     M starts block-diagonal, such that the eigenvalues of (I + A)⁻¹ (I − A) are e^{±iφ} with φ from U(0, π/2).
     """
@@ -111,7 +111,7 @@ class LMUCell(Mapped):
     A, B  θ ṁ = Ã m + B̃ u with Ã_ij = (2i + 1)·(−1 if i < j else (−1)^(i−j+1)), B̃_i = (2i + 1)(−1)^i, sampled once a
           step with u held in between; they are not trained
 
-    order  how many coefficients, the size of m
+    order  the number of coefficients, the size of m
     theta  θ, in steps
     """
 
@@ -147,8 +147,8 @@ class LMUCell(Mapped):
 
 
 def legendre(order: int, theta: float) -> tuple[Any, Any]:
-    """A (order, order) and B (order, 1) of an `LMUCell`, float64: the exponential of [[Ã, B̃], [0, 0]]/θ, by a Taylor
-    series of a part of it, squared again."""
+    """A (order, order) and B (order, 1) of an `LMUCell`, float64: the exponential of [[Ã, B̃], [0, 0]]/θ, by scaling
+    and squaring with a Taylor series."""
     i, j = np.arange(order)[:, None], np.arange(order)
     whole = np.zeros((order + 1, order + 1))
     whole[:order, :order] = (2 * i + 1) * np.where(i < j, -1.0, (-1.0) ** (i - j + 1))
@@ -172,11 +172,11 @@ class LRUCell(Cell):
         b' = Im(λ)·a + Re(λ)·b + exp(γ)·(B_im x)
         y' = C_re a' − C_im b' + D x
 
-    state_size  the number of pairs; hidden_size, the width of y, if None
+    state_size  the number of pairs; None: hidden_size, the width of y
     radii       |λ| starts uniformly in the ring between these
     phase       the arguments of λ start in U(0, phase); γ starts such that exp(γ) = √(1 − |λ|²)
 
-    The layer is linear; the paper puts a nonlinear map after it.
+    The layer is linear; the paper applies a nonlinear map after it.
     """
 
     states = ("y", "a", "b")

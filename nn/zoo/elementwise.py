@@ -1,4 +1,4 @@
-"""Cells whose states meet element by element: all their products are outside of the loop."""
+"""Cells with element-wise recurrence: all their products are outside the loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .mapped import Mapped
 
 
 class IndRNNCell(Mapped):
-    """The independently recurrent network: each unit sees itself alone (Li, Li, Cook, Zhu & Gao 2018).
+    """The independently recurrent network: each unit sees only itself (Li, Li, Cook, Zhu & Gao 2018).
 
         h' = relu(W x + u·h + b)
 
@@ -43,7 +43,7 @@ class SRUCell(Cell):
         r = σ(W_r x + v_r·c + b_r)                reset gate
         h' = r·c' + (1 − r)·α x                   α = √3
 
-    Where D ≠ H, x in the last line is W_x x. W holds W_c, W_f, W_r and W_x, if any; b holds b_f, b_r.
+    If D ≠ H, x in the last line is W_x x. W holds W_c, W_f, W_r and W_x, if any; b holds b_f, b_r.
     """
 
     states = ("h", "c")
@@ -85,7 +85,7 @@ class QRNNCell(Mapped):
         h' = o·c'
 
     W holds W_z0, W_f0, W_o0, W_z1 and so on. The state also holds, for each later step that an input reaches, the sum
-    of what has reached it (N, 3H), so that a sequence may come in pieces.
+    of contributions so far (N, 3H), so that a sequence may come in pieces.
     """
 
     gates = ("z", "f", "o")

@@ -1,4 +1,4 @@
-"""Cells with one state and gates, relatives of the GRU."""
+"""Cells with one state and gates, related to the GRU."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ class RHNCell(Mapped):
         s_l = t_l·n_l + (1 − t_l)·s_{l−1}
         h' = s_depth
 
-    W holds W_n, W_t; each of R holds R_nl, R_tl and the biases. b_t starts at `gate_bias`, the paper's −2: a layer that
-    changes little. The tensors that `return_states=True` shows are h and the last layer's n and t.
+    W holds W_n, W_t; each R holds R_nl, R_tl and the biases. b_t starts at `gate_bias`, −2 as in the paper: each layer
+    then changes little. `return_states=True` shows h and the last layer's n and t.
     """
 
     gates = ("n", "t")

@@ -1,4 +1,4 @@
-"""The base of cells whose steps see their input through one linear map."""
+"""The base of cells whose steps use their input through one linear map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..layers.linear import Linear
 
 
 class Mapped(Cell):
-    """A cell with a map `W` of its input, done for all steps at once: what `step` is given is W x, with W's bias."""
+    """A cell with a map `W` of its input, computed for all steps at once: `step` receives W x, including W's bias."""
 
     W: Linear
 

@@ -1,4 +1,4 @@
-"""Relatives of the LSTM: a memory that gates write and read."""
+"""Variants of the LSTM: a memory written and read through gates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class JANETCell(Mapped):
         n = tanh(W_n x + U_n h + b_n)
         h' = σ(s)·h + (1 − σ(s − β))·n
 
-    beta       β: what is written is a bit less than what is forgotten
+    beta       β: slightly less is written than is forgotten
     max_steps  the longest time to remember: b_f starts as log U(1, max_steps − 1), the chrono initialisation of Tallec
                & Ollivier 2018; None for 0
 
@@ -65,7 +65,7 @@ class LayerNormLSTMCell(Cell):
         c' = σ(z_f)·c + σ(z_i)·tanh(z_g)
         h' = σ(z_o)·tanh(LN(c') + b_c)
 
-    LN(z) = α (z − μ)/√(σ² + 1e-5), with an α for each. It is `nn.LSTMCell(layer_norm=True)`, written out.
+    LN(z) = α (z − μ)/√(σ² + 1e-5), with an α for each. Equal to `nn.LSTMCell(layer_norm=True)`, written out.
     """
 
     states = ("h", "c")
@@ -103,7 +103,7 @@ class MultiplicativeLSTMCell(Mapped):
         c' = σ(z_f)·c + σ(z_i)·tanh(z_g)
         h' = σ(z_o)·tanh(c')
 
-    W holds W_m and the four of the gates.
+    W holds W_m and the four maps of the gates.
     """
 
     states = ("h", "c")
@@ -139,9 +139,9 @@ class ONLSTMCell(Mapped):
         c' = (σ(z_f)·F·I + F − F·I)·c + (σ(z_i)·F·I + I − F·I)·tanh(z_g)
         h' = σ(z_o)·tanh(c')
 
-    chunk  how many units of the memory share an element of F and I, so that these are (H/chunk,)
+    chunk  the number of memory units that share an element of F and I, which are (H/chunk,)
 
-    A softmax needs the largest of a row, so the loop runs step by step.
+    A softmax needs the maximum of a row, so the loop runs step by step.
     """
 
     states = ("h", "c")
@@ -173,7 +173,7 @@ class ONLSTMCell(Mapped):
         return h, c, i, f, g, o, F, I
 
     def _cumax(self, z: Any) -> Any:
-        """The cumulative softmax, each element `chunk` times, (N, H/chunk) to (N, H)."""
+        """The cumulative softmax, with each element repeated `chunk` times, (N, H/chunk) to (N, H)."""
         return np.repeat(np.cumsum(mg.softmax(z, axis=-1), axis=-1), self.chunk, axis=-1)
 
 
@@ -188,10 +188,10 @@ class SLSTMCell(Mapped):
         n' = f·n + i
         h' = σ(z_o)·c'/n'
 
-    heads  how many blocks R has on its diagonal: units of another head are not seen
+    heads  the number of blocks on the diagonal of R: units of other heads are not seen
 
-    m only scales c and n: h is what exp(z_i) and σ(z_f) without it give, without overflow. It starts at −10⁴, so that
-    the first step's own scale is taken.
+    m only scales c and n: h equals the value with exp(z_i) and σ(z_f) in place of i and f, without overflow. m starts
+    at −10⁴, so that the first step sets its scale.
     """
 
     states = ("h", "c", "n", "m")

@@ -1,4 +1,4 @@
-"""Cells that know the time: their units have periods, or their inputs come at irregular times."""
+"""Cells with a sense of time: their units have periods, or their inputs come at irregular times."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class PhasedLSTMCell(Cell):
 
 
 class GRUDCell(Cell):
-    """A GRU for values that are missing, at irregular times (Che, Purushotham, Cho, Sontag & Liu 2018).
+    """A GRU for missing values, at irregular times (Che, Purushotham, Cho, Sontag & Liu 2018).
 
         γ_x = exp(−relu(w_γ·δ + b_γ))                           δ: time since a feature was seen
         γ_h = exp(−relu(W_γ δ + a_γ))
@@ -101,7 +101,7 @@ class GRUDCell(Cell):
 
     The input is x, m and δ side by side, as `nn.zoo.irregular` makes it: input_size = 3 · features.
 
-    mean  x̄ (features,): what a feature falls back to; zeros if None
+    mean  x̄ (features,): the value to which a feature decays; None: zeros
     """
 
     states = ("h", "last")
@@ -154,8 +154,8 @@ class GRUDCell(Cell):
 def irregular(values: Any, times: Any) -> Any:
     """The input of a `GRUDCell` from values (T, N, F), NaN where a feature is missing, and times (T, N) or (T,).
 
-    An array (T, N, 3F): values with 0 for NaN, 1 or 0 for seen or not, and δ: how long before each step a feature was
-    seen last, in the unit of times, counted from the first step. Raises ValueError where times fall.
+    An array (T, N, 3F): values with 0 for NaN, 1 or 0 for seen or missing, and δ: the time since a feature was last
+    seen, in the unit of times, counted from the first step. Raises ValueError if times decrease.
     """
     values = np.asarray(values)
     times = np.asarray(times, values.dtype)
@@ -184,9 +184,10 @@ class ClockworkRNNCell(Mapped):
 
     U is block upper triangular: a group sees itself and slower ones.
 
-    periods  T_k of the groups, in steps, rising; they must divide hidden_size into equal parts
+    periods  T_k of the groups, in steps, increasing; their number must divide hidden_size
 
-    U is multiplied as a whole, with zeros, and units at rest are computed too: the paper's saving of time is not there.
+    U is multiplied as a whole, with zeros, and units at rest are computed too, so the paper's saving of time is
+    missing.
     """
 
     states = ("h", "t")

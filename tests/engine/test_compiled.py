@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_fusion import BINARY, UNARY, activations, biased, flat, gru, inputs_for, lstm, run
 
 import minigrad as mg
-from minigrad.fusion.compiled import Compiled
+from minigrad.fusion.compiled import CompiledPlan
 from minigrad.fusion.plan import Plan
 from minigrad.native import machine
 
@@ -87,7 +87,7 @@ def compare(f: Function, xs: Callable[[Any], list[mg.Tensor]]) -> None:
             bound *= 10  # gradients that are sums of up to 120 terms, which cancel
         fused = mg.fuse(f)
         found = run(fused, xs(dtype))
-        assert all(isinstance(k, Compiled) for k in kernels(fused))
+        assert all(isinstance(k, CompiledPlan) for k in kernels(fused))
         for values, references in zip(found, exact, strict=True):
             for value, reference in zip(values, references, strict=True):
                 assert value.shape == reference.shape
@@ -123,7 +123,7 @@ def test_masks_and_parts(order: str) -> None:
             found = [*[o.data for o in outputs], *[x.grad.data for x in xs]]
             if f is fused:
                 ours = found
-        assert all(isinstance(k, Compiled) for k in kernels(fused))
+        assert all(isinstance(k, CompiledPlan) for k in kernels(fused))
         for a, b in zip(ours, found, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
@@ -202,7 +202,7 @@ def test_sums_into_one_number(of: tuple[int, ...], into: tuple[int, ...], order:
         xs = [mg.Tensor(np.asarray(v, dtype), True) for v in (x, b)]
         sum(o.sum() for o in flat(g(*xs))).backward()
         gradients.append(xs[1].grad.data)
-    assert all(isinstance(k, Compiled) for k in kernels(fused))
+    assert all(isinstance(k, CompiledPlan) for k in kernels(fused))
     np.testing.assert_allclose(*gradients, rtol=4e-7)
 
 
@@ -248,7 +248,7 @@ def test_a_gradient_of_another_kind_is_not_read_as_one_of_ours() -> None:
     backward, _ = kernel.backward((True,))
     x = np.ones((3, 4), np.float32)
     for g in (np.full((3, 4), 2.0), np.full((4,), 2, np.float32), np.float32(2.0), np.full((3, 4), 2, np.int8)):
-        assert isinstance(backward, Compiled)
+        assert isinstance(backward, CompiledPlan)
         np.testing.assert_array_equal(backward([x, g], x)[0], np.full((3, 4), 4.0))
 
 
@@ -278,7 +278,7 @@ def test_threads_share_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def compiled_ufunc(f: Function, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     forward = mg.fuse(f).kernel(mg.Tensor(x)).forward
-    assert isinstance(forward, Compiled)
+    assert isinstance(forward, CompiledPlan)
     found: np.ndarray[Any, Any] = forward([x], x)[0]
     return found
 
@@ -365,7 +365,7 @@ def test_pairs_of_special_values(number: int) -> None:
     special = np.array([np.nan, np.inf, -np.inf, 0.0, 1.5, -2.0, 1e30], np.float32)
     a, b = np.meshgrid(special, special)
     forward = mg.fuse(PAIRS[number]).kernel(mg.Tensor(a), mg.Tensor(b)).forward
-    assert isinstance(forward, Compiled)
+    assert isinstance(forward, CompiledPlan)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(forward([a, b], a)[0], PAIRS[number](a, b))
 
@@ -419,7 +419,7 @@ def test_random_expressions(steps: list[tuple[int, int, int]], shapes: Any, orde
         for fast, plain in zip(run(fused, xs), run(f, xs), strict=True):
             for a, b in zip(fast, plain, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * max(np.abs(b).max(), 1.0))
-        assert any(isinstance(k, Compiled) for k in kernels(fused))
+        assert any(isinstance(k, CompiledPlan) for k in kernels(fused))
 
 
 def test_no_warnings() -> None:

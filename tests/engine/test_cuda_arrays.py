@@ -137,7 +137,7 @@ def test_the_kernels_add_up_rows(tmp_path: Path, rng: Rng) -> None:
         at = lambda a: a.ctypes.data_as(ctypes.c_void_p)  # noqa: E731
         long = ctypes.c_longlong
         compiled.links(at(indices), long(count), at(first), at(following))
-        sorted_first, sorted_following = sums.Rows.links(indices)
+        sorted_first, sorted_following = sums.RowAdder.links(indices)
         np.testing.assert_array_equal(first, sorted_first)
         np.testing.assert_array_equal(following, sorted_following)
         compiled.sums(at(indices), at(first), at(following), at(rows), long(width), long(rows.size), at(array))

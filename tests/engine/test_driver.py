@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad.native import machine
-from minigrad.programs.job import Job, Place
+from minigrad.programs.job import Job, Location
 from minigrad.programs.tracks import Rows
 
 needs_kernels = pytest.mark.skipif(
@@ -51,9 +51,13 @@ def test_a_job_copies_the_rows_of_each_step(rows: Rows, back: bool, parts: int, 
     }
     job = Job(back)
     strides = {name: (a.strides[0], size) for name, a in arrays.items()}
-    job.copy(Place("rows", "rows", strides["rows"]), Place("track", "old", strides["track"], 2 * size), width * size)
-    job.copy(Place("track", "new", strides["track"], 2 * size), Place("one", "first", strides["one"]), width * size)
-    job.clear(Place("track", "new", strides["track"], (width + 2) * size), size)
+    job.copy(
+        Location("rows", "rows", strides["rows"]), Location("track", "old", strides["track"], 2 * size), width * size
+    )
+    job.copy(
+        Location("track", "new", strides["track"], 2 * size), Location("one", "first", strides["one"]), width * size
+    )
+    job.clear(Location("track", "new", strides["track"], (width + 2) * size), size)
     wanted = {name: a.copy() for name, a in arrays.items()}
     steps = range(len(rows.counts))
     for piece in rows.pieces(parts):
@@ -75,7 +79,7 @@ def test_a_job_copies_the_rows_of_each_step(rows: Rows, back: bool, parts: int, 
 def test_a_job_is_written_once_for_a_layout_and_forgotten_with_it() -> None:
     rows, job = Rows([3, 2], 3, False), Job()
     array = np.zeros((5, 4))
-    job.clear(Place("a", "rows", array.strides), 32)
+    job.clear(Location("a", "rows", array.strides), 32)
     job.run({"a": array}, rows, 1, 0)
     written = job._written[rows]
     job.run({"a": array + 1}, rows, 1, 0)

@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import gradients
-from minigrad.gradients import Placed, Products
+from minigrad.gradients import Products, Scattered
 
 
 def rnn(p: dict[str, mg.Tensor], x: mg.Tensor, form: str) -> mg.Tensor:
@@ -110,13 +110,13 @@ def test_a_weight_used_in_a_product_and_otherwise() -> None:
 
 def test_slices_of_one_tensor_share_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, ...]] = []
-    dense = Placed.dense
+    dense = Scattered.dense
 
-    def counting(self: Placed) -> Any:
+    def counting(self: Scattered) -> Any:
         made.append(self.shape)
         return dense(self)
 
-    monkeypatch.setattr(Placed, "dense", counting)
+    monkeypatch.setattr(Scattered, "dense", counting)
     x = mg.tensor(np.random.default_rng(0).standard_normal((50, 2, 3)), requires_grad=True)
     sum(((t + 1) * x[t] ** 2).sum() for t in range(50)).backward()
     assert made == [(50, 2, 3)]
@@ -202,7 +202,7 @@ def test_every_kind_of_gradient_adds_to_every_other() -> None:
         return {
             "array": one.copy(),
             "products": Products([(np.ones((4, 3)), np.ones((4, 2)))]),
-            "placed": Placed((3, 2), 1, np.ones(2)),
+            "placed": Scattered((3, 2), 1, np.ones(2)),
             "rows": mg.RowSparse(np.array([0, 0]), np.ones((2, 2)), (3, 2)),
         }
 

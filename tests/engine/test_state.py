@@ -47,7 +47,7 @@ def test_live_numbers_are_read_at_each_run_and_others_decide() -> None:
 def test_state_that_has_changed_in_the_same_call_is_not_read_again() -> None:
     own = Averaged()
     twice = mg.compile(lambda x: own.step(own.step(x)))
-    with pytest.raises(mg.RecordingError, match="the rate is read after it has changed"):
+    with pytest.raises(mg.RecordingError, match="the rate is read after it was modified"):
         for _ in range(3):
             twice(mg.ones(2))
 
@@ -62,7 +62,7 @@ def test_a_number_that_was_read_is_not_used_after_it_has_changed() -> None:
         own.change(lambda: values.update(rate=0.25))
         return x * rate
 
-    with pytest.raises(mg.RecordingError, match="the rate is read after it has changed"):
+    with pytest.raises(mg.RecordingError, match="the rate is read after it was modified"):
         for _ in range(3):
             step(mg.ones(2))
 

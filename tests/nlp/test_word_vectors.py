@@ -20,7 +20,7 @@ import minigrad as mg
 import nn
 from nlp import Vocabulary, WordVectors, one_hot
 from nlp.vectors import pictures
-from nlp.vectors.formats import Rows
+from nlp.vectors.formats import GrowingMatrix
 
 WORDS = ["king", "Queen", "man", "woman", "queen", "boy", "girl", "MAN"]
 
@@ -564,7 +564,7 @@ def test_unsound_safetensors(tmp_path: Path, changed: Any, message: str, mmap: b
 
 
 def test_rows_grow() -> None:
-    rows = Rows(2)
+    rows = GrowingMatrix(2)
     for k in range(100):
         rows.add(np.full((k % 3, 2), k))
     expected = [k for k in range(100) for _ in range(k % 3)]

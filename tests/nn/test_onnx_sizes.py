@@ -14,7 +14,7 @@ import nn
 from minigrad.modes import changed_mode
 from nn.onnx import recurrent
 from nn.onnx.sizes import Size, another, named_axes, sizes_of, solved
-from nn.onnx.tracing import Trace, trace
+from nn.onnx.tracing import Tracer, trace
 
 SIZES = {"time": (7, 9), "batch": (4, 7)}
 
@@ -101,7 +101,7 @@ def test_which_layers_are_whole() -> None:
 
 
 def test_observers_see_questions() -> None:
-    found = Trace()
+    found = Tracer()
     x = mg.tensor([1.0, -1.0], requires_grad=True)
     with changed_mode(observers=(found,)):
         answers = [x > 0, np.argmax(x, axis=0, keepdims=True), np.isnan(x)]

@@ -1,4 +1,4 @@
-"""Shared by the trials: where the project is, long or short, and the line that each of them ends with."""
+"""Shared by the trials: the project's folder, short or long form, and their concluding line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STARTED = time.perf_counter()
 def arguments(about: str | None, **numbers: tuple[int, int]) -> argparse.Namespace:
     """Command line arguments: for each number, its value in the short and in the long form; and a seed.
 
-    The environment's `LONG=1`, or `--long`, asks for the long form.
+    `LONG=1` in the environment, or `--long`, selects the long form.
     """
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--long", action="store_true", default=os.environ.get("LONG", "0") not in ("", "0"))

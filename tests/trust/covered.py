@@ -1,7 +1,7 @@
 """Coverage: `make test` runs at least 95 % of the lines of the three packages, and of each folder of fast paths.
 
-Reads what `make coverage` has measured: `make test` with the extra `fast`, and the part of it without, in the processes
-that tests start as well. The rules are in pyproject.toml.
+Reads the measurements of `make coverage`: `make test` with the extra `fast`, and the part of it without, including the
+processes that tests start. The rules are in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measured.json_report(outfile=f"{folder}/report.json")
         report = json.loads(Path(folder, "report.json").read_text())
-    lines: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # that are run, and all, of a folder
+    lines: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # (executed, total) lines of a folder
     for name, file in report["files"].items():
         for place in ("in all", Path(name).parent.as_posix()):
             lines[place][0] += file["summary"]["covered_lines"]

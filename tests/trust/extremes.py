@@ -1,8 +1,8 @@
-"""Extremes: the fast path agrees with the plain one and with NumPy on all that a float and an array can be.
+"""Extremes: the fast path agrees with the plain one and with NumPy on all kinds of floats and arrays.
 
 NaN, infinities, denormals, numbers near the ends of the range, zeros of both signs; reversed, read-only, overlapping,
 big-endian and object arrays; axes of size zero: through every operation of the vocabulary, layers, losses, optimizers,
-fused and compiled functions, forward and backward. Where one is not done, it is refused by a TypeError or ValueError.
+fused and compiled functions, forward and backward. An unsupported kind is refused by a TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOLERANCE = {np.float32: 4e-6, np.float64: 1e-11}
 
 
 def _put(*values: float) -> Fill:
-    """Some of the numbers, at random places, become these."""
+    """Replace some numbers, at random places, by these."""
 
     def fill(array: Any, rng: Any) -> Any:
         array = array.copy()
@@ -44,7 +44,7 @@ def _put(*values: float) -> Fill:
 
 
 def _scaled(power: float) -> Fill:
-    """All numbers times the largest or the smallest of the dtype, to a power."""
+    """Multiply all numbers by the largest or the smallest of the dtype, to a power."""
 
     def fill(array: Any, rng: Any) -> Any:
         info = np.finfo(array.dtype)
@@ -73,7 +73,7 @@ def read_only(array: Any) -> Any:
 
 
 def overlapping(array: Any) -> Any:
-    """All rows are one."""
+    """All rows share memory."""
     return as_strided(array, array.shape, (0, *array.strides[1:])) if array.ndim and array.size else array
 
 
@@ -84,11 +84,11 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-# ---- one question ------------------------------------------------------------------------------------------------
+# ---- one comparison ----------------------------------------------------------------------------------------------
 
 
 def outcome(call: Callable[..., Any], arrays: list[Any]) -> Any:
-    """The values and gradients that a function gives, as arrays; or its refusal."""
+    """The values and gradients of a function, as arrays; or its refusal."""
     try:
         inputs = [mg.Tensor(a, requires_grad=a.dtype.kind == "f") if a.dtype.kind in "fO" else a for a in arrays]
         results = [r for r in flatten(call(*inputs))[0] if isinstance(r, mg.Tensor)]
@@ -102,7 +102,7 @@ def outcome(call: Callable[..., Any], arrays: list[Any]) -> Any:
 
 
 def differ(found: Any, expected: Any, tolerance: float, overflow: bool = False) -> str:
-    """The difference of two outcomes, or nothing. Where sums overflow, infinity and NaN count as the same."""
+    """The difference of two outcomes, or "". If sums overflow, infinity and NaN count as equal."""
     if isinstance(found, Exception) or isinstance(expected, Exception):
         return "" if isinstance(found, Exception) else f"{found[0].ravel()[:3]} where {expected!r} is expected"
     for k, (a, b) in enumerate(zip(found, expected, strict=False)):
@@ -117,14 +117,14 @@ def differ(found: Any, expected: Any, tolerance: float, overflow: bool = False) 
 
 
 class Trial:
-    """Counts what was asked, and keeps what went wrong."""
+    """Counts the comparisons, and collects faults."""
 
     def __init__(self) -> None:
         self.count, self.faults = 0, []  # type: ignore[var-annotated]
 
     def compare(self, what: str, call: Callable[..., Any], arrays: list[Any], tolerance: float,
                 expected: Callable[..., Any] | None = None) -> None:  # fmt: skip
-        """The fast path with the plain one, or with another function."""
+        """Compare the fast path with the plain one, or with another function."""
         self.count += 1
         try:
             if expected is None:
@@ -141,8 +141,8 @@ class Trial:
 
 
 def against_numpy(case: Case, arrays: list[Any], tolerance: float, overflow: bool) -> str:
-    """The difference of the values from those on plain arrays, which are NumPy's. Where NumPy overflows on the way and
-    another formula does not, those of a wider float are right as well."""
+    """The difference from the values on plain arrays, which are NumPy's. If an intermediate value overflows in NumPy
+    but not in another formula, the values of a wider float are right as well."""
     found = outcome(case.call, arrays)
     if isinstance(found, Exception):
         return ""
@@ -159,7 +159,7 @@ def against_numpy(case: Case, arrays: list[Any], tolerance: float, overflow: boo
 
 
 def operations(trial: Trial, every: int) -> None:
-    """Every operation with strange numbers, and in strange arrays."""
+    """Every operation with extreme numbers, and with unusual arrays."""
     for case in CASES[::every]:
         for dtype in (np.float32, np.float64):
             for name, fill in FILLS.items():
@@ -167,7 +167,7 @@ def operations(trial: Trial, every: int) -> None:
                 arrays = [fill(a, rng) if a.dtype.kind == "f" else a for a in case.arrays(dtype)]
                 what = f"{case} with {name}, {np.dtype(dtype)}"
                 trial.compare(what, case.call, arrays, TOLERANCE[dtype])
-                chain = str(case).startswith("einsum") and len(arrays) > 2  # multiplied in pairs: sums are others
+                chain = str(case).startswith("einsum") and len(arrays) > 2  # multiplied in pairs: other sums
                 if difference := against_numpy(case, arrays, TOLERANCE[dtype], chain or name == "huge"):
                     trial.faults.append(f"{what}, against NumPy: {difference}"[:300])
         for name, layout in LAYOUTS.items():

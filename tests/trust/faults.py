@@ -1,9 +1,9 @@
-"""Faults: a checkpoint's writing fails, or the process is killed, at each of its system calls and in the midst of it.
+"""Faults: writing a checkpoint fails, or the process is killed, at each of its system calls and between them.
 
-Each call by which `os` is asked for something fails in turn with each error; and in another trial the process is killed
-there. The bytes themselves are written by a library that is not Python: a limit on the size of files makes that fail,
-or kills, at any byte. Afterwards the old checkpoint loads (or the new one, if it was in its place already), and the
-next save leaves no other file.
+Each call of an `os` function fails in turn with each error; and in another trial the process is killed there. A library
+outside of Python writes the bytes: a limit on the size of files makes that fail, or kills the process, at any byte.
+Afterwards the old checkpoint loads (or the new one, if it was in place already), and the next save leaves no other
+file.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ OLD, NEW = np.arange(3000.0), -np.arange(3000.0)
 
 
 class Struck(BaseException):
-    """The call that was to be struck has been reached."""
+    """The targeted call has been reached."""
 
 
 @contextmanager
 def struck(number: int, strike: Callable[[], None]) -> Iterator[list[str]]:
-    """Do something in place of the call of this number. Gives the list of all calls."""
+    """Run `strike` in place of the call with this number. Yields the list of all calls."""
     seen: list[str] = []
     true = {name: getattr(os, name) for name in CALLS if hasattr(os, name)}
 
@@ -62,7 +62,7 @@ def struck(number: int, strike: Callable[[], None]) -> Iterator[list[str]]:
 
 @contextmanager
 def limited(size: int, kill: bool) -> Iterator[None]:
-    """No file may grow beyond so many bytes: what writes more gets an error, or is killed."""
+    """Limit files to `size` bytes: a larger write gets an error, or the process is killed."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kill else signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -79,7 +79,7 @@ def save(path: Path, values: Any) -> None:
 
 
 def held(path: Path) -> Any:
-    """The values in a checkpoint, which must be those of one of the two that were saved."""
+    """The values in a checkpoint, which must be one of the two saved versions."""
     found = nn.load_checkpoint(path)
     values = found["weights"]["w"]
     if found["position"] != (3, 1700) or not any(np.array_equal(values, one) for one in (OLD, NEW)):
@@ -95,7 +95,7 @@ def fail(code: int) -> Callable[[], None]:
 
 
 def in_child(act: Callable[[], None]) -> None:
-    """Do something in a process of its own, which may be killed."""
+    """Run a function in a separate process, which may be killed."""
     if (child := os.fork()) == 0:
         act()
         os._exit(0)
@@ -103,13 +103,13 @@ def in_child(act: Callable[[], None]) -> None:
 
 
 class Trial:
-    """A folder with an old checkpoint, in which a new one is saved while something goes wrong."""
+    """A folder with an old checkpoint, in which a new one is saved under a fault."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self.faults, self.count = folder / "run.ckpt", [], 0  # type: ignore[var-annotated]
 
     def check(self, what: str, wrong: Any, killed: bool = False) -> None:
-        """Save under `wrong`, a context, and look at what is there afterwards."""
+        """Save under `wrong`, a context, and check the folder afterwards."""
         self.count += 1
         save(self.path, OLD)
         returned = False

@@ -1,8 +1,8 @@
-"""Files: every reader, given damaged files, raises ValueError or OSError, soon and in little memory.
+"""Files: every reader, given damaged files, raises ValueError or OSError, quickly and in little memory.
 
-Each reader gets thousands of damaged copies of good files (bytes and lengths changed, JSON twisted under a sound
-wrapping), and bombs: files that are small on the disk only, nest deeply, or promise more than they hold. A file that is
-still accepted is used as well.
+Each reader gets thousands of damaged copies of good files (bytes and lengths changed, JSON altered inside a valid
+container), and bombs: files that are small only on disk, are nested deeply, or promise more than they hold. A file that
+is still accepted is used as well.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.trust.fuzzing import BOMB_SECONDS, SECONDS, damaged, nested, tried, t
 Read = Callable[[str], Any]
 TEXT = "I go to the mall today.\nDas ist größer, 東京 🙂.\n\nlast line"
 TABLE = "EU\tNNP\tB-ORG\nrejects\tVBZ\tO\n\nGerman\tJJ\tB-MISC\ncall\tNN\tO\n"
-PLAIN = Path(__file__)  # a file that is as it should be, beside a damaged one
+PLAIN = Path(__file__)  # an intact file beside a damaged one
 
 
 def trainer() -> nn.Trainer:
@@ -47,7 +47,7 @@ def trainer() -> nn.Trainer:
 
 
 def resume(path: str) -> None:
-    """Into a trainer, which is as before if it refuses."""
+    """Resume in a trainer, which must be unchanged if it refuses."""
     made = trainer()
     before = [p.numpy() for p in made.model.parameters()]
     try:
@@ -65,7 +65,7 @@ def first(vectors: nlp.WordVectors) -> Any:
     return vectors[vectors.words[0]] if len(vectors) else None  # a damaged file may hold other words, or none
 
 
-READERS: dict[str, tuple[str, Read]] = {  # the end of the name, and what reads it
+READERS: dict[str, tuple[str, Read]] = {  # the suffix, and the reader
     "nn.load": (".safetensors", nn.load),
     "nn.load_metadata": (".safetensors", nn.load_metadata),
     "nn.load_checkpoint": (".ckpt", nn.load_checkpoint),
@@ -90,7 +90,7 @@ READERS: dict[str, tuple[str, Read]] = {  # the end of the name, and what reads 
 
 
 def good_files(folder: Path) -> dict[str, list[bytes]]:
-    """Sound files for each reader."""
+    """Valid files for each reader."""
     mg.manual_seed(0)
 
     def written(name: str, write: Callable[[Path], Any]) -> bytes:
@@ -127,7 +127,7 @@ def good_files(folder: Path) -> dict[str, list[bytes]]:
     }  # fmt: skip
 
 
-# ---- inside of a sound wrapping ----------------------------------------------------------------------------------
+# ---- inside a valid container ------------------------------------------------------------------------------------
 
 
 def with_header(data: bytes, header: bytes) -> bytes:
@@ -137,7 +137,7 @@ def with_header(data: bytes, header: bytes) -> bytes:
 
 
 def changed(data: bytes, rng: random.Random) -> bytes:
-    """A file with changed bytes, or with sound bytes that say something else."""
+    """A file with changed bytes, or with valid bytes of another meaning."""
     kind = rng.randrange(3)
     if kind == 0:
         return damaged(data, rng)
@@ -193,7 +193,7 @@ def bombs(good: bytes, suffix: str) -> list[bytes]:
     if suffix.endswith(".xz"):
         found.append(lzma.compress(bytes(2**28), preset=0))
         hungry = bytearray(lzma.compress(b"a line\n" * 10))
-        end = 12 + 4 * hungry[12]  # of the first block's head, in which the size of the dictionary stands
+        end = 12 + 4 * hungry[12]  # of the first block's header, with the size of the dictionary
         hungry[16] = 40  # 4 GB
         hungry[end : end + 4] = struct.pack("<I", zlib.crc32(hungry[12:end]))
         found.append(bytes(hungry))

@@ -1,4 +1,4 @@
-"""Damaged files: how they are made of good ones, and how a reader is tried on many of them in a process of its own."""
+"""Damaged files: making them from good ones, and trying a reader on many of them in a separate process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MEMORY = 1 << 30  # bytes that a reader may ask for beyond what the process has
+MEMORY = 1 << 30  # bytes that a reader may allocate
 SECONDS = 5.0  # for one small file
-BOMB_SECONDS = 60.0  # for one that is small on the disk only
+BOMB_SECONDS = 60.0  # for one that is small only on disk
 DOCUMENTED = (ValueError, OSError)
 Random = random.Random
 
 
 class TooSlowError(BaseException):
-    """A reader took longer than it may."""
+    """A reader exceeded its time."""
 
 
 class Outcome(NamedTuple):
@@ -125,7 +125,7 @@ def tried(
     read: Callable[[str], Any], path: Path, inputs: Callable[[int], bytes], count: int, seconds: float = SECONDS
 ) -> Outcome:
     """Read many files, one after the other under the same name, in child processes that may fail."""
-    shared = mmap.mmap(-1, 32)  # the next input, how many were read, and the memory that was needed
+    shared = mmap.mmap(-1, 32)  # the next input, the number read, and the memory needed
     faults: list[str] = []
     while (begun := struct.unpack_from("<q", shared)[0]) < count and len(faults) < 100:
         out, into = os.pipe()

@@ -1,8 +1,8 @@
-"""Kills: a training run that is killed at any moment goes on bit for bit.
+"""Kills: a training run that is killed at any moment resumes bit for bit.
 
-A run with all that has a state (shuffled batches of similar lengths, dropout, a carried state, Adam with a warmup) is
-killed by SIGKILL again and again and started again, until it is done. After each kill the checkpoint loads; in the end
-weights, optimizer, history and random numbers are those of the run that was left alone, and no other file is left.
+A run with every kind of state (shuffled batches of similar lengths, dropout, a carried state, Adam with a warmup) is
+killed by SIGKILL and restarted repeatedly, until it is done. After each kill the checkpoint loads; in the end weights,
+optimizer, history and random numbers equal those of an undisturbed run, and no other file is left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minigrad.trees import flatten
 from tests.trust.common import arguments, conclude, environment
 
 EPOCHS, CHECKPOINT, DIGEST = 10, "run.ckpt", "digest"
-LIFE, STEP = 8, 0.03  # steps until a kill, in the mean, and seconds of a step with its checkpoint
+LIFE, STEP = 8, 0.03  # mean number of steps until a kill, and seconds of a step with its checkpoint
 
 
 class Net(nn.Module):
@@ -45,7 +45,7 @@ class Net(nn.Module):
 
 
 def made(folder: Path, group: Any = None) -> tuple[nn.Trainer, Any]:
-    """The trainer and its batches, as they are before the first step; of one process, or shared by a group."""
+    """The trainer and its batches, before the first step; of one process, or shared by a group."""
     mg.manual_seed(1)
     rng = np.random.default_rng(1)
     examples = [rng.integers(0, 12, length) for length in rng.integers(2, 9, 32)]
@@ -68,7 +68,7 @@ def made(folder: Path, group: Any = None) -> tuple[nn.Trainer, Any]:
 
 
 def child(folder: Path) -> None:
-    """One life: go on from the checkpoint if there is one, and say how the run ended."""
+    """One life: resume from the checkpoint if there is one, and report the end of the run."""
     trainer, batches = made(folder)
     if (folder / CHECKPOINT).exists():
         trainer.resume(folder / CHECKPOINT)
@@ -79,13 +79,13 @@ def child(folder: Path) -> None:
 
 
 def content(state: Any) -> bytes:
-    """All of a nested state as bytes."""
+    """A nested state as bytes."""
     leaves = [leaf.data if isinstance(leaf, mg.Tensor) else leaf for leaf in flatten(state)[0]]
     return b"".join(v.tobytes() if isinstance(v, np.ndarray) else repr(v).encode() for v in leaves)
 
 
 def live(folder: Path, chance: random.Random | None) -> bool:
-    """Start the run, and kill it in the midst of one of its first steps; whether it was killed before its end."""
+    """Start the run, and kill it during one of its first steps. Returns True if it was killed before its end."""
     with subprocess.Popen([sys.executable, __file__, "child", str(folder)], env=environment(), stdout=-1) as process:
         assert process.stdout is not None
         if chance is not None:

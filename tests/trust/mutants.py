@@ -1,7 +1,7 @@
 """Mutants: the tests catch at least 95 % of small wrong changes in rules, cells, loops, optimizers, decoding, metrics.
 
-A seeded sample of the changes in `mutations.py`, as many of each group as of any other, is applied one at a time to a
-copy of the project. The tests that `make test` runs, those of the changed part first, must then fail.
+A seeded sample of the changes in `mutations.py`, with equal numbers from each group, is applied one at a time to a copy
+of the project. The tests of `make test`, those of the changed part first, must then fail.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.trust.common import ROOT, arguments, conclude, environment
 from tests.trust.mutations import Mutant, mutants
 
 BOUND = 0.95
-SECONDS = 900  # for the tests concerned; a mutant whose tests run for longer is caught, as `make test` would catch it
+SECONDS = 900  # for the tests concerned; a mutant whose tests run longer counts as caught, as `make test` would fail
 OPERATIONS = ["tests/operations", "tests/test_operations.py", "tests/test_stability.py"]
 WALK = ["tests/engine/test_tape.py", "tests/engine/test_gathering.py", "tests/engine/test_transforms.py",
         "tests/engine/test_writing.py", "tests/test_properties.py"]  # fmt: skip
@@ -61,12 +61,12 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
                   "tests/nlp/test_decoding_pictures.py"]),
     "metrics": (["nlp/metrics.py"], ["tests/nlp/test_metrics.py"]),
 }  # fmt: skip
-PASSED_OVER = ["tests/test_mutants.py"]  # what all the others did not see
-REST = ["tests/nn", "tests/nlp", "tests/engine", "tests/test_documentation.py"]  # for those that survive these
+PASSED_OVER = ["tests/test_mutants.py"]  # mutants missed by all others
+REST = ["tests/nn", "tests/nlp", "tests/engine", "tests/test_documentation.py"]  # for surviving mutants
 
 
 def sample(count: int, seed: int) -> list[tuple[str, Mutant]]:
-    """So many mutants, taken from the groups in turn."""
+    """`count` mutants, taken from the groups in turn."""
     shuffled = []
     for name, (patterns, _) in GROUPS.items():
         paths = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})

@@ -1,10 +1,10 @@
-"""Small wrong changes of a source file, made over its syntax tree.
+"""Small wrong changes of a source file, made on its syntax tree.
 
-Left out is what changes no number:
-* text: strings and f-strings, `raise` and `assert` statements and the conditions before them, statements that make a
+Code that affects no number is left out:
+
+* text: strings and f-strings, `raise` and `assert` statements and the conditions before them, statements that build a
   sentence, annotations, decorators, imports, `__repr__`; `strict=` of zip, which is such a condition;
-* what only decides how fast or in how much memory a result is made: lines that name one of `SPEED`, and functions that
-  are listed there.
+* code that affects only speed or memory: lines that name one of `SPEED`, and functions that are listed there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPEED = {
     "rolls", "even", "over_x", "_replaces_x", "MOST",  # loops as programs: which are, and whose memory they use
     "tqdm", "then",  # what a progress bar shows
 }  # fmt: skip
-# Changes that were looked at, and change no result: part of a line, and the text that would stand in it.
+# Changes that were checked, and change no result: part of a line, and the replacing text.
 SAME = {
     ("np.sum(g.values, keepdims=True).reshape(-1)", "(1)"): "the sum has one element",
     ("np.sum(g.values, keepdims=True).reshape(-1)", "2"): "any negative number stands for the rest",
@@ -53,7 +53,7 @@ NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max",
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: the place in bytes, and the text that is to stand there."""
+    """One change: its place in bytes, and the replacing text."""
 
     path: str
     line: int
@@ -70,7 +70,7 @@ class Mutant:
 
 
 def mutants(path: str, source: bytes) -> list[Mutant]:
-    """All of a file, in the order of their places."""
+    """All mutants of a file, in order of place."""
     tree = ast.parse(source)
     begins = [0]
     for line in source.splitlines(keepends=True):
@@ -108,7 +108,7 @@ def _counted(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
             if isinstance(child, ast.FunctionDef) and (child.name in SPEED or child.name in ("__repr__", "_check")):
                 continue
             if isinstance(child, ast.If) and all(isinstance(s, ast.Raise) for s in child.body) and not child.orelse:
-                continue  # when to refuse is looked at by the tests of errors; here it is about numbers
+                continue  # refusals are checked by the tests of errors; this trial is about numbers
             if isinstance(child, ast.stmt) and not hasattr(child, "body") and _has_sentence(child):
                 continue
             if isinstance(child, ast.expr | ast.stmt):

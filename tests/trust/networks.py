@@ -1,6 +1,6 @@
 """Layers, losses, optimizers, fused and compiled functions as functions of a few tensors, for `extremes.py`.
 
-Each has a name, the function, the one that it must agree with (None: itself on the plain path), and its inputs' shapes.
+Each has a name, the function, the function to agree with (None: itself on the plain path), and the inputs' shapes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T, N, D, H = 5, 3, 4, 70  # wide enough for the kernels of products
 
 
 def layer(name: str, make: Callable[[], Any], **options: Any) -> None:
-    """Its outputs and state; the gradients of its weights come as further results."""
+    """Add a layer: its outputs and state, with the gradients of its weights as further results."""
 
     def call(xs: Any) -> Any:
         mg.manual_seed(2)
@@ -87,7 +87,7 @@ for title, formula in FORMULAS.items():
 
 
 def optimizer(name: str, make: Callable[[Any], Any]) -> None:
-    """Three updates with these gradients; compiled, and as it is."""
+    """Three updates with these gradients; compiled and uncompiled."""
 
     def run(gradients: Any, wrap: Callable[[Any], Any]) -> Any:
         start = np.linspace(-1, 1, gradients.size // 5).reshape(gradients.shape[1:])

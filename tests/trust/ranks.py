@@ -1,9 +1,9 @@
-"""Ranks: a run of two of which one is killed or stopped at any moment ends by itself, and goes on bit for bit.
+"""Ranks: if one of two ranks is killed or stopped at any moment, the run ends by itself, and resumes bit for bit.
 
-The run of `kills.py`, shared by two ranks under mpiexec. A random rank is killed by SIGKILL (as by the system when
-memory is short), or stopped by SIGSTOP, which the other can only see by its timeout, at a random moment, again and
-again, until the run is done. Each time mpiexec ends within the stated time and leaves no process, and the checkpoint
-loads; in the end the weights, the history and the random numbers are those of the run that was left alone.
+The run of `kills.py`, shared by two ranks under mpiexec. Repeatedly, at a random moment, a random rank is killed by
+SIGKILL (as by the system when memory is short), or stopped by SIGSTOP, which the other can notice only by its timeout,
+until the run is done. Each time mpiexec ends within the stated time and leaves no process, and the checkpoint loads; in
+the end the weights, the history and the random numbers equal those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import nn
 from tests.trust import kills
 from tests.trust.common import arguments, conclude, environment
 
-TIMEOUT = 2.0  # seconds until a rank that does not come is lost
-LIMIT = 15.0  # seconds that the end of a run may take, on a busy machine: twice the timeout, and what mpiexec needs
+TIMEOUT = 2.0  # seconds until a missing rank counts as lost
+LIMIT = 15.0  # seconds for the end of a run on a busy machine: twice the timeout, and the time of mpiexec
 PIDS = re.compile(r"\((?:pid )(\d+)\)")
 
 
@@ -48,8 +48,8 @@ def child(folder: Path) -> None:
 
 
 def live(folder: Path, chance: random.Random | None) -> tuple[bool, list[str]]:
-    """Start the run, and let a rank fail in the midst of one of its first steps. Whether it was ended so, and what is
-    wrong with how it was."""
+    """Start the run, and let a rank fail during one of its first steps. Returns True if that ended the run, and the
+    faults of its end."""
     launcher = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or "mpiexec"
     command = [launcher, "-n", "2", sys.executable, __file__, "child", str(folder)]
     pids: list[int] = []

@@ -1,7 +1,7 @@
 """Streams: memory stays flat over a long stream of truncated windows, and over many steps under every observer.
 
-After a warm-up neither Python's allocations nor the process grow: a stream by `nn.TBPTT`, the same by a compiled step
-with a carried state, and training with hooks, anomaly detection and diagnosis.
+After a warm-up neither Python's allocations nor the process grow: a stream through `nn.TBPTT`, the same in a compiled
+step with a carried state, and training with hooks, anomaly detection and diagnosis.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import nn
 from tests.trust.common import arguments, conclude
 
 WINDOW, N, D, H, PARTS = 10, 2, 4, 16, 5
-ALLOCATED, RESIDENT = 128 << 10, 4 << 20  # bytes that may be more in the end than after the warm-up
+ALLOCATED, RESIDENT = 128 << 10, 4 << 20  # bytes of growth allowed after the warm-up
 
 
 def stream() -> Callable[[], None]:
-    """A window of a stream that goes on and on, in which single rows begin anew."""
+    """A window of an endless stream, in which single rows begin anew."""
     layer, tbptt = nn.LSTM(D, H), nn.TBPTT(k1=WINDOW, k2=2 * WINDOW)
     optimizer = nn.Adam(layer.named_parameters(), lr=1e-3, clip_norm=1.0)
     rng = np.random.default_rng(0)
@@ -90,8 +90,8 @@ def observed() -> Callable[[], None]:
 
 
 def grown(step: Callable[[], None], count: int) -> tuple[float, float]:
-    """By how many bytes Python's allocations and the process grow after a tenth of the steps: five times the median of
-    five parts, since tables of the interpreter grow at once and then not for long."""
+    """The growth in bytes of Python's allocations and of the process after a tenth of the steps: five times the median
+    of five parts, since tables of the interpreter grow at once and then not for long."""
     for _ in range(max(count // 10, 50)):
         step()
     tracemalloc.start()
