@@ -10,6 +10,7 @@ from places import PLACES
 
 import minigrad as mg
 import nn
+from minigrad.gradients import Products
 from nn.schedules.schedule import Formula
 
 
@@ -119,3 +120,45 @@ def test_a_state_comes_to_the_device_of_its_layer() -> None:
     assert output.device == place.device
     assert state.grad is not None
     assert state.grad.device == "cpu"
+
+
+def test_defaults_that_others_always_give() -> None:
+    assert len(nn.DeepTransitionCell(3, 4).transition) == 2
+    options = nn.LBFGS([nn.Parameter(mg.zeros(1))], max_iter=24).param_groups[0]
+    assert options["max_eval"] == 30  # 5/4 of max_iter, as PyTorch's
+
+
+def test_the_gradient_of_a_number_stays_an_array_when_it_is_added_to() -> None:
+    w = mg.tensor(2.0, requires_grad=True)
+    for _ in range(2):
+        (w * w).backward()
+    assert w.grad is not None
+    assert type(w.grad.data) is np.ndarray
+    assert w.grad.item() == 8.0
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_as_good_as_before_is_no_better(mode: Any) -> None:
+    optimizer = nn.SGD([nn.Parameter(mg.zeros(1))], lr=1.0)
+    schedule = nn.ReduceLROnPlateau(optimizer, mode, patience=0, threshold=0.0, threshold_mode="abs", factor=0.5)
+    for _ in range(2):
+        schedule.step(1.0)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_sums_of_gathered_products_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gathered products of two parts, of which either may have been summed before."""
+    monkeypatch.setattr(Products, "LIMIT", 50)
+    rng = np.random.default_rng(0)
+    for left, right in ((4, 4), (4, 2), (2, 4), (1, 1)):  # pairs; from the third on, they are summed
+        expected: Any = 0
+        sides = []
+        for count in (left, right):
+            pairs = [(rng.standard_normal((4, 3)), rng.standard_normal((4, 2))) for _ in range(count)]
+            side: Any = None
+            for a, b in pairs:
+                one = Products([(a, b)])
+                side = one if side is None else side.plus(one)
+                expected = expected + a.T @ b
+            sides.append(side)
+        np.testing.assert_allclose(sides[0].plus(sides[1]).dense(), expected, rtol=1e-12)

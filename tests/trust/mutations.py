@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SPEED = {
-    "LIMIT", "TOGETHER", "at_once", "packs",  # when gathered products are summed, and how many at once
+    "LIMIT", "TOGETHER", "BLOCK", "at_once", "packs",  # when gathered products are summed, and how many at once
     "owned", "_aliases", "_repeats", "fresh", "others",  # which arrays backward may write into
     "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
     "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
@@ -37,6 +37,10 @@ SAME = {
     ('return {"momentum_buffer": 0.0} if options["momentum"]', "1.0"): "it is written before it is read",
     ("for k, end in enumerate(self.ends) if t <= end", "(t < end)"): "where two phases meet, they have one value",
     ("x = np.take_along_axis(x, places, axis=-1)", "(1)"): "there are two axes",
+    ("not -1 <= labels.min() <= labels.max() < C", "2"): "the other condition finds a negative label",
+    ("never = np.isinf(log_p) & (log_p < 0)", "1"): "an infinite number below 1 is below 0",
+    ("return _scaled_norm(a.reshape(-1), 2.0)", "2"): "any negative number stands for the rest",
+    ("weights = np.transpose(weights, np.argsort(axes)) if", "(len(axes) >= 1)"): "one axis stays where it is",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
 IN_ANY_ORDER = {"isinstance", "hasattr", "getattr", "zip", "add", "maximum", "minimum", "multiply", "logaddexp"}
