@@ -162,3 +162,21 @@ def test_sums_of_gathered_products_are_added_up(monkeypatch: pytest.MonkeyPatch)
                 expected = expected + a.T @ b
             sides.append(side)
         np.testing.assert_allclose(sides[0].plus(sides[1]).dense(), expected, rtol=1e-12)
+
+
+def test_a_part_of_the_state_without_a_name_is_named_by_its_number() -> None:
+    cell = nn.GRUCell(3, 4, recurrent_dropout=0.5)
+    with pytest.raises(ValueError, match=r"state '1' has shape \(3, 4\), expected \(2, 4\): axis 0 differs"):
+        cell(mg.zeros((2, 3)), (mg.zeros((2, 4)), mg.ones((3, 4))))
+
+
+def test_a_batch_that_is_none_adds_nothing() -> None:
+    def run(batches: list[Any]) -> tuple[float, float]:
+        model = nn.Linear(1, 1, bias=False)
+        model.weight.data[...] = 3.0
+        trainer = nn.Trainer(model, nn.SGD(model.parameters(), lr=0.1), lambda m, x: np.mean(m(x) ** 2), items=len,
+                             accumulate=2, progress=False)  # fmt: skip
+        return trainer.fit(batches, 1)[-1]["mean_loss"], model.weight.item()
+
+    batch = mg.ones((2, 1))
+    assert run([batch, None]) == run([batch])

@@ -422,6 +422,23 @@ def test_nothing_is_kept_without_gradients() -> None:
     assert not layer(mg.randn(4, 2, 3))[0].requires_grad
 
 
+@pytest.mark.parametrize("kind", CELLS)
+def test_values_without_gradients(kind: str) -> None:
+    """Nothing is kept for backward then, so other calls make the values that products read."""
+    layer, xs = layer_of(kind, np.float64), mg.randn(4, 3, 3, dtype=np.float64)
+
+    def values() -> list[Any]:
+        mg.manual_seed(2)
+        output, final = layer(xs)
+        return [output, *(final if isinstance(final, tuple) else (final,))]
+
+    with mg.no_grad():
+        found = values()
+        assert layer.rolled is True
+        with step_by_step():
+            near(found, values(), 1e-12)
+
+
 def test_final_states_have_memory_of_their_own() -> None:
     layer = nn.Recurrent(nn.GRUCell(3, 4))
     output, h = layer(mg.randn(4, 2, 3))
