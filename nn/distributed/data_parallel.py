@@ -72,8 +72,8 @@ class DataParallel:
 
         loss  of this rank, a Tensor without axes; with 0 `items` it does not count, and may be None
         """
-        if self.group.size == 1:
-            return [loss if items == total or loss is None else loss * (items / total), *more]
+        if self.group.size == 1 and loss is not None:
+            return [loss if items == total else loss * (items / total), *more]
         own = float(loss.item()) * items if loss is not None and items else 0.0
         value, *sums = self.group.sum([own, *more]).tolist()
         return [mg.Tensor(np.asarray(value / total if total else np.nan)), *sums]
