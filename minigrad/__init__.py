@@ -11,8 +11,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import leaves as leaves  # binds Tensor.backward
 from . import process as process  # before anything imports NumPy
+
+# isort: split
+from . import leaves as leaves  # binds Tensor.backward
 from . import rules as rules  # fills the table and binds the operators
 from .anomaly import AnomalyError, detect_anomaly
 from .backend import DeviceError
