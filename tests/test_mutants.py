@@ -124,8 +124,16 @@ def test_a_state_comes_to_the_device_of_its_layer() -> None:
 
 def test_defaults_that_others_always_give() -> None:
     assert len(nn.DeepTransitionCell(3, 4).transition) == 2
+    np.testing.assert_allclose(nn.LeakyReLU()(mg.tensor([-2.0, 2.0])).data, [-0.02, 2.0], rtol=1e-6)
     options = nn.LBFGS([nn.Parameter(mg.zeros(1))], max_iter=24).param_groups[0]
     assert options["max_eval"] == 30  # 5/4 of max_iter, as PyTorch's
+
+
+def test_what_a_cell_gives_is_as_wide_as_it_says() -> None:
+    for options, width in (({"output_layers": 1, "output_size": 5}, 5), ({"output_layers": 1}, 4), ({}, 4)):
+        layer = nn.Recurrent(nn.DeepTransitionCell(3, 4, **options))  # type: ignore[arg-type]
+        assert layer(mg.zeros((2, 1, 3)))[0].shape == (2, 1, width)
+        assert layer.cell.output_size == width
 
 
 def test_the_gradient_of_a_number_stays_an_array_when_it_is_added_to() -> None:

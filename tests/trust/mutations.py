@@ -20,6 +20,7 @@ SPEED = {
     "observers", "fast", "hoisted", "hoists", "Once",  # the shorter ways
     "order", "check", "__slots__", "workers", "TYPE_CHECKING", "cache", "lru_cache",
     "rolls", "even", "over_x", "_replaces_x", "MOST",  # loops as programs: which are, and whose memory they use
+    "pieces",  # how threads divide the rows of a loop
     "tqdm", "then",  # what a progress bar shows
 }  # fmt: skip
 # Changes that were checked, and change no result: part of a line, and the replacing text.
@@ -41,6 +42,9 @@ SAME = {
     ("never = np.isinf(log_p) & (log_p < 0)", "1"): "an infinite number below 1 is below 0",
     ("return _scaled_norm(a.reshape(-1), 2.0)", "2"): "any negative number stands for the rest",
     ("weights = np.transpose(weights, np.argsort(axes)) if", "(len(axes) >= 1)"): "one axis stays where it is",
+    ("if now.slope >= 0", "(now.slope > 0)"): "a slope of 0 is flat, which was asked before",
+    ("= field(default=None, repr=False)", "True"): "what a repr shows",
+    ("= field(default=None, repr=False)", "not False"): "what a repr shows",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
 }
 IN_ANY_ORDER = {"isinstance", "hasattr", "getattr", "zip", "add", "maximum", "minimum", "multiply", "logaddexp"}
