@@ -194,7 +194,7 @@ def situations(draw: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@settings(deadline=None, max_examples=90)
+@settings(deadline=None, max_examples=50)
 @given(situations())
 def test_a_rolled_loop_is_the_loop_step_by_step(situation: dict[str, Any]) -> None:
     s = situation
