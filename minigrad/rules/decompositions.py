@@ -17,6 +17,7 @@ import numpy as np
 from numpy.linalg import _linalg
 
 from .. import backend
+from ..scopes import here
 from ..tensors import Tensor
 from ..vocabulary import composed, operation, will_be_recorded
 from .accumulations import data_of
@@ -85,8 +86,15 @@ def eigh_rule(g: list[Any], y: Any) -> Any:
     return symmetric(v @ inside @ columns(v))
 
 
+def refuse_infinite(name: str, *arrays: Array) -> None:
+    """Raise LinAlgError for numbers that are not finite, for which LAPACK may never return."""
+    if any(type(a) is np.ndarray and not np.all(np.isfinite(a)) for a in arrays):
+        raise np.linalg.LinAlgError(f"{name}: a matrix with infinite numbers or NaN has no decomposition{here()}")
+
+
 @operation(name="eigh", a=eigh_rule)
 def _eigh(a: Array, UPLO: Any) -> tuple[Array, Array]:
+    refuse_infinite("eigh", a)
     return tuple(np.linalg.eigh(a, UPLO))  # type: ignore[return-value]
 
 
@@ -101,6 +109,7 @@ def eigvalsh(a: Any, UPLO: Any = "L") -> Any:
     """The eigenvalues of a symmetric matrix. Equal ones share their gradient according to LAPACK's eigenvectors."""
     if will_be_recorded(a):
         return _eigh(a, UPLO)[0]
+    refuse_infinite("eigvalsh", data_of(a))
     return Tensor._of(np.linalg.eigvalsh(data_of(a), UPLO))
 
 
@@ -144,6 +153,7 @@ def beyond(g: Any, u: Any, k: int) -> Any:
 
 @operation(name="svd", a=svd_rule)
 def _svd(a: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
+    refuse_infinite("svd", a)
     return tuple(np.linalg.svd(a, full_matrices=full_matrices))  # type: ignore[return-value]
 
 
@@ -157,6 +167,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         return named.SVDResult(*_svd(a, full_matrices))
     if will_be_recorded(a):
         return _svd(a, False)[1]
+    refuse_infinite("svd", data_of(a))
     return Tensor._of(np.linalg.svd(data_of(a), compute_uv=False))
 
 
@@ -233,6 +244,7 @@ def pinv_rule(g: Any, y: Any, a: Any) -> Any:
 
 @operation(name="pinv", a=pinv_rule)
 def _pinv(a: Array, options: dict[str, Any]) -> Array:
+    refuse_infinite("pinv", a)
     return np.linalg.pinv(a, **options)
 
 
@@ -264,6 +276,7 @@ def lstsq_b(g: Any, a: Any, b_shape: Any) -> Any:
 
 @operation(name="lstsq", a=lstsq_a, b=lstsq_b)
 def _lstsq(a: Array, b: Array, rcond: Any) -> tuple[Array, Array, Array]:
+    refuse_infinite("lstsq", a, b)
     x, _, rank, s = np.linalg.lstsq(a, b, rcond=rcond)
     return x, rank, s
 

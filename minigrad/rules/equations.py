@@ -74,7 +74,8 @@ def cond(x: Any, p: Any = None) -> Any:
     """The condition number: the ratio of the largest and the smallest singular value, or ‖x‖ ‖x⁻¹‖ for another norm."""
     if p is None or p in (2, -2):
         s = svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        ratio = s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        return np.where(np.isnan(ratio.data), np.inf, ratio)  # 0/0, of a matrix of zeros
     return norm(x, p, axis=(-2, -1)) * norm(np.linalg.inv(x), p, axis=(-2, -1))
 
 

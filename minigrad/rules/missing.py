@@ -132,4 +132,5 @@ def nanpercentile(
 @composed(np.nanmedian)
 def nanmedian(a: Any, axis: Any = None, *, keepdims: bool = False, overwrite_input: bool = False) -> Any:
     """The middle number, or the mean of the two middle ones."""
-    return nanquantile(a, 0.5, axis, keepdims=keepdims)
+    lower, higher = (nanquantile(a, 0.5, axis, method=method, keepdims=keepdims) for method in ("lower", "higher"))
+    return (lower + higher) / 2  # of infinite numbers, too

@@ -190,3 +190,19 @@ def test_a_matrix_that_is_not_finite_leaves_the_others_of_a_stack_alone(rng: Any
                 np.sum(first**2).backward()
         assert not np.isfinite(x.grad.data[:5]).any()
         assert np.isfinite(x.grad.data[5]).all()
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize("wrong", [np.inf, np.nan])
+@pytest.mark.parametrize(
+    "function",
+    [
+        np.linalg.svd, np.linalg.svdvals, np.linalg.eigh, np.linalg.eigvalsh, np.linalg.pinv,
+        lambda a: np.linalg.lstsq(a, a), lambda a: np.linalg.norm(a, 2), lambda a: np.linalg.norm(a, "nuc"),
+    ],
+)  # fmt: skip
+def test_a_matrix_that_is_not_finite_is_not_decomposed(function: Any, wrong: float, requires_grad: bool) -> None:
+    """LAPACK may never return."""
+    a = mg.tensor(np.array([[1.0, 2.0, wrong], [0.0, 1.0, 3.0], [wrong, 2.0, -wrong]]), requires_grad=requires_grad)
+    with pytest.raises(np.linalg.LinAlgError, match="a matrix with infinite numbers or NaN has no decomposition"):
+        function(a)

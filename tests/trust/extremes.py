@@ -84,6 +84,16 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+# Operations and numbers whose values are not NumPy's, and why.
+OWN = {
+    ("polymul", "zero"): "leading zeros stay: a shape does not depend on values",
+    ("polydiv", ""): "the same",
+    ("svd", "all zero"): "any vectors are singular vectors of 0",
+    ("quantile", "inf"): "an element is itself beside an infinite one; NumPy multiplies the infinite gap by 0",
+    ("nanprod", "denormals"): "the last bits depend on the order of the factors",
+}
+
+
 # ---- one comparison ----------------------------------------------------------------------------------------------
 
 
@@ -168,6 +178,8 @@ def operations(trial: Trial, every: int) -> None:
                 what = f"{case} with {name}, {np.dtype(dtype)}"
                 trial.compare(what, case.call, arrays, TOLERANCE[dtype])
                 chain = str(case).startswith("einsum") and len(arrays) > 2  # multiplied in pairs: other sums
+                if any(str(case).startswith(operation) and numbers in name for operation, numbers in OWN):
+                    continue
                 if difference := against_numpy(case, arrays, TOLERANCE[dtype], chain or name == "huge"):
                     trial.faults.append(f"{what}, against NumPy: {difference}"[:300])
         for name, layout in LAYOUTS.items():
