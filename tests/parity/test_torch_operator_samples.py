@@ -73,6 +73,12 @@ def operators() -> Any:
                 yield pytest.param(name, each, id=f"{name}{'.' + variant if variant else ''}")
 
 
+@pytest.fixture(autouse=True)
+def fixed() -> None:
+    """The samples are random."""
+    torch.manual_seed(1)
+
+
 @pytest.mark.parametrize(("name", "operator"), [*operators()])
 def test_all_samples(name: str, operator: Any) -> None:
     dtype = torch.float64 if torch.float64 in operator.supported_dtypes("cpu") else torch.int64
