@@ -45,7 +45,7 @@ class Calls:
         passing = [s for s in passing if s not in set(hosts)]
         self.layout = {**layout, **{s: (s, "rows") for s in (*self.lasting, *passing)}}
         outside = {s for c in (*stages.ahead, *stages.behind) for s in results_of(c)}
-        self.stacks = [s for s in (*self.lasting, *passing) if s not in outside]
+        self.stacks = [s for s in passing if s not in outside]
         self.job = Job(back)
         self.buffers: list[Symbol] = []
         self.matrices = list(dict.fromkeys(c.matrix for c in stages.calls if isinstance(c, Product)))
@@ -135,8 +135,7 @@ class Calls:
         for matrix in self.matrices:
             own["packed", matrix] = _packed(constants[matrix], matrix in self.alone)
         for symbol in self.stacks:
-            if symbol not in own:
-                own[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
+            own[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
         for symbol in self.buffers:
             own[symbol] = np.empty((rows.begun, symbol.shape[1]), symbol.dtype)
         count = threads.count()

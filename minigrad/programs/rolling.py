@@ -1,7 +1,7 @@
 """From the step of a cell or a function to a program: the key of the program, and its cache.
 
 A step may become a program if it is a pure function of its arguments, its weights and its other attributes: it counts
-nothing, prints nothing and draws nothing. A cell declares this with `rolled = True`; the code of any other step is
+nothing and prints nothing, and draws random numbers only beside its values. A cell declares this with `rolled = True`; the code of any other step is
 read (`purity`). All it depends on is part of the program's key, so a changed option or mode is noticed. Batch sizes,
 lengths and the values of weights are data: one program serves all of them.
 """
@@ -31,7 +31,7 @@ class Rolling:
     """The program of a cell's steps.
 
     loop   the program
-    used   for each tensor of the cell (see `tensors_of`), True if the program reads it
+    used   the indices of the tensors that it reads, among the cell's (see `tensors_of`)
     """
 
     def __init__(
@@ -100,11 +100,11 @@ def program_of(
     shows  True to return everything that a step returns, of all steps
     """
     every: list[Tensor] = []
-    return _program(cell, xs, state, (held, shows), every), every
+    return _program(cell, xs, state, held, shows, every), every
 
 
 def _program(
-    cell: Any, xs: Any, state: tuple[Any, ...], how: tuple[bool, bool], every: list[Tensor]
+    cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool, every: list[Tensor]
 ) -> Rolling | str:  # fmt: skip
     if "rolled" in vars(type(cell)) and cell.rolled is False:
         return f"{type(cell).__name__} says rolled = False"
@@ -115,12 +115,12 @@ def _program(
     grad = current_mode().grad
     try:
         about = [each for tensor in (xs, *state) for each in _about(tensor)]
-        key = (*how, grad, get_default_dtype(), *about, *_signature(cell, every))
+        key = (held, shows, grad, get_default_dtype(), *about, *_signature(cell, every))
         found = _kept.get(key)
     except TypeError:
         return f"{getattr(cell, 'title', type(cell).__name__)} reads {_unhashable(cell)}, which may change unnoticed"
     if found is None or (found.reads is not None and found.reads() != found.values):
-        found = _kept[key] = _made(cell, xs, state, how, grad)
+        found = _kept[key] = _made(cell, xs, state, held, shows, grad)
         if len(_kept) > MOST:
             _kept.popitem(last=False)
     program = found.program
@@ -129,7 +129,7 @@ def _program(
     return program
 
 
-def _made(cell: Any, xs: Any, state: tuple[Any, ...], how: tuple[bool, bool], grad: bool) -> _Kept:
+def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool, grad: bool) -> _Kept:
     reads = None
     if any(getattr(value, "_hooks", ()) for _, value in _attributes(cell) if _is_part(value)):
         return _Kept("a hook of a module looks at its steps", None, None)
@@ -139,7 +139,7 @@ def _made(cell: Any, xs: Any, state: tuple[Any, ...], how: tuple[bool, bool], gr
             return _Kept(effect, reads, reads())
     values = None if reads is None else reads()
     try:
-        return _Kept(Rolling(cell, xs, state, how[0], grad, how[1]), reads, values)
+        return _Kept(Rolling(cell, xs, state, held, grad, shows), reads, values)
     except Unrolled as error:
         return _Kept(str(error), reads, values)
     except Exception as error:  # the loop itself will raise it, if it is the user's
