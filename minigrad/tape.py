@@ -35,8 +35,9 @@ class Operation(Protocol):
 
 
 class Extra:
-    """What few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded inputs, and
-    its outputs that took the place of a rolled loop's: (the loop's position, which of its outputs) to its own.
+    """Attributes that few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded
+    inputs, and its outputs that took the place of a rolled loop's: (the loop's position, which of its outputs) to its
+    own.
 
     A `shared` instance has labels only, and serves all nodes of one kind.
     """

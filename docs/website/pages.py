@@ -52,7 +52,7 @@ def lay_out(stage: Path) -> None:
 
 
 def place(path: Path) -> str:
-    """Where a file's page stands on the site."""
+    """The address of a file's page on the site."""
     inside = path.relative_to(ROOT)
     if str(inside) == FIRST:
         return "index.md"

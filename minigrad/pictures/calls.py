@@ -248,7 +248,7 @@ def _recurrent(bodies: list[list[Entry]], uses: Uses) -> bool:
 
 
 def repeated(nodes: Sequence[Node], found: dict[Node, Scope]) -> int:
-    """How often a line was recorded outside all scopes, each time using the previous result; 0 if never."""
+    """The number of times that a line was recorded outside all scopes, each time using the previous result."""
     counts = Counter((n.code, n.instruction, n.primitive.name) for n in nodes if not found[n])
     key, most = max(counts.items(), key=lambda item: item[1], default=(None, 0))
     if most < 3:

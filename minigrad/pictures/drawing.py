@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 DOT_ENDINGS = ("svg", "png", "pdf", "dot")
@@ -13,11 +14,18 @@ MOST = 3000  # nodes: beyond that, Graphviz takes minutes
 
 def render_dot(dot: str, path: str | os.PathLike[str]) -> Path:
     """Write a text in Graphviz's language, or its picture, depending on the path's suffix."""
-    path = Path(path)
-    ending = path.suffix.lstrip(".").lower()
-    if ending not in DOT_ENDINGS:
-        raise ValueError(f"render: cannot draw {path.name!r}; the ending must be .svg, .png, .pdf or .dot")
+    ending = ending_of("render", path, DOT_ENDINGS)
     return write(path, dot.encode() if ending == "dot" else draw(dot, ending))
+
+
+def ending_of(operation: str, path: str | os.PathLike[str], endings: Sequence[str]) -> str:
+    """The suffix of a path, without its dot. Raises ValueError unless it is one of `endings`."""
+    ending = Path(path).suffix.lstrip(".").lower()
+    if ending not in endings:
+        *others, last = [f".{each}" for each in endings]
+        known = f"{', '.join(others)} or {last}"
+        raise ValueError(f"{operation}: cannot draw {Path(path).name!r}; the ending must be {known}")
+    return ending
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> Path:

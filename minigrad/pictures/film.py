@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .drawing import write
+from .drawing import ending_of, write
 from .graph import Graph, GraphEdge
 from .labels import SIZE
 from .palette import INK, RED, norm_of
@@ -23,7 +23,7 @@ from .places import scene
 from .playback import BY, Moment, playback
 from .scene import PAD, Label, Line, Scene, Shape
 from .svg import Writer, number
-from .themes import THEMES
+from .themes import check_theme
 
 ENDINGS = ("svg", "gif")
 FAINT = 0.2  # the opacity of what is still to come
@@ -101,12 +101,8 @@ def animate(
     Raises ValueError for another ending or too many moments, OSError where the file cannot be written, ImportError for
     .gif without Matplotlib.
     """
-    path = Path(path)
-    ending = path.suffix.lstrip(".").lower()
-    if ending not in ENDINGS:
-        raise ValueError(f"animate: cannot write {path.name!r}; the ending must be .svg or .gif")
-    if theme not in THEMES:
-        raise ValueError(f"animate: theme must be one of {', '.join(THEMES)}, got {theme!r}")
+    ending = ending_of("animate", path, ENDINGS)
+    check_theme("animate", theme)
     if by is not None and by not in BY:
         raise ValueError(f"animate: by must be {' or '.join(map(repr, BY))}, got {by!r}")
     if not seconds > 0:
@@ -165,7 +161,7 @@ def _ring(shape: Shape, color: str) -> Shape:
 
 
 def _captions(film: Film) -> Iterator[tuple[Label, str]]:
-    """What is going on, below the picture, and the phase in which it is said."""
+    """The text below the picture, and the phase that it describes."""
     x0, y0, _, _ = film.plain.bounds
     for phase, text in CAPTIONS.items():
         yield Label(text, x0 + PAD, y0 + CAPTION / 2, SIZE, INK if phase == "forward" else RED, True, "start"), phase

@@ -17,7 +17,7 @@ MANY = 24  # operations: of more, and where there are steps, a time step at a ti
 
 @dataclass(frozen=True)
 class Moment:
-    """What has been computed, and which gradients have arrived, at a moment of the playback.
+    """A moment of the playback: the values computed and the gradients that have arrived by then.
 
     phase     "" before the first operation, then "forward", then "backward"
     now       the nodes that are being computed, or whose gradients are just arriving
@@ -63,7 +63,7 @@ def playback(graph: Graph, by: str | None = None) -> list[Moment]:
 
 
 def _used(given: dict[str, list[str]], run: Sequence[str]) -> Iterable[str]:
-    """What is given, and used by one of these."""
+    """The given values that one of these uses."""
     return [id for id, using in given.items() if not set(using).isdisjoint(run)]
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from . import html as pages
 from .dot import dot
-from .drawing import MOST, write
+from .drawing import MOST, ending_of, write
 from .film import animate
 from .graph import Graph
 from .places import scene
 from .scene import Scene
 from .svg import svg
-from .themes import THEMES, shaped
+from .themes import check_theme, shaped
 from .tikz import tikz
 
 ENDINGS = ("svg", "png", "pdf", "tex", "dot")
@@ -34,12 +34,8 @@ def render(
     Raises ValueError for another suffix, OSError if the file cannot be written, ImportError if no renderer is
     installed.
     """
-    path = Path(path)
-    ending = path.suffix.lstrip(".").lower()
-    if ending not in ENDINGS:
-        raise ValueError(f"render: cannot draw {path.name!r}; the ending must be .svg, .png, .pdf, .tex or .dot")
-    if theme not in THEMES:
-        raise ValueError(f"render: theme must be one of {', '.join(THEMES)}, got {theme!r}")
+    ending = ending_of("render", path, ENDINGS)
+    check_theme("render", theme)
     if ending == "dot":
         return write(path, self.dot().encode())
     if len(self.nodes) > MOST:
@@ -72,7 +68,7 @@ def html(self: Graph, path: str | os.PathLike[str]) -> Path:
 
 
 def mimebundle(self: Graph, **_: Any) -> dict[str, str]:
-    """What notebooks display."""
+    """The representations for notebooks."""
     bundle = {"text/plain": repr(self)}
     if len(self.nodes) <= MOST:
         with contextlib.suppress(ImportError):

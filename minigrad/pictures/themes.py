@@ -11,6 +11,12 @@ THEMES = ("auto", "light", "dark")
 ASPECTS = {"slide": 16 / 9, "column": 3 / 4, "square": 1.0}  # width divided by height
 
 
+def check_theme(operation: str, theme: str) -> None:
+    """Raise ValueError for an unknown theme."""
+    if theme not in THEMES:
+        raise ValueError(f"{operation}: theme must be one of {', '.join(THEMES)}, got {theme!r}")
+
+
 def themed(color: str, theme: str) -> str:
     """A light page's colour in another theme."""
     return DARK.get(color.upper(), color) if theme == "dark" else color

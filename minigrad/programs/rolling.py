@@ -1,9 +1,9 @@
 """From the step of a cell or a function to a program: the key of the program, and its cache.
 
 A step may become a program if it is a pure function of its arguments, its weights and its other attributes: it counts
-nothing and prints nothing, and draws random numbers only beside its values. A cell declares this with `rolled = True`; the code of any other step is
-read (`purity`). All it depends on is part of the program's key, so a changed option or mode is noticed. Batch sizes,
-lengths and the values of weights are data: one program serves all of them.
+nothing and prints nothing, and draws random numbers only beside its values. A cell declares this with `rolled = True`;
+the code of any other step is read (`purity`). All it depends on is part of the program's key, so a changed option or
+mode is noticed. Batch sizes, lengths and the values of weights are data: one program serves all of them.
 """
 
 from __future__ import annotations

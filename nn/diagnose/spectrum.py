@@ -70,7 +70,7 @@ class Lyapunov(Result):
 
     @property
     def verdict(self) -> str:
-        """What becomes of a small change of the state, and so of the gradient."""
+        """The fate of a small change of the state, and so of the gradient."""
         return growth(self.exponents[0])
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:

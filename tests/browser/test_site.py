@@ -155,7 +155,7 @@ def pages(reader: Reader) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]
 
 
 def faults_of(found: dict[str, Any], width: int) -> dict[str, Any]:
-    """What a reader would object to, by name."""
+    """The faults that a reader would object to, by name."""
     faults = {name: found[name][:3] for name in ("broken", "faint", "scrolls", "small") if found[name]}
     faults |= {name: found[name] for name in ("formulas", "errors") if found[name]}
     if found["width"] > width:

@@ -15,7 +15,7 @@ from minigrad.pictures import html, packing
 
 
 def unpacked(table: dict[str, Any]) -> list[Any]:
-    """What viewer/unpacking.js does, in Python."""
+    """The steps of viewer/unpacking.js, in Python."""
 
     def cells(column: dict[str, Any], count: int) -> list[Any]:
         if "all" in column:

@@ -130,7 +130,7 @@ def test_every_weight_is_learnt(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["sutskever", "cho", "luong dot", "luong general, deep"])
 def test_the_tape_of_a_forced_decoder_does_not_grow_with_the_target(kind: str) -> None:
-    """Where no step needs what the one before it saw, its loops are rolled."""
+    """Its loops are rolled if no step needs the output of the step before."""
     if machine.switched_off() or not machine.available():
         pytest.skip("loops are rolled where there are compiled kernels")
     model = made(KINDS[kind], dropout=0.1)

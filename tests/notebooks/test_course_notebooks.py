@@ -59,7 +59,7 @@ def test_a_notebook_runs_and_gives_what_its_page_says(page: Path) -> None:
 
 
 def shown(cell: Any) -> str:
-    """What a cell printed, and its result as text."""
+    """The printed text of a cell, and its result as text."""
     parts = [output.text if output.output_type == "stream" else output.data["text/plain"] for output in cell.outputs
              if output.output_type in ("stream", "execute_result") and output.get("name") != "stderr"]  # fmt: skip
     return "".join(part if part.endswith("\n") else part + "\n" for part in parts)

@@ -87,7 +87,7 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
 # Operations and numbers whose values are not NumPy's, and why.
 OWN = {
     ("polymul", "zero"): "leading zeros stay: a shape does not depend on values",
-    ("polydiv", ""): "the same",
+    ("polydiv", ""): "leading zeros stay, as those of a product",
     ("svd", "all zero"): "any vectors are singular vectors of 0",
     ("quantile", "inf"): "an element is itself beside an infinite one; NumPy multiplies the infinite gap by 0",
     ("nanprod", "denormals"): "the last bits depend on the order of the factors",
