@@ -192,7 +192,8 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
         if backend.backend_of(data).synchronous and (data == 0).any():
             raise ValueError("geomspace: start and stop must not be 0, since ratios lead nowhere from there")
     t = _fractions("geomspace", start, num, endpoint)
-    y = start * np.power(stop / start, t)
+    sign = np.sign(data_of(start))
+    y = sign * np.power(sign * start, 1 - t) * np.power(sign * stop, t)  # a ratio of the two might overflow
     if endpoint and num > 1:
         y = np.where(t == 1, stop, y)
     return _finished(y, dtype, axis)

@@ -72,11 +72,14 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 @composed(np.linalg.cond)
 def cond(x: Any, p: Any = None) -> Any:
     """The condition number: the ratio of the largest and the smallest singular value, or ‖x‖ ‖x⁻¹‖ for another norm."""
-    if p is None or p in (2, -2):
-        s = svdvals(x)
-        ratio = s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-        return np.where(np.isnan(ratio.data), np.inf, ratio)  # 0/0, of a matrix of zeros
-    return norm(x, p, axis=(-2, -1)) * norm(np.linalg.inv(x), p, axis=(-2, -1))
+    with np.errstate(all="ignore"):
+        if p is None or p in (2, -2):
+            s = svdvals(x)
+            found = s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        else:
+            found = norm(x, p, axis=(-2, -1)) * norm(np.linalg.inv(x), p, axis=(-2, -1))
+    absent = np.any(np.isnan(data_of(x)), axis=(-2, -1))
+    return np.where(np.isnan(found.data) & ~absent, np.inf, found)  # 0/0 and inf · 0, as in NumPy
 
 
 @composed(np.linalg.matrix_norm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -320,3 +321,42 @@ def test_a_recording_computes_anew(name: str, rng: Any) -> None:
     for _ in range(3):
         x = mg.tensor(rng.standard_normal((3, 4)))
         np.testing.assert_allclose(replayed(x).numpy(), gradient(x).numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("x", [1e-300, 1e-20, -1e-9, 1e-4, -2.0])
+def test_the_derivative_of_i0_is_exact_beside_zero(x: float) -> None:
+    """I₁(x) = Σ (x/2)^(2k + 1) / (k! (k + 1)!)."""
+    a = mg.tensor(np.array([x]), requires_grad=True)
+    np.i0(a).sum().backward()
+    series = sum((x / 2) ** (2 * k + 1) / (math.factorial(k) * math.factorial(k + 1)) for k in range(25))
+    assert a.grad is not None
+    np.testing.assert_allclose(a.grad.numpy(), [series], rtol=1e-13)
+
+
+def test_the_derivative_of_i0_at_infinity() -> None:
+    a = mg.tensor(np.array([np.inf, -np.inf, 0.0]), requires_grad=True)
+    with np.errstate(invalid="ignore"):  # NumPy's i0
+        np.i0(a).sum().backward()
+    assert a.grad is not None
+    np.testing.assert_array_equal(a.grad.numpy(), [np.inf, -np.inf, 0.0])
+
+
+def test_a_geometric_progression_over_the_whole_range() -> None:
+    for start, stop in ((1e-320, 1e300), (-1e300, -1e-320)):
+        found = np.geomspace(mg.tensor(start, dtype=np.float64), stop, 4)
+        np.testing.assert_allclose(found.numpy(), np.geomspace(start, stop, 4), rtol=1e-3)  # 1e-320 has three digits
+
+
+def test_condition_numbers_that_are_infinite() -> None:
+    for order in (None, 2, -2):
+        assert np.linalg.cond(mg.zeros((2, 2)), order).item() == np.inf
+    wrong = mg.tensor(np.array([[1.0, 2.0], [np.inf, 1.0]]))
+    with np.errstate(invalid="ignore"):
+        assert np.linalg.cond(wrong, 1).item() == np.linalg.cond(wrong.numpy(), 1) == np.inf
+        assert np.isnan(np.linalg.cond(mg.tensor([[1.0, 2.0], [np.nan, 1.0]]), 1).item())
+
+
+def test_the_median_of_numbers_beside_infinity() -> None:
+    a = np.array([[1.0, np.inf, 2.0, np.inf], [np.nan, -np.inf, 3.0, 1.0], [np.inf, np.inf, -np.inf, -np.inf]])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(np.nanmedian(mg.tensor(a), axis=1).numpy(), np.nanmedian(a, axis=1))

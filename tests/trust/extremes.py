@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,17 @@ OWN = {
     ("polydiv", ""): "leading zeros stay, as those of a product",
     ("svd", "all zero"): "any vectors are singular vectors of 0",
     ("quantile", "inf"): "an element is itself beside an infinite one; NumPy multiplies the infinite gap by 0",
+    ("interp", "inf"): "points between infinite ones are undefined",
+    ("interp", "NaN"): "the same",
+    ("geomspace", "inf"): "beside an infinite end, all numbers are infinite",
+    ("unwrap", "inf"): "an infinite number has no phase",
+    ("matrix_power", "inf"): "sums of both infinities depend on the order of the products",
+    ("bessel", "tiny"): "NumPy has none, and the plain integral of the case rounds beside 0",
+    ("bessel", "small"): "the same",
+    ("bessel", "zero"): "the same",
     ("nanprod", "denormals"): "the last bits depend on the order of the factors",
 }
+SINGULAR = ("cholesky", "denormals")  # of a matrix with condition number 1e17: rounding decides the gradient
 
 
 # ---- one comparison ----------------------------------------------------------------------------------------------
@@ -173,9 +183,11 @@ def operations(trial: Trial, every: int) -> None:
     for case in CASES[::every]:
         for dtype in (np.float32, np.float64):
             for name, fill in FILLS.items():
-                rng = np.random.default_rng(len(trial.faults) + 1)
-                arrays = [fill(a, rng) if a.dtype.kind == "f" else a for a in case.arrays(dtype)]
                 what = f"{case} with {name}, {np.dtype(dtype)}"
+                rng = np.random.default_rng(zlib.crc32(what.encode()))
+                arrays = [fill(a, rng) if a.dtype.kind == "f" else a for a in case.arrays(dtype)]
+                if str(case).startswith(SINGULAR[0]) and SINGULAR[1] in name:
+                    continue
                 trial.compare(what, case.call, arrays, TOLERANCE[dtype])
                 chain = str(case).startswith("einsum") and len(arrays) > 2  # multiplied in pairs: other sums
                 if any(str(case).startswith(operation) and numbers in name for operation, numbers in OWN):
