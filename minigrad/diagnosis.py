@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,19 @@ EXTRAS = {
 }
 
 
-def _version(module: str) -> str | None:
+def _owners() -> Mapping[str, list[str]]:
+    """The installed distributions that bring each top-level module; slow, since it reads all their lists of files."""
+    from importlib import metadata
+
+    return metadata.packages_distributions()
+
+
+def _version(module: str, owners: Mapping[str, list[str]]) -> str | None:
     from importlib import metadata
 
     if importlib.util.find_spec(module) is None:
         return None
-    for name in (module, *metadata.packages_distributions().get(module, [])):
+    for name in (module, *owners.get(module, [])):
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -67,11 +75,8 @@ def _gpu_lines() -> list[str]:
     return lines
 
 
-def _strangers() -> list[str]:
+def _strangers(owners: Mapping[str, list[str]]) -> list[str]:
     """Lines about another project's `nn` or `nlp` in this environment."""
-    from importlib import metadata
-
-    owners = metadata.packages_distributions()
     lines: list[str] = []
     for name in ("nn", "nlp"):
         spec = importlib.util.find_spec(name)
@@ -103,16 +108,17 @@ def report() -> str:
         f"cores        {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
         + (f" ({', '.join(threads)})" if threads else ""),
     ]
+    owners = _owners()
     missing: dict[str, list[str]] = {}
     for module, (extra, purpose) in EXTRAS.items():
-        version = _version(module)
+        version = _version(module, owners)
         lines.append(f"{module:<12} {version or 'not installed: ' + purpose}")
         if version is None:
             missing.setdefault(extra, []).append(module)
     compiles = machine.available() and not machine.switched_off()
     lines.append(f"cache        {cache.report() if compiles else 'not used: nothing is compiled here'}")
     lines += _gpu_lines()
-    lines += _strangers()
+    lines += _strangers(owners)
     if missing:
         lines.append(f"to install   pip install 'minigrad[{','.join(missing)}]'")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import run  # noqa: F401 (a fixture)
 from hypothesis import settings
 from places import PLACES, Place
 

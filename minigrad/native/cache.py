@@ -45,7 +45,8 @@ def load(key: str) -> bytes | None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(key + KERNEL, flags, dir_fd=place), "rb") as file:
             _check(file.fileno(), stat.S_ISREG)
-            magic, digest, code = file.read(len(MAGIC)), file.read(_DIGEST), file.read(BOUND)
+            size = os.fstat(file.fileno()).st_size  # `read` allocates as much as it is told to read
+            magic, digest, code = file.read(len(MAGIC)), file.read(_DIGEST), file.read(min(size, BOUND))
             if magic == MAGIC and digest == _digest(key, code):
                 with contextlib.suppress(OSError):  # a read-only file system
                     os.utime(file.fileno())

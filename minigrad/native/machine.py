@@ -30,7 +30,7 @@ ALIGNED = 0x100  # a flag
 _FASTCALL = 0x80  # METH_FASTCALL: function(self, arguments, their number)
 KERNELS = 1024  # cached functions
 TYPES = ("float32", "float64", "bool")  # NumPy's types that kernels know: each as @minigrad.float32 and so on
-GENERATOR = 1  # version of `_translated`: increased when it makes other code from the same source
+GENERATOR = 2  # version of `_translated`: increased when it makes other code from the same source
 _LONG = 1.0  # seconds of compilation after which it is announced
 _COMPILING = threading.Lock()  # no other code runs while it is held
 _compiled: dict[str, Callable[..., int]] = {}
@@ -158,17 +158,16 @@ def _engine(source: str, subject: str) -> Any:
 
 
 def _translated(source: str) -> bytes:
-    """The object code of a source for this processor."""
+    """The object code of a source for this processor.
+
+    No optimizer runs before: sources are vectors and loops as they should run. LLVM's standard passes take longer than
+    the code generation itself, and do not make kernels faster.
+    """
     from llvmlite import binding as llvm
 
-    machine = _target_machine()
     module = llvm.parse_assembly(source)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False  # as written
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    return bytes(machine.emit_object(module))
+    return bytes(_target_machine().emit_object(module))
 
 
 def _target_machine() -> Any:

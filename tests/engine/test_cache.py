@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,15 @@ def test_what_belongs_to_another_user_is_not_used(
     monkeypatch.setattr(os, "geteuid", lambda: user)
     assert compiles() == 1
     assert cache.report() == f"not used: {folder}: it belongs to another user"
+
+
+def test_reading_takes_the_memory_of_the_file(folder: Path) -> None:
+    cache.store("key", bytes(1000))
+    tracemalloc.start()
+    assert cache.load("key") == bytes(1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @needs_kernels

@@ -35,7 +35,7 @@ def test_from_the_command_line() -> None:
 
 
 def test_another_projects_nn_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not diagnosis._strangers()
+    assert not diagnosis._strangers(diagnosis._owners())
     (tmp_path / "nn").mkdir()
     (tmp_path / "nn" / "__init__.py").touch()
     known = {name: sys.modules.pop(name) for name in [*sys.modules] if name == "nn" or name.startswith("nn.")}
@@ -59,7 +59,7 @@ def test_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_missing_comes_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_version", lambda module: None)
+    monkeypatch.setattr(diagnosis, "_version", lambda module, owners: None)
     report = diagnosis.report()
     assert "pip install 'minigrad[fast,viz,nlp,mpi,tsne,onnx,log,notebook]'" in report
 
