@@ -42,7 +42,7 @@ class Parts:
 
 
 class Products(Parts):
-    """Σₖ pₖᵀ qₖ for pₖ of shape (nₖ, D) and qₖ of shape (nₖ, H); the sum has shape (D, H).
+    """Σₖ pₖᵀ qₖ for pₖ of shape (..., nₖ, D) and qₖ of shape (..., nₖ, H); the sum has shape (..., D, H).
 
     The rows of all steps are joined, so that T thin products become one thick one (equal up to rounding). When more
     than `LIMIT` numbers wait, they are summed, so gathering needs a bounded amount of memory.
@@ -57,13 +57,14 @@ class Products(Parts):
         self.pairs = pairs
         self.total: Array | None = None  # of the pairs already summed
         self.size = p.size + q.size
-        self.shape = (p.shape[1], q.shape[1])
+        self.shape = (*p.shape[:-2], p.shape[-1], q.shape[-1])
         self.dtype = p.dtype if p.dtype is q.dtype else np.result_type(p.dtype, q.dtype)
 
     @property
-    def T(self) -> Products:
+    def transposed(self) -> Products:
+        """The same sum with its last two axes exchanged."""
         flipped = Products([(q, p) for p, q in self.pairs])
-        flipped.total = None if self.total is None else self.total.T
+        flipped.total = None if self.total is None else np.swapaxes(self.total, -1, -2)
         flipped.size = self.size
         return flipped
 
@@ -79,7 +80,20 @@ class Products(Parts):
         return self
 
     def dense(self) -> Array:
-        """The sum, from the first step (which arrived last) to the last.
+        """The sum, from the first step (which arrived last) to the last."""
+        return self._of_matrices() if len(self.shape) == 2 else self._of_stacks()
+
+    def _of_stacks(self) -> Array:
+        """One product of each matrix of the stack with the rows of all steps."""
+        if not self.pairs:
+            return self.total.copy()
+        p, q = (parts[0] if len(parts) == 1 else np.concatenate(parts[::-1], axis=-2)
+                for parts in zip(*self.pairs, strict=True))  # fmt: skip
+        found = np.matmul(np.swapaxes(p, -1, -2), q)
+        return found if self.total is None else self.total + found
+
+    def _of_matrices(self) -> Array:
+        """The rows of all steps, times each other.
 
         Joining all rows at once would double their memory. Instead, some hundred rows at a time are joined, and each
         product adds to the sums of the one before. (Without kernels, that addition would cost more than it saves.)

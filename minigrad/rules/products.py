@@ -24,15 +24,15 @@ from .reductions import axes_of
 Array = Any
 
 
-@first_order(lambda p, q: p.T @ q)
-def gathered(p: Array, q: Array) -> Any:
-    """pᵀ q for matrices: in parts on the fast path."""
-    return Products([(p, q)]) if current_mode().fast else p.T @ q
-
-
 def columns(x: Any) -> Any:
-    """A stack of matrices transposed."""
+    """A matrix, or each of a stack, transposed."""
     return np.swapaxes(x, -1, -2)
+
+
+@first_order(lambda p, q: columns(p) @ q)
+def gathered(p: Array, q: Array) -> Any:
+    """pᵀ q for matrices, or for stacks of the same shape: in parts on the fast path."""
+    return Products([(p, q)]) if current_mode().fast else columns(p) @ q
 
 
 def flat(x: Any) -> Any:
@@ -67,7 +67,7 @@ def matmul_right(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
         return (columns(a) @ np.expand_dims(g, -1))[..., 0]
     if len(b_shape) == 2:
         return gathered(flat(a), flat(g))
-    return columns(a) @ g
+    return gathered(a, g) if a.shape[:-2] == b_shape[:-2] else columns(a) @ g
 
 
 def product(a: Array, b: Array) -> Array:

@@ -49,7 +49,10 @@ def ravel(a: Any, order: str = "C") -> Any:
 
 def transpose_rule(g: Any, axes: Any) -> Any:
     if type(g) is Products:
-        return g.T
+        last = len(g.shape) - 1
+        if tuple(axes or (1, 0)) == (*range(last - 1), last, last - 1):  # of each matrix
+            return g.transposed
+        g = g.dense()
     return np.transpose(g, None if axes is None else tuple([int(k) for k in np.argsort(axes)]))
 
 
