@@ -9,6 +9,7 @@ Rules return them in a first-order backward; under `create_graph`, rules compute
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,10 @@ class Products(Parts):
     @property
     def transposed(self) -> Products:
         """The same sum with its last two axes exchanged."""
-        flipped = Products([(q, p) for p, q in self.pairs])
+        flipped = copy(self)
+        flipped.pairs = [(q, p) for p, q in self.pairs]
         flipped.total = None if self.total is None else np.swapaxes(self.total, -1, -2)
-        flipped.size = self.size
+        flipped.shape = (*self.shape[:-2], self.shape[-1], self.shape[-2])
         return flipped
 
     def plus(self, other: Any) -> Any:
@@ -85,12 +87,14 @@ class Products(Parts):
 
     def _of_stacks(self) -> Array:
         """One product of each matrix of the stack with the rows of all steps."""
-        if not self.pairs:
-            return self.total.copy()
-        p, q = (parts[0] if len(parts) == 1 else np.concatenate(parts[::-1], axis=-2)
-                for parts in zip(*self.pairs, strict=True))  # fmt: skip
-        found = np.matmul(np.swapaxes(p, -1, -2), q)
-        return found if self.total is None else self.total + found
+        total = None if self.total is None else self.total.copy()
+        if self.pairs:
+            p, q = (parts[0] if len(parts) == 1 else np.concatenate(parts[::-1], axis=-2)
+                    for parts in zip(*self.pairs, strict=True))  # fmt: skip
+            found = np.matmul(np.swapaxes(p, -1, -2), q)
+            total = found if total is None else total + found
+        assert total is not None
+        return total
 
     def _of_matrices(self) -> Array:
         """The rows of all steps, times each other.

@@ -12,7 +12,7 @@ order "F"   rows lie side by side: for each column of the pieces, along the rows
 order "C"   columns lie side by side: for each row, along the columns of the pieces
 
 Threads share the turns of the outer loop (`native.threads`), always in the same way: at the next step, a thread still
-finds its results in its cache. A kernel with sums uses one thread.
+finds its results in its cache. A kernel that sums over the turns uses one thread.
 
 The kernel reads sizes when it is called, so other sizes of the same structure have the same source.
 """
@@ -59,7 +59,8 @@ class Loops:
         self.counter: Iterator[int] = itertools.count()
         self.declared: dict[str, None] = {}
         self.reserved: list[str] = []  # memory for sums
-        self.parts = 1 if any(s.op == "sum" for s in outputs) else threads.count()
+        owned = all(s.op != "sum" or matrix(s)[self.by_column] != 1 for s in outputs)  # each by one turn
+        self.parts = threads.count() if owned else 1
         self.work: list[str] = []
         loops, checks = self._loops(outputs), "\n".join(self._checks())
         source = f"{checks}\n{loops}"

@@ -20,7 +20,9 @@ from .. import backend
 from ..tensors import Tensor
 from ..where import INTERNAL, caller, line_of
 
-WAY_OUT = "A fused function is made of element-wise operations and np.split; do this outside of it, or drop @mg.fuse."
+WAY_OUT = (
+    "A fused function is made of element-wise operations, sums and np.split; do this outside of it, or drop @mg.fuse."
+)
 
 
 class FusionError(TypeError):
@@ -53,7 +55,7 @@ def exact(number: Any) -> Any:
 class Trace:
     """The Symbols of one traced call.
 
-    deriving  True while gradients are derived: sums over broadcast axes and joins are allowed, too
+    deriving  True while gradients are derived: joins and other shapes are allowed, too
     products  True if matrices may be multiplied and transposed, as in a step of a loop
     rows      the number of rows of such a step; a sum along them is a product with a column of ones
     """
@@ -263,7 +265,8 @@ def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Symbol:
             raise refuse("a sum along a row without keepdims=True")
         return a @ trace.symbol("ones", (), a.shape[1:], (a.shape[1], 1), a.dtype)  # type: ignore[no-any-return]
     total = trace.symbol("sum", (a,), axes, shape, a.dtype)
-    return total if keepdims else total.reshape(tuple([n for k, n in enumerate(a.shape) if k not in axes]))
+    rest = tuple([n for k, n in enumerate(a.shape) if k not in axes])
+    return total if keepdims or rest == shape else trace.symbol("reshape", (total,), rest, rest, a.dtype)
 
 
 def _mean(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Any:
@@ -320,7 +323,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ndim: lambda trace, a: a.ndim,
     np.reshape: lambda trace, a, shape: a.reshape((shape,) if isinstance(shape, int) else shape),
 }
-_DERIVING = {np.sum, np.mean, np.broadcast_to, np.concatenate, np.reshape}
+_DERIVING = {np.broadcast_to, np.concatenate, np.reshape}
 
 
 def _no_random_numbers(seed: Any, device: str) -> Any:

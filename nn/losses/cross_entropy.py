@@ -24,12 +24,12 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.gradients import Parts
+from minigrad.gradients import Parts, add_into
 from minigrad.hoisting import product
 from minigrad.rules.indexing import placed
 
 Array = Any
-BLOCK = 2**16  # numbers processed at a time, so that they stay in the cache
+BLOCK = 2**17  # numbers processed at a time, so that they stay in the cache
 
 
 def of_targets(x: Any, targets: Array) -> Any:
@@ -58,36 +58,47 @@ def _blocks(rows: int, columns: int) -> Iterator[slice]:
     return (slice(start, start + height) for start in range(0, rows, height))
 
 
-@mg.fuse  # compiled kernels are four times as fast as NumPy's exp
-def _exp_of_difference(z: Any, largest: Any) -> Any:
-    return np.exp(z - largest)
+@mg.fuse  # a compiled kernel is four times as fast as NumPy's exp
+def _exponentials(z: Any, largest: Any) -> Any:
+    """e^(z − largest), and its sum over each row."""
+    e = np.exp(z - largest)
+    return e, np.sum(e, axis=-1, keepdims=True)
 
 
-def _softmax_losses(z: Array, targets: Array, a: Array | None, b: Array | None) -> Array:
-    """ℓ of each row of the logits z (R, C), which are overwritten by s."""
-    totals, of_all = [], []
+def _to_softmax(z: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+    """Overwrite rows z (r, C) by their softmax; returns the maximum, Σ e^(z − maximum) and (z − maximum) b of each."""
+    largest = np.max(z, axis=-1, keepdims=True) if z.size else np.zeros_like(z, shape=(z.shape[0], 1))
+    largest = np.where(np.isfinite(largest), largest, 0.0)
+    of_all = None if b is None else (z - largest) @ b
+    e, total = (found.data for found in _exponentials(mg.Tensor(z), mg.Tensor(largest)))
+    np.multiply(e, 1 / total, out=z)
+    return largest[:, 0], total[:, 0], of_all
+
+
+def _softmax_losses(z: Array, bias: Array | None, targets: Array, a: Array | None, b: Array | None) -> Array:
+    """ℓ of each row of the logits z + bias (R, C); z is overwritten by s."""
+    of_target = of_targets(z, targets)
+    if bias is not None:
+        of_target = of_target + bias[np.maximum(targets, 0)]
+    found = []
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rows with infinities, or that do not count
-        largest = np.max(z, axis=-1, keepdims=True) if z.size else np.zeros_like(z, shape=(z.shape[0], 1))
-        largest = np.where(np.isfinite(largest), largest, 0.0)
-        of_target = of_targets(z, targets) - largest[:, 0]
         for rows in _blocks(*z.shape):
-            s, m = z[rows], largest[rows]
-            if b is not None:
-                of_all.append((s - m) @ b)
-            s[...] = _exp_of_difference(mg.Tensor(s), mg.Tensor(m)).data
-            total = np.sum(s, axis=-1)
-            s *= _column(1 / total)
-            totals.append(total)
-        loss = _total(a, b) * np.log(_joined(totals, z)) - (of_target if a is None else a * of_target)
+            block = z[rows]
+            if bias is not None:
+                block += bias
+            found.append(_to_softmax(block, b))
+        largest, total, of_all = (_joined(parts) for parts in zip(*found, strict=True)) if found else (0.0, 1.0, 0.0)
+        of_target = of_target - largest
+        loss = _total(a, b) * np.log(total) - (of_target if a is None else a * of_target)
         if b is not None:
-            loss = loss - _joined(of_all, z)
+            loss = loss - of_all
     backend.fill_rows(z, targets < 0, 0.0)
     return np.where(targets >= 0, loss, 0.0)
 
 
-def _joined(parts: list[Array], like: Array) -> Array:
+def _joined(parts: Any) -> Any:
     """The numbers of all blocks, (R,)."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros_like(like, shape=(0,))
+    return parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts)
 
 
 # ---- of logits ---------------------------------------------------------------------------------------------------
@@ -134,7 +145,7 @@ def cross_entropy(logits: Array, targets: Array, a: Array | None = None, b: Arra
     b  (C,) the weight of every class in every row, or None: 0
     """
     z = logits.copy()
-    return _softmax_losses(z, targets, a, b), z
+    return _softmax_losses(z, None, targets, a, b), z
 
 
 # ---- of a linear map ---------------------------------------------------------------------------------------------
@@ -152,7 +163,8 @@ def _by_x(g: list[Any], y: Any, weight: Any, targets: Array, a: Array | None, b:
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
-    by_x = _column(of_all) * _product(s, weight) - _column(of_target) * weight[np.maximum(targets, 0)]
+    by_x = _scaled(_product(s, weight), of_all)
+    by_x -= _scaled(weight[np.maximum(targets, 0)], of_target)
     return (by_x if b is None else by_x - _column(k) * (b @ weight)) + through_s
 
 
@@ -164,7 +176,7 @@ def _by_weight(
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
-    by_weight = _product(s.T, _column(of_all) * x) - _at_targets(_column(of_target) * x, targets, weight_shape)
+    by_weight = _less_at_targets(_product(s.T, _column(of_all) * x), _column(of_target) * x, targets)
     return (by_weight if b is None else by_weight - _column(b) * (k @ x)) + through_s
 
 
@@ -174,14 +186,22 @@ def _by_bias(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array | N
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
-    by_bias = of_all @ s - _at_targets(of_target, targets, s.shape[1:])
+    by_bias = _less_at_targets(of_all @ s, of_target, targets)
     return (by_bias if b is None else by_bias - np.sum(k) * b) + through_s
 
 
-def _at_targets(rows: Any, targets: Array, shape: tuple[int, ...]) -> Any:
-    """Zeros of this shape, with each row added at its target."""
-    gradient = placed(rows, np.maximum(targets, 0), shape)
-    return gradient.dense() if isinstance(gradient, Parts) else gradient
+def _scaled(a: Any, scale: Any) -> Any:
+    """a with each row times its number; an array, which must be fresh, in place."""
+    if isinstance(a, mg.Tensor):
+        return a * _column(scale)
+    a *= _column(scale)
+    return a
+
+
+def _less_at_targets(total: Any, rows: Any, targets: Array) -> Any:
+    """The total less each of the rows at its target; an array, which must be fresh, in place."""
+    gradient = placed(-rows, np.maximum(targets, 0), total.shape)
+    return add_into(total, gradient) if isinstance(gradient, Parts) else total + gradient
 
 
 @mg.primitive(x=_by_x, weight=_by_weight, bias=_by_bias)  # type: ignore[untyped-decorator]
@@ -189,5 +209,5 @@ def linear_cross_entropy(
     x: Array, weight: Array, bias: Array | None, targets: Array, a: Array | None = None, b: Array | None = None
 ) -> tuple[Array, Array]:
     """ℓ and s of each row of logits x Wᵀ + bias, for x (R, D), W (C, D) and bias (C,); the rest as `cross_entropy`."""
-    z = product(x, weight.T, bias)  # (R, C)
-    return _softmax_losses(z, targets, a, b), z
+    z = product(x, weight.T)  # (R, C)
+    return _softmax_losses(z, bias, targets, a, b), z

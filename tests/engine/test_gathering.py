@@ -92,6 +92,68 @@ def test_gathering_needs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None
         np.testing.assert_allclose(limited[name], w.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
+ATTENTION = {
+    "values": lambda q, m: np.tanh(q @ m.swapaxes(1, 2)) @ m,
+    "permuted": lambda q, m: q @ m.transpose(0, 2, 1) @ m.transpose(0, 2, 1).transpose(0, 2, 1),
+    "heads": lambda q, m: (q[:, None] @ m[:, None].swapaxes(-1, -2) @ m[:, None])[:, 0],
+    "turned": lambda q, m: q @ m.transpose(1, 2, 0).transpose(2, 1, 0) @ m,
+    "one for all": lambda q, m: q @ m[:1].swapaxes(1, 2) @ m[:1],
+}
+
+
+@pytest.mark.parametrize("form", ATTENTION)
+@pytest.mark.parametrize("limit", [0, 60, 1 << 26])
+def test_gathered_gradients_of_stacks_equal_the_plain_ones(
+    form: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory (N, S, D) that every step attends to, also where it was transposed, and where one serves the batch."""
+    monkeypatch.setattr(Products, "LIMIT", limit)
+    memory, query = (mg.randn(*s, dtype=np.float64, requires_grad=True) for s in ((3, 5, 4), (3, 1, 4)))
+
+    def gradient() -> list[Any]:
+        q, total = query, mg.zeros((), dtype=np.float64)
+        for _ in range(6):
+            q = np.tanh(ATTENTION[form](q, memory))
+            total = total + (q * q).sum()
+        total.backward()
+        found = [v.grad.numpy() for v in (memory, query)]
+        memory.grad = query.grad = None
+        return found
+
+    fast = gradient()
+    with mg.plain_path():
+        plain = gradient()
+    for a, b in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+    assert mg.gradgradcheck(lambda q, m: ATTENTION[form](q, m), (query, memory))
+
+
+def test_what_is_attended_to_gets_one_product_of_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = mg.randn(3, 5, 4, requires_grad=True)
+    joined: list[int] = []
+    plain = Products._of_stacks
+
+    def noted(self: Products) -> Any:
+        joined.append(len(self.pairs))
+        return plain(self)
+
+    monkeypatch.setattr(Products, "_of_stacks", noted)
+    q = mg.randn(3, 1, 4)
+    for _ in range(6):
+        q = np.tanh(q @ memory.swapaxes(1, 2)) @ memory
+    q.sum().backward()
+    assert joined == [12]  # two products a step
+
+
+def test_a_transpose_of_what_was_summed_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transpose that all steps share gets its gradient as a sum, if so many rows waited that they were summed."""
+    monkeypatch.setattr(Products, "LIMIT", 0)
+    w, x = mg.randn(4, 3, dtype=np.float64, requires_grad=True), mg.randn(2, 3, dtype=np.float64)
+    turned = w.T
+    (x @ turned + 2 * x @ turned).sum().backward()
+    np.testing.assert_allclose(w.grad.numpy(), np.ones((4, 2)) @ (3 * x.numpy()), rtol=1e-12)
+
+
 def test_gathered_products_are_differentiable_again() -> None:
     x = mg.tensor(np.random.default_rng(0).standard_normal((3, 2, 3)))
     p = parameters(np.float64)
