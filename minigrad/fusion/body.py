@@ -27,11 +27,14 @@ class Around(Protocol):
     number: dict[Symbol, int]
     kinds: dict[Symbol, str]
     by_column: bool
+    turns: int
     width: int
     counter: Iterator[int]
     reserved: list[str]
 
     def block(self) -> Block: ...
+
+    def shares(self, symbol: Symbol) -> bool: ...
 
 
 class OuterIteration:
@@ -60,7 +63,9 @@ class OuterIteration:
                 index = emit(f"add i64 {index}, {self.outer}")
             moves.append((index, f"%stride{number}.{symbol.ndim - 1}"))
         if rows != 1 and not by_column:
-            moves.append((self.outer, f"%stride{number}.0"))
+            shared = self.loops.shares(symbol)
+            row = emit(f"udiv i64 {self.outer}, {columns_of(self.loops.turns)}") if shared else self.outer
+            moves.append((row, f"%stride{number}.0"))
         for index, stride in moves:
             found = emit(f"getelementptr i8, ptr {found}, i64 {emit(f'mul i64 {index}, {stride}')}")
         return found

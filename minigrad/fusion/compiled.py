@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import backend
 from ..native import machine
+from .folding import folded
 from .loops import Loops
 from .plan import Plan
 from .structure import VIEWS, Unsuited, base, from_sums, schedule_of
@@ -41,8 +42,9 @@ class CompiledPlan:
 
     def __init__(self, plan: Plan, name: str) -> None:
         self.plan, self._subject = plan, f"the fused function {name}"
-        results, givens = list(dict.fromkeys(plan.results)), set(plan.givens)
-        schedule = schedule_of(plan.givens, results)
+        self.matrices = matrices = folded(plan.givens, plan.results, plan.order)
+        results, givens = list(dict.fromkeys(matrices.results)), set(matrices.givens)
+        schedule = schedule_of(matrices.givens, results)
         summed = from_sums(schedule)
         after = {s for s in summed if base(s).op != "sum" or base(s).args[0] in summed}  # without their views
         bases = {s for s in results if s.op not in VIEWS} | {s for s in schedule if s.op == "sum"} | givens
@@ -53,21 +55,26 @@ class CompiledPlan:
         if not self.outputs:
             raise Unsuited("nothing is computed")
         self._kernel: Callable[..., int] | None = None
-        code = Loops(plan.givens, self.outputs, plan.order)
+        code = Loops(matrices.givens, self.outputs, plan.order, matrices.turns)
         self.source = sys.intern(code.source)  # mostly equal to that of other sizes
         self._sizes = np.array(code.sizes, np.int64)
         self._copied: set[int] = set()  # givens that usually need a copy
         tail = [s for s in results if s in after or base(s) in after]
-        self._tail = Plan([*plan.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
+        if tail and matrices.turns != 1:
+            raise Unsuited("something computed from a sum, beside operands with fewer rows")
+        self._tail = Plan([*matrices.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
         self._run = self._function()
 
     def _function(self) -> Callable[..., Any]:
         """A function of (kernel, arrays for it, arrays as given) that returns the results, or the kernel's refusal."""
-        plan = self.plan
+        plan, (givens, results, _) = self.plan, self.matrices
         space: dict[str, Any] = {"sizes": self._sizes, "empty": np.empty, "zeros": np.zeros, "tail": self._tail}
-        names = {s: f"g{k}" for k, s in enumerate(plan.givens)}
-        inputs = "".join(f"a{k}, " for k in range(len(plan.givens)))
+        names = {s: f"g{k}" for k, s in enumerate(givens)}
+        inputs = "".join(f"a{k}, " for k in range(len(givens)))
         lines = [f"{inputs}= arrays", f"{inputs.replace('a', 'g')}= given"]
+        for k, (symbol, before) in enumerate(zip(givens, plan.givens, strict=True)):
+            if symbol.shape != before.shape:
+                lines += [f"{a}{k} = {a}{k}.reshape({symbol.shape})" for a in "ag"]
         for k, symbol in enumerate(self.outputs):
             names[symbol] = f"r{k}"
             space[f"t{k}"] = np.dtype(symbol.dtype.str)
@@ -78,11 +85,15 @@ class CompiledPlan:
         if self._tail is not None:
             lines.append(f"rest = tail([{inputs.replace('a', 'g')}{outputs}], r0)")
             names.update({s: f"rest[{k}]" for k, s in enumerate(self._tail.results)})
-        for k, symbol in enumerate(dict.fromkeys(plan.results)):
+        for k, symbol in enumerate(dict.fromkeys(results)):
             if symbol not in names:
                 lines.append(f"v{k} = {_viewed(symbol, names)}")
                 names[symbol] = f"v{k}"
-        lines.append(f"return [{', '.join(names[s] for s in plan.results)}]")
+        returned = [
+            names[s] if s.shape == before.shape else f"{names[s]}.reshape({before.shape})"
+            for s, before in zip(results, plan.results, strict=True)
+        ]
+        lines.append(f"return [{', '.join(returned)}]")
         exec(compile("\n    ".join(["def run(kernel, arrays, given):", *lines]), "<compiled>", "exec"), space)
         return space["run"]  # type: ignore[no-any-return]
 
@@ -104,7 +115,8 @@ class CompiledPlan:
     def into(self, arrays: Sequence[Array], out: Array) -> None:
         """Compute the only result into `out`, an array of its layout."""
         kernel = self._kernel
-        if kernel is None or self._tail is not None or self._copied or type(out) is not np.ndarray:
+        plain = self._tail is None and not self._copied and self.matrices.results[0].shape == self.plan.results[0].shape
+        if kernel is None or not plain or type(out) is not np.ndarray:
             out[...] = self(arrays, out)[0]
         elif kernel(self._sizes, *arrays, out):
             out[...] = self.plan(arrays, out)[0]

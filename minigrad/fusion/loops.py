@@ -35,11 +35,12 @@ ARGUMENTS = 60  # arrays: a kernel's refusal has one bit for each that must be c
 class Loops:
     """A kernel's source, and the numbers of rows and columns that it is called with (`sizes`).
 
+    turns   the rows in turn that share a row of the arrays with fewer rows (see `folding`)
     fields  the contents of @raw's argument, 8 bytes each: the address of the k-th array (data0), its stride along an
             axis (stride0.1), and sizes (n0)
     """
 
-    def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str) -> None:
+    def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str, turns: int = 1) -> None:
         self.givens, self.arrays, self.by_column = set(givens), [*givens, *outputs], order == "F"
         if len(self.arrays) > ARGUMENTS:
             raise Unsuited("too many arrays")
@@ -50,16 +51,18 @@ class Loops:
             if symbol.dtype not in KINDS:
                 raise Unsuited(f"numbers of type {symbol.dtype}")
         rows = {matrix(s)[0] for s in symbols} - {1}
-        if len(rows) > 1:
+        self.rows, self.turns = max(rows, default=1), turns
+        if rows - {self.rows, self.rows // turns}:
             raise Unsuited("different numbers of rows")
-        self.rows = max(rows, default=1)
+        if any(self.shares(s) and s.op != "sum" for s in outputs):
+            raise Unsuited("a result with fewer rows")
         self.kinds = {s: KINDS[s.dtype] for s in symbols}
         self.width = machine.vector_bytes() // min([BYTES[k] for k in self.kinds.values() if k != "i1"], default=4)
         self.cuts = cuts_of(self.schedule)
         self.counter: Iterator[int] = itertools.count()
         self.declared: dict[str, None] = {}
         self.reserved: list[str] = []  # memory for sums
-        owned = all(s.op != "sum" or matrix(s)[self.by_column] != 1 for s in outputs)  # each by one turn
+        owned = all(s.op != "sum" or self._is_owned(s) for s in outputs)
         self.parts = threads.count() if owned else 1
         self.work: list[str] = []
         loops, checks = self._loops(outputs), "\n".join(self._checks())
@@ -67,6 +70,14 @@ class Loops:
         used = sorted({int(n) for n in re.findall(r"%size\.(\d+)", source)})
         self.sizes = [self.rows, *used]
         self.source = self._whole(checks, loops)
+
+    def shares(self, symbol: Symbol) -> bool:
+        """True if `turns` rows in turn share one row of an array."""
+        return self.turns != 1 and matrix(symbol)[0] not in (1, self.rows)
+
+    def _is_owned(self, total: Symbol) -> bool:
+        """True if one iteration of the outer loop gives each number of a sum."""
+        return matrix(total)[1] != 1 if self.by_column else matrix(total)[0] != 1 and not self.shares(total)
 
     def block(self) -> Block:
         return Block(self.width, self.counter, self.declared)
@@ -147,13 +158,15 @@ class Loops:
                 f"i32 %ndim{k}, {s.ndim}",
             ]
         stage("kind", tests)
+        if self.turns != 1:
+            lines.append(f"%fewer = udiv i64 %n0, {columns_of(self.turns)}")
         tests, wanted = [], ["0"]
         for k, s in numbered:
             for axis in range(s.ndim):
                 load(f"%shape{k}.{axis}", "i64", f"%shape{k}", 8 * axis)
                 load(f"%stride{k}.{axis}", "i64", f"%strides{k}", 8 * axis)
                 size = matrix(s)[axis - s.ndim]
-                tests.append(f"i64 %shape{k}.{axis}, {self._rows(size) if axis < s.ndim - 1 else columns_of(size)}")
+                tests.append(f"i64 %shape{k}.{axis}, {self._rows(s) if axis < s.ndim - 1 else columns_of(size)}")
             inner = s.ndim - 2 if self.by_column else s.ndim - 1
             if inner >= 0 and s.shape[inner] != 1:
                 product = f"%shape{k}.0"
@@ -179,8 +192,8 @@ class Loops:
             "ret ptr %no",
         ]
 
-    def _rows(self, size: int) -> str:
-        return "1" if size == 1 else "%n0"
+    def _rows(self, symbol: Symbol) -> str:
+        return "1" if matrix(symbol)[0] == 1 else "%fewer" if self.shares(symbol) else "%n0"
 
     # ---- a loop --------------------------------------------------------------------------------------------------
 

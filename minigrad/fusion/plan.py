@@ -204,7 +204,7 @@ class Plan:
         elif op == "sum":
             lines = [f"{self._constant(np.sum)}({args[0]}, axis={params}, keepdims=True, out={out})"]
         elif op == "fill":
-            lines = [f"{out}.fill({args[0]})"]
+            lines = [f"{out}[...] = {args[0]}"]
         elif op == "join":
             copy = self._constant(np.copyto)
             lines = [

@@ -275,7 +275,12 @@ def _mean(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Any:
 
 
 def _broadcast_to(trace: Trace, a: Symbol, shape: Any) -> Any:
-    return a if a.shape == tuple(shape) else a * _filled(1.0)(trace, a, shape=shape)
+    shape = tuple(shape)
+    if a.shape == shape:
+        return a
+    if trace.rows is not None:  # a step's number of rows may change: a fill follows it
+        return a * _filled(1.0)(trace, a, shape=shape)
+    return trace.symbol("cast", (a,), (a.dtype, shape), shape, a.dtype)
 
 
 def _concatenate(trace: Trace, arrays: Any, axis: int = 0) -> Symbol:

@@ -194,9 +194,18 @@ def _uniform(weight: mg.Tensor) -> mg.Tensor:
     return init.uniform_(weight, -bound, bound)
 
 
+@mg.fuse
+def additive_score(query: Any, keys: Any, v: Any) -> Any:
+    """vᵀ tanh(q + k) for arrays (..., H)."""
+    return np.sum(np.tanh(query + keys) * v, axis=-1)
+
+
 def _tanh_score(query: Any, keys: Any, v: mg.Tensor) -> Any:
     """vᵀ tanh(q + k) for each pair of a query (N, L, H) and a key (N, S, H): (N, L, S)."""
-    z = np.tanh(np.expand_dims(query, 2) + np.expand_dims(keys, 1))  # (N, L, S, H)
+    query, keys = np.expand_dims(query, 2), np.expand_dims(keys, 1)
+    if query.shape[1] == 1:
+        return additive_score(query, keys, v)
+    z = np.tanh(query + keys)  # (N, L, S, H)
     return mg.linear(z, v)[..., 0]
 
 

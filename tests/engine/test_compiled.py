@@ -102,6 +102,52 @@ def test_compiled_equals_plain(f: Function, shapes: list[tuple[int, ...]], order
     compare(f, lambda dtype: inputs_for(shapes, dtype, order))
 
 
+def attended(q: mg.Tensor, k: mg.Tensor, v: mg.Tensor) -> Any:
+    return np.sum(np.tanh(q + k) * v, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("f", "shapes"),
+    [
+        (lstm, [(3, 5, 28), (3, 5, 7)]),
+        (slope, [(3, 7, 33), (33,), (3, 7, 1)]),
+        (slope, [(3, 7, 33), (1,), ()]),
+        (attended, [(3, 1, 33), (3, 7, 33), (33,)]),
+        (attended, [(2, 3, 1, 17), (2, 3, 5, 17), (1, 17)]),
+        (attended, [(2, 1, 1, 17), (2, 3, 5, 17), (17,)]),
+        (attended, [(1, 1, 9), (4, 5, 9), (9,)]),
+    ],
+)
+def test_more_axes(f: Function, shapes: list[tuple[int, ...]]) -> None:
+    compare(f, lambda dtype: inputs_for(shapes, dtype))
+    compare(f, lambda dtype: [mg.Tensor(strided(x.data), requires_grad=True) for x in inputs_for(shapes, dtype)])
+
+
+@pytest.mark.parametrize(
+    ("f", "shapes"),
+    [
+        (slope, [(7, 33), (3, 7, 33), (3, 1, 1)]),  # the first is broadcast along an axis before others
+        (slope, [(3, 7, 33), (33,), (3, 1, 33)]),  # computed from a sum beside fewer rows
+        (gru, [(2, 3, 6), (2, 1, 6), (2, 3, 2)]),  # a result with fewer rows
+        (attended, [(2, 3, 1, 5), (2, 1, 4, 5), (5,)]),
+    ],
+)
+def test_axes_that_do_not_fold(f: Function, shapes: list[tuple[int, ...]]) -> None:
+    fused = mg.fuse(f)
+    found, exact = run(fused, inputs_for(shapes, np.float64)), run(f, inputs_for(shapes, np.float64))
+    assert any(isinstance(k, Plan) for k in kernels(fused))
+    for a, b in zip((*found[0], *found[1]), (*exact[0], *exact[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def strided(x: Any) -> Any:
+    """The same numbers with gaps between rows and columns."""
+    wide = np.zeros([2 * n for n in x.shape], x.dtype)
+    inside = wide[(..., *[slice(None, None, 2)] * x.ndim)]
+    inside[...] = x
+    return inside
+
+
 @pytest.mark.parametrize(("f", "shapes"), [OWN[3], OWN[4], OWN[6], OWN[8], OWN[9]])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_every_width_of_vectors(vectors: int, f: Function, shapes: list[tuple[int, ...]], order: str) -> None:
@@ -228,7 +274,8 @@ def test_sizes_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_there_is_no_kernel_the_plan_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for f, shapes, dtype in (
         (lambda x: np.sin(x) * x, [(3, 4)], np.float32),
-        (lambda x: np.tanh(x) * x, [(2, 3, 4)], np.float32),
+        (lambda x, y: np.tanh(x) * y, [(2, 3, 4), (1, 3, 4)], np.float32),
+        (lambda x, y, z: x * y * z, [(2, 3, 4, 5), (2, 1, 1, 5), (2, 3, 1, 5)], np.float32),
         (lambda x: np.tanh(x) * x, [(3, 4)], np.float16),
         (activations, [(2, 3), (3,)], np.float64),
         (lambda x: functools.reduce(lambda y, _: y * x + 1, range(300), x), [(3,)], np.float64),

@@ -64,9 +64,18 @@ CASES: list[tuple[Function, list[tuple[int, ...]]]] = [
     (softmax, [(3, 5)]),
     (normalized, [(3, 5), (5,)]),
     (additive, [(1, 5), (3, 5), (5,)]),
+    (additive, [(2, 1, 5), (2, 3, 5), (1, 5)]),
     (activations, [(2, 3), (3,)]),
     (activations, [(), ()]),
     (lstm, [(0, 8), (0, 2)]),
+    (lstm, [(2, 3, 8), (2, 3, 2)]),
+    (gru, [(2, 3, 6), (2, 1, 6), (2, 3, 2)]),
+    (biased, [(2, 3, 4), (4,), (2, 1, 1)]),
+    (biased, [(3, 4), (4,), (2, 1, 1)]),
+    (normalized, [(2, 3, 5), (5,)]),
+    (additive, [(2, 3, 1, 5), (2, 3, 4, 5), (1, 5)]),
+    (additive, [(2, 3, 1, 5), (2, 1, 4, 5), (5,)]),
+    (additive, [(0, 1, 5), (0, 3, 5), (5,)]),
 ]
 
 
@@ -101,6 +110,8 @@ def test_fused_equals_plain(f: Function, shapes: list[tuple[int, ...]], order: s
     fused = mg.fuse(f)
     exact = run(f, inputs_for(shapes, np.float64, order))
     for dtype, bound in ((np.float64, 1e-12), (np.float32, 4e-7)):  # of the array's maximum
+        if f in (softmax, normalized, additive):
+            bound *= 3  # sums of several terms, which cancel
         found = run(fused, inputs_for(shapes, dtype, order))
         for values, references in zip(found, exact, strict=True):
             for value, reference in zip(values, references, strict=True):
@@ -110,7 +121,7 @@ def test_fused_equals_plain(f: Function, shapes: list[tuple[int, ...]], order: s
                 np.testing.assert_allclose(value, reference, rtol=0, atol=bound * scale)
 
 
-@pytest.mark.parametrize(("f", "shapes"), CASES[:7])
+@pytest.mark.parametrize(("f", "shapes"), CASES[:8])
 def test_fused_gradients_equal_differences_to_second_order(f: Function, shapes: list[tuple[int, ...]]) -> None:
     xs = inputs_for(shapes, np.float64)
     assert mg.gradcheck(mg.fuse(f), tuple(xs))
@@ -577,7 +588,20 @@ def compatible(f: Function, xs: list[mg.Tensor]) -> bool:
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(programs(), st.sampled_from([((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (3, 4)), ((2, 3, 4), (3, 1))]))
+@given(
+    programs(),
+    st.sampled_from(
+        [
+            ((3, 4), (3, 4)),
+            ((3, 4), (4,)),
+            ((3, 1), (3, 4)),
+            ((2, 3, 4), (3, 1)),
+            ((2, 3, 4), (2, 1, 4)),
+            ((2, 1, 1, 4), (2, 3, 2, 4)),
+            ((2, 3, 4), (1, 4)),
+        ]
+    ),
+)
 def test_random_expressions(steps: list[tuple[int, int, int]], shapes: Any) -> None:
     f = interpret(steps)
     xs = inputs_for(list(shapes), np.float64)
