@@ -32,7 +32,7 @@ def main() -> None:
     os.environ["MINIGRAD_BENCHMARKS_DEVICE"] = options.device
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of a GPU's memory
 
-    import minigrad  # noqa: F401  before NumPy, as docs/engine.md advises
+    import minigrad  # noqa: F401  before any other library starts threads
 
     from .cases import all_cases
     from .compare import FULL, ON_GPU, QUICK, DisagreementError, measure

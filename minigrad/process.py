@@ -7,8 +7,9 @@ again: half the time of a recorded LSTM at common sizes. With this setting it ke
 NumPy's BLAS threads go to sleep earlier. After every product, each thread of OpenBLAS spins for 25 ms on its core,
 waiting for another product, and so slows PyTorch's threads and those of minigrad's own kernels. A training step with
 both kinds of products takes a fifth longer. A third of a millisecond is enough to wait. OpenBLAS reads the setting from
-the environment when NumPy is imported, so it takes effect only if minigrad is imported before NumPy; it is removed
-again after the import, so child processes do not inherit it.
+the environment when NumPy is imported. If that happened before, it is asked to read it again, and its threads end, as
+they do before every fork; the next product starts them anew. The setting is removed from the environment again, so
+child processes do not inherit it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import ctypes
 import importlib
 import os
 import sys
+import threading
 
 KEPT = 1 << 30  # free bytes at the top of the heap that are not returned
 LARGE = 32 << 20  # larger arrays are still returned as soon as they are freed: the C library's limit
@@ -45,13 +47,31 @@ def _keep_freed_memory() -> None:
 
 
 def _let_blas_rest() -> None:
-    """Import NumPy, if nobody has yet, with OpenBLAS's waiting time set."""
-    if "numpy" not in sys.modules and TIMEOUT not in os.environ:
-        os.environ[TIMEOUT] = TURNS
-        try:
+    """Have OpenBLAS read its waiting time: by importing NumPy, if nobody has yet."""
+    if TIMEOUT in os.environ:
+        return
+    os.environ[TIMEOUT] = TURNS
+    try:
+        if "numpy" in sys.modules:
+            _start_blas_again()
+        else:
             importlib.import_module("numpy")
-        finally:
-            del os.environ[TIMEOUT]
+    finally:
+        del os.environ[TIMEOUT]
+
+
+def _start_blas_again() -> None:
+    """Have OpenBLAS read the environment and start its threads again, if no other thread may be using it."""
+    module = sys.modules.get("numpy._core._multiarray_umath")
+    if module is None or threading.active_count() > 1:
+        return
+    try:
+        blas = ctypes.CDLL(module.__file__)  # finds the functions of the libraries that the module is linked with
+        read, end_threads = blas.openblas_read_env, blas.blas_thread_shutdown_
+    except (OSError, AttributeError):
+        return  # another BLAS
+    read()
+    end_threads()
 
 
 tune()
