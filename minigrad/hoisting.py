@@ -22,9 +22,8 @@ from .native import machine, panels, products, single, sums
 from .tape import WRITES
 
 Array = Any
-LARGEST = 1 << 23  # limit of the numbers in the result and half the matrix, for many rows: beyond, BLAS is faster
-MOST_IN_ROWS = 7 << 19  # limit of the numbers in the rows
-MANY, IN_CACHE = 128, 1 << 19  # rows, and numbers of a matrix that stays in a core's cache while as many rows pass
+MANY, MUCH = 128, 1 << 27  # rows and multiplications, about a millisecond: beyond both, BLAS is faster
+LARGEST = 1 << 22  # numbers of a matrix: beyond, BLAS is faster, too
 SHARED = 1 << 14  # numbers: NumPy adds up fewer
 WORTHWHILE = 16  # rows: with fewer, a matrix used once is not laid out
 
@@ -160,10 +159,8 @@ def _reads_on(row: Array, matrix: Array) -> bool:
 
 
 def _is_large(rows: Array, matrix: Array) -> bool:
-    leaves_cache = rows.shape[0] >= MANY and matrix.size > IN_CACHE
-    size = max(2 * matrix.size, rows.shape[0] * matrix.shape[1])
-    large = leaves_cache or rows.size > MOST_IN_ROWS or size > LARGEST
-    return bool(large)
+    many = rows.shape[0] >= MANY and rows.size * matrix.shape[1] > MUCH
+    return bool(many or matrix.size > LARGEST)
 
 
 def _packed(matrix: Array) -> Array:
