@@ -96,7 +96,7 @@ def walk(
                         error.add_note(f"in the gradient of {describe(node)}")
                         raise
                     if type(parent) is tuple:
-                        others: Any = (g, kept) if pull.fresh and not _repeats(pulled) else (pulled,)
+                        others: Any = (g, kept, _repeated(pulled)) if pull.fresh else (pulled,)
                         for one, gradient in zip(parent, pulled, strict=True):
                             if one is not None and gradient is not None:
                                 for observer in observers:
@@ -169,10 +169,10 @@ def _recorded(pulled: Any) -> Any:
     return Tensor._of(pulled) if backend.is_array(pulled) else pulled
 
 
-def _repeats(gradients: Any) -> bool:
-    """True if one array is the gradient of several operands."""
-    arrays = [id(g) for g in gradients if g is not None]
-    return len(set(arrays)) < len(arrays)
+def _repeated(gradients: Any) -> list[Any]:
+    """The arrays that are gradients of several operands."""
+    seen: set[int] = set()
+    return [g for g in gradients if g is not None and (id(g) in seen or seen.add(id(g)))]  # type: ignore[func-returns-value]
 
 
 def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -104,13 +104,15 @@ def will_be_recorded(*operands: Any) -> bool:
 
 
 def primitive(
-    forward: Callable[..., Any] | None = None, *, numpy: Any = None, joint: str | None = None, **formulas: Formula
-) -> Any:
+    forward: Callable[..., Any] | None = None, *, numpy: Any = None, joint: str | None = None, fresh: bool = False,
+    **formulas: Formula,
+) -> Any:  # fmt: skip
     """Make an operation of your own differentiable, from its forward on arrays and a formula for each operand.
 
     forward   the function, on arrays
     numpy     one or several NumPy functions that are dispatched here when called with a Tensor
     joint     the name of a parameter that takes a tuple of operands; its formula gives a gradient for each
+    fresh     True if the formulas return new arrays, which nothing else refers to: then backward need not copy them
     formulas  by the operand's name. A formula's first parameter is `g`, the gradient of the output; the names of its
               other parameters say what to keep: `y` the output, any parameter of the forward, `x_shape` its shape
 
@@ -133,7 +135,7 @@ def primitive(
     Raises TypeError if a formula names something that is neither `g`, `y` nor a parameter.
     """
     if forward is None:
-        return functools.partial(primitive, numpy=numpy, joint=joint, **formulas)
+        return functools.partial(primitive, numpy=numpy, joint=joint, fresh=fresh, **formulas)
     functions = () if numpy is None else tuple(numpy) if isinstance(numpy, tuple | list) else (numpy,)
     if not formulas:
         raise TypeError("primitive: give a formula for at least one operand, as in mg.primitive(x=lambda g, x: ...)")
@@ -145,7 +147,7 @@ def primitive(
     else:
         made = Primitive(forward.__name__.strip("_"), forward, formulas, joint=joint)
     for pull in made.pulls:
-        pull.fresh = False
+        pull.fresh = fresh
     for function in functions:
         if isinstance(function, np.ufunc) and not isinstance(made, Elementwise):
             raise TypeError(f"primitive: pass {function.__name__} itself as the forward, to stand for it")

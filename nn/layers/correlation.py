@@ -92,6 +92,7 @@ def _weigh(x: Array, g: Array, size: int, stride: int, dilation: int, groups: in
 
 
 @mg.primitive(  # type: ignore[untyped-decorator]
+    fresh=True,
     x=lambda g, weight, x_shape, stride, dilation, groups, before: spread(
         g, weight, stride, dilation, groups, x_shape[2], before
     ),
@@ -108,6 +109,7 @@ def correlate(
 
 
 @mg.primitive(  # type: ignore[untyped-decorator]
+    fresh=True,
     a=lambda g, weight, a_shape, stride, dilation, groups, before: correlate(
         g, weight, None, stride, dilation, groups, a_shape[2], before
     ),
@@ -121,6 +123,7 @@ def spread(a: Array, weight: Array, stride: int, dilation: int, groups: int, len
 
 
 @mg.primitive(  # type: ignore[untyped-decorator]
+    fresh=True,
     x=lambda g, a, x_shape, stride, dilation, groups, before: spread(
         a, g, stride, dilation, groups, x_shape[2], before
     ),

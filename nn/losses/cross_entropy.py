@@ -110,7 +110,7 @@ def _error_by_scale(g: Any, s: Any, targets: Array, a: Array | None, b: Array | 
 
 
 @mg.primitive(  # type: ignore[untyped-decorator]
-    scale=_error_by_scale, s=lambda g, scale, a, b: g * _column(scale * _total(a, b))
+    fresh=True, scale=_error_by_scale, s=lambda g, scale, a, b: g * _column(scale * _total(a, b))
 )
 def cross_entropy_error(scale: Array, s: Array, targets: Array, a: Array | None, b: Array | None) -> Array:
     """∂ℓ/∂z of each row, times its scale: (R,) and (R, C) to (R, C)."""
@@ -137,7 +137,7 @@ def _by_logits(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array |
     return through_s if by_logits is None else by_logits + through_s
 
 
-@mg.primitive(logits=_by_logits)  # type: ignore[untyped-decorator]
+@mg.primitive(fresh=True, logits=_by_logits)  # type: ignore[untyped-decorator]
 def cross_entropy(logits: Array, targets: Array, a: Array | None = None, b: Array | None = None) -> tuple[Array, Array]:
     """ℓ and s of each row: logits (R, C) and targets (R,), negative for rows that do not count, to (R,) and (R, C).
 
@@ -159,35 +159,40 @@ def _scales(by_loss: Any, targets: Array, a: Array | None, b: Array | None) -> t
 
 def _by_x(g: list[Any], y: Any, weight: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
     (by_loss, by_s), (_, s) = g, y
-    through_s = 0.0 if by_s is None else _through_softmax(by_s, s) @ weight
+    through_s = None if by_s is None else _through_softmax(by_s, s) @ weight
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
     by_x = _scaled(_product(s, weight), of_all)
     by_x -= _scaled(weight[np.maximum(targets, 0)], of_target)
-    return (by_x if b is None else by_x - _column(k) * (b @ weight)) + through_s
+    return _sum(by_x, None if b is None else -_column(k) * (b @ weight), through_s)
 
 
 def _by_weight(
     g: list[Any], y: Any, x: Any, weight_shape: tuple[int, int], targets: Array, a: Array | None, b: Array | None
 ) -> Any:  # fmt: skip
     (by_loss, by_s), (_, s) = g, y
-    through_s = 0.0 if by_s is None else _through_softmax(by_s, s).T @ x
+    through_s = None if by_s is None else _through_softmax(by_s, s).T @ x
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
     by_weight = _less_at_targets(_product(s.T, _column(of_all) * x), _column(of_target) * x, targets)
-    return (by_weight if b is None else by_weight - _column(b) * (k @ x)) + through_s
+    return _sum(by_weight, None if b is None else -_column(b) * (k @ x), through_s)
 
 
 def _by_bias(g: list[Any], y: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
     (by_loss, by_s), (_, s) = g, y
-    through_s = 0.0 if by_s is None else np.sum(_through_softmax(by_s, s), axis=0)
+    through_s = None if by_s is None else np.sum(_through_softmax(by_s, s), axis=0)
     if by_loss is None:
         return through_s
     k, of_all, of_target = _scales(by_loss, targets, a, b)
     by_bias = _less_at_targets(of_all @ s, of_target, targets)
-    return (by_bias if b is None else by_bias - np.sum(k) * b) + through_s
+    return _sum(by_bias, None if b is None else -np.sum(k) * b, through_s)
+
+
+def _sum(first: Any, *rest: Any) -> Any:
+    """The sum of those that are there."""
+    return sum([part for part in rest if part is not None], start=first)
 
 
 def _scaled(a: Any, scale: Any) -> Any:
@@ -204,7 +209,7 @@ def _less_at_targets(total: Any, rows: Any, targets: Array) -> Any:
     return add_into(total, gradient) if isinstance(gradient, Parts) else total + gradient
 
 
-@mg.primitive(x=_by_x, weight=_by_weight, bias=_by_bias)  # type: ignore[untyped-decorator]
+@mg.primitive(fresh=True, x=_by_x, weight=_by_weight, bias=_by_bias)  # type: ignore[untyped-decorator]
 def linear_cross_entropy(
     x: Array, weight: Array, bias: Array | None, targets: Array, a: Array | None = None, b: Array | None = None
 ) -> tuple[Array, Array]:

@@ -182,7 +182,7 @@ def _by_log_probs(
     return through if gradient is None else gradient + through
 
 
-@mg.primitive(log_probs=_by_log_probs)  # type: ignore[untyped-decorator]
+@mg.primitive(fresh=True, log_probs=_by_log_probs)  # type: ignore[untyped-decorator]
 def ctc(
     log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int,
     zero_infinity: bool = False, wanted: bool = True,

@@ -223,6 +223,7 @@ def _log(p: Any) -> Any:
 
 
 @mg.primitive(  # type: ignore[untyped-decorator]
+    fresh=True,
     p=lambda g, p, t: g * (p - t) / np.maximum(p * (1 - p), 1e-12),
     t=lambda g, p: g * (_log(1 - p) - _log(p)),
 )

@@ -303,3 +303,39 @@ def test_nothing_is_written_when_backward_fails() -> None:
         (h * w).backward()
     assert w.grad is None
     assert x.grad is None
+
+
+# ---- whose array a gradient is ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_gradients_are_copied_unless_they_are_promised_to_be_new(fresh: bool) -> None:
+    made: list[Any] = []
+
+    def double(g: Any) -> Any:
+        made.append(2 * g)
+        return made[-1]
+
+    x = mg.randn(3, 4, requires_grad=True)
+    mg.primitive(lambda x: 2 * x, fresh=fresh, x=double)(x).sum().backward()
+    assert (x.grad.data is made[0]) == fresh
+    np.testing.assert_array_equal(x.grad.numpy(), np.full((3, 4), 2))
+
+
+def test_a_new_gradient_that_two_operands_share_is_copied_and_the_others_are_not() -> None:
+    made: list[Any] = []
+
+    def thrice(g: Any, xs: Any) -> Any:
+        both, one = 3 * g, 3 * g
+        made.extend([both, both, one])
+        return [both, both, one]
+
+    a, b, c = (mg.randn(2, requires_grad=True) for _ in range(3))
+    summed = mg.primitive(lambda xs: 3 * sum(xs), joint="xs", fresh=True, xs=thrice)
+    summed((a, b, c)).sum().backward()
+    assert c.grad.data is made[2]
+    assert a.grad.data is not b.grad.data
+    for leaf in (a, b, c):
+        np.testing.assert_array_equal(leaf.grad.numpy(), [3, 3])
+    summed((a, a, c)).sum().backward()  # one leaf twice: 3 + 6
+    np.testing.assert_array_equal(a.grad.numpy(), [9, 9])
