@@ -13,6 +13,7 @@ from minigrad.scopes import here
 from . import init
 from .losses.elementwise import array_beside, check_mask, check_reduction, reduced
 from .modules import Module, Parameter, beside
+from .sequences import reasons
 
 Array = Any
 
@@ -94,6 +95,11 @@ class CRF(Module):
         """log Σ_y exp(s(y)) over all sequences of tags, (N,). Its gradients are the marginal probabilities."""
         return self._log_partition(*self._steps(emissions, mask, lengths))
 
+    @property
+    def rolled(self) -> bool | str:
+        """The reason why the recursion of the last call ran step by step."""
+        return reasons.rolled(self)
+
     def viterbi(self, emissions: Any, mask: Any = None, lengths: Any = None) -> tuple[list[list[int]], Any]:
         """The most likely tags of each sequence, N lists of integers, and their scores s, (N,) (Viterbi 1967)."""
         with mg.no_grad():
@@ -145,6 +151,7 @@ class CRF(Module):
 
     def _log_partition(self, e: Any, m: Array | None) -> Any:
         """The forward algorithm (Rabiner 1989): α_t[j] = log Σ_i exp(α_t−1[i] + transitions[i, j]) + e_t[j]."""
+        reasons.note(self, "a step sums over pairs of tags, (N, K, K), and programs compute with rows (N, K)")
         start, transitions, end = self._allowed()
         alpha: Any = None
         for t, e_t in mg.steps(e):

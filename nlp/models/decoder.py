@@ -11,6 +11,7 @@ import minigrad as mg
 import nn
 from nn.cells.cell import inputs_of
 from nn.layers.attention import Prepared
+from nn.sequences import reasons
 
 from ..decoding.protocol import Step
 from .layers import Cell, Claim, Layers, make_cell, tie
@@ -183,7 +184,9 @@ class Decoder(nn.Module):
             raise ValueError(f"Decoder: teacher_forcing is a probability, not {teacher_forcing!r}")
         forced = teacher_forcing == 1
         given = self.dropout(self.embedding(ids)) if forced else ids
-        if forced and self.attends != "before" and not self.fed_size:
+        reason = self._needs_the_step_before(forced)
+        reasons.note(self, reason)
+        if reason is None:
             return self._over_time(given, state, memory)
         seen: list[Any] = []
         looked: list[Any] = []
@@ -195,6 +198,19 @@ class Decoder(nn.Module):
             looked.append(weights)
         return np.stack(seen), None if looked[0] is None else np.stack(looked)
 
+    def _needs_the_step_before(self, forced: bool) -> str | None:
+        """The reason why the loop runs step by step, if there is one."""
+        if not forced:
+            return "below a teacher_forcing of 1, a step may read the id that the step before chose"
+        if self.attends == "before":
+            return 'with attends="before", a step attends to the memory from the state of the step before'
+        return "with input_feeding, a step reads the readout of the step before" if self.fed_size else None
+
+    @property
+    def rolled(self) -> bool | str:
+        """True if the loops over the cells ran as programs in the last call of `run`; otherwise the reason."""
+        return reasons.rolled(self)
+
     def _over_time(self, ys: Any, state: Writing, memory: Memory) -> tuple[Any, Any]:
         """The same for embeddings (T, N, E), if no step needs the attention of the step before: the layers over time,
         whose loops may be rolled, and then attention."""
@@ -203,7 +219,10 @@ class Decoder(nn.Module):
         s = _joined(ys, c)  # (T, N, ·)
         for k, (cell, before) in enumerate(zip(self.cells, state.cells, strict=True)):
             with mg.scope(f"cells[{k}]"):
-                s, _ = nn.Recurrent(cell).forward(self.dropout(s) if k else s, before)
+                layer = nn.Recurrent(cell)
+                s, _ = layer.forward(self.dropout(s) if k else s, before)
+                if layer.rolled is not True:
+                    reasons.note(self, str(layer.rolled).removeprefix("not rolled: "))
         weights = None
         if self.attends == "after":
             c, weights = self._look_from_all(s, memory)

@@ -14,7 +14,6 @@ import math
 from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from minigrad.scopes import here, offered
 from ..cells.cell import complete, inputs_of, looks_around, mapped
 from ..layers.linear import check_features
 from ..modules import Module, Parameter, beside
-from . import rolling
+from . import reasons, rolling
 from .packing import Packing, from_rows, packing_of, to_rows
 
 Shown = list[dict[str, mg.Tensor]]  # of each cell, by their names: (R, ·)
@@ -210,19 +209,13 @@ class Recurrent(OverTime):
             found = "it has no steps"
         else:
             found, tensors = programs.program_of(self.cell, xs, state, packing.real is not None, shown is not None)
-        if isinstance(found, str):
-            for observer in current_mode().observers:
-                observer.noted(f"{current_mode().scope or self._title()}: not rolled: {found}")
-            _reasons[self] = found
-        else:
-            _reasons[self] = None
+        reasons.note(self, found if isinstance(found, str) else None)
         return found, tensors
 
     @property
     def rolled(self) -> bool | str:
         """True if the last call ran as a program; otherwise a sentence with the reason."""
-        reason = _reasons.get(self, "it was not called yet")
-        return True if reason is None else f"not rolled: {reason}"
+        return reasons.rolled(self)
 
     def _unrolled(
         self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shows: bool
@@ -236,9 +229,6 @@ class Recurrent(OverTime):
         if not loop.outputs:  # no step is real
             loop.step(0, parts[0])
         return loop
-
-
-_reasons: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # of the layers called so far
 
 
 class _Loop:

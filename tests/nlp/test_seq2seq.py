@@ -288,3 +288,36 @@ def test_features_that_do_not_fit() -> None:
         model.loss(np.zeros((3, 5)), TARGET)
     with pytest.raises(ValueError, match="feature_size must be a positive integer"):
         Captioner(0, V, bos_id=1, eos_id=2)
+
+
+class Counting(nn.GRUCell):
+    """Its step writes an attribute, so its loop is not rolled."""
+
+    def step(self, x: Any, state: Any) -> Any:
+        self.count = getattr(self, "count", 0) + 1
+        return super().step(x, state)
+
+
+@pytest.mark.parametrize(
+    ("options", "forcing", "reason"),
+    [
+        (KINDS["bahdanau"], 1.0, 'with attends="before", a step attends to the memory from the state'),
+        (KINDS["luong dot, fed"], 1.0, "with input_feeding, a step reads the readout"),
+        (KINDS["luong dot"], 0.5, "below a teacher_forcing of 1, a step may read the id"),
+        (KINDS["luong dot"], 1.0, None),
+        (KINDS["cho"] | {"cell": Counting}, 1.0, "it calls getattr, which may have an effect"),
+    ],
+)
+def test_a_decoder_tells_why_its_loop_is_not_rolled(
+    options: dict[str, Any], forcing: float, reason: str | None
+) -> None:
+    model = made(options)
+    assert model.decoder.rolled == "not rolled: it was not called yet"
+    with mg.profile() as p:
+        model.loss(SOURCE, TARGET, teacher_forcing=forcing)
+    if reason is None:
+        assert model.decoder.rolled is True
+        assert "decoder: not rolled" not in str(p)
+    else:
+        assert reason in str(model.decoder.rolled)
+        assert reason in str(p)

@@ -256,3 +256,12 @@ def test_it_runs_everywhere(constrained: bool, backend: Any, rng: Rng) -> None:
         np.testing.assert_allclose(backend.numpy(loss), expected, rtol=1e-12)
         assert crf.viterbi(x, **given)[0] == paths
     assert np.all(np.isfinite(backend.numpy(crf.transitions.grad)))
+
+
+def test_it_tells_why_its_recursion_is_not_rolled() -> None:
+    crf = CRF(3)
+    assert crf.rolled == "not rolled: it was not called yet"
+    with mg.profile() as p:
+        crf(mg.randn(4, 2, 3), np.zeros((4, 2), int))
+    assert str(crf.rolled).startswith("not rolled: a step sums over pairs of tags, (N, K, K)")
+    assert "CRF: not rolled: a step sums over pairs of tags" in str(p)
