@@ -46,6 +46,7 @@ SAME = {
     ("= field(default=None, repr=False)", "True"): "what a repr shows",
     ("= field(default=None, repr=False)", "not False"): "what a repr shows",
     ("np.take_along_axis(origin, np.expand_dims(tag, -1), axis=1)", "(1)"): "the only axis is the last",
+    ("np.dot(a, b)", "np.dot(b, a)"): "they are vectors",
 }
 IN_ANY_ORDER = {"isinstance", "hasattr", "getattr", "zip", "add", "maximum", "minimum", "multiply", "logaddexp"}
 SWAPS: dict[type, type] = {
