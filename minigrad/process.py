@@ -24,6 +24,7 @@ KEPT = 1 << 30  # free bytes at the top of the heap that are not returned
 LARGE = 32 << 20  # larger arrays are still returned as soon as they are freed: the C library's limit
 TIMEOUT = "OPENBLAS_THREAD_TIMEOUT"  # a value set by the user stays
 TURNS = "20"  # spin for 2²⁰ cycles of the processor's clock; OpenBLAS's own default is 2²⁶
+WAITING, MESSAGES = ("/selectors.py", "/queue.py", "/socket.py"), ("zmq", "ipykernel")  # where threads only wait
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # M_... of malloc.h
 
@@ -61,9 +62,9 @@ def _let_blas_rest() -> None:
 
 
 def _start_blas_again() -> None:
-    """Have OpenBLAS read the environment and start its threads again, if no other thread may be using it."""
+    """Have OpenBLAS read the environment and start its threads again, if no other Python thread may be using it."""
     module = sys.modules.get("numpy._core._multiarray_umath")
-    if module is None or threading.active_count() > 1:
+    if module is None or not _others_wait():
         return
     try:
         blas = ctypes.CDLL(module.__file__)  # finds the functions of the libraries that the module is linked with
@@ -72,6 +73,16 @@ def _start_blas_again() -> None:
         return  # another BLAS
     read()
     end_threads()
+
+
+def _others_wait() -> bool:
+    """True if every other Python thread waits for a message, as the threads of a notebook's kernel do."""
+    for thread, frame in sys._current_frames().items():
+        path = frame.f_code.co_filename.replace(os.sep, "/")
+        waits = path.endswith(WAITING) or any(f"/{package}/" in path for package in MESSAGES)
+        if thread != threading.get_ident() and not waits:
+            return False
+    return True
 
 
 tune()

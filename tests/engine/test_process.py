@@ -89,3 +89,10 @@ def test_blas_that_runs_already_reads_it_again() -> None:
     assert read_by_blas("", OPENBLAS_THREAD_TIMEOUT="24") == ["24", "24", "True"]
     other = "import threading, time; threading.Thread(target=time.sleep, args=(0.5,)).start()"
     assert read_by_blas(other) == ["0", "0", "True"]  # which may be multiplying
+    waiting = """
+import socket, threading, time
+server = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=server.accept, daemon=True).start()
+time.sleep(0.2)
+"""
+    assert read_by_blas(waiting) == ["0", "20", "True"]  # for a message, as the threads of a notebook's kernel do
