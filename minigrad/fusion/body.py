@@ -27,14 +27,14 @@ class Around(Protocol):
     number: dict[Symbol, int]
     kinds: dict[Symbol, str]
     by_column: bool
-    turns: int
+    group: int
     width: int
     counter: Iterator[int]
     reserved: list[str]
 
     def block(self) -> Block: ...
 
-    def shares(self, symbol: Symbol) -> bool: ...
+    def is_grouped(self, symbol: Symbol) -> bool: ...
 
 
 class OuterIteration:
@@ -43,7 +43,7 @@ class OuterIteration:
     def __init__(self, loops: Around, outer: str) -> None:
         self.loops, self.outer = loops, outer + ".n"
         self.block = loops.block()
-        self.before = loops.block()  # once for all turns
+        self.before = loops.block()  # once, before the outer loop
         self.sums: dict[tuple[Symbol, int], str] = {}
 
     def varies(self, symbol: Symbol, alone: bool = False) -> bool:
@@ -63,8 +63,8 @@ class OuterIteration:
                 index = emit(f"add i64 {index}, {self.outer}")
             moves.append((index, f"%stride{number}.{symbol.ndim - 1}"))
         if rows != 1 and not by_column:
-            shared = self.loops.shares(symbol)
-            row = emit(f"udiv i64 {self.outer}, {columns_of(self.loops.turns)}") if shared else self.outer
+            grouped = self.loops.is_grouped(symbol)
+            row = emit(f"udiv i64 {self.outer}, {columns_of(self.loops.group)}") if grouped else self.outer
             moves.append((row, f"%stride{number}.0"))
         for index, stride in moves:
             found = emit(f"getelementptr i8, ptr {found}, i64 {emit(f'mul i64 {index}, {stride}')}")

@@ -55,12 +55,12 @@ class CompiledPlan:
         if not self.outputs:
             raise Unsuited("nothing is computed")
         self._kernel: Callable[..., int] | None = None
-        code = Loops(matrices.givens, self.outputs, plan.order, matrices.turns)
+        code = Loops(matrices.givens, self.outputs, plan.order, matrices.group)
         self.source = sys.intern(code.source)  # mostly equal to that of other sizes
         self._sizes = np.array(code.sizes, np.int64)
         self._copied: set[int] = set()  # givens that usually need a copy
         tail = [s for s in results if s in after or base(s) in after]
-        if tail and matrices.turns != 1:
+        if tail and matrices.group != 1:
             raise Unsuited("something computed from a sum, beside operands with fewer rows")
         self._tail = Plan([*matrices.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
         self._run = self._function()

@@ -23,12 +23,12 @@ class Matrices(NamedTuple):
     """A computation on matrices.
 
     givens, results  Symbols of matrices; those of the unfolded computation in the same places
-    turns            S, the rows in turn that share a row of an operand with fewer rows; 1 if there is none
+    group            S, the rows in turn that share a row of an operand with fewer rows; 1 if there is none
     """
 
     givens: list[Symbol]
     results: list[Symbol]
-    turns: int
+    group: int
 
 
 def folded(givens: Sequence[Symbol], results: Sequence[Symbol], order: str) -> Matrices:
@@ -58,7 +58,7 @@ class _Folding:
         self.leading: Shape = np.broadcast_shapes(*aligned)
         if 0 in self.leading:
             raise Unsuited("no rows")
-        self.turns = 1
+        self.group = 1
 
     def _shape_in_use(self, given: Symbol, returned: bool) -> Shape:
         """The shape in which a given is used: that of its reshape, if nothing else uses it."""
@@ -74,7 +74,7 @@ class _Folding:
             self.known[symbol] = self.trace.input(f"given {k}", self._matrix(self.shapes[symbol]), symbol.dtype)
         for symbol in self.schedule:
             self.known[symbol] = self._folded(symbol)
-        return Matrices([self.known[s] for s in givens], [self.known[s] for s in results], self.turns)
+        return Matrices([self.known[s] for s in givens], [self.known[s] for s in results], self.group)
 
     def _matrix(self, shape: Shape) -> tuple[int, int]:
         """(rows, columns) of an operand."""
@@ -87,11 +87,11 @@ class _Folding:
         if any(n != whole for n, whole in axes):
             raise Unsuited("an operand that is broadcast along an axis before others")
         rows = math.prod(own)
-        turns = math.prod(self.leading) // rows if axes else 1
-        if turns != 1:
-            if self.turns not in (1, turns):
+        group = math.prod(self.leading) // rows if axes else 1
+        if group != 1:
+            if self.group not in (1, group):
                 raise Unsuited("operands that are broadcast along several numbers of axes")
-            self.turns = turns
+            self.group = group
         return (rows, shape[-1])
 
     def _folded(self, symbol: Symbol) -> Symbol:

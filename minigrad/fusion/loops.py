@@ -11,8 +11,8 @@ in which everything is computed once, and intermediate values never leave the re
 order "F"   rows lie side by side: for each column of the pieces, along the rows
 order "C"   columns lie side by side: for each row, along the columns of the pieces
 
-Threads share the turns of the outer loop (`native.threads`), always in the same way: at the next step, a thread still
-finds its results in its cache. A kernel that sums over the turns uses one thread.
+Threads share the outer loop (`native.threads`), always in the same way: at the next step, a thread still finds its
+results in its cache. A kernel that sums over the outer loop uses one thread.
 
 The kernel reads sizes when it is called, so other sizes of the same structure have the same source.
 """
@@ -35,12 +35,12 @@ ARGUMENTS = 60  # arrays: a kernel's refusal has one bit for each that must be c
 class Loops:
     """A kernel's source, and the numbers of rows and columns that it is called with (`sizes`).
 
-    turns   the rows in turn that share a row of the arrays with fewer rows (see `folding`)
+    group   the rows in turn that share a row of an operand with fewer rows (see `folding`)
     fields  the contents of @raw's argument, 8 bytes each: the address of the k-th array (data0), its stride along an
             axis (stride0.1), and sizes (n0)
     """
 
-    def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str, turns: int = 1) -> None:
+    def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str, group: int = 1) -> None:
         self.givens, self.arrays, self.by_column = set(givens), [*givens, *outputs], order == "F"
         if len(self.arrays) > ARGUMENTS:
             raise Unsuited("too many arrays")
@@ -51,10 +51,10 @@ class Loops:
             if symbol.dtype not in KINDS:
                 raise Unsuited(f"numbers of type {symbol.dtype}")
         rows = {matrix(s)[0] for s in symbols} - {1}
-        self.rows, self.turns = max(rows, default=1), turns
-        if rows - {self.rows, self.rows // turns}:
+        self.rows, self.group = max(rows, default=1), group
+        if rows - {self.rows, self.rows // group}:
             raise Unsuited("different numbers of rows")
-        if any(self.shares(s) and s.op != "sum" for s in outputs):
+        if any(self.is_grouped(s) and s.op != "sum" for s in outputs):
             raise Unsuited("a result with fewer rows")
         self.kinds = {s: KINDS[s.dtype] for s in symbols}
         self.width = machine.vector_bytes() // min([BYTES[k] for k in self.kinds.values() if k != "i1"], default=4)
@@ -71,13 +71,13 @@ class Loops:
         self.sizes = [self.rows, *used]
         self.source = self._whole(checks, loops)
 
-    def shares(self, symbol: Symbol) -> bool:
-        """True if `turns` rows in turn share one row of an array."""
-        return self.turns != 1 and matrix(symbol)[0] not in (1, self.rows)
+    def is_grouped(self, symbol: Symbol) -> bool:
+        """True if each row of an array serves a group of rows."""
+        return self.group != 1 and matrix(symbol)[0] not in (1, self.rows)
 
     def _is_owned(self, total: Symbol) -> bool:
         """True if one iteration of the outer loop gives each number of a sum."""
-        return matrix(total)[1] != 1 if self.by_column else matrix(total)[0] != 1 and not self.shares(total)
+        return matrix(total)[1] != 1 if self.by_column else matrix(total)[0] != 1 and not self.is_grouped(total)
 
     def block(self) -> Block:
         return Block(self.width, self.counter, self.declared)
@@ -158,8 +158,8 @@ class Loops:
                 f"i32 %ndim{k}, {s.ndim}",
             ]
         stage("kind", tests)
-        if self.turns != 1:
-            lines.append(f"%fewer = udiv i64 %n0, {columns_of(self.turns)}")
+        if self.group != 1:
+            lines.append(f"%fewer = udiv i64 %n0, {columns_of(self.group)}")
         tests, wanted = [], ["0"]
         for k, s in numbered:
             for axis in range(s.ndim):
@@ -193,7 +193,7 @@ class Loops:
         ]
 
     def _rows(self, symbol: Symbol) -> str:
-        return "1" if matrix(symbol)[0] == 1 else "%fewer" if self.shares(symbol) else "%n0"
+        return "1" if matrix(symbol)[0] == 1 else "%fewer" if self.is_grouped(symbol) else "%n0"
 
     # ---- a loop --------------------------------------------------------------------------------------------------
 
