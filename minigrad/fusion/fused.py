@@ -355,7 +355,7 @@ _PULL = _pull()
 
 
 def fuse(function: F) -> F:
-    """Fuse a function of element-wise operations and splits along an axis into one operation.
+    """Fuse a function of element-wise operations, sums, and splits along an axis into one operation.
 
     The function is traced once for each combination of shapes, dtypes and layout of its arguments. Forward and backward
     then run without a node, a temporary array or a Python call for each operation. It returns a tensor or a nested
@@ -376,7 +376,7 @@ def fuse(function: F) -> F:
 
     Its gradients come from the same rules as those of the plain function, `gated.plain`, which also replaces it under
     `detect_anomaly` and `plain_path`. Raises `FusionError`, a TypeError that names the line, if the function branches
-    on a value, writes in place, or uses an operation that is not element-wise.
+    on a value, writes in place, or uses another operation.
     """
     return Fused(function)  # type: ignore[return-value]
 
