@@ -264,12 +264,15 @@ class Fused(Primitive):
                 if kind is Symbol:
                     return None
             shape = array.shape
-            if len(shape) > 1:
+            if len(shape) > 1 and shape[0] > 1:
                 strides = array.strides
-                if strides[0] < strides[-1]:
-                    by_column = by_column or shape[0] > 1
-                elif strides[0] > strides[-1]:
-                    by_row = by_row or shape[0] > 1
+                first, last = strides[0], strides[-1]
+                if first < 0 or last < 0:  # a reversed array lies in memory as the array does
+                    first, last = abs(first), abs(last)
+                if first < last:
+                    by_column = True
+                elif first > last:
+                    by_row = True
             operands.append(leaf)
             arrays.append(array)
             if need:

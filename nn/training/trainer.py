@@ -69,6 +69,9 @@ class Trainer:
                     waits for the device
     log             destinations for the records of `history`: the path of a .csv file, a folder for TensorBoard (extra
                     `log`), a function of a record, or a list of these; see `nn.training.logs`
+    compile         run loss and gradients of each batch through `mg.compile`: recorded once for each shape of a batch,
+                    and replayed afterwards. `trainer.compiled.why` lists the recordings, and what runs uncompiled
+                    (ragged batches). For one process
     group           the ranks that train together (`nn.distributed.group()`), each with its part of every batch
                     (`shard=` of `nlp`'s batches). Losses are means over all ranks; rank 0 shows the bar and writes the
                     checkpoint; Ctrl-C and SIGTERM stop all after the same step. A batch that is None adds nothing
@@ -96,7 +99,7 @@ class Trainer:
         patience: int | None = None, min_delta: float = 0.0, restore_best: bool = False,
         checkpoint: StrPath | None = None, save_steps: int | None = None, save_epochs: int | None = 1,
         nonfinite: Literal["pass", "skip", "raise"] = "raise", log_every: int = 10, progress: bool = True,
-        log: Any = None, group: Group | None = None,
+        log: Any = None, compile: bool = False, group: Group | None = None,
     ) -> None:  # fmt: skip
         numbers = {
             "patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every,
@@ -112,6 +115,11 @@ class Trainer:
             raise ValueError(f'Trainer: nonfinite must be "pass", "skip" or "raise", not {nonfinite!r}')
         if isinstance(optimizer, DataParallel):
             optimizer, group = optimizer.optimizer, group or optimizer.group
+        if compile and group is not None and group.size > 1:
+            raise ValueError(
+                "Trainer: compile=True is for one process; ranks send gradients while backward runs, which cannot be "
+                "recorded"
+            )
         self.model, self.optimizer, self.step, self.items = model, optimizer, step, items
         self.carried = carried
         self._fresh = None if carried is None else carried.state_dict()
@@ -123,6 +131,7 @@ class Trainer:
         self.progress = progress and self.group.first
         self._parallel = DataParallel(optimizer, self.group, model)
         self._asked: list[Any] | None = None if group is None else []  # signals to stop
+        self.compiled = mg.compile(self._gradients) if compile else None
         self.accumulate = accumulate
         self.average = None if average is None else WeightAverage(model, average)
         self.history = History()
@@ -220,12 +229,18 @@ class Trainer:
         loss: Any = None
         finite, asked = True, False
         for left, (batch, size) in enumerate(zip(batches, sizes, strict=True), 1 - len(batches)):
-            own = None if batch is None else self._loss(batch)
+            if batch is None:
+                own = None
+            elif self.compiled is not None:
+                own = self.compiled(batch, None if size == total else mg.tensor(size / total, dtype=np.float64))
+            else:
+                own = self._loss(batch)
             part, asked = self._parallel.share(own, size, total, bool(self._asked))  # of the step's mean loss
             looked = self.nonfinite == "skip" or logged or backend.backend_of(part.data).synchronous
             finite = finite and (self.nonfinite == "pass" or not looked or math.isfinite(part.item()))
             if finite:
-                self._parallel.backward(own, size, total, hold=left < 0)
+                if self.compiled is None:
+                    self._parallel.backward(own, size, total, hold=left < 0)
             elif self.nonfinite == "raise":
                 self._explain(batches, random, f"the loss is {part.item()}")
             loss = part.detach() if loss is None else loss + part.detach()
@@ -311,6 +326,12 @@ class Trainer:
             got = f"one of shape {loss.shape}" if isinstance(loss, mg.Tensor) else f"a {type(loss).__name__}"
             raise TypeError(f"Trainer: step(model, batch) must return the loss, a Tensor without axes, not {got}")
         return loss
+
+    def _gradients(self, batch: Any, share: mg.Tensor | None) -> mg.Tensor:
+        """The loss of a batch, whose gradients, times its share of the step, are added to those of the weights."""
+        loss = self._loss(batch)
+        (loss if share is None else loss * share).backward()
+        return loss.detach()
 
     def _schedule_after(self, what: str, value: float | None = None) -> None:
         schedule: Any = self.schedule

@@ -123,6 +123,25 @@ def test_more_axes(f: Function, shapes: list[tuple[int, ...]]) -> None:
     compare(f, lambda dtype: [mg.Tensor(strided(x.data), requires_grad=True) for x in inputs_for(shapes, dtype)])
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_reversed_array_runs_as_the_array_it_is_a_view_of(axis: int) -> None:
+    """Along its rows: a sum over them adds in the same order, so the bits are those of a copy."""
+    rng = np.random.default_rng(0)
+    array, row = (
+        np.flip(rng.standard_normal((37, 5)).astype(np.float32), axis),
+        rng.standard_normal(5).astype(np.float32),
+    )
+    found = []
+    for values in (array, array.copy()):
+        fused = mg.fuse(lambda x, b: np.tanh(x * b))
+        x, b = mg.Tensor(values, requires_grad=True), mg.Tensor(row, requires_grad=True)
+        assert fused.kernel(x, b).order == "C"
+        fused(x, b).sum().backward()
+        found.append((x.grad.numpy(), b.grad.numpy()))
+    for reversed_one, copied in zip(*found, strict=True):
+        np.testing.assert_array_equal(reversed_one, copied)
+
+
 @pytest.mark.parametrize(
     ("f", "shapes"),
     [

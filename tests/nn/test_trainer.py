@@ -445,6 +445,73 @@ def test_resume_with_other_data(tmp_path: Path) -> None:
             make().resume(tmp_path / "run").fit(points()[:4], 2)
 
 
+# ---- compiled --------------------------------------------------------------------------------------------------------
+
+
+def ended(compile: bool, epochs: int = 3, **options: Any) -> tuple[Trainer, list[Any]]:
+    """A trainer of a network with dropout after some epochs, and its weights."""
+    mg.manual_seed(5)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Dropout(0.3), nn.Linear(6, 1))
+    optimizer = Adam(model.named_parameters(), lr=0.05, clip_norm=1.0)
+    trainer = Trainer(model, optimizer, squared_error, items=lambda batch: len(batch[0]), progress=False,
+                      compile=compile, **options)  # fmt: skip
+    trainer.fit(points(), epochs)
+    return trainer, [w.numpy() for w in model.parameters()]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate": 3}, {"nonfinite": "skip"}, {"average": 0.9}, {"schedule_every": "step"}]
+)
+def test_a_compiled_trainer_computes_the_same(options: dict[str, Any]) -> None:
+    plain, expected = ended(False, **options)
+    compiled, found = ended(True, **options)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert compiled.history[-1]["mean_loss"] == pytest.approx(plain.history[-1]["mean_loss"], rel=1e-5)
+    assert plain.compiled is None
+    assert not any("uncompiled" in reason for reason in compiled.compiled.why)
+    assert len(compiled.compiled.why) <= 9  # for 21 batches of three sizes: with and without gradients or a share
+
+
+def test_a_compiled_trainer_goes_on_exactly(tmp_path: Path) -> None:
+    _, whole = ended(True, 4)
+    first, _ = ended(True, 2)
+    first.save(tmp_path / "run.ckpt")
+    second, _ = ended(True, 1)
+    second.resume(tmp_path / "run.ckpt")
+    second.fit(points(), 4)
+    for a, b in zip(second.model.parameters(), whole, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b)
+
+
+def test_ragged_batches_of_a_compiled_trainer_run_uncompiled() -> None:
+    def step(model: Any, batch: Any) -> Any:
+        xs, lengths = batch
+        return np.mean(model(mg.tensor(xs), lengths=lengths)[0] ** 2)
+
+    rng = np.random.default_rng(0)
+    batches = [(rng.standard_normal((5, 3, 4)).astype(np.float32), np.array([5, 3, k])) for k in (1, 2, 4)]
+    found = []
+    for compile in (False, True):
+        mg.manual_seed(1)
+        model = nn.GRU(4, 3)
+        trainer = Trainer(model, SGD(model.named_parameters(), lr=0.1), step, progress=False, compile=compile)
+        trainer.fit(batches, 2)
+        found.append([w.numpy() for w in model.parameters()])
+    assert "runs uncompiled" in trainer.compiled.why[-1]
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_compiled_trainer_is_for_one_process() -> None:
+    class Two:
+        size = 2
+
+    model = network()
+    with pytest.raises(ValueError, match="compile=True is for one process"):
+        Trainer(model, SGD(model.named_parameters()), squared_error, compile=True, group=Two())  # type: ignore[arg-type]
+
+
 # ---- what it computes --------------------------------------------------------------------------------------------
 
 
