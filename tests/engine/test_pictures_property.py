@@ -114,7 +114,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "auto": {}, "full": {"view": "full"}, "elided": {"view": "elided"}, "rolled": {"view": "rolled"},
     "one box a step": {"collapse": "t"}, "depth": {"depth": 1}, "opened": {"expand": True},
     "through time": {"direction": "time"}, "rightwards": {"direction": "right"},
-    "details": {"shapes": True, "values": True, "color": "grad", "bytes": True},
+    "details": {"shapes": True, "values": True, "color": "grad", "bytes": True}, "textbook": {"style": "textbook"},
 }  # fmt: skip
 
 # ---- the drawn file ----------------------------------------------------------------------------------------------
