@@ -63,6 +63,7 @@ class CompiledPlan:
         if tail and matrices.group != 1:
             raise Unsuited("something computed from a sum, beside operands with fewer rows")
         self._tail = Plan([*matrices.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
+        self._direct = self._tail is None and matrices.results[0].shape == plan.results[0].shape  # for `into`
         self._run = self._function()
 
     def _function(self) -> Callable[..., Any]:
@@ -115,8 +116,7 @@ class CompiledPlan:
     def into(self, arrays: Sequence[Array], out: Array) -> None:
         """Compute the only result into `out`, an array of its layout."""
         kernel = self._kernel
-        plain = self._tail is None and not self._copied and self.matrices.results[0].shape == self.plan.results[0].shape
-        if kernel is None or not plain or type(out) is not np.ndarray:
+        if kernel is None or not self._direct or self._copied or type(out) is not np.ndarray:
             out[...] = self(arrays, out)[0]
         elif kernel(self._sizes, *arrays, out):
             out[...] = self.plan(arrays, out)[0]
