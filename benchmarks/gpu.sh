@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What is tested and measured on a GPU, in about ten minutes: the tests with CuPy's arrays, then the tables of layers, language
-# models and decoding beside PyTorch. It needs an NVIDIA GPU, the extras `dev` and `gpu` (or another CuPy for its CUDA), and
+# The tests and the measurements on a GPU, in about ten minutes: first the tests with CuPy's arrays, then the tables of layers,
+# language models and decoding beside PyTorch. It needs an NVIDIA GPU, the extras `dev` and `gpu` (or another CuPy for its CUDA), and
 # a PyTorch for CUDA. Everything goes into a folder, out/gpu if none is given; its *.md belong into docs/results-log.md.
 #
 #     benchmarks/gpu.sh [folder]

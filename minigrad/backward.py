@@ -8,6 +8,7 @@ pictures and profiles, which follow it as `Observer`s.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -171,8 +172,8 @@ def _recorded(pulled: Any) -> Any:
 
 def _repeated(gradients: Any) -> list[Any]:
     """The arrays that are gradients of several operands."""
-    seen: set[int] = set()
-    return [g for g in gradients if g is not None and (id(g) in seen or seen.add(id(g)))]  # type: ignore[func-returns-value]
+    counts = Counter(map(id, gradients))
+    return [g for g in gradients if g is not None and counts[id(g)] > 1]
 
 
 def on_tape(node: Node, pull: Pull, kept: tuple[Any, ...]) -> tuple[Any, ...]:

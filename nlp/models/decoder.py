@@ -221,8 +221,7 @@ class Decoder(nn.Module):
             with mg.scope(f"cells[{k}]"):
                 layer = nn.Recurrent(cell)
                 s, _ = layer.forward(self.dropout(s) if k else s, before)
-                if layer.rolled is not True:
-                    reasons.note(self, str(layer.rolled).removeprefix("not rolled: "))
+                reasons.adopt(self, layer)
         weights = None
         if self.attends == "after":
             c, weights = self._look_from_all(s, memory)

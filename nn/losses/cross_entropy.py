@@ -196,9 +196,7 @@ def _sum(first: Any, *rest: Any) -> Any:
 
 
 def _scaled(a: Any, scale: Any) -> Any:
-    """a with each row times its number; an array, which must be fresh, in place."""
-    if isinstance(a, mg.Tensor):
-        return a * _column(scale)
+    """a with each row times its number; in place for an array, which must be fresh (a Tensor makes a new one)."""
     a *= _column(scale)
     return a
 

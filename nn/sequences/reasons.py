@@ -19,6 +19,12 @@ def note(module: Any, reason: str | None) -> None:
             observer.noted(f"{mode.scope or type(module).__name__}: not rolled: {reason}")
 
 
+def adopt(module: Any, layer: Any) -> None:
+    """Take over the reason of a layer that a module made for this call, and that has told it."""
+    if _reasons[layer] is not None:
+        _reasons[module] = _reasons[layer]
+
+
 def rolled(module: Any) -> bool | str:
     """True if the last call ran as a program; otherwise a sentence with the reason."""
     reason = _reasons.get(module, "it was not called yet")
