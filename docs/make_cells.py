@@ -302,8 +302,7 @@ TABLE = """## All of them
 
 * **parameters** for 64 features and 128 units. GRU-D has three inputs for each feature, the phased LSTM one for the
   time.
-* **rolled**: the loop runs as a program. The softmax of the ON-LSTM needs the largest number of a row, for which a
-  step has no kernel, so it runs step by step.
+* **rolled**: the loop runs as a program.
 * **λ**: the largest Lyapunov exponent, see below.
 * **adding**, **copying**: the losses after training, see below.
 

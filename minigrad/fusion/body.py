@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import numpy as np
+
 from .functions import FORMULAS, LOGIC
 from .lanes import KINDS, Block, Lanes
 from .structure import ColumnRef, Unsuited, matrix, operands_of, order_of, placed, types_of
 from .symbols import Symbol
 
+NEUTRAL = {"sum": 0.0, "max": -np.inf}  # the value of a reduction without terms
 BYTES = {"float": 4, "double": 8, "i1": 1}  # in memory
 _STORED = {"float": "float", "double": "double", "i1": "i8"}
 _SHORT = {"float": "f32", "double": "f64", "i8": "i8"}
@@ -31,6 +34,7 @@ class Around(Protocol):
     width: int
     counter: Iterator[int]
     reserved: list[str]
+    begun: set[Symbol]
 
     def block(self) -> Block: ...
 
@@ -44,7 +48,7 @@ class OuterIteration:
         self.loops, self.outer = loops, outer + ".n"
         self.block = loops.block()
         self.before = loops.block()  # once, before the outer loop
-        self.sums: dict[tuple[Symbol, int], str] = {}
+        self.reduced: dict[tuple[Symbol, int], str] = {}
 
     def varies(self, symbol: Symbol, alone: bool = False) -> bool:
         """True if an array, or its single column, varies along the inner loop."""
@@ -80,33 +84,48 @@ class OuterIteration:
         zeros = f"{vector('i32')} zeroinitializer"
         return Lanes(self.block, emit(f"shufflevector {vector(kind)} {one}, {vector(kind)} poison, {zeros}"), kind)
 
-    def sum(self, symbol: Symbol, start: int) -> str:
-        """The address of the lanes of a sum along the inner loop, kept in double precision for many terms."""
-        found = self.sums.get((symbol, start))
+    def reduction(self, symbol: Symbol, start: int) -> str:
+        """The address of the lanes of a sum or maximum along the inner loop."""
+        found = self.reduced.get((symbol, start))
         if found is None:
-            vector = self.block.vector("double")
-            found = self.sums[symbol, start] = f"%sum{next(self.loops.counter)}"
-            self.loops.reserved.append(f"{found} = alloca {vector}")
+            found = self.reduced[symbol, start] = f"%reduced{next(self.loops.counter)}"
             block = self.before if matrix(symbol) == (1, 1) else self.block
-            block.do(f"store {vector} zeroinitializer, ptr {found}")
+            first = block.number(NEUTRAL[symbol.op], self.kept_as(symbol))
+            self.loops.reserved.append(f"{found} = alloca {first.type}")
+            block.do(f"store {first.type} {first.name}, ptr {found}")
         return found
 
+    def kept_as(self, symbol: Symbol) -> str:
+        """The kind of the lanes of a reduction: sums are kept in double precision, since they have many terms."""
+        return "double" if symbol.op == "sum" else self.loops.kinds[symbol]
+
     def totals(self, alone: bool) -> list[str]:
-        """Add the sums to the results: sums into one number after all loops, others after the inner loop."""
+        """Write the reductions to one number after all loops, others after the inner loop: with what is there, if they
+        have earlier terms.
+        """
         block = self.loops.block()
-        for (symbol, start), found in self.sums.items():
+        for (symbol, start), found in self.reduced.items():
             if (matrix(symbol) == (1, 1)) != alone:
                 continue
-            kind = self.loops.kinds[symbol]
+            kind, kept = self.loops.kinds[symbol], self.kept_as(symbol)
             at = self.address(symbol, start)
-            lanes = block.emit(f"load {block.vector('double')}, ptr {found}")
-            name = f"llvm.vector.reduce.fadd.v{self.loops.width}f64"
-            arguments = ("double", "0.0"), (block.vector("double"), lanes)
-            total = block.emit(block.call(name, "double", *arguments, flags="reassoc "))
-            if kind == "float":
-                total = block.emit(f"fptrunc double {total} to float")
-            before = block.emit(f"load {kind}, ptr {at}, align {BYTES[kind]}")
-            block.do(f"store {kind} {block.emit(f'fadd {kind} {before}, {total}')}, ptr {at}, align {BYTES[kind]}")
+            lanes = block.vector(kept), block.emit(f"load {block.vector(kept)}, ptr {found}")
+            if symbol.op == "sum":
+                name = f"llvm.vector.reduce.fadd.v{self.loops.width}f64"
+                total = block.emit(block.call(name, kept, ("double", "0.0"), lanes, flags="reassoc "))
+                if kind == "float":
+                    total = block.emit(f"fptrunc double {total} to float")
+            else:
+                name = f"llvm.vector.reduce.fmaximum.v{self.loops.width}{_SHORT[kind]}"  # NaN if there is one
+                total = block.emit(block.call(name, kind, lanes))
+            if symbol in self.loops.begun:
+                before = block.emit(f"load {kind}, ptr {at}, align {BYTES[kind]}")
+                both = (kind, before), (kind, total)
+                if symbol.op == "sum":
+                    total = block.emit(f"fadd {kind} {before}, {total}")
+                else:
+                    total = block.emit(block.call(f"llvm.maximum.{_SHORT[kind]}", kind, *both))
+            block.do(f"store {kind} {total}, ptr {at}, align {BYTES[kind]}")
         return block.lines
 
 
@@ -147,7 +166,7 @@ class Lanewise:
 
     def store(self, symbol: Symbol, start: int) -> None:
         """Compute a piece of a result and write it; a sum is added to the stored value."""
-        if symbol.op != "sum":
+        if symbol.op not in NEUTRAL:
             self._written(self.value(symbol, start), symbol, start)
             return
         block, value = self.block, self.value(symbol.args[0], start)
@@ -156,9 +175,10 @@ class Lanewise:
             self._written(self._loaded(symbol, self._at(symbol, target)) + value, symbol, target)
             return
         if self.mask is not None:
-            value = Lanes(block, self.mask, "i1").where(value, value.like(0.0))
-        at, value = self.row.sum(symbol, target), value.to("double")
-        total = Lanes(block, block.fresh(f"load {value.type}, ptr {at}"), "double") + value
+            value = Lanes(block, self.mask, "i1").where(value, value.like(NEUTRAL[symbol.op]))
+        at, value = self.row.reduction(symbol, target), value.to(self.row.kept_as(symbol))
+        before = Lanes(block, block.fresh(f"load {value.type}, ptr {at}"), value.kind)
+        total = before + value if symbol.op == "sum" else FORMULAS[np.maximum](value, before)
         block.do(f"store {total.type} {total.name}, ptr {at}")
 
     def _written(self, value: Lanes, symbol: Symbol, start: int) -> None:
@@ -203,5 +223,5 @@ class Lanewise:
         loop = [KINDS.get(t) for t in types_of(symbol)]
         formula = (LOGIC if loop[0] == "i1" else FORMULAS).get(op)
         if formula is None or None in loop:
-            raise Unsuited(f"np.{op.__name__}")
+            raise Unsuited(f"np.{getattr(op, '__name__', op)}")
         return formula(*map(operand, symbol.args, loop))

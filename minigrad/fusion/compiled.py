@@ -1,7 +1,7 @@
 """A plan as a native kernel: NumPy allocates the results, and one call computes them (`loops`).
 
-Values computed from a sum (the gradient of a broadcast operand that was itself computed) are small, and left to a
-Plan. A computation that kernels cannot express is left to the plan entirely.
+Values computed from a sum or maximum (the gradient of a broadcast operand that was itself computed) are small, and left
+to a Plan. A computation that kernels cannot express is left to the plan entirely.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..native import machine
 from .folding import folded
 from .loops import Loops
 from .plan import Plan
-from .structure import VIEWS, Unsuited, base, from_sums, schedule_of
+from .structure import REDUCTIONS, VIEWS, Unsuited, base, from_reductions, schedule_of
 from .symbols import Symbol
 
 Array = Any
@@ -45,25 +45,26 @@ class CompiledPlan:
         self.matrices = matrices = folded(plan.givens, plan.results, plan.order)
         results, givens = list(dict.fromkeys(matrices.results)), set(matrices.givens)
         schedule = schedule_of(matrices.givens, results)
-        summed = from_sums(schedule)
-        after = {s for s in summed if base(s).op != "sum" or base(s).args[0] in summed}  # without their views
-        bases = {s for s in results if s.op not in VIEWS} | {s for s in schedule if s.op == "sum"} | givens
+        summed = from_reductions(schedule)
+        after = {s for s in summed if base(s).op not in REDUCTIONS or base(s).args[0] in summed}  # without their views
+        bases = {s for s in results if s.op not in VIEWS} | {s for s in schedule if s.op in REDUCTIONS} | givens
         operands = [a for s in after for a in s.args if isinstance(a, Symbol)]
-        needed = [base(a) if base(a).op == "sum" else a for a in operands]
+        needed = [base(a) if base(a).op in REDUCTIONS else a for a in operands]
         direct = [base(s) if base(s) in bases else s for s in results if s not in after and base(s) not in after]
         self.outputs = [s for s in dict.fromkeys([*direct, *needed]) if s not in givens and s not in after]
         if not self.outputs:
             raise Unsuited("nothing is computed")
         self._kernel: Callable[..., int] | None = None
         code = Loops(matrices.givens, self.outputs, plan.order, matrices.group)
+        self._added = code.added
         self.source = sys.intern(code.source)  # mostly equal to that of other sizes
         self._sizes = np.array(code.sizes, np.int64)
+        self.fields, self.sizes, self.arrays = code.fields, code.sizes, [*matrices.givens, *self.outputs]
         self._copied: set[int] = set()  # givens that usually need a copy
         tail = [s for s in results if s in after or base(s) in after]
         if tail and matrices.group != 1:
-            raise Unsuited("something computed from a sum, beside operands with fewer rows")
+            raise Unsuited("something computed from a reduction, beside operands with fewer rows")
         self._tail = Plan([*matrices.givens, *self.outputs], tail, plan.order, quiet=True) if tail else None
-        self._direct = self._tail is None and matrices.results[0].shape == plan.results[0].shape  # for `into`
         self._run = self._function()
 
     def _function(self) -> Callable[..., Any]:
@@ -79,7 +80,7 @@ class CompiledPlan:
         for k, symbol in enumerate(self.outputs):
             names[symbol] = f"r{k}"
             space[f"t{k}"] = np.dtype(symbol.dtype.str)
-            make = "zeros" if symbol.op == "sum" else "empty"
+            make = "zeros" if symbol in self._added else "empty"
             lines.append(f"r{k} = {make}({symbol.shape}, t{k}, {plan.order!r})")
         outputs = "".join(f"r{k}, " for k in range(len(self.outputs)))
         lines += [f"answer = kernel(sizes, {inputs}{outputs})", "if answer:", "    return answer"]
@@ -113,13 +114,15 @@ class CompiledPlan:
             return self._mended(kernel, arrays, results, like)
         return results  # type: ignore[no-any-return]
 
-    def into(self, arrays: Sequence[Array], out: Array) -> None:
-        """Compute the only result into `out`, an array of its layout."""
-        kernel = self._kernel
-        if kernel is None or not self._direct or self._copied or type(out) is not np.ndarray:
-            out[...] = self(arrays, out)[0]
-        elif kernel(self._sizes, *arrays, out):
-            out[...] = self.plan(arrays, out)[0]
+    def direct_kernel(self) -> Callable[..., int] | None:
+        """The kernel, if its operands and its only result are matrices as given; None for others."""
+        plan, matrices = self.plan, self.matrices
+        direct = self._tail is None and len(self.outputs) == 1 and matrices.group == 1 and plan.order == "C"
+        if not direct or any(s.ndim != 2 for s in (*plan.givens, *plan.results)):
+            return None
+        if self._kernel is None:
+            self._kernel = machine.compiled(self.source, self._subject)
+        return self._kernel
 
     def _recorded(self, arrays: Sequence[Array], like: Array) -> list[Array]:
         """Run the kernel as one operation of a recording; the plan for any other arrays."""

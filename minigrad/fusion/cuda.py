@@ -14,10 +14,11 @@ import numpy as np
 
 from .. import backend
 from .structure import (
+    REDUCTIONS,
     ColumnRef,
     Unsuited,
     cuts_of,
-    from_sums,
+    from_reductions,
     matrix,
     operands_of,
     order_of,
@@ -87,10 +88,10 @@ class OnGpu:
         self.plan = plan
         results = list(dict.fromkeys(plan.results))
         schedule = schedule_of(plan.givens, results)
-        sums = [s.args[0] for s in schedule if s.op == "sum"]
-        after = from_sums(schedule)
+        reduced = [s.args[0] for s in schedule if s.op in REDUCTIONS]
+        after = from_reductions(schedule)
         givens = set(plan.givens)
-        wanted = [*[s for s in results if s not in after], *sums]
+        wanted = [*[s for s in results if s not in after], *reduced]
         self.outputs = [s for s in dict.fromkeys(wanted) if s not in givens]
         tail = [s for s in results if s in after]
         self._tail = plan.rest([*plan.givens, *self.outputs], tail) if tail else None
@@ -194,7 +195,7 @@ class Piecewise:
             types = types_of(symbol)
             formula = (LOGIC if types[0] == np.bool_ else FORMULAS).get(op)
             if formula is None or any(t not in TYPES for t in types):
-                raise Unsuited(f"np.{op.__name__}")
+                raise Unsuited(f"np.{getattr(op, '__name__', op)}")
             text = formula.format(*map(operand, symbol.args, [TYPES[t] for t in types]))
         name = f"v{len(self.lines)}"
         self.lines.append(f"const {kind} {name} = {text};")

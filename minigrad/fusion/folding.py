@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .structure import Unsuited, bounds_of, schedule_of
+from .structure import REDUCTIONS, Unsuited, bounds_of, schedule_of
 from .symbols import Symbol, Trace
 
 Shape = tuple[int, ...]
@@ -107,7 +107,7 @@ class _Folding:
             if params != symbol.ndim - 1:
                 raise Unsuited("rows that are joined")
             params = 1
-        elif symbol.op == "sum":
+        elif symbol.op in REDUCTIONS:
             params = tuple([k for k in (0, 1) if args[0].shape[k] != shape[k]])
         elif symbol.op in ("fill", "cast"):
             params = (symbol.dtype, shape)

@@ -16,7 +16,7 @@ import inspect
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from ..tensors import Tensor
 from ..trees import flatten, outline
 from .compiled import accelerated
 from .plan import Plan
+from .steps import Steps
 from .symbols import Argument, FusionError, Symbol, Trace, exact, explain, refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -229,6 +230,26 @@ class Fused(Primitive):
             raise TypeError(f"{self.name}: none of the arguments is a Tensor")
         return found[0]
 
+    def steps(self, *calls: tuple[Sequence[Any], Any]) -> Steps:
+        """The function at consecutive steps: `steps(first, stop)` computes out[t] = function(a[t], b[t], ...) in turn.
+
+        calls  (operands, out), one or more, executed in turn at each step: arrays (T, rows, columns) of one shape and
+               dtype in all calls. A row is computed from the same rows of the operands; `out` may overlap with them, so
+               that a result is an operand of a later step.
+        """
+        return Steps(self._of_arrays([a[0] for a in calls[0][0]]), calls)
+
+    def on_arrays(self, *arrays: Any) -> Any:
+        """The function of arrays, without Tensors: its first result."""
+        if not current_mode().fast:
+            return self.plain(*arrays)
+        return self._of_arrays(arrays)(arrays, arrays[0])[0]
+
+    def _of_arrays(self, arrays: Sequence[Any]) -> Any:
+        """The plan of the function for such arrays."""
+        with changed_mode(grad=False):
+            return self.kernel(*map(Tensor, arrays)).forward
+
     def _prepared(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], recording: bool
     ) -> tuple[Kernel, list[Any], list[Any], list[Any], bool] | None:
@@ -358,7 +379,7 @@ _PULL = _pull()
 
 
 def fuse(function: F) -> F:
-    """Fuse a function of element-wise operations, sums, and splits along an axis into one operation.
+    """Fuse a function of element-wise operations, sums, maxima and splits along an axis into one operation.
 
     The function is traced once for each combination of shapes, dtypes and layout of its arguments. Forward and backward
     then run without a node, a temporary array or a Python call for each operation. It returns a tensor or a nested

@@ -22,22 +22,37 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ..native import machine, threads
 from .body import BYTES, Lanewise, OuterIteration, columns_of
 from .lanes import KINDS, Block
-from .structure import Unsuited, cuts_of, matrix, schedule_of
+from .structure import REDUCTIONS, Unsuited, cuts_of, matrix, schedule_of
 from .symbols import Symbol
 
 ARGUMENTS = 60  # arrays: a kernel's refusal has one bit for each that must be copied
+
+
+class Field(NamedTuple):
+    """A word of @raw's argument: the address of an array ("data"), its stride along an axis ("stride"), or a size."""
+
+    kind: str
+    number: int  # of the array, or of the size among `sizes`
+    axis: int = 0
+
+    @classmethod
+    def named(cls, name: str) -> Field:
+        """The field of a variable: data0, stride0.1, n0."""
+        kind, number, axis = re.fullmatch(r"(data|stride|n)(\d+)(?:\.(\d+))?", name).groups()  # type: ignore[union-attr]
+        return cls("size" if kind == "n" else kind, int(number), int(axis or 0))
 
 
 class Loops:
     """A kernel's source, and the numbers of rows and columns that it is called with (`sizes`).
 
     group   the rows in turn that share a row of an operand with fewer rows (see `folding`)
-    fields  the contents of @raw's argument, 8 bytes each: the address of the k-th array (data0), its stride along an
-            axis (stride0.1), and sizes (n0)
+    fields  the contents of @raw's argument, 8 bytes each
+    added   sums that are added to what is there
     """
 
     def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str, group: int = 1) -> None:
@@ -54,15 +69,19 @@ class Loops:
         self.rows, self.group = max(rows, default=1), group
         if rows - {self.rows, self.rows // group}:
             raise Unsuited("different numbers of rows")
-        if any(self.is_grouped(s) and s.op != "sum" for s in outputs):
+        if any(self.is_grouped(s) and s.op not in REDUCTIONS for s in outputs):
             raise Unsuited("a result with fewer rows")
         self.kinds = {s: KINDS[s.dtype] for s in symbols}
         self.width = machine.vector_bytes() // min([BYTES[k] for k in self.kinds.values() if k != "i1"], default=4)
         self.cuts = cuts_of(self.schedule)
         self.counter: Iterator[int] = itertools.count()
         self.declared: dict[str, None] = {}
-        self.reserved: list[str] = []  # memory for sums
-        owned = all(s.op != "sum" or self._is_owned(s) for s in outputs)
+        self.reserved: list[str] = []  # memory for reductions
+        self.added = {s for s in outputs if s.op in REDUCTIONS and not self._is_inner(s)}
+        if any(s.op == "max" for s in self.added):
+            raise Unsuited("a maximum that is not taken along the inner loop")
+        self.begun = set(self.added)  # reductions that have terms of earlier loops
+        owned = all(s.op not in REDUCTIONS or self._is_owned(s) for s in outputs)
         self.parts = threads.count() if owned else 1
         self.work: list[str] = []
         loops, checks = self._loops(outputs), "\n".join(self._checks())
@@ -76,8 +95,13 @@ class Loops:
         return self.group != 1 and matrix(symbol)[0] not in (1, self.rows)
 
     def _is_owned(self, total: Symbol) -> bool:
-        """True if one iteration of the outer loop gives each number of a sum."""
+        """True if one iteration of the outer loop gives each number of a sum or maximum."""
         return matrix(total)[1] != 1 if self.by_column else matrix(total)[0] != 1 and not self.is_grouped(total)
+
+    def _is_inner(self, total: Symbol) -> bool:
+        """True if a sum or maximum is taken along the inner loop alone."""
+        rows, columns = matrix(total)
+        return not self.by_column and columns == 1 and rows == matrix(total.args[0])[0]
 
     def block(self) -> Block:
         return Block(self.width, self.counter, self.declared)
@@ -96,7 +120,7 @@ class Loops:
         loops, work = numbered(loops), numbered("\n".join(self.work))
         names = sorted(set(re.findall(r"%(?:data\d+|stride\d+\.\d|n\d+)\b", f"{loops}\n{work}")))
         fields = [f"{'ptr' if name.startswith('%data') else 'i64'} {name}" for name in names]
-        self.fields = [name[1:] for name in names]
+        self.fields = [Field.named(name[1:]) for name in names]
         shared = self.parts > 1 and bool(self.work)
         known = [f"@minigrad.{name} = external global i8" for name in ("ndarray", *machine.TYPES)]
         return "\n".join([
@@ -117,7 +141,7 @@ class Loops:
     def _loops(self, outputs: Sequence[Symbol]) -> str:
         pieces: dict[tuple[bool, int], list[tuple[Symbol, int]]] = {}  # of each loop: (True if along all rows, width)
         for symbol in outputs:
-            over = symbol.args[0] if symbol.op == "sum" else symbol
+            over = symbol.args[0] if symbol.op in REDUCTIONS else symbol
             rows, columns = matrix(over)
             for start, stop in itertools.pairwise(sorted({0, columns, *self.cuts.get(over, ())})):
                 pieces.setdefault((rows != 1, stop - start), []).append((symbol, start))
@@ -208,6 +232,7 @@ class Loops:
             for symbol, start in pieces:
                 lanes.store(symbol, start)
         after, at_last = row.totals(alone=False), row.totals(alone=True)
+        self.begun.update(symbol for symbol, _ in row.reduced)
         before = f"%work{k}" if k else "0"
         self.work.append(
             f"%numbers{k} = mul i64 {outer}, {inner}\n%work{k}.of = mul i64 %numbers{k}, {len(whole.block.lines)}\n"

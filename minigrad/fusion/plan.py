@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from .structure import VIEWS, Unsuited, schedule_of
+from .structure import REDUCTIONS, VIEWS, Unsuited, schedule_of
 from .symbols import Symbol
 
 Array = Any
@@ -71,10 +71,6 @@ class Plan:
     def rest(self, givens: Sequence[Symbol], results: Sequence[Symbol]) -> Plan:
         """A plan for some of the results, for a caller that has silenced warnings."""
         return Plan(givens, results, self.order, quiet=True)
-
-    def into(self, arrays: Sequence[Array], out: Array) -> None:
-        """Compute the only result into `out`."""
-        out[...] = self(arrays, out)[0]
 
     def _on_gpu(self, like: Array) -> Callable[..., list[Array]] | None:
         """The plan as GPU kernels, if the array's device has kernels that can express it."""
@@ -201,8 +197,8 @@ class Plan:
             lines = [f"{copy}({out}, {args[2]})", f"{copy}({out}, {args[1]}, where={args[0]})"]
         elif op == "cast":
             lines = [f"{self._constant(np.copyto)}({out}, {args[0]}, casting='unsafe')"]
-        elif op == "sum":
-            lines = [f"{self._constant(np.sum)}({args[0]}, axis={params}, keepdims=True, out={out})"]
+        elif op in REDUCTIONS:
+            lines = [f"{self._constant(REDUCTIONS[op])}({args[0]}, axis={params}, keepdims=True, out={out})"]
         elif op == "fill":
             lines = [f"{out}[...] = {args[0]}"]
         elif op == "join":

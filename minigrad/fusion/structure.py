@@ -13,6 +13,7 @@ ColumnRef = tuple[Symbol, int, bool]  # a value from a column on; True: that col
 
 LARGEST = 400  # symbols in a kernel; more take too long to compile
 VIEWS = ("part", "reshape")
+REDUCTIONS: dict[Any, Any] = {"sum": np.sum, "max": np.max}
 
 
 class Unsuited(Exception):  # noqa: N818
@@ -50,11 +51,11 @@ def base(symbol: Symbol) -> Symbol:
     return symbol
 
 
-def from_sums(schedule: Sequence[Symbol]) -> set[Symbol]:
-    """The sums, and all Symbols computed from them, including views."""
+def from_reductions(schedule: Sequence[Symbol]) -> set[Symbol]:
+    """The sums and maxima, and all Symbols computed from them, including views."""
     found: set[Symbol] = set()
     for symbol in schedule:
-        if symbol.op == "sum" or any(a in found for a in symbol.args if isinstance(a, Symbol)):
+        if symbol.op in REDUCTIONS or any(a in found for a in symbol.args if isinstance(a, Symbol)):
             found.add(symbol)
     return found
 
@@ -129,8 +130,8 @@ def operands_of(place: ColumnRef, givens: Container[Symbol]) -> list[ColumnRef]:
             if before <= start < before + matrix(part)[1]:
                 return [placed(part, start - before, alone)]
             before += matrix(part)[1]
-    if symbol.op == "sum":
-        raise Unsuited("something computed from a sum")
+    if symbol.op in REDUCTIONS:
+        raise Unsuited(f"something computed from a {symbol.op}")
     return [placed(a, start, alone) for a in symbol.args if isinstance(a, Symbol)]
 
 

@@ -20,9 +20,8 @@ from .. import backend
 from ..tensors import Tensor
 from ..where import INTERNAL, caller, line_of
 
-WAY_OUT = (
-    "A fused function is made of element-wise operations, sums and np.split; do this outside of it, or drop @mg.fuse."
-)
+WAY_OUT = """\
+A fused function is made of element-wise operations, sums, maxima and np.split. Do this outside, or drop @mg.fuse."""
 
 
 class FusionError(TypeError):
@@ -57,7 +56,7 @@ class Trace:
 
     deriving  True while gradients are derived: joins and other shapes are allowed, too
     products  True if matrices may be multiplied and transposed, as in a step of a loop
-    rows      the number of rows of such a step; a sum along them is a product with a column of ones
+    rows      the number of rows of such a step
     """
 
     def __init__(self, rows: int | None = None) -> None:
@@ -80,7 +79,8 @@ class Trace:
 class Symbol(NDArrayOperatorsMixin):
     """A value in a trace.
 
-    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "reshape", "fill", "ones", "transpose", "solve"
+    op      a ufunc, or "input", "where", "part", "join", "cast", "sum", "max", "reshape", "fill", "transpose", "solve",
+            "flip", "triangle"
     args    Symbols and numbers
     params  further parameters of the operation (an axis, a slice, ...)
     """
@@ -263,10 +263,45 @@ def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Symbol:
     if axes == (1,) and a.shape == (trace.rows, a.shape[1]):
         if not keepdims:
             raise refuse("a sum along a row without keepdims=True")
-        return a @ trace.symbol("ones", (), a.shape[1:], (a.shape[1], 1), a.dtype)  # type: ignore[no-any-return]
+        return trace.symbol("sum", (a,), axes, shape, a.dtype)
     total = trace.symbol("sum", (a,), axes, shape, a.dtype)
     rest = tuple([n for k, n in enumerate(a.shape) if k not in axes])
     return total if keepdims or rest == shape else trace.symbol("reshape", (total,), rest, rest, a.dtype)
+
+
+def _max(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Symbol:
+    axes = tuple(range(a.ndim)) if axis is None else normalize_axis_tuple(axis, a.ndim)
+    if axes != (a.ndim - 1,) or a.dtype.kind != "f":
+        raise refuse("np.max is not taken along the last axis, of floats")
+    if not a.shape[-1]:
+        raise ValueError(f"max: an axis of {a.shape} is empty")
+    shape = (*a.shape[:-1], 1)
+    found = trace.symbol("max", (a,), axes, shape, a.dtype)
+    if keepdims:
+        return found
+    if trace.rows is not None:
+        raise refuse("a maximum along a row without keepdims=True")
+    return trace.symbol("reshape", (found,), a.shape[:-1], a.shape[:-1], a.dtype)
+
+
+def _cumsum(trace: Trace, a: Symbol, axis: Any = None) -> Symbol:
+    """The cumulative sums of each row of a step, as a product with a triangle of ones."""
+    if trace.rows is None or a.shape[:1] != (trace.rows,) or axis not in (1, -1):
+        raise refuse("np.cumsum is not element-wise")
+    back = a.op == "flip"
+    size = a.shape[1]
+    triangle = trace.symbol("triangle", (), (size, back), (size, size), a.dtype)
+    sums: Symbol = (a.args[0] if back else a) @ triangle
+    return trace.symbol("flip", (sums,), None, a.shape, a.dtype) if back else sums
+
+
+def _flip(trace: Trace, a: Symbol, axis: Any = None) -> Symbol:
+    """The columns of a step in reverse order, for which there is no kernel. Reversed twice, as in the gradient of
+    cumulative sums, they are the value itself.
+    """
+    if trace.rows is None or a.shape[:1] != (trace.rows,) or axis not in (1, -1):
+        raise refuse("np.flip is not element-wise")
+    return a.args[0] if a.op == "flip" else trace.symbol("flip", (a,), None, a.shape, a.dtype)
 
 
 def _mean(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Any:
@@ -317,6 +352,9 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.where: _where,
     np.sum: _sum,
     np.mean: _mean,
+    np.max: _max,
+    np.cumsum: _cumsum,
+    np.flip: _flip,
     np.broadcast_to: _broadcast_to,
     np.concatenate: _concatenate,
     np.transpose: _transpose,

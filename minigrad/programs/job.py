@@ -81,14 +81,12 @@ class Job:
         """An element-wise kernel from its givens to its results; see `fusion.loops.Loops` for the fields."""
         self.targets.update(location.root for location in operands[len(call.givens) :])
         fields = []
-        for field in call.fields:
-            if field.startswith("data"):
-                fields.append(_at(operands[int(field[4:])])[0])
-            elif field.startswith("stride"):
-                number, axis = field[6:].split(".")
-                fields.append(Field(operands[int(number)].strides[int(axis)]))
+        for kind, number, axis in call.fields:
+            if kind == "data":
+                fields.append(_at(operands[number])[0])
+            elif kind == "stride":
+                fields.append(Field(operands[number].strides[axis]))
             else:
-                number = int(field[1:])
                 fields.append(Field(call.sizes[number]) if number else COUNT)
         self._kept.append(call.kernel)
         self._call(Field(machine.raw(call.kernel)), fields)

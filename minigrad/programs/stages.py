@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..fusion.loops import Loops
-from ..fusion.structure import Unsuited, bounds_of, schedule_of
+from ..fusion.structure import REDUCTIONS, Unsuited, bounds_of, schedule_of
 from ..fusion.symbols import Symbol
 from ..native import machine
 from ..native.panels import KINDS
@@ -195,12 +195,14 @@ class Stages:
         self, schedule: Sequence[Symbol], available: set[Symbol], wanted: set[Symbol]
     ) -> list[Product | ElementwiseCall]:
         """Divide values into stages: the products whose operands are ready, then one kernel for the values they enable.
+        A sum or maximum of a row ends a stage.
 
         wanted  the values read after these calls
         """
         level: dict[Symbol, int] = {}
         for symbol in schedule:
-            below = max([level.get(a, 0) for a in self._arguments(symbol)], default=0)
+            operands = self._arguments(symbol)
+            below = max([level.get(a, 0) + (a in level and a.op in REDUCTIONS) for a in operands], default=0)
             level[symbol] = below + self._is_product(symbol)
         last: dict[Symbol, int] = {}  # the last level that reads a value
         for symbol in schedule:
@@ -320,12 +322,13 @@ def _computed(symbol: Symbol, args: list[Any]) -> Array:
         return args[0].astype(symbol.dtype)
     if op == "reshape":
         return args[0].reshape(symbol.shape)
-    if op == "sum":
-        return np.sum(args[0], axis=symbol.params, keepdims=True)
+    if op in REDUCTIONS:
+        return REDUCTIONS[op](args[0], axis=symbol.params, keepdims=True)
     if op == "where":
         return np.where(*args)
     if op == "fill":
         return np.full(symbol.shape, args[0], symbol.dtype)
-    if op == "ones":
-        return np.ones(symbol.shape, symbol.dtype)
+    if op == "triangle":  # from the diagonal to the right, or to the left
+        ones = np.ones(symbol.shape, symbol.dtype)
+        return np.tril(ones) if symbol.params[1] else np.triu(ones)
     raise Unrolled(f"{op} outside of the loop")

@@ -160,7 +160,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 def _largest(x: Array, axis: Any) -> Array:
     """The maximum; 0 where it is infinite (inf − inf would be NaN) or the axis is empty."""
-    m = (np.max if np.size(x) else np.sum)(x, axis=axis, keepdims=True)
+    m = (np.max if x.size else np.sum)(x, axis=axis, keepdims=True)
     return np.where(np.isfinite(m), m, 0.0)
 
 
@@ -176,20 +176,40 @@ def softmax(x: Array, axis: Any = -1) -> Array:
 
 
 # Passes over the rows of a matrix. `fusion`, which derives its gradients from these rules, replaces them by fused ones.
-passes: tuple[Any, ...] = (lambda x, m: np.exp(x - m), lambda x, m, l: (x - m) - l)
+passes: tuple[Any, ...] = (
+    lambda x: np.max(x, axis=-1, keepdims=True),
+    lambda x, m: np.sum(np.exp(x - m), axis=-1, keepdims=True),
+    lambda x, m, l: (x - m) - l,
+    lambda g, y, s: g - np.exp(y) * s,
+)
 
 
-@operation(x=lambda g, y, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True))
+def _rows_of(x: Any, axis: Any) -> Any:
+    """An array as the rows of a matrix along its last axis; None for another axis, or for what is no array."""
+    if axis not in (-1, len(x.shape) - 1) or len(x.shape) < 2 or not x.size or not is_array(x):
+        return None
+    return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _log_softmax_rule(g: Any, y: Any, axis: Any) -> Any:
+    total = np.sum(g, axis=axis, keepdims=True)
+    rows = _rows_of(g, axis)
+    if rows is None or not is_array(y):
+        return g - np.exp(y) * total
+    return passes[3](rows, y.reshape(rows.shape), total.reshape((rows.shape[0], 1))).reshape(g.shape)
+
+
+@operation(x=_log_softmax_rule)
 def log_softmax(x: Array, axis: Any = -1) -> Array:
     """x − log Σ exp(x) along one axis (by default the last) or several."""
-    m = _largest(x, axis)
+    rows = _rows_of(x, axis)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if axis not in (-1, len(x.shape) - 1) or len(x.shape) != 2 or not is_array(x):
-            z = x - m
+        if rows is None:
+            z = x - _largest(x, axis)
             return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
-        exp_of_difference, twice_less = passes
-        total = np.log(np.sum(exp_of_difference(x, m), axis=-1, keepdims=True))
-        return twice_less(x, m, total)  # type: ignore[no-any-return]
+        m = passes[0](rows)
+        m = np.where(np.isfinite(m), m, 0.0)
+        return passes[2](rows, m, np.log(passes[1](rows, m))).reshape(x.shape)  # type: ignore[no-any-return]
 
 
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:

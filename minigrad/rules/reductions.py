@@ -167,8 +167,8 @@ def root(variance: Any) -> Any:
 def extreme_rule(g: Any, y: Any, a: Any, axis: Any, keepdims: bool) -> Any:
     """Shared evenly among the elements equal to the extreme, as in PyTorch's amax."""
     g, y = (spread(v, a.shape, axis, keepdims) for v in (g, y))
-    hit = (a == y) | (a != a)  # a NaN result comes from the NaN elements
-    return g * (hit / np.sum(hit, axis=axis, keepdims=True)).astype(g.dtype)
+    hit = ((a == y) | (a != a)).astype(g.dtype)  # a NaN result comes from the NaN elements
+    return g * (hit / np.sum(hit, axis=axis, keepdims=True))
 
 
 @operation(name="max", a=extreme_rule)

@@ -17,7 +17,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from nn.losses.alignments import NEVER, alignments, flattened, log_likelihood, passed
+from nn.losses.alignments import NEVER, alignments, log_likelihood, passed
 
 from .protocol import Array, check_integer
 from .results import Decoded, Hypothesis
@@ -115,16 +115,15 @@ def label_log_ps(
     counts = np.array([len(one) for one in labels], np.intp)
     padded = np.full((len(labels), int(counts.max(initial=0))), -1)
     padded[np.arange(padded.shape[1]) < counts[:, None]] = [label for one in labels for label in one]
-    flat = flattened(x, steps)
-    a = alignments(padded, steps[owners], counts, x.shape, blank, flat, owners=owners)
+    a = alignments(padded, steps[owners], counts, x.shape[2], blank, x, owners)
     N, ends = len(labels), steps[owners]
-    states, added, emitted = passed(flat, a, N)
-    whole = log_likelihood(states, added, N)
-    before = np.logaddexp(states[:-1, 2:-1:2, :N], states[:-1, 1:-2:2, :N] + a.skip[1::2, :N])  # (T, S, N)
-    entered = before + emitted[:, 1::2, :N] + added[:-1, None, :N]
-    entered = np.where(np.arange(len(x))[:, None, None] < ends, entered, NEVER)
-    prefixes = np.logaddexp.reduce(entered, axis=0, initial=NEVER)  # (S, N)
-    return [np.diff([0.0, *prefixes[: counts[n], n].tolist(), whole[n]]) for n in range(N)]
+    p = passed(x, a)
+    whole = log_likelihood(p)
+    before = np.logaddexp(p.alpha[:-1, :, 2:-1:2], p.alpha[:-1, :, 1:-2:2] + a.skips[0, :, 1::2])  # (T, N, S)
+    entered = before + p.emitted[:, :, 1::2] + np.expand_dims(p.added[0, :-1], -1)
+    entered = np.where(np.arange(len(x))[:, None, None] < ends[:, None], entered, NEVER)
+    prefixes = np.logaddexp.reduce(entered, axis=0, initial=NEVER)  # (N, S)
+    return [np.diff([0.0, *prefixes[n, : counts[n]].tolist(), whole[n]]) for n in range(N)]
 
 
 def _array(value: Any) -> Array:

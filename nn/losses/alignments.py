@@ -15,15 +15,16 @@ state s at step t with probability
 
 and the gradient of log p by x_t[c] is the sum of γ_t[s] over the states s with y'_s = c: the *posterior* of class c.
 
-Here α and β of N sequences are rows of one array, and one loop computes them. Shorter sequences and labellings are
-aligned at their start with the longest, so their β rows begin at a later step and state. A row begins from a virtual
-state before its first one: from there, a step and a skip lead to the first two states. log 0 is a large finite number,
-NEVER, so that no difference is inf − inf. Every few steps a constant is subtracted from each row, so that numbers stay
-small.
+α is computed from the first step on and β from the last, each as rows of states, one row a labelling. Shorter sequences
+and labellings are aligned at their start with the longest, so their β begin at an earlier step and state. A row begins
+in a virtual state beside its first one: from there, a step and a skip lead to two states. log 0 is a large finite
+number, NEVER, so that no difference is inf − inf. Every few steps a constant is subtracted from each row, so that
+numbers stay small.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,56 +35,50 @@ from minigrad import backend
 Array = Any
 NEVER = -1e30  # log 0: other terms vanish beside it, also 10⁸ times in float32
 EVERY = 16  # steps after which the largest state is set to 0: small numbers keep more digits
-BLOCK = 2**18  # numbers of posteriors that are summed at a time
 
 
 class Alignments(NamedTuple):
-    """N labellings as L states of R rows: the β rows of all, preceded by the α rows if requested.
+    """N labellings as rows of L states, for sequences x (T, ·, C).
 
-    places  (L, R) the index of each state's x[t] among (N·C + 1,) numbers, the last of which is NEVER
-    skip    (L, R) 0 where a path may skip the state before, NEVER elsewhere
-    starts  for each step at which rows begin: their virtual states, and these rows; step T is the end
+    places   (N, L) the index of each state's x[t] among the numbers of a step; 0 beyond the labelling
+    beyond   (N, L) True beyond the labelling
+    skips    (2, N, L) for α and for β: 0 where a path may skip a blank to get to a state, NEVER elsewhere
+    steps    (N,) the number of steps of each, and
+    virtual  (N,) the column of the virtual state of its β, both as NumPy arrays
     """
 
     places: Array
-    skip: Array
-    starts: dict[int, tuple[Array, Array]]
+    beyond: Array
+    skips: Array
+    steps: Array
+    virtual: Array
 
 
 def alignments(
-    targets: Array, input_lengths: Array, target_lengths: Array, shape: tuple[int, ...], blank: int, like: Array,
-    both: bool = True, owners: Array | None = None,
+    targets: Array, input_lengths: Array, target_lengths: Array, C: int, blank: int, like: Array,
+    owners: Array | None = None,
 ) -> Alignments:  # fmt: skip
     """The rows of labellings (N, S), of which the first `target_lengths` labels count, in NumPy arrays.
 
-    shape   of x
     like    an array with the device and dtype of the result
-    both    include α rows; without them there are only N rows
     owners  (N,) the sequence of each labelling; None: one each
     """
-    (N, S), (T, sequences, C) = targets.shape, shape
-    L = 2 * S + 1
-    states = np.full((L, N), blank)
-    states[1::2] = targets.T
-    if N and target_lengths.min() < S:
-        states[np.arange(L)[:, None] > 2 * target_lengths] = -1  # beyond the labelling
-    rows = np.concatenate([states, states[::-1]], axis=1) if both else states[::-1]  # (L, R)
+    N, S = targets.shape
+    classes = np.full((N, 2 * S + 1), blank)  # (N, L)
+    classes[:, 1::2] = targets
+    virtual = 2 * target_lengths + 1
+    beyond = np.arange(2 * S + 1) >= virtual[:, None]
     owners = np.arange(N) if owners is None else owners
-    places = rows + C * (np.concatenate([owners, owners]) if both else owners)
-    places[rows < 0] = sequences * C
-    skip = np.full(rows.shape, NEVER)
-    skip[1::2] = np.where(rows[1::2] == np.concatenate([rows[:1] * 0 - 1, rows[1:-2:2]]), NEVER, 0.0)
-    first, ends = T - input_lengths, L - 2 * target_lengths  # of β's rows: the step they begin at, the virtual state
-    beta = np.arange(N) + N * both
-    starts = {k: (ends[first == k], beta[first == k]) for k in np.unique(first).tolist()}
-    if both:
-        also, those = starts.get(0, (beta[:0], beta[:0]))
-        starts[0] = np.concatenate([np.ones(N, np.intp), also]), np.concatenate([np.arange(N), those])
+    places = np.where(beyond, 0, classes + C * owners[:, None])
+    differ = np.full((N, S + 1), True)  # from the label before, or after
+    differ[:, 1:-1] = targets[:, 1:] != targets[:, :-1]
+    skips = np.full((2, N, 2 * S + 1), NEVER)
+    skips[0, :, 1::2] = np.where(differ[:, :-1], 0.0, NEVER)
+    skips[1, :, 1::2] = np.where(differ[:, 1:], 0.0, NEVER)
     device = backend.device_of(like)
-    there = {k: (backend.from_numpy(s, device), backend.from_numpy(r, device)) for k, (s, r) in starts.items()}
-    return Alignments(
-        backend.from_numpy(places, device), backend.from_numpy(skip.astype(like.dtype, copy=False), device), there
-    )
+    skips = skips.astype(like.dtype, copy=False)
+    places, beyond, skips = (backend.from_numpy(a, device) for a in (places, beyond, skips))
+    return Alignments(places, beyond, skips, input_lengths, virtual)
 
 
 @mg.fuse
@@ -94,88 +89,103 @@ def onward(skipped: Any, before: Any, same: Any, skip: Any, x: Any) -> Any:
     return np.log(np.exp(skipped - most) + np.exp(before - most) + np.exp(same - most)) + most + x
 
 
+@mg.fuse
+def passing(alpha: Any, beta: Any, x: Any, rest: Any) -> Any:
+    """γ_t[s] from α_t[s], β_t[s] without x_t, x_t[y'_s], and what remains of the exponent."""
+    return np.exp(np.minimum(alpha + beta - x + rest, 0.0))
+
+
 # ---- arrays: the loop used in training ---------------------------------------------------------------------------
 
 
-def flattened(x: Array, input_lengths: Array) -> Array:
-    """x (T, N, C) as (T, N·C + 1): clipped at NEVER, which is also the last number; 0 after the end of a sequence."""
-    T, N, C = x.shape
-    x = x.astype(np.result_type(x.dtype, np.float32), copy=False)
-    if N and input_lengths.min() < T:
-        real = backend.from_numpy(np.arange(T)[:, None, None] < input_lengths[:, None], backend.device_of(x))
-        x = np.where(real, x, 0.0)
-    flat = np.full_like(x, NEVER, shape=(T, N * C + 1))
-    np.maximum(x.reshape(T, N * C), NEVER, out=flat[:, :-1])
-    return flat
+class Passed(NamedTuple):
+    """α, and β without the x of its step, before and after each step: as (T + 1, N, L + 2) with two columns of padding.
+
+    alpha, beta  the states, less constants: those of α begin at column 2, those of β at column 0
+    added        (2, T + 1, N) the constants of both, in float64
+    emitted      (T, N, L) x[t] of each state
+    """
+
+    alpha: Array
+    beta: Array
+    added: Array
+    emitted: Array
 
 
-def passed(flat: Array, a: Alignments, N: int) -> tuple[Array, Array, Array]:
-    """The states after each step (T + 1, L + 2, R), including those before the first; the first two are padding. Then
-    the constants to add to them (T + 1, R), in float64, and x[t] of each state (T, L, R)."""
-    T, (L, R) = len(flat), a.places.shape
-    if R == N:  # β's rows, from the last step to the first
-        emitted = np.take(flat[::-1], a.places, axis=1)  # (T, L, R)
-    else:
-        places = np.concatenate([a.places[:, :N], a.places[:, N:] + flat.shape[1]], axis=1)
-        emitted = np.take(np.concatenate([flat, flat[::-1]], axis=1), places, axis=1)
-    states = np.empty_like(flat, shape=(T + 1, L + 2, R))
-    states[:, :2] = states[0] = NEVER
-    moved = np.zeros_like(flat, shape=(T + 1, R), dtype=np.float64)
-    step = _kernel(states[0], a.skip)
+def passed(x: Array, a: Alignments, both: bool = True) -> Passed:
+    """The states of log-probabilities x (T, ·, C); those of β alone unless `both` are wanted."""
+    emitted = _emitted(x, a)
+    T, N, L = emitted.shape
+    alpha = np.empty_like(emitted, shape=(T + 1 if both else 1, N, L + 2))
+    beta = np.empty_like(emitted, shape=(T + 1, N, L + 2))
+    alpha[:, :, :2] = beta[:, :, L:] = alpha[0] = beta[T] = NEVER
+    alpha[0, :, 1] = 0.0
+    moved = np.zeros_like(emitted, shape=(2, T + 1, N), dtype=np.float64)
+    rows = {int(t): np.flatnonzero(a.steps == t) for t in np.unique(a.steps)}  # whose β begin after step t
+    bounds = sorted({0, T, *range(0, T, EVERY), *[T - t for t in rows]})
+    skips = np.broadcast_to(np.expand_dims(a.skips, 1), (2, T, N, L))
+    back = beta[::-1]
+    calls = [((back[:-1, :, 2:], back[:-1, :, 1:-1], back[:-1, :, :L], skips[1], emitted[::-1]), back[1:, :, :L])]
+    if both:
+        calls += [((alpha[:-1, :, :L], alpha[:-1, :, 1:-1], alpha[:-1, :, 2:], skips[0], emitted), alpha[1:, :, 2:])]
+    run = onward.steps(*calls) if emitted.size else None  # type: ignore[attr-defined]
     with np.errstate(invalid="ignore"):  # an infinite number gives NaN
-        now = states[:-1]
-        for t, (y2, y1, y, x, after) in enumerate(
-            zip(now[:, :-2], now[:, 1:-1], now[:, 2:], emitted, states[1:, 2:], strict=True)
-        ):
-            if t in a.starts:
-                states[(t, *a.starts[t])] = 0.0
-            step.forward.into((y2, y1, y, a.skip, x), after)
-            if t % EVERY == EVERY - 1:
-                most = after.max(axis=0)
-                most *= most > NEVER / 2  # rows that have not begun stay unchanged
-                moved[t + 1] = most
-                after -= most
-    if T in a.starts:
-        states[(T, *a.starts[T])] = 0.0
-    return states, np.cumsum(moved, axis=0), emitted
+        for start, stop in pairwise([*bounds, T]):
+            if (begin := rows.get(T - start)) is not None:
+                beta[T - start][_virtual(a, begin, beta)] = 0.0
+            if run is not None:
+                run(start, stop)
+            if stop % EVERY == 0 and stop > start:
+                moved[0, stop] = _moved(alpha[stop, :, 2:]) if both else 0.0
+                moved[1, T - stop] = _moved(beta[T - stop, :, :L])
+    return Passed(alpha, beta, np.stack([np.cumsum(moved[0], 0), np.cumsum(moved[1, ::-1], 0)[::-1]]), emitted)
 
 
-def _kernel(now: Array, skip: Array) -> Any:
-    """`onward` for such arrays, without Tensors around them."""
-    operands = [mg.Tensor(a) for a in (now[:-2], now[1:-1], now[2:], skip, skip)]
-    with mg.no_grad():
-        return onward.kernel(*operands)  # type: ignore[attr-defined]
+def _emitted(x: Array, a: Alignments) -> Array:
+    """x[t] of each state, (T, N, L): at least NEVER, which it is beyond a labelling; 0 after the end of a sequence."""
+    T, sequences, C = x.shape
+    x = x.astype(np.result_type(x.dtype, np.float32), copy=False)
+    emitted = np.take(x.reshape(T, sequences * C), a.places, axis=1)
+    np.maximum(emitted, NEVER, out=emitted)
+    if a.steps.min(initial=T) < T:
+        ended = backend.from_numpy(np.arange(T)[:, None] >= a.steps, backend.device_of(x))
+        np.copyto(emitted, 0.0, where=np.expand_dims(ended, -1))
+    if (a.virtual < emitted.shape[2]).any():
+        np.copyto(emitted, NEVER, where=a.beyond)
+    return emitted
 
 
-def log_likelihood(states: Array, added: Array, N: int) -> Array:
-    """log p(y | x) (N,), from the last two states of β's rows; −∞ where there is no alignment. In float64."""
-    last = states[-1, -2:, states.shape[2] - N :].astype(np.float64)
+def _moved(states: Array) -> Array:
+    """The largest states of rows (N, L), which are subtracted from the rows; 0 for rows that have not begun."""
+    most = states.max(axis=1)
+    most *= most > NEVER / 2
+    states -= np.expand_dims(most, 1)
+    return most
+
+
+def log_likelihood(p: Passed) -> Array:
+    """log p(y | x) (N,), from the first two states of β; −∞ where there is no alignment. In float64."""
+    first = p.beta[0, :, :2].astype(np.float64)
     with np.errstate(invalid="ignore"):
-        total = np.logaddexp(last[0], last[1])
-    return np.where(total < NEVER / 2, -np.inf, total + added[-1, added.shape[1] - N :])
+        total = np.logaddexp(first[:, 0], first[:, 1])
+    return np.where(total < NEVER / 2, -np.inf, total + p.added[1, 0])
 
 
-def posteriors(
-    states: Array, added: Array, emitted: Array, log_p: Array, places: Array, C: int, blank: int
-) -> Array:  # fmt: skip
-    """γ summed over the states of each class, (T, N, C), for rows of both directions; 0 after a sequence's end."""
-    (T, L, _), N = emitted.shape, len(log_p)
-    alpha, beta, x = states[1:, 2:, :N], states[:0:-1, :1:-1, N:], emitted[:, :, :N]  # (T, L, N)
-    rest = (added[1:, :N] + added[:0:-1, N:] - log_p).astype(states.dtype, copy=False)  # (T, N)
-    classes = np.empty_like(states, shape=(T, N, C))
-    labels = places[1::2, :N]  # (S, N), n·C + label
-    height = max(BLOCK // max(N * max(L, C), 1), 1)
-    for start in range(0, T, height):
-        stop = min(start + height, T)
-        each = alpha[start:stop] + beta[start:stop]
-        each -= x[start:stop]
-        each += np.expand_dims(rest[start:stop], 1)
-        with np.errstate(over="ignore"):  # in virtual states, which have no class
-            np.exp(each, out=each)
-        steps = backend.from_numpy(np.arange(stop - start)[:, None, None] * (N * C + 1), backend.device_of(states))
-        sums = np.bincount((labels + steps).reshape(-1), each[:, 1::2].reshape(-1), (stop - start) * (N * C + 1))
-        classes[start:stop] = sums.reshape(stop - start, N * C + 1)[:, :-1].reshape(stop - start, N, C)
-        classes[start:stop, :, blank] = each[:, ::2].sum(axis=1)
+def posteriors(p: Passed, a: Alignments, log_p: Array, C: int) -> Array:
+    """γ summed over the states of each class, (T, N, C); 0 after a sequence's end. log_p (N,) is finite."""
+    T, N, L = p.emitted.shape
+    rest = (p.added[0, 1:] + p.added[1, :-1] - log_p).astype(p.emitted.dtype, copy=False)  # (T, N)
+    each = p.alpha[1:, :, 2:], p.beta[:-1, :, :L], p.emitted, np.expand_dims(rest, -1)
+    rows = [array.reshape((T * N, array.shape[2])) for array in each]
+    gamma = passing.on_arrays(*rows).reshape(T, N, L)  # type: ignore[attr-defined]
+    places, beyond = backend.to_numpy(a.places), backend.to_numpy(a.beyond)
+    found, inverse = np.unique(places % C, return_inverse=True)  # classes that occur
+    member = np.zeros((N, L, len(found)), gamma.dtype)
+    member[np.arange(N)[:, None], np.arange(L), inverse.reshape(N, L)] = ~beyond
+    member = backend.from_numpy(member, backend.device_of(gamma))
+    sums = np.matmul(np.swapaxes(gamma, 0, 1), member)  # (N, T, classes)
+    classes = np.zeros_like(gamma, shape=(T, N, C))
+    classes[:, :, backend.from_numpy(found, backend.device_of(gamma))] = np.swapaxes(sums, 0, 1)
     return classes
 
 
@@ -188,27 +198,33 @@ def log_likelihood_by_steps(
     """log p(y | x) (N,) as a recorded loop over steps of Tensors, with β alone; x (T, N, C)."""
     T, N, C = x.shape
     x = x.astype(np.result_type(x.dtype, np.float32))
-    a = alignments(targets, input_lengths, target_lengths, x.shape, blank, x.data, both=False)
+    a = alignments(targets, input_lengths, target_lengths, C, blank, x.data)
     real = backend.from_numpy(np.arange(T)[:, None, None] < input_lengths[:, None], x.device)
     x = np.maximum(np.where(real, x, 0.0).reshape((T, N * C)), NEVER)
-    never = np.full_like(x.data, NEVER, shape=(T, 1))
-    emitted = np.concatenate([x, never], axis=1)[:, a.places]  # (T, L, N)
-    two = np.full_like(x.data, NEVER, shape=(2, N))
-    state: Any = np.full_like(x.data, NEVER, shape=(len(a.places) + 2, N))
-    for t, _ in mg.steps(range(T)):
-        s = _started(state, a, t)
-        state = np.concatenate([two, onward(s[:-2], s[1:-1], s[2:], a.skip, emitted[T - 1 - t])])
-    total = mg.logsumexp(_started(state, a, T)[-2:], axis=0)
+    emitted = np.where(a.beyond, NEVER, x[:, a.places])  # (T, N, L)
+    two = np.full_like(x.data, NEVER, shape=(N, 2))
+    state: Any = np.full_like(x.data, NEVER, shape=(N, emitted.shape[2] + 2))
+    for t, x_t in mg.steps(emitted, reverse=True):
+        s = _started(state, a, t + 1)
+        state = np.concatenate([onward(s[:, 2:], s[:, 1:-1], s[:, :-2], a.skips[1], x_t), two], axis=1)
+    total = mg.logsumexp(_started(state, a, 0)[:, :2], axis=1)
     return np.where(total.data < NEVER / 2, -np.inf, total)
 
 
-def _started(state: Any, a: Alignments, step: int) -> Any:
-    """The states (L + 2, N), with 0 in the virtual states of rows that begin at this step."""
-    if step not in a.starts:
+def _started(state: Any, a: Alignments, steps: int) -> Any:
+    """The states (N, L + 2) of β, with 0 in the virtual states of sequences of this many steps."""
+    rows = np.flatnonzero(a.steps == steps)
+    if not rows.size:
         return state
     begins = np.zeros_like(state.data if isinstance(state, mg.Tensor) else state, dtype=bool)
-    begins[a.starts[step]] = True
+    begins[_virtual(a, rows, begins)] = True
     return np.where(begins, 0.0, state)
+
+
+def _virtual(a: Alignments, rows: Array, like: Array) -> tuple[Array, Array]:
+    """The index of the virtual states of β of these rows."""
+    device = backend.device_of(like)
+    return backend.from_numpy(rows, device), backend.from_numpy(a.virtual[rows], device)
 
 
 def pulled_back(of_posteriors: Any, x: Any, *labelling: Any) -> Any:

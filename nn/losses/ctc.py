@@ -14,7 +14,6 @@ from minigrad.scopes import here
 
 from .alignments import (
     alignments,
-    flattened,
     log_likelihood,
     log_likelihood_by_steps,
     passed,
@@ -197,17 +196,16 @@ def _ctc(
 ) -> tuple[Array, Array]:  # fmt: skip
     T, N, C = x.shape
     labels, steps, counts, _ = read(x.shape, targets, input_lengths, target_lengths, blank)
-    flat = flattened(x, steps)
-    a = alignments(labels, steps, counts, x.shape, blank, flat, both=wanted)
-    states, added, emitted = passed(flat, a, N)
-    log_p = log_likelihood(states, added, N)
+    a = alignments(labels, steps, counts, C, blank, x[:0].astype(np.result_type(x.dtype, np.float32)))
+    states = passed(x, a, both=wanted)
+    log_p = log_likelihood(states)
     never = np.isinf(log_p) & (log_p < 0)
     losses = np.where(never, 0.0 if zero else np.inf, 0.0 - log_p).astype(x.dtype)
     if not zero and never.any():
         warn_of_long(labels, steps, counts)
     if not wanted:
         return losses, np.zeros_like(x, shape=(0, N, C))
-    gamma = posteriors(states, added, emitted, np.where(never, 0.0, log_p), a.places, C, blank)
+    gamma = posteriors(states, a, np.where(never, 0.0, log_p), C)
     if never.any():
         real = backend.from_numpy(np.arange(T)[:, None] < steps, backend.device_of(x))
         gamma[...] = np.where(np.expand_dims(never, -1), 0.0, gamma)

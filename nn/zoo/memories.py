@@ -140,12 +140,11 @@ class ONLSTMCell(Mapped):
         h' = σ(z_o)·tanh(c')
 
     chunk  the number of memory units that share an element of F and I, which are (H/chunk,)
-
-    A softmax needs the maximum of a row, so the loop runs step by step.
     """
 
     states = ("h", "c")
     gates = ("i", "f", "g", "o", "F", "I")
+    repeats: Any
 
     def __init__(
         self, input_size: int, hidden_size: int, chunk: int = 1, *, device: str = "cpu", dtype: Any = None
@@ -158,6 +157,8 @@ class ONLSTMCell(Mapped):
         made: dict[str, Any] = {"device": device, "dtype": dtype}
         self.W = Linear(input_size, size, **made)
         self.U = Linear(hidden_size, size, bias=False, **made)
+        repeats = np.repeat(np.eye(hidden_size // chunk), chunk, axis=1)  # (H/chunk, H)
+        self.register_buffer("repeats", mg.tensor(repeats, device=device, dtype=self.W.weight.dtype), persistent=False)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, 4H + 2H/chunk), state (h, c) to (h', c', i, f, g, o, F, I)."""
@@ -174,7 +175,8 @@ class ONLSTMCell(Mapped):
 
     def _cumax(self, z: Any) -> Any:
         """The cumulative softmax, with each element repeated `chunk` times, (N, H/chunk) to (N, H)."""
-        return np.repeat(np.cumsum(mg.softmax(z, axis=-1), axis=-1), self.chunk, axis=-1)
+        sums = np.cumsum(mg.softmax(z, axis=-1), axis=-1)
+        return sums if self.chunk == 1 else sums @ self.repeats
 
 
 class SLSTMCell(Mapped):

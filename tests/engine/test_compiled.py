@@ -271,6 +271,35 @@ def test_sums_into_one_number(of: tuple[int, ...], into: tuple[int, ...], order:
     np.testing.assert_allclose(*gradients, rtol=4e-7)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (5, 1), (3, 33), (200, 64), (4, 3, 37), (6,)], ids=str)
+def test_maxima_and_sums_of_rows(shape: tuple[int, ...], dtype: Any) -> None:
+    """Of whole rows, and of rows whose parts are read; a NaN makes its own row NaN."""
+
+    def f(x: mg.Tensor, b: mg.Tensor) -> Any:
+        z = x * b
+        *_, last = np.split(z, [max(shape[-1] // 3, 1)], axis=-1)
+        return np.max(z, axis=-1, keepdims=True), np.max(x + b, axis=-1), np.sum(z, axis=-1), np.tanh(last)
+
+    rng = np.random.default_rng(0)
+    x, b = (rng.standard_normal(s).astype(dtype) for s in (shape, shape[-1:]))
+    fused = mg.fuse(f)
+    tolerance = 1e-5 if dtype is np.float32 else 1e-13
+    for spoilt in (False, True):
+        if spoilt:
+            x.reshape(-1)[0] = np.nan
+        found = []
+        for g in (fused, f):
+            xs = [mg.Tensor(v, True) for v in (x, b)]
+            outputs = g(*xs)
+            sum(np.sum(o * 1.5) for o in outputs).backward()
+            found.append([*outputs, *[v.grad for v in xs]])
+        for ours, plain in zip(*found, strict=True):
+            np.testing.assert_allclose(ours.data, plain.data, rtol=tolerance, atol=tolerance)
+    kernel = fused.kernel(*xs)  # type: ignore[attr-defined]
+    assert isinstance(kernel.forward, CompiledPlan)
+
+
 def test_a_row_decides_nothing_about_the_layout() -> None:
     x, b = inputs_for([(50, 4), (1, 4)], np.float32)
     f = mg.fuse(lambda x, b: np.tanh(x + b))

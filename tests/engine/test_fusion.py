@@ -406,7 +406,9 @@ def branches(x: mg.Tensor) -> mg.Tensor:
     ("f", "message"),
     [
         (branches, r"branches on a value.*np\.where(?s:.*)x if x > 0"),
-        (lambda x: x.max(), "np.max is not element-wise|np.amax is not element-wise"),
+        (lambda x: x.min(), "np.min is not element-wise|np.amin is not element-wise"),
+        (lambda x: np.max(np.expand_dims(x, -1), 0), "np.max is not taken along the last axis|not element-wise"),
+        (lambda x: np.cumsum(x, 0), "np.cumsum is not element-wise"),
         (lambda x: x @ x, "np.matmul is not element-wise"),
         (lambda x: x[0], "indexing is not element-wise; np.split"),
         (lambda x: x.reshape(-1), "reshape is not element-wise|np.reshape is not element-wise"),

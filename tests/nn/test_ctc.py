@@ -11,7 +11,6 @@ import pytest
 
 import minigrad as mg
 from nn import CTCLoss
-from nn.losses import alignments
 
 Rng = np.random.Generator
 every_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
@@ -140,18 +139,6 @@ def test_evaluation_makes_no_posteriors(rng: Rng) -> None:
         loss = CTCLoss()(x, LABELS, LENGTHS, COUNTS)
     assert not loss.requires_grad
     assert loss.item() == recorded.item()
-
-
-def test_posteriors_in_blocks(rng: Rng, monkeypatch: Any) -> None:
-    """The same numbers, summed for a few steps at a time."""
-
-    def gradient() -> Any:
-        return mg.grad(lambda x: CTCLoss()(x, LABELS, LENGTHS, COUNTS))(mg.Tensor(x)).numpy()
-
-    x = rng.standard_normal((5, 6, 3))
-    whole = gradient()
-    monkeypatch.setattr(alignments, "BLOCK", 100)
-    np.testing.assert_allclose(gradient(), whole, rtol=1e-14, atol=1e-16)
 
 
 # ---- what does not count, and what cannot be ---------------------------------------------------------------------

@@ -543,9 +543,12 @@ def test_reasons() -> None:
     assert layer.rolled == "not rolled: it was not called yet"
     layer(x)
     assert layer.rolled == "not rolled: the layer was made with rolled=False"
-    layer = nn.Recurrent(nn.RNNCell(3, 4, nonlinearity=mg.softmax))
+    layer = nn.Recurrent(nn.RNNCell(3, 4, nonlinearity=np.sin))
     layer(x)
-    assert layer.rolled.startswith("not rolled: it uses softmax: np.size is not element-wise, at ")
+    assert layer.rolled == "not rolled: no kernel expresses np.cos"
+    layer = nn.Recurrent(nn.RNNCell(3, 4, nonlinearity=np.sort))
+    layer(x)
+    assert layer.rolled.startswith("not rolled: np.argsort is not element-wise, at ")
     layer = nn.Recurrent(nn.GRUCell(3, 4))
     with mg.plain_path():
         layer(x)

@@ -99,9 +99,21 @@ def _summed(c: Any, x: Any, state: Any) -> Any:
     return (np.tanh(z - np.mean(z, axis=(1,), keepdims=True)) * mg.sigmoid(total) + np.sum(c.W, axis=0),)
 
 
+def _of_rows(c: Any, x: Any, state: Any) -> Any:
+    """Softmax, maximum, log Σ exp and cumulative sums of a row, and of its parts."""
+    h, s = state
+    z = h @ c.V + x @ c.U
+    left, right = np.split(z, 2, axis=-1)
+    ordered = np.cumsum(mg.softmax(right), axis=-1) * np.max(left, axis=1, keepdims=True)
+    total = mg.logsumexp(z * c.b, axis=-1, keepdims=True) - np.max(z, axis=-1, keepdims=True)
+    h = mg.log_softmax(z) * mg.sigmoid(total) + np.concatenate([ordered, mg.softmax(left, axis=1)], axis=-1)
+    return np.tanh(h), mg.softmax(s + z)
+
+
 ODD: dict[str, tuple[Step, int]] = {
     "forgetful": (_forgetful, 2), "accumulating": (_accumulating, 2), "of changed weights": (_of_changed_weights, 1),
     "in parts": (_in_parts, 1), "cast": (_cast, 1), "summed": (_summed, 1),
+    "of rows": (_of_rows, 2),
 }  # fmt: skip
 
 
