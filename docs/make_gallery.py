@@ -24,24 +24,24 @@ INTRODUCTION = """# A gallery of graphs
 
 Pictures of recorded graphs, made by `mg.graph` in `docs/make_gallery.py`. They share one notation:
 
-* **Shape is kind.** An ellipse is a parameter, a rounded box an operation, a circle an operation with a sign, a box
-  with sharp corners a fused operation, a doubled box a collapsed scope. Results are gold. Values from outside have no
-  frame: inputs are below the operations that use them, a plain number is an initial state or a constant. A dashed frame
-  is a detached state, a dotted frame stands for omitted steps.
-* **Columns are time, lanes are layers.** Computation goes up, time to the right. Only the path of a state from one step
-  to another is red, dashed where it was detached. A parameter is drawn once, and a blue line leads to every step that
-  uses it, with a dot at each branch.
+* **The shape is the kind of node.** An ellipse is a parameter, a rounded box an operation, a circle an operation with a
+  sign, a box with sharp corners a fused operation, and a doubled box a collapsed scope. Results are gold. Values from
+  outside have no frame: inputs are below the operations that use them, and a plain number is an initial state or a
+  constant. A dashed frame is a detached state, and a dotted frame stands for omitted steps.
+* **Columns are time, lanes are layers.** Computation goes up, and time to the right. Only the path of a state from one
+  step to another is red, dashed where it was detached. A parameter is drawn once. A blue line leads from it to every
+  step that uses it, with a dot at each branch.
 * **Parallel arrows are bundled.** ×196 beside an arrow is their number.
 * **Each call has its own frame.** Calls that continue a state are windows, each with its own steps. A loop without
   `mg.steps` also has columns if its lines ran repeatedly with the same weights and passed a state on.
 * **Colour is one quantity**, on request: the norm of the gradient, on a log scale.
 
 `picture.render("picture.svg")` draws such a picture (.png and .pdf, too), `picture.html("picture.html")` makes a page
-to step through it, `picture.animate("picture.svg")` a film of the same (.gif, too), and `picture.data()` gives all of
-it as plain data.
+to step through it, `picture.animate("picture.svg")` makes a film of it (.gif, too), and `picture.data()` returns it as
+plain data.
 """
-FILM = "film"  # the one that moves
-STILL = "film-still.svg"  # its end, for readers who want less motion
+FILM = "film"  # the animated picture
+STILL = "film-still.svg"  # its last frame, for readers who prefer less motion
 
 
 def picture(title: str) -> Callable[[Callable[[], mg.Graph]], Callable[[], mg.Graph]]:
@@ -55,7 +55,7 @@ def picture(title: str) -> Callable[[Callable[[], mg.Graph]], Callable[[], mg.Gr
 
 
 def make(name: str) -> mg.Graph:
-    """One of the pictures; always the same."""
+    """One of the pictures, the same each time."""
     mg.manual_seed(0)
     return PICTURES[name][1]()
 
@@ -102,7 +102,7 @@ def example(name: str) -> ModuleType:
 
 @picture("A neuron")
 def neuron() -> mg.Graph:
-    """`mg.graph(f, x)` runs f, so that the values are known, and the gradients of what it returns."""
+    """`mg.graph(f, x)` runs f, so the picture can show the values, and the gradients of the result."""
     w = mg.tensor([0.5, -1.0], requires_grad=True)
     b = mg.tensor(0.25, requires_grad=True)
 
@@ -127,16 +127,16 @@ def vanilla(steps: int) -> tuple[list[Any], dict[str, Any]]:
 
 @picture("A recurrent network of three steps")
 def rnn_full() -> mg.Graph:
-    """s = tanh(x W_in + s W_s + b), y = s W_out: the loop as it ran, one column for each step. (`vanilla` is that loop;
-    it names x, s and y by `mg.name`, and `mg.steps` marks the steps.)"""
+    """s = tanh(x W_in + s W_s + b), y = s W_out: the loop as it ran, one column for each step. (`vanilla` is this
+    loop. It names x, s and y by `mg.name`, and `mg.steps` marks the steps.)"""
     outputs, params = vanilla(steps=3)
     return mg.graph(outputs, params=params)
 
 
 @picture("A hundred steps, elided")
 def rnn_elided() -> mg.Graph:
-    """The first steps and the last; the others stand together in one frame. A graph that is too large to lay out is
-    elided without being asked, and its picture says so."""
+    """The first steps and the last. One frame stands for the others. A graph that is too large to lay out is elided
+    automatically, and its picture says so."""
     outputs, params = vanilla(steps=100)
     return mg.graph(outputs, params=params, view="elided")
 
@@ -150,8 +150,8 @@ def rnn_rolled() -> mg.Graph:
 
 @picture("Inside an LSTM")
 def lstm_cell() -> mg.Graph:
-    """The element-wise part of an LSTM's step is one fused operation; `expand=True` opens it. Of a step's two states, c
-    goes straight to the next step's c, through one product with the forget gate: no matrix on its way."""
+    """The element-wise part of an LSTM's step is one fused operation; `expand=True` opens it. The state c reaches the
+    next step's c through one product with the forget gate and one sum, without a matrix."""
     layer = nn.LSTM(3, 5, bias=False)
     output, _ = layer(mg.randn(2, 4, 3))
     return mg.graph(output, params=layer.named_parameters(), expand=True)
@@ -159,7 +159,7 @@ def lstm_cell() -> mg.Graph:
 
 @picture("Inside a GRU")
 def gru_cell() -> mg.Graph:
-    """The same for a GRU. Its one state is both what is given out and what is remembered: h = n + z (h − n)."""
+    """The same for a GRU. Its single state is both the output and the memory: h = n + z (h − n)."""
     layer = nn.GRU(3, 5, bias=False)
     output, _ = layer(mg.randn(2, 4, 3))
     return mg.graph(output, params=layer.named_parameters(), expand=True)
@@ -167,8 +167,8 @@ def gru_cell() -> mg.Graph:
 
 @picture("Two layers, both directions")
 def bidirectional() -> mg.Graph:
-    """Each layer and direction is a lane. In the backward lanes, the state goes to the left. The inputs of all steps
-    are mapped at once, before each loop; `split` hands every step its part."""
+    """Each layer and direction is a lane. In the backward lanes, the state goes to the left. One product maps the
+    inputs of all steps before each loop, and `split` gives every step its part."""
     layer = nn.RNN(3, 5, num_layers=2, bidirectional=True, bias=False)
     output, _ = layer(mg.randn(3, 4, 3))
     return mg.graph(output, params=layer.named_parameters())
@@ -176,8 +176,8 @@ def bidirectional() -> mg.Graph:
 
 @picture("Sequence to sequence, with attention")
 def attention() -> mg.Graph:
-    """The encoder's states are stacked, and every step of the decoder looks at all of them. The cells are
-    collapsed to one box each."""
+    """The encoder's states are stacked, and every step of the decoder looks at all of them. Each cell is
+    collapsed to one box."""
     encoder, decoder = nn.GRUCell(3, 4), nn.GRUCell(2, 4)
     look, output = nn.DotAttention(), nn.Linear(8, 5)
     h: Any = mg.zeros((1, 4))
@@ -197,10 +197,10 @@ def attention() -> mg.Graph:
     return mg.graph(outputs, params=params, collapse="GRUCell")
 
 
-@picture("Where the gradient goes")
+@picture("The flow of the gradient")
 def vanishing() -> mg.Graph:
-    """A tanh network below an LSTM, with the same inputs and a loss of the last step, coloured by the norm of the
-    gradient that arrives. In the tanh network it shrinks at every step on its way back to t = 0; the LSTM, whose forget
+    """A tanh network below an LSTM, with the same inputs and a loss at the last step, coloured by the norm of the
+    gradient that arrives. In the tanh network it shrinks at every step on its way back to t = 0. The LSTM, whose forget
     gates start open, keeps it."""
     rnn, lstm = nn.RNN(3, 16, bias=False), nn.LSTM(3, 16)
     rnn.weight_hh_l0.data *= 0.7
@@ -216,8 +216,8 @@ def vanishing() -> mg.Graph:
 
 @picture("Windows of a long text")
 def windows() -> mg.Graph:
-    """A layer that is called again with its last state: each call is a window, and time goes on. The state is detached
-    between them, and no gradient flows along the dashed line."""
+    """A layer is called again with its last state: each call is a window, and time continues. The state is detached
+    between the windows, so no gradient flows along the dashed line."""
     layer = nn.GRU(3, 4, bias=False)
 
     def loss(xs: Any) -> Any:
@@ -241,7 +241,7 @@ def textbook() -> mg.Graph:
 
 @picture("A cell from the inside")
 def cell() -> mg.Graph:
-    """The same style for a cell of your own: what is named goes by its name at step t."""
+    """The same style for your own cell. Named values appear with their names at step t."""
     W = {gate: mg.randn(7, 4, requires_grad=True) for gate in "fioC"}
 
     def lstm(x: Any, h: Any, C: Any) -> Any:
@@ -256,8 +256,8 @@ def cell() -> mg.Graph:
 
 @picture("Gradients along the arrows")
 def backward() -> mg.Graph:
-    """`backward=True` turns the arrows around. Beside each stands the norm of the gradient that flows along it: what
-    one use of a value gives to the gradient of that value."""
+    """`backward=True` reverses the arrows. The number beside each is the norm of the gradient that flows along it: the
+    contribution of one use of a value to the gradient of that value."""
     outputs, params = vanilla(steps=3)
     return mg.graph(mg.name((outputs[-1] ** 2).sum(), "loss"), params=params, backward=True)
 
@@ -265,8 +265,8 @@ def backward() -> mg.Graph:
 @picture("A film: values forward, gradients backward")
 def film() -> mg.Graph:
     """The LSTM of `examples/char_rnn_from_primitives.py` over four characters. `picture.animate("film.svg")` writes it
-    as a file that plays inside of any page, without a script. First the values are computed; then the gradients come
-    back, and that of a weight is complete when its last use has given its part."""
+    as a file that plays in any page, without a script. First the values are computed, then the gradients come back. The
+    gradient of a weight is complete when all its uses have contributed."""
     demo = example("char_rnn_from_primitives")
     text = np.array([[2], [0], [1], [0], [3]])
     params = demo.make_parameters(4, 16, "cpu")
