@@ -51,7 +51,7 @@ check: $(VENV)/dev kernels
 	$(PYTEST) $(WORKERS) tests/notebooks
 	OMP_NUM_THREADS=1 $(PYTEST) tests/mpi
 
-# What docs/RELIABILITY.md promises, tried out: about ten minutes on two cores; `LONG=1 make trust` takes hours.
+# What docs/RELIABILITY.md promises, tried out: about four minutes on two cores; `LONG=1 make trust` takes hours.
 trust: $(VENV)/dev
 	@failed=0; for subject in faults kills ranks files extremes streams mutants; do \
 		$(BIN)/python tests/trust/$$subject.py || failed=1; \
