@@ -157,7 +157,7 @@ def plan(names: Sequence[str], rounds: int, link: float, latency: float) -> None
     """Print the table."""
     print(f"A link of {link:g} GB/s and {latency:g} µs; one process measured, the fastest of {rounds} steps.\n")
     heads = " | ".join(f"{ranks:,}" for ranks in RANKS)
-    print(f"| model | step | MB a step | of them before the end | efficiency at {heads} |")
+    print(f"| model | step | MB a step | sent before the end | efficiency at {heads} |")
     print("| --- " + "| ---: " * (3 + len(RANKS)) + "|")
     for name in names:
         one = timeline(name, rounds)
