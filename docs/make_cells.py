@@ -339,8 +339,8 @@ many calls in six turns, on two cores that others used meanwhile: take them as a
 
 ## Beside public implementations
 
-Where an implementation is public, the tests compute with its conventions (`tests/nn/test_zoo_references.py`); with the
-weights in our order, the outputs are equal. What is otherwise there:
+Where an implementation is public, the tests compute with its conventions (`tests/nn/test_zoo_references.py`, and
+`test_zoo_references_memory.py`); with the weights in our order, the outputs are equal. What is otherwise there:
 
 | cell | implementation | there |
 | --- | --- | --- |

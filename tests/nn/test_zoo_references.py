@@ -1,29 +1,16 @@
-"""Cells of the zoo beside what public implementations of them compute: published numbers where there are some, else
-their conventions, written anew in plain NumPy. What differs stands in docs/cells.md."""
+"""Cells with gates, or element by element, beside what public implementations of them compute: published numbers where
+there are some, else their conventions, written anew in plain NumPy. What differs stands in docs/cells.md."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pytest
-from oracles import near, randomize, sigmoid, softmax
+from oracles import near, sigmoid
+from zoo_oracles import H, fill, outputs
 
-import minigrad as mg
 import nn
-from nn.zoo.dynamics import legendre
 
 Rng = np.random.Generator
-T, D, H = 6, 3, 4
-
-
-def fill(parameter: Any, value: Any) -> None:
-    parameter.data[...] = value
-
-
-def outputs(cell: Any, xs: Any) -> Any:
-    """h of a layer over one sequence (T, D), from zeros: (T, H)."""
-    return nn.Recurrent(cell)(xs[:, None])[0].numpy()[:, 0]
+T, D = 6, 3
 
 
 def test_ugrnn_has_tensorflows_numbers() -> None:
@@ -34,22 +21,6 @@ def test_ugrnn_has_tensorflows_numbers() -> None:
     fill(cell.W.bias, [1, 1, 0, 0])
     found = cell(np.repeat([[1.0], [2.0], [3.0]], 4, axis=1), np.full((3, 2), 0.1))
     np.testing.assert_allclose(found.numpy(), np.repeat([[0.13752282], [0.10545051], [0.10074195]], 2, axis=1), 5e-7)
-
-
-def test_qrnn_beside_salesforces(rng: Rng) -> None:
-    """pytorch-qrnn, window 2: one map of [x_t, x_{t-1}], and C_t = F Z + (1 - F) C_{t-1}, so that its F is 1 - f."""
-    W, b = rng.standard_normal((3 * H, 2 * D)), rng.standard_normal(3 * H)
-    xs = rng.standard_normal((T, D))
-    expected, C = [], np.zeros(H)
-    for t in range(T):
-        Z, F, O = np.split(W @ np.concatenate([xs[t], xs[t - 1] if t else np.zeros(D)]) + b, 3)
-        C = sigmoid(F) * np.tanh(Z) + (1 - sigmoid(F)) * C
-        expected.append(sigmoid(O) * C)
-    cell = nn.zoo.QRNNCell(D, H, width=2, dtype=np.float64)
-    sign = np.repeat([1.0, -1.0, 1.0], H)
-    fill(cell.W.weight, np.concatenate([sign[:, None] * W[:, :D], sign[:, None] * W[:, D:]]))
-    fill(cell.b, sign * b)
-    near(outputs(cell, xs), np.array(expected))
 
 
 def test_nbrc_beside_its_authors(rng: Rng) -> None:
@@ -70,75 +41,20 @@ def test_nbrc_beside_its_authors(rng: Rng) -> None:
     near(outputs(cell, xs), np.array(expected))
 
 
-def test_on_lstm_beside_its_authors(rng: Rng) -> None:
-    """Ordered-Neurons: the master gates first, input before forget; then o, g, i, f; two biases."""
-    chunk, C = 2, H // 2
-    W, b = rng.standard_normal((4 * H + 2 * C, D)), rng.standard_normal(4 * H + 2 * C)
-    U, d = rng.standard_normal((4 * H + 2 * C, H)), rng.standard_normal(4 * H + 2 * C)
-    xs, h, c, expected = rng.standard_normal((T, D)), np.zeros(H), np.zeros((C, chunk)), []
-    for x in xs:
-        gates = W @ x + b + U @ h + d
-        master_in = (1 - np.cumsum(softmax(gates[:C])))[:, None]
-        master_forget = np.cumsum(softmax(gates[C : 2 * C]))[:, None]
-        o, g, i, f = np.split(gates[2 * C :].reshape(4 * C, chunk), 4)
-        overlap = master_forget * master_in
-        forget = sigmoid(f) * overlap + (master_forget - overlap)
-        take = sigmoid(i) * overlap + (master_in - overlap)
-        c = forget * c + take * np.tanh(g)
-        h = (sigmoid(o) * np.tanh(c)).reshape(H)
-        expected.append(h)
-    cell = nn.zoo.ONLSTMCell(D, H, chunk, dtype=np.float64)
-    o, g, i, f = (2 * C + k * H + np.arange(H) for k in range(4))
-    order = np.concatenate([i, f, g, o, C + np.arange(C), np.arange(C)])
-    fill(cell.W.weight, W[order])
-    fill(cell.W.bias, (b + d)[order])
-    fill(cell.U.weight, U[order])
+def test_qrnn_beside_salesforces(rng: Rng) -> None:
+    """pytorch-qrnn, window 2: one map of [x_t, x_{t-1}], and C_t = F Z + (1 - F) C_{t-1}, so that its F is 1 - f."""
+    W, b = rng.standard_normal((3 * H, 2 * D)), rng.standard_normal(3 * H)
+    xs = rng.standard_normal((T, D))
+    expected, C = [], np.zeros(H)
+    for t in range(T):
+        Z, F, O = np.split(W @ np.concatenate([xs[t], xs[t - 1] if t else np.zeros(D)]) + b, 3)
+        C = sigmoid(F) * np.tanh(Z) + (1 - sigmoid(F)) * C
+        expected.append(sigmoid(O) * C)
+    cell = nn.zoo.QRNNCell(D, H, width=2, dtype=np.float64)
+    sign = np.repeat([1.0, -1.0, 1.0], H)
+    fill(cell.W.weight, np.concatenate([sign[:, None] * W[:, :D], sign[:, None] * W[:, D:]]))
+    fill(cell.b, sign * b)
     near(outputs(cell, xs), np.array(expected))
-
-
-def test_slstm_beside_its_authors(rng: Rng) -> None:
-    """xlstm's plain step: a first step, where n is 0, takes the input gate's scale; states begin at zero."""
-    W, R, b = rng.standard_normal((4 * H, D)), rng.standard_normal((4 * H, H)), rng.standard_normal(4 * H)
-    xs, expected = 3 * rng.standard_normal((T, D)), []
-    h = c = n = m = np.zeros(H)
-    for x in xs:
-        i, f, z, o = np.split(W @ x + R @ h + b, 4)
-        held = m - np.log1p(np.exp(-f))
-        new = i if np.all(n == 0) else np.maximum(i, held)
-        i, f, m = np.exp(i - new), np.exp(held - new), new
-        c, n = f * c + i * np.tanh(z), f * n + i
-        h = sigmoid(o) * c / n
-        expected.append(h)
-    cell = nn.zoo.SLSTMCell(D, H, dtype=np.float64)
-    fill(cell.W.weight, W)
-    fill(cell.W.bias, b)
-    fill(cell.R, R)
-    near(outputs(cell, xs), np.array(expected))
-
-
-def test_lru_beside_zucchets(rng: Rng) -> None:
-    """minimal-LRU: complex states, Re(C h) + D x with a vector D, as many outputs as inputs; its starting values."""
-    cell = randomize(nn.zoo.LRUCell(D, D, H, dtype=np.float64), rng)
-    vector = rng.standard_normal(D)
-    fill(cell.D, np.diag(vector))
-    p = {name: value.numpy() for name, value in cell.named_parameters()}
-    lam = np.exp(-np.exp(p["nu"]) + 1j * np.exp(p["theta"]))
-    B = (p["B"][:H] + 1j * p["B"][H:]) * np.exp(p["gamma"])[:, None]
-    C = p["C"][:, :H] + 1j * p["C"][:, H:]
-    xs, h, expected = rng.standard_normal((T, D)), np.zeros(H, complex), []
-    for x in xs:
-        h = lam * h + B @ x
-        expected.append((C @ h).real + vector * x)
-    near(outputs(cell, xs), np.array(expected))
-    mg.manual_seed(0)
-    fresh = nn.zoo.LRUCell(64, 8, 4000, radii=(0.4, 0.9), phase=6.28, dtype=np.float64)
-    nu, theta, gamma = (getattr(fresh, name).numpy() for name in ("nu", "theta", "gamma"))
-    radius = np.exp(-np.exp(nu))
-    near(np.mean(radius**2), (0.4**2 + 0.9**2) / 2, 0.02)  # uniform in the ring
-    near(np.mean(np.exp(theta)), 6.28 / 2, 0.03)
-    near(np.exp(gamma), np.sqrt(1 - radius**2))
-    near(np.std(fresh.B.numpy()), 1 / np.sqrt(2 * 64), 0.01)
-    near(np.std(fresh.C.numpy()), 1 / np.sqrt(4000), 0.01)
 
 
 def test_min_gru_beside_lucidrains(rng: Rng) -> None:
@@ -153,39 +69,3 @@ def test_min_gru_beside_lucidrains(rng: Rng) -> None:
     fill(cell.W.weight, np.concatenate([W[H:], W[:H]]))
     fill(cell.W.bias, np.repeat([0.0, 0.5], H))
     near(outputs(cell, xs), expected)
-
-
-@pytest.mark.parametrize(("order", "theta"), [(4, 5.0), (16, 100.0), (32, 784.0)])
-def test_lmu_is_sampled_as_keras_lmu_samples(order: int, theta: float) -> None:
-    """By SciPy's zero-order hold of A/theta and B/theta, a step apart."""
-    signal = pytest.importorskip("scipy.signal")
-    Q = np.arange(order)
-    R = (2 * Q + 1)[:, None] / theta
-    j, i = np.meshgrid(Q, Q)
-    A = np.where(i < j, -1, (-1.0) ** (i - j + 1)) * R
-    B = (-1.0) ** Q[:, None] * R
-    sampled = signal.cont2discrete((A, B, np.ones((1, order)), np.zeros((1, 1))), dt=1.0, method="zoh")
-    for ours, theirs in zip(legendre(order, theta), sampled, strict=False):
-        near(ours, theirs, 1e-10)
-
-
-def test_phased_lstm_beside_tensorflows(rng: Rng) -> None:
-    """contrib.rnn.PhasedLSTMCell without peepholes: masks of input and forget, a new input, an output mask."""
-    cell = randomize(nn.zoo.PhasedLSTMCell(D + 1, H, ratio=0.1, leak=0.001, dtype=np.float64), rng)
-    for p in (cell.p_i, cell.p_f, cell.p_o):
-        fill(p, 0.0)
-    fill(cell.period, 1 + np.abs(cell.period.numpy()))
-    W, b, U = cell.W.weight.numpy(), cell.W.bias.numpy(), cell.U.weight.numpy()
-    period, shift = cell.period.numpy(), cell.shift.numpy()
-    xs, times = rng.standard_normal((T, D)), np.cumsum(rng.random(T))
-    h, c, expected = np.zeros(H), np.zeros(H), []
-    for x, t in zip(xs, times, strict=True):
-        i, f, g, o = np.split(W @ x + b + U @ h, 4)
-        new_c = c * sigmoid(f) + sigmoid(i) * np.tanh(g)
-        new_h = np.tanh(new_c) * sigmoid(o)
-        cycle = np.mod(t - shift, period) / period
-        up = 2 * cycle / 0.1
-        k = np.where(cycle < 0.05, up, np.where(cycle < 0.1, 2 - up, 0.001 * cycle))
-        c, h = k * new_c + (1 - k) * c, k * new_h + (1 - k) * h
-        expected.append(h)
-    near(outputs(cell, np.concatenate([xs, times[:, None]], axis=1)), np.array(expected))

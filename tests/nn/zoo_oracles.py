@@ -257,3 +257,15 @@ ZOO = {
     "LMU": _variant(Z.LMUCell, lmu, order=3, theta=5.0),
     "LRU": _variant(Z.LRUCell, lru, state_size=3),
 }
+
+
+# ---- beside public implementations -------------------------------------------------------------------------------
+
+
+def fill(parameter: Any, value: Any) -> None:
+    parameter.data[...] = value
+
+
+def outputs(cell: Any, xs: Array) -> Array:
+    """h of a layer over one sequence (T, D), from zeros: (T, H)."""
+    return nn.Recurrent(cell)(xs[:, None])[0].numpy()[:, 0]

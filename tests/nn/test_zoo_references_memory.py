@@ -1,0 +1,123 @@
+"""Cells with memories, a sense of time, or dynamics, beside what public implementations of them compute: their
+conventions, written anew in plain NumPy. What differs stands in docs/cells.md."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracles import near, randomize, sigmoid, softmax
+from zoo_oracles import H, fill, outputs
+
+import minigrad as mg
+import nn
+from nn.zoo.dynamics import legendre
+
+Rng = np.random.Generator
+T, D = 6, 3
+
+
+def test_on_lstm_beside_its_authors(rng: Rng) -> None:
+    """Ordered-Neurons: the master gates first, input before forget; then o, g, i, f; two biases."""
+    chunk, C = 2, H // 2
+    W, b = rng.standard_normal((4 * H + 2 * C, D)), rng.standard_normal(4 * H + 2 * C)
+    U, d = rng.standard_normal((4 * H + 2 * C, H)), rng.standard_normal(4 * H + 2 * C)
+    xs, h, c, expected = rng.standard_normal((T, D)), np.zeros(H), np.zeros((C, chunk)), []
+    for x in xs:
+        gates = W @ x + b + U @ h + d
+        master_in = (1 - np.cumsum(softmax(gates[:C])))[:, None]
+        master_forget = np.cumsum(softmax(gates[C : 2 * C]))[:, None]
+        o, g, i, f = np.split(gates[2 * C :].reshape(4 * C, chunk), 4)
+        overlap = master_forget * master_in
+        forget = sigmoid(f) * overlap + (master_forget - overlap)
+        take = sigmoid(i) * overlap + (master_in - overlap)
+        c = forget * c + take * np.tanh(g)
+        h = (sigmoid(o) * np.tanh(c)).reshape(H)
+        expected.append(h)
+    cell = nn.zoo.ONLSTMCell(D, H, chunk, dtype=np.float64)
+    o, g, i, f = (2 * C + k * H + np.arange(H) for k in range(4))
+    order = np.concatenate([i, f, g, o, C + np.arange(C), np.arange(C)])
+    fill(cell.W.weight, W[order])
+    fill(cell.W.bias, (b + d)[order])
+    fill(cell.U.weight, U[order])
+    near(outputs(cell, xs), np.array(expected))
+
+
+def test_slstm_beside_its_authors(rng: Rng) -> None:
+    """xlstm's plain step: a first step, where n is 0, takes the input gate's scale; states begin at zero."""
+    W, R, b = rng.standard_normal((4 * H, D)), rng.standard_normal((4 * H, H)), rng.standard_normal(4 * H)
+    xs, expected = 3 * rng.standard_normal((T, D)), []
+    h = c = n = m = np.zeros(H)
+    for x in xs:
+        i, f, z, o = np.split(W @ x + R @ h + b, 4)
+        held = m - np.log1p(np.exp(-f))
+        new = i if np.all(n == 0) else np.maximum(i, held)
+        i, f, m = np.exp(i - new), np.exp(held - new), new
+        c, n = f * c + i * np.tanh(z), f * n + i
+        h = sigmoid(o) * c / n
+        expected.append(h)
+    cell = nn.zoo.SLSTMCell(D, H, dtype=np.float64)
+    fill(cell.W.weight, W)
+    fill(cell.W.bias, b)
+    fill(cell.R, R)
+    near(outputs(cell, xs), np.array(expected))
+
+
+def test_phased_lstm_beside_tensorflows(rng: Rng) -> None:
+    """contrib.rnn.PhasedLSTMCell without peepholes: masks of input and forget, a new input, an output mask."""
+    cell = randomize(nn.zoo.PhasedLSTMCell(D + 1, H, ratio=0.1, leak=0.001, dtype=np.float64), rng)
+    for p in (cell.p_i, cell.p_f, cell.p_o):
+        fill(p, 0.0)
+    fill(cell.period, 1 + np.abs(cell.period.numpy()))
+    W, b, U = cell.W.weight.numpy(), cell.W.bias.numpy(), cell.U.weight.numpy()
+    period, shift = cell.period.numpy(), cell.shift.numpy()
+    xs, times = rng.standard_normal((T, D)), np.cumsum(rng.random(T))
+    h, c, expected = np.zeros(H), np.zeros(H), []
+    for x, t in zip(xs, times, strict=True):
+        i, f, g, o = np.split(W @ x + b + U @ h, 4)
+        new_c = c * sigmoid(f) + sigmoid(i) * np.tanh(g)
+        new_h = np.tanh(new_c) * sigmoid(o)
+        cycle = np.mod(t - shift, period) / period
+        up = 2 * cycle / 0.1
+        k = np.where(cycle < 0.05, up, np.where(cycle < 0.1, 2 - up, 0.001 * cycle))
+        c, h = k * new_c + (1 - k) * c, k * new_h + (1 - k) * h
+        expected.append(h)
+    near(outputs(cell, np.concatenate([xs, times[:, None]], axis=1)), np.array(expected))
+
+
+@pytest.mark.parametrize(("order", "theta"), [(4, 5.0), (16, 100.0), (32, 784.0)])
+def test_lmu_is_sampled_as_keras_lmu_samples(order: int, theta: float) -> None:
+    """By SciPy's zero-order hold of A/theta and B/theta, a step apart."""
+    signal = pytest.importorskip("scipy.signal")
+    Q = np.arange(order)
+    R = (2 * Q + 1)[:, None] / theta
+    j, i = np.meshgrid(Q, Q)
+    A = np.where(i < j, -1, (-1.0) ** (i - j + 1)) * R
+    B = (-1.0) ** Q[:, None] * R
+    sampled = signal.cont2discrete((A, B, np.ones((1, order)), np.zeros((1, 1))), dt=1.0, method="zoh")
+    for ours, theirs in zip(legendre(order, theta), sampled, strict=False):
+        near(ours, theirs, 1e-10)
+
+
+def test_lru_beside_zucchets(rng: Rng) -> None:
+    """minimal-LRU: complex states, Re(C h) + D x with a vector D, as many outputs as inputs; its starting values."""
+    cell = randomize(nn.zoo.LRUCell(D, D, H, dtype=np.float64), rng)
+    vector = rng.standard_normal(D)
+    fill(cell.D, np.diag(vector))
+    p = {name: value.numpy() for name, value in cell.named_parameters()}
+    lam = np.exp(-np.exp(p["nu"]) + 1j * np.exp(p["theta"]))
+    B = (p["B"][:H] + 1j * p["B"][H:]) * np.exp(p["gamma"])[:, None]
+    C = p["C"][:, :H] + 1j * p["C"][:, H:]
+    xs, h, expected = rng.standard_normal((T, D)), np.zeros(H, complex), []
+    for x in xs:
+        h = lam * h + B @ x
+        expected.append((C @ h).real + vector * x)
+    near(outputs(cell, xs), np.array(expected))
+    mg.manual_seed(0)
+    fresh = nn.zoo.LRUCell(64, 8, 4000, radii=(0.4, 0.9), phase=6.28, dtype=np.float64)
+    nu, theta, gamma = (getattr(fresh, name).numpy() for name in ("nu", "theta", "gamma"))
+    radius = np.exp(-np.exp(nu))
+    near(np.mean(radius**2), (0.4**2 + 0.9**2) / 2, 0.02)  # uniform in the ring
+    near(np.mean(np.exp(theta)), 6.28 / 2, 0.03)
+    near(np.exp(gamma), np.sqrt(1 - radius**2))
+    near(np.std(fresh.B.numpy()), 1 / np.sqrt(2 * 64), 0.01)
+    near(np.std(fresh.C.numpy()), 1 / np.sqrt(4000), 0.01)
