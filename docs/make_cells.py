@@ -344,6 +344,7 @@ Where an implementation is public, the tests compute with its conventions (`test
 
 | cell | implementation | there |
 | --- | --- | --- |
+| MGUCell | chaobrain/brainstate | one matrix for x and h, orthogonal at first |
 | UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to b_g: with that, its test's numbers are ours |
 | NBRCCell | nvecoven/BRC | no b_h |
 | QRNNCell | salesforce/pytorch-qrnn | its F is 1 − f; widths 1 and 2 |

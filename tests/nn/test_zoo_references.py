@@ -13,6 +13,24 @@ Rng = np.random.Generator
 T, D = 6, 3
 
 
+def test_mgu_beside_brainstates(rng: Rng) -> None:
+    """brainstate: a kernel (D + H, H) and a bias for the gate, and for the candidate; x before h, or f h."""
+    kf, kn = rng.standard_normal((2, D + H, H))
+    bf, bn = rng.standard_normal((2, H))
+    xs, h, expected = rng.standard_normal((T, D)), np.zeros(H), []
+    for x in xs:
+        f = sigmoid(np.concatenate([x, h]) @ kf + bf)
+        n = np.tanh(np.concatenate([x, f * h]) @ kn + bn)
+        h = (1 - f) * h + f * n
+        expected.append(h)
+    cell = nn.zoo.MGUCell(D, H, dtype=np.float64)
+    fill(cell.W.weight, np.concatenate([kf[:D].T, kn[:D].T]))
+    fill(cell.W.bias, np.concatenate([bf, bn]))
+    fill(cell.U_f.weight, kf[D:].T)
+    fill(cell.U_n.weight, kn[D:].T)
+    near(outputs(cell, xs), np.array(expected))
+
+
 def test_ugrnn_has_tensorflows_numbers() -> None:
     """Its test of UGRNNCell (contrib.rnn): all weights 0.5, a forget bias of 1, states of 0.1."""
     cell = nn.zoo.UGRNNCell(4, 2, dtype=np.float64)
