@@ -59,6 +59,25 @@ def test_nbrc_beside_its_authors(rng: Rng) -> None:
     near(outputs(cell, xs), np.array(expected))
 
 
+def test_rhn_beside_its_authors(rng: Rng) -> None:
+    """RecurrentHighwayNetworks, rhn.py without dropout: kernels and biases of h and t, the first ones for x and s."""
+    depth = 3
+    kernels, biases = rng.standard_normal((depth, 2, D + H, H)), rng.standard_normal((depth, 2, H))
+    xs, s, expected = rng.standard_normal((T, D)), np.zeros(H), []
+    for x in xs:
+        for k in range(depth):
+            seen, rows = (np.concatenate([x, s]), slice(None)) if k == 0 else (s, slice(D, None))
+            h, t = (seen @ kernel[rows] + bias for kernel, bias in zip(kernels[k], biases[k], strict=True))
+            s = (np.tanh(h) - s) * sigmoid(t) + s
+        expected.append(s)
+    cell = nn.zoo.RHNCell(D, H, depth, dtype=np.float64)
+    fill(cell.W.weight, np.concatenate([kernel[:D].T for kernel in kernels[0]]))
+    for k in range(depth):
+        fill(cell.R[k].weight, np.concatenate([kernel[D:].T for kernel in kernels[k]]))
+        fill(cell.R[k].bias, np.concatenate(biases[k]))
+    near(outputs(cell, xs), np.array(expected))
+
+
 def test_qrnn_beside_salesforces(rng: Rng) -> None:
     """pytorch-qrnn, window 2: one map of [x_t, x_{t-1}], and C_t = F Z + (1 - F) C_{t-1}, so that its F is 1 - f."""
     W, b = rng.standard_normal((3 * H, 2 * D)), rng.standard_normal(3 * H)
