@@ -348,6 +348,8 @@ Where an implementation is public, the tests compute with its conventions (`test
 | UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to b_g: with that, its test's numbers are ours |
 | NBRCCell | nvecoven/BRC | no b_h |
 | RHNCell | jzilly/RecurrentHighwayNetworks | dropout of x and s, one mask for all steps; b_t starts at −2 or −4 |
+| IndRNNCell | batzner/indrnn | u is clipped, if wanted; its test's numbers are ours |
+| IndRNNCell | Sunnydreamrain/IndRNN_pytorch | batch normalisation of W x + b: a part of W and b in evaluation |
 | QRNNCell | salesforce/pytorch-qrnn | its F is 1 − f; widths 1 and 2 |
 | MinGRUCell | lucidrains/minGRU-pytorch | no biases; n = v + ½ for v = W_n x ≥ 0, else σ(v): logarithms |
 | ONLSTMCell | yikangshen/Ordered-Neurons | gates in the order I, F, o, g, i, f; two biases |

@@ -78,6 +78,31 @@ def test_rhn_beside_its_authors(rng: Rng) -> None:
     near(outputs(cell, xs), np.array(expected))
 
 
+def test_indrnn_has_batzners_numbers() -> None:
+    """indrnn's test: input weights of 1, a state of 2, and no ReLU, which a bias of 10 keeps open here."""
+    cell = nn.zoo.IndRNNCell(4, 4, dtype=np.float64)
+    fill(cell.W.weight, 1)
+    fill(cell.W.bias, 10)
+    fill(cell.u, [-3, -2, 1, 3])
+    near(cell(np.eye(1, 4), np.full((1, 4), 2.0)).numpy() - 10, np.array([[-5.0, -3, 3, 7]]))
+
+
+def test_indrnn_beside_its_authors(rng: Rng) -> None:
+    """IndRNN_pytorch, evaluated: a linear map, batch normalisation, and then u and the ReLU alone."""
+    W, (b, mean, gamma, beta) = rng.standard_normal((H, D)), rng.standard_normal((4, H))
+    variance, u = rng.random((2, H))
+    xs, h, expected = rng.standard_normal((T, D)), np.zeros(H), []
+    for x in (xs @ W.T + b - mean) / np.sqrt(variance + 1e-5) * gamma + beta:
+        h = np.maximum(x + h * u, 0)
+        expected.append(h)
+    cell = nn.zoo.IndRNNCell(D, H, dtype=np.float64)
+    scale = gamma / np.sqrt(variance + 1e-5)
+    fill(cell.W.weight, scale[:, None] * W)
+    fill(cell.W.bias, scale * (b - mean) + beta)
+    fill(cell.u, u)
+    near(outputs(cell, xs), np.array(expected))
+
+
 def test_qrnn_beside_salesforces(rng: Rng) -> None:
     """pytorch-qrnn, window 2: one map of [x_t, x_{t-1}], and C_t = F Z + (1 - F) C_{t-1}, so that its F is 1 - f."""
     W, b = rng.standard_normal((3 * H, 2 * D)), rng.standard_normal(3 * H)
