@@ -350,6 +350,7 @@ Where an implementation is public, the tests compute with its conventions (`test
 | RHNCell | jzilly/RecurrentHighwayNetworks | dropout of x and s, one mask for all steps; b_t starts at −2 or −4 |
 | IndRNNCell | batzner/indrnn | u is clipped, if wanted; its test's numbers are ours |
 | IndRNNCell | Sunnydreamrain/IndRNN_pytorch | batch normalisation of W x + b: a part of W and b in evaluation |
+| SRUCell | asappresearch/sru | α = √(1 + 2 exp b) if b_r starts at b; if D ≠ H, W_x contains α |
 | QRNNCell | salesforce/pytorch-qrnn | its F is 1 − f; widths 1 and 2 |
 | MinGRUCell | lucidrains/minGRU-pytorch | no biases; n = v + ½ for v = W_n x ≥ 0, else σ(v): logarithms |
 | ONLSTMCell | yikangshen/Ordered-Neurons | gates in the order I, F, o, g, i, f; two biases |

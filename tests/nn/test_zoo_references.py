@@ -4,6 +4,7 @@ there are some, else their conventions, written anew in plain NumPy. What differ
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from oracles import near, sigmoid
 from zoo_oracles import H, fill, outputs
 
@@ -100,6 +101,26 @@ def test_indrnn_beside_its_authors(rng: Rng) -> None:
     fill(cell.W.weight, scale[:, None] * W)
     fill(cell.W.bias, scale * (b - mean) + beta)
     fill(cell.u, u)
+    near(outputs(cell, xs), np.array(expected))
+
+
+@pytest.mark.parametrize("size", [D, H])
+def test_sru_beside_its_authors(size: int, rng: Rng) -> None:
+    """sru: a unit's columns are side by side, c, f, r, and x if D ≠ H, where it is not scaled; f before r."""
+    count = 3 if size == H else 4
+    weight, (v, b) = rng.standard_normal((size, H * count)), rng.standard_normal((2, 2, H))
+    xs, c, expected = rng.standard_normal((T, size)), np.zeros(H), []
+    mapped = (xs @ weight).reshape(T, H, count)
+    for u, skip in zip(mapped, np.sqrt(3) * xs if count == 3 else mapped[..., 3], strict=True):
+        f, r = (sigmoid(u[:, k + 1] + c * v[k] + b[k]) for k in range(2))
+        c = u[:, 0] + (c - u[:, 0]) * f
+        expected.append(skip + (c - skip) * r)
+    cell = nn.zoo.SRUCell(size, H, dtype=np.float64)
+    maps = weight.T.reshape(H, count, size).swapaxes(0, 1).copy()
+    maps[3:] /= np.sqrt(3)
+    fill(cell.W.weight, maps.reshape(-1, size))
+    for parameter, value in zip((cell.v_f, cell.v_r, cell.b_f, cell.b_r), (*v, *b), strict=True):
+        fill(parameter, value)
     near(outputs(cell, xs), np.array(expected))
 
 
