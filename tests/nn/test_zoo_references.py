@@ -152,3 +152,17 @@ def test_min_gru_beside_lucidrains(rng: Rng) -> None:
     fill(cell.W.weight, np.concatenate([W[H:], W[:H]]))
     fill(cell.W.bias, np.repeat([0.0, 0.5], H))
     near(outputs(cell, xs), expected)
+
+
+def test_min_lstm_beside_lucidrains(rng: Rng) -> None:
+    """minGRU-pytorch's minLSTM: the candidate, then f and i, whose shares are sigmoids of a difference; g(v) again."""
+    W, xs = rng.standard_normal((3 * H, D)), np.abs(rng.standard_normal((T, D)))
+    W[:H] = np.abs(W[:H])
+    value, f, i = np.split(xs @ W.T, 3, axis=1)
+    difference = np.log1p(np.exp(-f)) - np.log1p(np.exp(-i))
+    kept, taken = -np.log1p(np.exp(difference)), -np.log1p(np.exp(-difference)) + np.log(value + 0.5)
+    run = np.cumsum(kept, axis=0)
+    cell = nn.zoo.MinLSTMCell(D, H, dtype=np.float64)
+    fill(cell.W.weight, np.roll(W, -H, axis=0))
+    fill(cell.W.bias, np.repeat([0.0, 0.0, 0.5], H))
+    near(outputs(cell, xs), np.exp(run + np.logaddexp.accumulate(taken - run, axis=0)))
