@@ -16,6 +16,21 @@ Rng = np.random.Generator
 T, D = 6, 3
 
 
+def test_janet_beside_its_authors(rng: Rng) -> None:
+    """janet: rows of x and h, the candidate before the gate; σ(1 − f) is written, as for β = 1."""
+    W, U, b = rng.standard_normal((D, 2 * H)), rng.standard_normal((H, 2 * H)), rng.standard_normal(2 * H)
+    xs, c, expected = rng.standard_normal((T, D)), np.zeros(H), []
+    for x in xs:
+        j, f = np.split(np.concatenate([x, c]) @ np.concatenate([W, U]) + b, 2)
+        c = c * sigmoid(f) + sigmoid(1 - f) * np.tanh(j)
+        expected.append(c)
+    cell = nn.zoo.JANETCell(D, H, dtype=np.float64)
+    fill(cell.W.weight, np.roll(W.T, H, axis=0))
+    fill(cell.W.bias, np.roll(b, H))
+    fill(cell.U.weight, np.roll(U.T, H, axis=0))
+    near(outputs(cell, xs), np.array(expected))
+
+
 def test_on_lstm_beside_its_authors(rng: Rng) -> None:
     """Ordered-Neurons: the master gates first, input before forget; then o, g, i, f; two biases."""
     chunk, C = 2, H // 2
