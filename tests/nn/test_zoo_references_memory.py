@@ -3,6 +3,8 @@ conventions, written anew in plain NumPy. What differs stands in docs/cells.md."
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from oracles import near, randomize, sigmoid, softmax
@@ -28,6 +30,32 @@ def test_janet_beside_its_authors(rng: Rng) -> None:
     fill(cell.W.weight, np.roll(W.T, H, axis=0))
     fill(cell.W.bias, np.roll(b, H))
     fill(cell.U.weight, np.roll(U.T, H, axis=0))
+    near(outputs(cell, xs), np.array(expected))
+
+
+def test_layer_norm_lstm_beside_its_authors(rng: Rng) -> None:
+    """layer-norm's lnlstm: i, f, o, c; each LN has a shift, and b comes before and after the one of x, which does not
+    see it if it is one number for all."""
+    W, U, b = rng.standard_normal((D, 4 * H)), rng.standard_normal((H, 4 * H)), 0.7
+    (b1, s1, b2, s2), (b3, s3) = rng.standard_normal((4, 4 * H)), rng.standard_normal((2, H))
+
+    def norm(z: Any, shift: Any, scale: Any) -> Any:
+        return scale * ((z - z.mean()) / np.sqrt(z.var() + 1e-5)) + shift
+
+    xs, h, c, expected = rng.standard_normal((T, D)), np.zeros(H), np.zeros(H), []
+    for x in xs:
+        i, f, o, g = np.split(norm(x @ W + b, b1, s1) + norm(h @ U, b2, s2) + b, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(norm(c, b3, s3))
+        expected.append(h)
+    cell = nn.zoo.LayerNormLSTMCell(D, H, dtype=np.float64)
+    order = np.concatenate([k * H + np.arange(H) for k in (0, 1, 3, 2)])
+    fill(cell.W.weight, W.T[order])
+    fill(cell.U.weight, U.T[order])
+    fill(cell.b, (b1 + b2 + b)[order])
+    fill(cell.b_c, b3)
+    for layer, scale in ((cell.norm_x, s1[order]), (cell.norm_h, s2[order]), (cell.norm_c, s3)):
+        fill(layer.weight, scale)
     near(outputs(cell, xs), np.array(expected))
 
 
