@@ -59,6 +59,30 @@ def test_layer_norm_lstm_beside_its_authors(rng: Rng) -> None:
     near(outputs(cell, xs), np.array(expected))
 
 
+def test_multiplicative_lstm_beside_its_authors(rng: Rng) -> None:
+    """mLSTM, the Chainer code: a unit's g, i, f and o are side by side; rows of weights are g v/|v|."""
+
+    def normalised(*shape: int) -> Any:
+        v = rng.standard_normal(shape)
+        return rng.standard_normal(shape[0])[:, None] * v / np.linalg.norm(v, axis=1, keepdims=True)
+
+    Wmx, Wmh, Whx, Whm = normalised(H, D), normalised(H, H), normalised(4 * H, D), normalised(4 * H, H)
+    b = rng.standard_normal(4 * H)
+    xs, h, c, expected = 3 * rng.standard_normal((T, D)), np.zeros(H), np.zeros(H), []
+    for x in xs:
+        a, i, f, o = (Whx @ x + b + Whm @ ((Wmh @ h) * (Wmx @ x))).reshape(H, 4).T
+        c = np.tanh(a) * sigmoid(i) + sigmoid(f) * c
+        h = sigmoid(o) * np.tanh(c)
+        expected.append(h)
+    cell = nn.zoo.MultiplicativeLSTMCell(D, H, dtype=np.float64)
+    order = np.concatenate([k + 4 * np.arange(H) for k in (1, 2, 0, 3)])
+    fill(cell.W.weight, np.concatenate([Wmx, Whx[order]]))
+    fill(cell.U_m.weight, Wmh)
+    fill(cell.U.weight, Whm[order])
+    fill(cell.U.bias, b[order])
+    near(outputs(cell, xs), np.array(expected))
+
+
 def test_on_lstm_beside_its_authors(rng: Rng) -> None:
     """Ordered-Neurons: the master gates first, input before forget; then o, g, i, f; two biases."""
     chunk, C = 2, H // 2
