@@ -151,6 +151,65 @@ def test_phased_lstm_beside_tensorflows(rng: Rng) -> None:
     near(outputs(cell, np.concatenate([xs, times[:, None]], axis=1)), np.array(expected))
 
 
+def test_grud_beside_its_authors(rng: Rng) -> None:
+    """PeterChe1990/GRU-D: clock times come in, 1 − m is mapped, z keeps, and x̄ is 0. What z keeps has not decayed, so
+    γ_h is 1 here."""
+    (kz, kr, kh), (uz, ur, uh), (vz, vr, vh) = (rng.standard_normal((3, n, H)) for n in (D, H, D))
+    (bz, br, bh), (decay, shift) = rng.standard_normal((3, H)), rng.random((2, D))
+    xs, times, seen = rng.standard_normal((T, D)), 3 + np.cumsum(rng.random(T)), rng.random((T, D)) < 0.5
+    h, kept, before, since, expected = np.zeros(H), np.zeros(D), np.full(D, times[0]), [], []
+    for x, s, m in zip(xs, times, seen, strict=True):
+        since.append(s - before)
+        kept = np.where(m, x, kept)
+        x = np.where(m, x, np.exp(-np.maximum(since[-1] * decay + shift, 0)) * kept)
+        z = sigmoid(x @ kz + h @ uz + (1 - m) @ vz + bz)
+        r = sigmoid(x @ kr + h @ ur + (1 - m) @ vr + br)
+        h = z * h + (1 - z) * np.tanh(x @ kh + (1 - m) @ vh + bh + (r * h) @ uh)
+        before = np.where(m, s, before)
+        expected.append(h)
+    cell = nn.zoo.GRUDCell(3 * D, H, dtype=np.float64)
+    fill(cell.W.weight, np.concatenate([kr.T, -kz.T, kh.T]))
+    fill(cell.V.weight, np.concatenate([-vr.T, vz.T, -vh.T]))
+    fill(cell.V.bias, np.concatenate([br + vr.sum(0), -bz - vz.sum(0), bh + vh.sum(0)]))
+    fill(cell.U_rz.weight, np.concatenate([ur.T, -uz.T]))
+    fill(cell.U_n.weight, uh.T)
+    fill(cell.decay_x, decay)
+    fill(cell.decay_b, shift)
+    fill(cell.decay_h.weight, 0)
+    fill(cell.decay_h.bias, 0)
+    given = nn.zoo.irregular(np.where(seen, xs, np.nan)[:, None], times)[:, 0]
+    near(given[:, 2 * D :], np.array(since))
+    near(outputs(cell, given), np.array(expected))
+
+
+def test_grud_beside_zhiyongs(rng: Rng) -> None:
+    """zhiyongc/GRU-D, where h decays for all that follows: as many units as features, matrices for [x, h, m]."""
+    Kz, Kr, Kh = rng.standard_normal((3, D, 3 * D))
+    bz, br, bh, decay, shift, mean, b = rng.standard_normal((7, D))
+    W = rng.standard_normal((D, D))
+    xs, delta, seen = rng.standard_normal((T, D)), rng.random((T, D)), (rng.random((T, D)) < 0.5).astype(float)
+    h, last, expected = np.zeros(D), np.zeros(D), []
+    for x, d, m in zip(xs, delta, seen, strict=True):
+        gamma = np.exp(-np.maximum(0, decay * d + shift))
+        filled = m * x + (1 - m) * (gamma * last + (1 - gamma) * mean)
+        h = np.exp(-np.maximum(0, W @ d + b)) * h
+        z, r = (sigmoid(K @ np.concatenate([filled, h, m]) + bias) for K, bias in ((Kz, bz), (Kr, br)))
+        h = (1 - z) * h + z * np.tanh(Kh @ np.concatenate([filled, r * h, m]) + bh)
+        last = m * x + (1 - m) * last
+        expected.append(h)
+    cell = nn.zoo.GRUDCell(3 * D, D, mean=mean, dtype=np.float64)
+    fill(cell.W.weight, np.concatenate([Kr[:, :D], Kz[:, :D], Kh[:, :D]]))
+    fill(cell.U_rz.weight, np.concatenate([Kr[:, D : 2 * D], Kz[:, D : 2 * D]]))
+    fill(cell.U_n.weight, Kh[:, D : 2 * D])
+    fill(cell.V.weight, np.concatenate([Kr[:, 2 * D :], Kz[:, 2 * D :], Kh[:, 2 * D :]]))
+    fill(cell.V.bias, np.concatenate([br, bz, bh]))
+    fill(cell.decay_x, decay)
+    fill(cell.decay_b, shift)
+    fill(cell.decay_h.weight, W)
+    fill(cell.decay_h.bias, b)
+    near(outputs(cell, np.concatenate([xs, seen, delta], axis=1)), np.array(expected))
+
+
 @pytest.mark.parametrize(("order", "theta"), [(4, 5.0), (16, 100.0), (32, 784.0)])
 def test_lmu_is_sampled_as_keras_lmu_samples(order: int, theta: float) -> None:
     """By SciPy's zero-order hold of A/theta and B/theta, a step apart."""
