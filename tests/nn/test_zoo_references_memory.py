@@ -210,6 +210,22 @@ def test_grud_beside_zhiyongs(rng: Rng) -> None:
     near(outputs(cell, np.concatenate([xs, seen, delta], axis=1)), np.array(expected))
 
 
+def test_clockwork_rnn_beside_brainstorms(rng: Rng) -> None:
+    """brainstorm's Clockwork: each unit has a period and sees all others; units at rest undo their step."""
+    timing, steps = np.repeat([1, 3], H // 2), 8
+    W, R, b = rng.standard_normal((H, D)), rng.standard_normal((H, H)), rng.standard_normal(H)
+    R[H // 2 :, : H // 2] = 0  # slower units do not see faster ones
+    xs, h, expected = rng.standard_normal((steps, D)), np.zeros(H), []
+    for t, x in enumerate(xs):
+        h = np.where(t % timing != 0, h, np.tanh(W @ x + b + R @ h))
+        expected.append(h)
+    cell = nn.zoo.ClockworkRNNCell(D, H, (1, 3), dtype=np.float64)
+    fill(cell.W.weight, W)
+    fill(cell.W.bias, b)
+    fill(cell.U, R)
+    near(outputs(cell, xs), np.array(expected))
+
+
 @pytest.mark.parametrize(("order", "theta"), [(4, 5.0), (16, 100.0), (32, 784.0)])
 def test_lmu_is_sampled_as_keras_lmu_samples(order: int, theta: float) -> None:
     """By SciPy's zero-order hold of A/theta and B/theta, a step apart."""
