@@ -363,6 +363,7 @@ Where an implementation is public, the tests compute with its conventions (`test
 | GRUDCell | PeterChe1990/GRU-D | z keeps h, not ĥ: equal if γ_h = 1; V of 1 − m; x̄ = 0 |
 | GRUDCell | zhiyongc/GRU-D | l comes with the data; as many units as features |
 | ClockworkRNNCell | IDSIA/brainstorm | each unit has a period; U is full |
+| AntisymmetricRNNCell | KurochkinAlexey/AntisymmetricRNN | M is its Wᵀ, of deviation 1/H at first; ε = 0.01 |
 | LMUCell | nengo/keras-lmu | the same A and B; several memories, and any layer as the hidden one |
 | LRUCell | NicolasZucchet/minimal-LRU | D is a vector: as many outputs as inputs |
 """

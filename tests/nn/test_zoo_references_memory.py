@@ -226,6 +226,23 @@ def test_clockwork_rnn_beside_brainstorms(rng: Rng) -> None:
     near(outputs(cell, xs), np.array(expected))
 
 
+@pytest.mark.parametrize("gated", [False, True])
+def test_antisymmetric_rnn_beside_kurochkins(gated: bool, rng: Rng) -> None:
+    """KurochkinAlexey/AntisymmetricRNN: h is a row, so its W is our Mᵀ; V_h and V_z are maps with biases."""
+    W, V, b = rng.standard_normal((H, H)), rng.standard_normal((2, H, D)), rng.standard_normal((2, H))
+    xs, h, expected = rng.standard_normal((T, D)), np.zeros(H), []
+    for x in xs:
+        inner = h @ (W - W.T - 0.2 * np.eye(H))
+        gate = sigmoid(inner + V[1] @ x + b[1]) if gated else 1
+        h = h + 0.3 * np.tanh(inner + V[0] @ x + b[0]) * gate
+        expected.append(h)
+    cell = nn.zoo.AntisymmetricRNNCell(D, H, gated=gated, step_size=0.3, damping=0.2, dtype=np.float64)
+    fill(cell.M, W.T)
+    fill(cell.W.weight, np.concatenate(V[: 1 + gated]))
+    fill(cell.W.bias, np.concatenate(b[: 1 + gated]))
+    near(outputs(cell, xs), np.array(expected))
+
+
 @pytest.mark.parametrize(("order", "theta"), [(4, 5.0), (16, 100.0), (32, 784.0)])
 def test_lmu_is_sampled_as_keras_lmu_samples(order: int, theta: float) -> None:
     """By SciPy's zero-order hold of A/theta and B/theta, a step apart."""
