@@ -364,6 +364,7 @@ Where an implementation is public, the tests compute with its conventions (`test
 | GRUDCell | zhiyongc/GRU-D | l comes with the data; as many units as features |
 | ClockworkRNNCell | IDSIA/brainstorm | each unit has a period; U is full |
 | AntisymmetricRNNCell | KurochkinAlexey/AntisymmetricRNN | M is its Wᵀ, of deviation 1/H at first; ε = 0.01 |
+| OrthogonalRNNCell | SpartinStuff/scoRNN | Q is its Wᵀ, and A is −D A D; the −1 of D are last; b starts at 0 |
 | LMUCell | nengo/keras-lmu | the same A and B; several memories, and any layer as the hidden one |
 | LRUCell | NicolasZucchet/minimal-LRU | D is a vector: as many outputs as inputs |
 """

@@ -243,6 +243,25 @@ def test_antisymmetric_rnn_beside_kurochkins(gated: bool, rng: Rng) -> None:
     near(outputs(cell, xs), np.array(expected))
 
 
+def test_orthogonal_rnn_beside_its_authors(rng: Rng) -> None:
+    """scoRNN: h is a row, so our Q is its Wᵀ and our A is −D A D; the −1 of D come last."""
+    signs = np.array([1.0, 1, 1, -1])
+    A, U, b = rng.standard_normal((H, H)), rng.standard_normal((D, H)), rng.standard_normal(H) / 2
+    A = A - A.T
+    W = np.linalg.lstsq(np.eye(H) + A, np.eye(H) - A)[0] @ np.diag(signs)
+    xs, h, expected = rng.standard_normal((T, D)), np.zeros(H), []
+    for x in xs:
+        z = x @ U + h @ W
+        h = np.maximum(np.abs(z) + b, 0) * np.sign(z)
+        expected.append(h)
+    cell = nn.zoo.OrthogonalRNNCell(D, H, negative=1, dtype=np.float64)
+    fill(cell.M, -np.triu(np.diag(signs) @ A @ np.diag(signs)))
+    fill(cell.D, signs)
+    fill(cell.W.weight, U.T)
+    fill(cell.b, b)
+    near(outputs(cell, xs), np.array(expected))
+
+
 @pytest.mark.parametrize(("order", "theta"), [(4, 5.0), (16, 100.0), (32, 784.0)])
 def test_lmu_is_sampled_as_keras_lmu_samples(order: int, theta: float) -> None:
     """By SciPy's zero-order hold of A/theta and B/theta, a step apart."""
