@@ -339,7 +339,7 @@ many calls in six turns, on two cores that others used meanwhile: take them as a
 
 ## Beside public implementations
 
-Where an implementation is public, the tests compute with its conventions (`tests/nn/test_zoo_references.py`, and
+Each cell has a public implementation. The tests compute with its conventions (`tests/nn/test_zoo_references.py` and
 `test_zoo_references_memory.py`); with the weights in our order, the outputs are equal. What is otherwise there:
 
 | cell | implementation | there |
@@ -356,7 +356,7 @@ Where an implementation is public, the tests compute with its conventions (`test
 | MinLSTMCell | lucidrains/minGRU-pytorch | no biases; n as in its minGRU |
 | JANETCell | JosvanderWesthuizen/janet | n before f; β = 1; b_f starts at 1, or as log U(1, max_steps) |
 | LayerNormLSTMCell | ryankiros/layer-norm | gates i, f, o, g; LN(W x + b), too: equal if b is one number for all |
-| MultiplicativeLSTMCell | benkrause/mLSTM, Chainer | a unit's g, i, f, o are side by side; weight normalisation |
+| MultiplicativeLSTMCell | benkrause/mLSTM, Chainer | a unit's g, i, f, o together; MATLAB: h' = tanh(σ(z_o)·c' + b) |
 | ONLSTMCell | yikangshen/Ordered-Neurons | gates in the order I, F, o, g, i, f; two biases |
 | SLSTMCell | NX-AI/xlstm | m is set by the first step; group normalisation follows |
 | PhasedLSTMCell | TensorFlow, contrib.rnn.PhasedLSTMCell | r = 0.1, trained; periods 1 to 1000; p are matrices |
