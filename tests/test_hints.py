@@ -49,6 +49,18 @@ def test_the_way_is_an_expression_that_does_it(name: str) -> None:
         np.testing.assert_allclose(a, b)
 
 
+def test_size_is_a_number_whose_call_says_the_way() -> None:
+    x = mg.tensor(X)
+    assert isinstance(x.size, int)
+    assert (x.size, repr(x.size), x.size // 2) == (6, "6", 3)
+    for arguments, expected in (((), (2, 3)), ((0,), 2), ((-1,), 3)):
+        with pytest.raises(
+            TypeError, match=r"^'Tensor\.size' is a number, the 6 elements.*here it is x\.shape"
+        ) as error:
+            x.size(*arguments)  # type: ignore[operator]
+        assert eval(way(error), {"x": x}) == expected
+
+
 @pytest.mark.parametrize("name", "cat stack matmul topk from_numpy float32 einsum unsqueeze size".split())
 def test_functions_of_the_package(name: str) -> None:
     with pytest.raises(AttributeError, match=f"module 'minigrad' has no attribute '{name}': here it is ") as error:
