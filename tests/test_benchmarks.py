@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nn
 from benchmarks import scaling
-from benchmarks.cases import layers
+from benchmarks.cases import layers, zoo
+from benchmarks.cases.zoo_steps import LOOPS
 from benchmarks.compare import Case, DisagreementError, check_agreement, set_up
 
 CASE = Case("a case", {})
@@ -68,6 +70,12 @@ def test_a_stream_of_steps_is_the_same_on_all_sides() -> None:
     for call in calls.values():
         for found, exact in zip(call(), (h, c), strict=True):
             np.testing.assert_allclose(np.asarray(found), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_every_cell_of_the_zoo_is_measured() -> None:
+    """Beside peers, which compute the same: `tests/parity/test_torch_zoo.py`."""
+    assert set(LOOPS) == {name for name in nn.zoo.__all__ if name.endswith("Cell")}
+    assert len(zoo.CASES) == len(LOOPS) * len(zoo.SIZES)
 
 
 def test_the_plan_of_many_ranks() -> None:

@@ -1,4 +1,7 @@
-"""The measured computations, one subject a file. Each has a list `CASES`; a new file is added to `SUBJECTS`."""
+"""The measured computations, one subject a file. Each has a list `CASES`; a new file is added to `SUBJECTS`.
+
+`zoo_steps` has the equations of `zoo`.
+"""
 
 from __future__ import annotations
 

@@ -1,145 +1,173 @@
-"""Cells of the zoo compared with the same equations in PyTorch, as a loop, and in JAX, as `lax.scan` under `jax.jit`.
+"""Every cell of the zoo, compared with its equations in PyTorch, as a loop, and in JAX, as `lax.scan` under `jax.jit`.
 
-A minimal GRU and an independently recurrent network, whose steps are element-wise, and the sLSTM of xLSTM, which has
-a product and a stabiliser. The equations below are those of the peers; minigrad's are the cells of `nn.zoo`. Forward
-and backward, to the inputs and all weights.
+The equations of the peers are in `zoo_steps`; minigrad's are the cells of `nn.zoo`. The peers get the weights, the
+constants and the first state from our cell. Forward and backward, to the inputs and all weights; the outputs are
+compared as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compare import Call, Case, Setup
 from ..peers import normals, start_of, take_grads
-from ..place import exact_jax, ours, theirs
+from ..place import DEVICE, exact_jax, ours, theirs
+from .zoo_steps import LOOPS, jax_functions, torch_functions
 
-SIZES = ((16, 50, 64, 128), (32, 200, 64, 128))  # N, T, D, H
-Functions = dict[str, Callable[..., Any]]
-
-
-def min_gru(f: Functions, x: Any, state: Any) -> Any:
-    """x (N, 2H) is W x + b."""
-    (h,) = state
-    z, n = f["split"](x, 2)
-    z = f["sigmoid"](z)
-    return ((1 - z) * h + z * n,)
+Size = tuple[int, int, int, int]  # N, T, D, H
+SIZES: tuple[Size, ...] = ((16, 50, 64, 128), (32, 200, 64, 128))
 
 
-def ind_rnn(f: Functions, x: Any, state: Any, u: Any) -> Any:
-    """x (N, H) is W x + b, u (H,)."""
-    return (f["relu"](x + u * state[0]),)
+def made(name: str, D: int, H: int, **options: Any) -> Any:
+    """A cell for D features. GRU-D gets their values, masks and times, the phased LSTM a column of times."""
+    import nn
+
+    width = {"GRUDCell": 3 * D, "PhasedLSTMCell": D + 1}.get(name, D)
+    return getattr(nn.zoo, name)(width, H, **options)
 
 
-def slstm(f: Functions, x: Any, state: Any, R: Any) -> Any:
-    """x (N, 4H) is W x + b, R (4H, H)."""
-    h, c, n, m = state
-    z_i, z_f, z_g, z_o = f["split"](x + h @ R.T, 4)
-    m_f = m - f["softplus"](-z_f)
-    m = f["maximum"](m_f, z_i)
-    i = f["exp"](z_i - m)
-    forget = f["exp"](m_f - m)
-    c = forget * c + i * f["tanh"](z_g)
-    n = forget * n + i
-    return f["sigmoid"](z_o) * c / n, c, n, m
+def presented(name: str, xs: Any) -> Any:
+    """Features (T, N, D) in the form that the cell expects; for GRU-D, NaN is a missing one."""
+    import nn
+
+    T, N, _ = xs.shape
+    if name == "GRUDCell":
+        return nn.zoo.irregular(xs, np.arange(T, dtype=xs.dtype))
+    if name == "PhasedLSTMCell":
+        times = np.broadcast_to(np.arange(T, dtype=xs.dtype)[:, None, None], (T, N, 1))
+        return np.concatenate([xs, times], axis=-1)
+    return xs
 
 
-CELLS: dict[str, tuple[Any, str, int, Any]] = {  # the step, the cell, the width of W over H, and the initial state
-    "minGRU": (min_gru, "MinGRUCell", 2, (0,)),
-    "IndRNN": (ind_rnn, "IndRNNCell", 1, (0,)),
-    "sLSTM": (slstm, "SLSTMCell", 4, (0, 0, 0, -1e4)),
-}
+def inputs(name: str, N: int, T: int, D: int) -> Any:
+    """What the cell reads; for GRU-D, a third of the features is missing."""
+    (xs,) = normals((T, N, D))
+    if name == "GRUDCell":
+        xs[np.random.default_rng(3).random(xs.shape) < 1 / 3] = np.nan
+    return presented(name, xs)
 
 
-def weights(kind: str, D: int, H: int) -> list[Any]:
-    """W (width · H, D), b, and the recurrent one if any."""
-    width = CELLS[kind][2]
-    own: dict[str, list[tuple[int, ...]]] = {"minGRU": [], "IndRNN": [(H,)], "sLSTM": [(4 * H, H)]}
-    return normals((width * H, D), (width * H,), *own[kind], seed=2)
+def cell_of(name: str, D: int, H: int) -> Any:
+    """The cell, with the same weights whenever it is made. None is zero, so that no term of the equations is lost."""
+    import minigrad as mg
+
+    mg.manual_seed(0)
+    cell = made(name, D, H)
+    parameters = list(cell.parameters())
+    for parameter, more in zip(parameters, normals(*[p.shape for p in parameters], seed=2), strict=True):
+        parameter.data += np.float32(0.1) * more
+    if name == "OrthogonalRNNCell":  # its modReLU jumps at 0 where b > 0, and there rounding would decide
+        cell.b.data[...] = -np.abs(cell.b.data)
+    if name == "LayerNormLSTMCell":  # with a gain of 1, rounding grows from step to step
+        cell.norm_h.weight.data *= np.float32(0.1)
+    return cell
 
 
-def as_layer(kind: str, N: int, T: int, D: int, H: int) -> Setup:
+class Given(NamedTuple):
+    """The arrays from which the peers start, in NumPy; the names are those of `zoo_steps`."""
+
+    xs: Any
+    weights: dict[str, Any]
+    constants: dict[str, Any]
+    state: list[Any]
+
+
+def given(name: str, N: int, T: int, D: int, H: int) -> Given:
+    cell = cell_of(name, D, H)
+    weights = {key.removesuffix(".weight"): p.numpy() for key, p in cell.named_parameters()}
+    constants = {key: buffer.numpy() for key, buffer in cell.named_buffers()}
+    return Given(inputs(name, N, T, D), weights, constants, [s.numpy() for s in cell.initial_state(N)])
+
+
+def as_layer(name: str, N: int, T: int, D: int, H: int) -> Setup:
     def setup() -> Call:
         import nn
 
-        layer = nn.Recurrent(getattr(nn.zoo, CELLS[kind][1])(D, H))
-        cell: Any = layer.cell
-        own = {"minGRU": "", "IndRNN": "u", "sLSTM": "R"}[kind]
-        leaves = [cell.W.weight, cell.W.bias, *[getattr(cell, name) for name in own]]
-        for parameter, value in zip(leaves, weights(kind, D, H), strict=True):
-            parameter.data[...] = value
-        xs, start = ours(normals((T, N, D))[0], requires_grad=True), ours(start_of((T, N, H)))
+        layer = nn.Recurrent(cell_of(name, D, H).to(DEVICE))
+        xs, start = ours(inputs(name, N, T, D), requires_grad=True), ours(start_of((T, N, H)))
+        leaves = [xs, *layer.parameters()]
 
         def call() -> list[Any]:
-            layer(xs)[0].backward(start)
-            return take_grads([xs, *leaves])
+            outputs, _ = layer(xs)
+            outputs.backward(start)
+            return [outputs.detach(), *take_grads(leaves)]
 
         return call
 
     return setup
 
 
-def on_torch(kind: str, N: int, T: int, D: int, H: int) -> Setup:
+def on_torch(name: str, N: int, T: int, D: int, H: int) -> Setup:
     def setup() -> Call:
         import torch
 
-        f = {
-            "split": lambda x, n: x.chunk(n, -1), "sigmoid": torch.sigmoid, "tanh": torch.tanh, "exp": torch.exp,
-            "maximum": torch.maximum, "relu": torch.relu, "softplus": torch.nn.functional.softplus,
-        }  # fmt: skip
-        step, _, _, first = CELLS[kind]
-        leaves = [theirs(a, requires_grad=True) for a in (*normals((T, N, D)), *weights(kind, D, H))]
-        start = theirs(start_of((T, N, H)))
-        state_0 = [theirs(np.full((N, H), value, np.float32)) for value in first]
+        xp, found = torch_functions(), given(name, N, T, D, H)
+        xs, start = theirs(found.xs, requires_grad=True), theirs(start_of((T, N, H)))
+        weights = {key: theirs(array, requires_grad=True) for key, array in found.weights.items()}
+        p = weights | {key: theirs(array) for key, array in found.constants.items()}
+        state_0, leaves = [theirs(array) for array in found.state], [xs, *weights.values()]
 
         def call() -> list[Any]:
-            xs, W, b, *own = leaves
-            state, outputs = state_0, []
-            for x in (xs @ W.T + b).unbind():
-                state = step(f, x, state, *own)
+            mapped, step = LOOPS[name](xp, p, xs)
+            state: Any = state_0
+            outputs = []
+            for x in zip(*[part.unbind() for part in mapped], strict=True):
+                state = step(state, *x)
                 outputs.append(state[0])
-            torch.stack(outputs).backward(start)
-            return take_grads(leaves)
+            ys = torch.stack(outputs)
+            ys.backward(start)
+            return [ys.detach(), *take_grads(leaves)]
 
         return call
 
     return setup
 
 
-def on_jax(kind: str, N: int, T: int, D: int, H: int) -> Setup:
+def on_jax(name: str, N: int, T: int, D: int, H: int) -> Setup:
     def setup() -> Call:
         jax = exact_jax()
         import jax.numpy as jnp
 
-        f = {
-            "split": lambda x, n: jnp.split(x, n, -1), "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "exp": jnp.exp,
-            "maximum": jnp.maximum, "relu": jax.nn.relu, "softplus": jax.nn.softplus,
-        }  # fmt: skip
-        step, _, _, first = CELLS[kind]
+        xp, found = jax_functions(), given(name, N, T, D, H)
+        constants = {key: jnp.asarray(array) for key, array in found.constants.items()}
+        state_0 = tuple([jnp.asarray(array) for array in found.state])
 
-        def forward(xs: Any, W: Any, b: Any, *own: Any) -> Any:
+        def forward(xs: Any, weights: Any) -> Any:
+            mapped, step = LOOPS[name](xp, weights | constants, xs)
+
             def one(state: Any, x: Any) -> Any:
-                state = step(f, x, state, *own)
+                state = step(state, *x)
                 return state, state[0]
 
-            return jax.lax.scan(one, tuple(jnp.full((N, H), v, jnp.float32) for v in first), xs @ W.T + b)[1]
+            return jax.lax.scan(one, state_0, tuple(mapped))[1]
 
-        whole = jax.jit(lambda start, *leaves: jax.vjp(forward, *leaves)[1](start))
-        leaves = [jnp.asarray(a) for a in (*normals((T, N, D)), *weights(kind, D, H))]
-        start = jnp.asarray(start_of((T, N, H)))
-        return lambda: jax.block_until_ready(whole(start, *leaves))
+        def whole(start: Any, xs: Any, weights: Any) -> Any:
+            ys, pull = jax.vjp(forward, xs, weights)
+            return ys, *pull(start)
+
+        run = jax.jit(whole)
+        weights = {key: jnp.asarray(array) for key, array in found.weights.items()}
+        xs, start = jnp.asarray(found.xs), jnp.asarray(start_of((T, N, H)))
+
+        def call() -> list[Any]:
+            ys, g_xs, g_weights = jax.block_until_ready(run(start, xs, weights))
+            return [ys, g_xs, *[g_weights[key] for key in weights]]
+
+        return call
 
     return setup
 
 
-def sides(kind: str, size: tuple[int, int, int, int]) -> dict[str, Setup]:
-    return {
-        "minigrad, a layer": as_layer(kind, *size),
-        "torch, loop": on_torch(kind, *size),
-        "jax.jit, lax.scan": on_jax(kind, *size),
+def case(name: str, size: Size) -> Case:
+    """One cell, by the name of its class, at one size."""
+    sides = {
+        "minigrad, a layer": as_layer(name, *size),
+        "torch, loop": on_torch(name, *size),
+        "jax.jit, lax.scan": on_jax(name, *size),
     }
+    return Case(f"zoo: {name.removesuffix('Cell')}, N T D H = {size}", sides)
 
 
-CASES = [Case(f"zoo: {kind}, N T D H = {size}", sides(kind, size)) for kind in CELLS for size in SIZES]
+CASES = [case(name, size) for name in LOOPS for size in SIZES]
