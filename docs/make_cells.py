@@ -1,25 +1,36 @@
 """Make docs/cells.md and its pictures: `python docs/make_cells.py`, from the numbers in docs/cells/measured.json.
 
-`python docs/make_cells.py --measure` trains and times the cells again first, which takes a few minutes.
+`python docs/make_cells.py --measure` trains and times the cells again first; `--measure times` only times them, which
+takes about four minutes. Nothing else should run meanwhile. Both need PyTorch and JAX.
 """
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import math
+import multiprocessing
+import os
 import sys
-import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `benchmarks` is
+
 from drawing import axes, save, style
 
 import minigrad as mg
 import nn
+from benchmarks import compare
+from benchmarks.cases.zoo import SIZES, case, made, presented
+from benchmarks.report import processor
 from nn.diagnose.result import COLORS, GREY
 
 DOCS = Path(__file__).parent
@@ -29,6 +40,7 @@ HIDDEN, STEPS, BATCH = 32, 300, 32  # of the trained networks
 LEAST = -6  # of the exponents that are drawn
 SETTLED, COUNTED, SEQUENCES = 50, 150, 8  # steps before and of the Lyapunov spectra, and how many sequences
 ADDING, COPYING = 50, 20  # how many steps there are; how many steps the symbols are remembered
+EFFORT = compare.Effort(warmups=1, calls=3, seconds=0.1, longest=5.0, rest=0.05, rounds=5)  # of the times
 GROUPS = {
     "Gates": ["MGUCell", "UGRNNCell", "NBRCCell", "RHNCell"],
     "Element by element": ["IndRNNCell", "SRUCell", "QRNNCell", "MinGRUCell", "MinLSTMCell"],
@@ -58,23 +70,6 @@ This page is made by `docs/make_cells.py`.
 
 
 # ---- measurements ------------------------------------------------------------------------------------------------
-
-
-def made(name: str, D: int, H: int, **options: Any) -> Any:
-    """A cell for D features. GRU-D gets their values, masks and times, the phased LSTM a column of times."""
-    width = {"GRUDCell": 3 * D, "PhasedLSTMCell": D + 1}.get(name, D)
-    return getattr(nn.zoo, name)(width, H, **options)
-
-
-def presented(name: str, xs: Any) -> Any:
-    """Features (T, N, D) in the form that the cell expects."""
-    T, N, _ = xs.shape
-    if name == "GRUDCell":
-        return nn.zoo.irregular(xs, np.arange(T, dtype=xs.dtype))
-    if name == "PhasedLSTMCell":
-        times = np.broadcast_to(np.arange(T, dtype=xs.dtype)[:, None, None], (T, N, 1))
-        return np.concatenate([xs, times], axis=-1)
-    return xs
 
 
 def parameters_of(name: str) -> int:
@@ -146,33 +141,37 @@ def curve(name: str, problem: str) -> list[float]:
     return [round(float(m), 5) for m in np.mean(np.reshape(losses, (-1, 10)), axis=1)]
 
 
-def times() -> dict[str, dict[str, float]]:
-    """Milliseconds of forward and backward, the minimum over several turns of each side, on one thread each."""
-    from benchmarks.cases.zoo import CASES
+def times() -> dict[str, Any]:
+    """The times of all cells on one core, which libraries look up when they are imported: in a process of its own."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return {name: pool.submit(times_of, name).result() for name in cells()}
 
-    found = {}
-    for case in CASES:
-        calls = {side: setup() for side, setup in case.sides.items()}
-        best = dict.fromkeys(calls, math.inf)
-        for _ in range(6):
-            for side, call in calls.items():
-                until = time.perf_counter() + 0.5
-                while time.perf_counter() < until:
-                    start = time.perf_counter()
-                    call()
-                    best[side] = min(best[side], time.perf_counter() - start)
-        found[case.name] = {side: round(1e3 * seconds, 2) for side, seconds in best.items()}
+
+def times_of(name: str) -> list[dict[str, list[float]]]:
+    """For each size and library, the milliseconds of forward and backward, and their ratio to minigrad's."""
+    found = []
+    for size in SIZES:
+        rows, missing = compare.measure(case(name, size), EFFORT)
+        if missing:
+            raise ModuleNotFoundError(f"the times need {' and '.join(sorted(missing))}")
+        ratios = [1 / median(row.ratios) if row.ratios else 1.0 for row in rows]
+        each = {r.side: [round(1e3 * r.seconds, 2), round(x, 2)] for r, x in zip(rows, ratios, strict=True)}
+        print(name, size, each, flush=True)
+        found.append(each)
     return found
 
 
-def measure() -> None:
+def measure(only_times: bool) -> None:
     """Measure, and write the numbers to a file."""
     found: dict[str, Any] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-    for name in cells():
+    load = round(os.getloadavg()[0], 1)  # by other programs
+    for name in () if only_times else cells():
         found[name] = {"spectrum": spectrum(name)} | {p: curve(name, p) for p in ("adding", "copying")}
         print(name, found[name]["spectrum"][0], found[name]["adding"][-1], found[name]["copying"][-1], flush=True)
         MEASURED.write_text(json.dumps(found, indent=1) + "\n")
-    found["times"] = times()
+    found["times"] = {"processor": processor(), "load": load, "cells": times()}
     MEASURED.write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -272,17 +271,22 @@ def table(measured: Any) -> str:
 
 
 def timings(measured: Any) -> str:
-    """A line for each case."""
-    sides = ["minigrad, a layer", "torch, loop", "jax.jit, lax.scan"]
-    lines = [f"| | {' | '.join(sides)} |", "| --- | --: | --: | --: |"]
-    for case, found in measured["times"].items():
-        lines.append(f"| {case.removeprefix('zoo: ')} | {' | '.join(f'{found[side]:.2f}' for side in sides)} |")
+    """A line for each cell, with the times of all sizes side by side."""
+    lines = [
+        f"| cell | {' | '.join(f'T = {T}: minigrad | PyTorch | JAX' for _, T, _, _ in SIZES)} |",
+        "| --- |" + " --: |" * (3 * len(SIZES)),
+    ]
+    for name in cells():
+        fields = [f"[{name}](#{name.lower()})"]
+        for (ours, _), *peers in (found.values() for found in measured["times"]["cells"][name]):
+            fields += [f"{ours:.2f}", *[f"{milliseconds:.2f} ({ratio:.1f})" for milliseconds, ratio in peers]]
+        lines.append(f"| {' | '.join(fields)} |")
     return "\n".join(lines)
 
 
 def page(measured: Any, drawn: dict[str, Path]) -> str:
     """The whole text."""
-    parts = [INTRODUCTION, TABLE.format(table=table(measured), timings=timings(measured), **numbers())]
+    parts = [INTRODUCTION, TABLE.format(**numbers(measured))]
     for title, names in GROUPS.items():
         parts.append(f"## {title}\n")
         for name in names:
@@ -290,10 +294,14 @@ def page(measured: Any, drawn: dict[str, Path]) -> str:
     return "\n".join(parts)
 
 
-def numbers() -> dict[str, Any]:
-    """The settings that the page says."""
+def numbers(measured: Any) -> dict[str, Any]:
+    """The tables and the settings that the page says."""
+    tables = {"table": table(measured), "timings": timings(measured)}
     lyapunov = {"sequences": SEQUENCES, "counted": COUNTED, "settled": SETTLED}
-    return lyapunov | {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
+    learning = {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
+    speed = {"sizes": " and ".join(map(str, SIZES)), "rounds": EFFORT.rounds}
+    machine = {key: measured["times"][key] for key in ("processor", "load")}
+    return tables | lyapunov | learning | speed | machine
 
 
 TABLE = """## All of them
@@ -331,9 +339,11 @@ say which cells learn soon, not which are best.
 
 ## Speed
 
-Milliseconds of forward and backward, to inputs and all weights, float32, one thread, beside the same equations as a
-loop in PyTorch and as `lax.scan` under `jax.jit` (`python -m benchmarks --only zoo`). Measured once, the least of
-many calls in six turns, on two cores that others used meanwhile: take them as a rough picture.
+Milliseconds of forward and backward, to inputs and all weights, float32, for N T D H =
+{sizes}: a layer of ours, beside the same equations as a loop in PyTorch and as
+`lax.scan` under `jax.jit`, which compute before the loop all that does not depend on the state (`python -m benchmarks
+--only zoo`). Medians of {rounds} rounds in which the sides take turns; in brackets, how many times as long as ours.
+Compiling is not counted. On one core of {processor}; the load by other programs was {load} before.
 
 {timings}
 
@@ -394,8 +404,11 @@ def files() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    if "--measure" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", nargs="?", const="everything", choices=["everything", "times"])
+    measuring = parser.parse_args().measure
+    if measuring:
         FOLDER.mkdir(exist_ok=True)
-        measure()
+        measure(only_times=measuring == "times")
     for written in files():
         print(f"{written} ({written.stat().st_size / 1000:.0f} kB)")
