@@ -7,6 +7,7 @@ compared as well.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +15,11 @@ import numpy as np
 from ..compare import Call, Case, Setup
 from ..peers import normals, start_of, take_grads
 from ..place import DEVICE, exact_jax, ours, theirs
-from .zoo_steps import LOOPS, jax_functions, torch_functions
+from .zoo_steps import LOOPS
 
 Size = tuple[int, int, int, int]  # N, T, D, H
 SIZES: tuple[Size, ...] = ((16, 50, 64, 128), (32, 200, 64, 128))
+COMMON = "abs concatenate cos exp floor maximum sign sin tanh where zeros_like".split()  # to both peers
 
 
 def made(name: str, D: int, H: int, **options: Any) -> Any:
@@ -81,6 +83,9 @@ def given(name: str, N: int, T: int, D: int, H: int) -> Given:
     return Given(inputs(name, N, T, D), weights, constants, [s.numpy() for s in cell.initial_state(N)])
 
 
+# ---- the libraries -----------------------------------------------------------------------------------------------
+
+
 def as_layer(name: str, N: int, T: int, D: int, H: int) -> Setup:
     def setup() -> Call:
         import nn
@@ -97,6 +102,19 @@ def as_layer(name: str, N: int, T: int, D: int, H: int) -> Setup:
         return call
 
     return setup
+
+
+def torch_functions() -> SimpleNamespace:
+    import torch
+    from torch.nn import functional
+
+    return SimpleNamespace(
+        **{name: getattr(torch, name) for name in COMMON},
+        sigmoid=torch.sigmoid, relu=torch.relu, softplus=functional.softplus, linear=functional.linear,
+        softmax=lambda z: z.softmax(-1), cumsum=lambda z: z.cumsum(-1), solve=torch.linalg.solve,
+        split=lambda z, parts: z.chunk(parts, -1) if isinstance(parts, int) else z.split(parts, -1),
+        layer_norm=lambda z, weight: functional.layer_norm(z, weight.shape, weight),
+    )  # fmt: skip
 
 
 def on_torch(name: str, N: int, T: int, D: int, H: int) -> Setup:
@@ -123,6 +141,26 @@ def on_torch(name: str, N: int, T: int, D: int, H: int) -> Setup:
         return call
 
     return setup
+
+
+def jax_functions() -> SimpleNamespace:
+    import jax
+    import jax.numpy as jnp
+
+    def split(z: Any, parts: Any) -> Any:
+        return jnp.split(z, parts if isinstance(parts, int) else [sum(parts[:k]) for k in range(1, len(parts))], -1)
+
+    def layer_norm(z: Any, weight: Any) -> Any:
+        z = z - z.mean(-1, keepdims=True)
+        return weight * z * jax.lax.rsqrt((z**2).mean(-1, keepdims=True) + 1e-5)
+
+    return SimpleNamespace(
+        **{name: getattr(jnp, name) for name in COMMON},
+        sigmoid=jax.nn.sigmoid, relu=jax.nn.relu, softplus=jax.nn.softplus,
+        linear=lambda x, W, b=None: x @ W.T if b is None else x @ W.T + b,
+        softmax=jax.nn.softmax, cumsum=lambda z: jnp.cumsum(z, -1), solve=jnp.linalg.solve,
+        split=split, layer_norm=layer_norm,
+    )  # fmt: skip
 
 
 def on_jax(name: str, N: int, T: int, D: int, H: int) -> Setup:

@@ -9,45 +9,10 @@ next state, whose first array is the output.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 Weights = dict[str, Any]
 Loop = tuple[tuple[Any, ...], Callable[..., tuple[Any, ...]]]
-COMMON = "abs concatenate cos exp floor maximum sign sin tanh where zeros_like".split()
-
-
-def torch_functions() -> SimpleNamespace:
-    import torch
-    from torch.nn import functional
-
-    return SimpleNamespace(
-        **{name: getattr(torch, name) for name in COMMON},
-        sigmoid=torch.sigmoid, relu=torch.relu, softplus=functional.softplus, linear=functional.linear,
-        softmax=lambda z: z.softmax(-1), cumsum=lambda z: z.cumsum(-1), solve=torch.linalg.solve,
-        split=lambda z, parts: z.chunk(parts, -1) if isinstance(parts, int) else z.split(parts, -1),
-        layer_norm=lambda z, weight: functional.layer_norm(z, weight.shape, weight),
-    )  # fmt: skip
-
-
-def jax_functions() -> SimpleNamespace:
-    import jax
-    import jax.numpy as jnp
-
-    def split(z: Any, parts: Any) -> Any:
-        return jnp.split(z, parts if isinstance(parts, int) else [sum(parts[:k]) for k in range(1, len(parts))], -1)
-
-    def layer_norm(z: Any, weight: Any) -> Any:
-        z = z - z.mean(-1, keepdims=True)
-        return weight * z * jax.lax.rsqrt((z**2).mean(-1, keepdims=True) + 1e-5)
-
-    return SimpleNamespace(
-        **{name: getattr(jnp, name) for name in COMMON},
-        sigmoid=jax.nn.sigmoid, relu=jax.nn.relu, softplus=jax.nn.softplus,
-        linear=lambda x, W, b=None: x @ W.T if b is None else x @ W.T + b,
-        softmax=jax.nn.softmax, cumsum=lambda z: jnp.cumsum(z, -1), solve=jnp.linalg.solve,
-        split=split, layer_norm=layer_norm,
-    )  # fmt: skip
 
 
 def mapped(xp: Any, p: Weights, xs: Any) -> Any:
@@ -320,25 +285,10 @@ def lru(xp: Any, p: Weights, xs: Any) -> Loop:
 
 
 LOOPS: dict[str, Callable[[Any, Weights, Any], Loop]] = {
-    "MGUCell": mgu,
-    "UGRNNCell": ugrnn,
-    "NBRCCell": nbrc,
-    "RHNCell": rhn,
-    "IndRNNCell": ind_rnn,
-    "SRUCell": sru,
-    "QRNNCell": qrnn,
-    "MinGRUCell": min_gru,
-    "MinLSTMCell": min_lstm,
-    "JANETCell": janet,
-    "LayerNormLSTMCell": layer_norm_lstm,
-    "MultiplicativeLSTMCell": multiplicative_lstm,
-    "ONLSTMCell": on_lstm,
-    "SLSTMCell": slstm,
-    "PhasedLSTMCell": phased_lstm,
-    "GRUDCell": gru_d,
-    "ClockworkRNNCell": clockwork,
-    "AntisymmetricRNNCell": antisymmetric,
-    "OrthogonalRNNCell": orthogonal,
-    "LMUCell": lmu,
-    "LRUCell": lru,
-}
+    "MGUCell": mgu, "UGRNNCell": ugrnn, "NBRCCell": nbrc, "RHNCell": rhn,
+    "IndRNNCell": ind_rnn, "SRUCell": sru, "QRNNCell": qrnn, "MinGRUCell": min_gru, "MinLSTMCell": min_lstm,
+    "JANETCell": janet, "LayerNormLSTMCell": layer_norm_lstm, "MultiplicativeLSTMCell": multiplicative_lstm,
+    "ONLSTMCell": on_lstm, "SLSTMCell": slstm,
+    "PhasedLSTMCell": phased_lstm, "GRUDCell": gru_d, "ClockworkRNNCell": clockwork,
+    "AntisymmetricRNNCell": antisymmetric, "OrthogonalRNNCell": orthogonal, "LMUCell": lmu, "LRUCell": lru,
+}  # fmt: skip
