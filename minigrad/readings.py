@@ -30,6 +30,8 @@ def shown(value: Any) -> Any:
         return (type(value), repr(value) if isinstance(value, float) else value)
     if type(value) is tuple and all(isinstance(v, _CONSTANTS) for v in value):
         return (tuple, *map(shown, value))
+    if isinstance(value, types.MethodType):  # another object at each look
+        return types.MethodType, Same(value.__func__), Same(value.__self__)
     return Same(value)
 
 

@@ -54,7 +54,7 @@ def reads_of(*functions: Any) -> tuple[str | None, CapturedValues]:
     """Check that functions only compute a result from their arguments and the values they read.
 
     Returns None, or a sentence with the first possible effect and its line; and the values read."""
-    reader = _Reader()
+    reader = _Reader(next((f.__self__ for f in functions if hasattr(f, "__self__")), _UNKNOWN))
     effects = [reader.look(function) for function in functions if function is not None]
     return next((effect for effect in effects if effect is not None), None), reader.reads
 
@@ -71,7 +71,10 @@ def _read(holder: Any, name: Any) -> Any:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    """Reads the code of functions and methods of `owner`, the cell."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
         self.seen: set[Any] = set()
         self.reads = CapturedValues()
 
@@ -145,7 +148,10 @@ class _Reader:
             found = getattr(value, name)
         except AttributeError:
             return _UNKNOWN, None  # the step itself will raise
-        if not isinstance(value, types.ModuleType):
+        if value is self.owner or hasattr(value, "_hooks"):  # their own attributes are part of the program's key
+            if name not in vars(value):
+                self.reads.add(type(value), name)
+        elif not isinstance(value, types.ModuleType):
             self.reads.add(value, name)
         return found, self._value(found, name)
 

@@ -613,6 +613,52 @@ def test_one_program_serves_all_sizes() -> None:
     assert len(rolling._kept) == 1
 
 
+class Helped(nn.Module):
+    """A cell that promises nothing, whose step calls a method of its own, a property and a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(4, 4)
+        self.factor = 0.5
+
+    @property
+    def scale(self) -> float:
+        return 2 * self.factor
+
+    def initial_state(self, batch: int) -> Any:
+        return (mg.zeros((batch, 4)),)
+
+    def mixed(self, x: Any, h: Any) -> Any:
+        return np.tanh(self.map(h) + x) * self.scale
+
+    def step(self, x: Any, state: Any) -> Any:
+        return (self.mixed(x, state[0]),)
+
+
+def test_a_program_of_a_cell_with_methods_is_made_once_and_keeps_no_cell_alive() -> None:
+    rolling._kept.clear()
+    layer, x = nn.Recurrent(Helped()), mg.randn(5, 2, 4)
+    layer(x)
+    assert layer.rolled is True
+    ((first,),) = ([entry.program for entry in rolling._kept.values()],)
+    layer(x)
+    ((again,),) = ([entry.program for entry in rolling._kept.values()],)
+    assert again is first
+    layer.cell.factor = 1.0  # seen, since it is part of the key
+    np.testing.assert_allclose(layer(x)[0].data, nn.Recurrent(layer.cell, rolled=False)(x)[0].data, atol=1e-5)
+    cell = weakref.ref(layer.cell)
+    del layer
+    gc.collect()
+    assert cell() is None
+
+
+def test_a_method_that_was_replaced_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = nn.Recurrent(Helped()), mg.randn(5, 2, 4)
+    layer(x)
+    monkeypatch.setattr(Helped, "mixed", lambda self, x, h: np.tanh(self.map(h) - x))
+    np.testing.assert_allclose(layer(x)[0].data, nn.Recurrent(layer.cell, rolled=False)(x)[0].data, atol=1e-5)
+
+
 # ---- memory ------------------------------------------------------------------------------------------------------
 
 
