@@ -53,12 +53,12 @@ class Steps:
     def _written(self, kernel: Any) -> Array:
         """The job (see `native.driver`): the calls of a step for each part of the rows, and how they change."""
         rows = self.calls[0][1].shape[1]
-        parts = min(threads.count(), max(rows, 1))
+        work = COST * sum(out.size for _, out in self.calls)
+        parts = min(threads.count(), rows) if work >= threads.LARGE else 1
         bounds = [rows * p // parts for p in range(parts + 1)]
         pieces = [self._part(kernel, first, stop) for first, stop in pairwise(bounds)]
         words, places, changes = pieces[0]
-        elements = sum(out.size for _, out in self.calls)
-        head = parts, 0, 0, self._positions.itemsize, len(words), len(places) // 2, len(changes) // 3, COST * elements
+        head = parts, 0, 0, self._positions.itemsize, len(words), len(places) // 2, len(changes) // 3, work
         return np.array([*head, *[word for piece in pieces for group in piece for word in group]], np.int64)
 
     def _part(self, kernel: Any, first: int, stop: int) -> tuple[list[int], list[int], list[int]]:
@@ -68,20 +68,20 @@ class Steps:
         changes: list[int] = []
         address, number = machine.raw(kernel), 1  # array 0 is the job
         positions = int(self._positions.__array_interface__["data"][0])
-        symbols = self.plan.arrays
+        single = [matrix(symbol)[0] == 1 for symbol in self.plan.arrays]  # the same row for all
         for operands, out in self.calls:
-            arrays = [*operands, out]
+            strides = [array.strides for array in (*operands, out)]
             words += [address, 2 + len(self.plan.fields)]
             for kind, k, axis in self.plan.fields:
                 if kind == "data":
-                    changes += [len(words), positions, arrays[k].strides[0]]
+                    changes += [len(words), positions, strides[k][0]]
                     places += [len(words), number + k]
-                    words.append(0 if matrix(symbols[k])[0] == 1 else first * arrays[k].strides[1])
+                    words.append(0 if single[k] else first * strides[k][1])
                 elif kind == "stride":
-                    words.append(arrays[k].strides[1 + axis])
+                    words.append(strides[k][1 + axis])
                 else:
                     words.append(self.plan.sizes[k] if k else stop - first)
-            number += len(arrays)
+            number += len(strides)
         return [*words, 0], places, changes
 
 
@@ -91,8 +91,9 @@ STEPS, FIRST = driver.HEAD.index("steps"), driver.HEAD.index("first")
 def _fits(plan: CompiledPlan, operands: Sequence[Array], out: Array) -> bool:
     """True if the kernel can read and write these arrays as they are."""
     for symbol, array in zip(plan.arrays, (*operands, out), strict=True):
-        if type(array) is not np.ndarray or array.dtype != symbol.dtype or array.shape[1:] != symbol.shape:
+        if type(array) is not np.ndarray or array.dtype is not symbol.dtype or array.shape[1:] != symbol.shape:
             return False
-        if not array.flags.aligned or (array.shape[-1] != 1 and array.strides[-1] != array.itemsize):
+        size = symbol.dtype.itemsize
+        if not array.flags.aligned or (symbol.shape[-1] != 1 and array.strides[-1] != size):
             return False
     return bool(out.size)

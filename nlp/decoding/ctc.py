@@ -120,7 +120,7 @@ def label_log_ps(
     p = passed(x, a)
     whole = log_likelihood(p)
     before = np.logaddexp(p.alpha[:-1, :, 2:-1:2], p.alpha[:-1, :, 1:-2:2] + a.skips[0, :, 1::2])  # (T, N, S)
-    entered = before + p.emitted[:, :, 1::2] + np.expand_dims(p.added[0, :-1], -1)
+    entered = before + p.emitted[:, :, 1::2] + np.expand_dims(p.added[0][:-1], -1)
     entered = np.where(np.arange(len(x))[:, None, None] < ends[:, None], entered, NEVER)
     prefixes = np.logaddexp.reduce(entered, axis=0, initial=NEVER)  # (N, S)
     return [np.diff([0.0, *prefixes[n, : counts[n]].tolist(), whole[n]]) for n in range(N)]

@@ -102,13 +102,13 @@ class Passed(NamedTuple):
     """α, and β without the x of its step, before and after each step: as (T + 1, N, L + 2) with two columns of padding.
 
     alpha, beta  the states, less constants: those of α begin at column 2, those of β at column 0
-    added        (2, T + 1, N) the constants of both, in float64
+    added        the constants of both, (T + 1, N) in float64
     emitted      (T, N, L) x[t] of each state
     """
 
     alpha: Array
     beta: Array
-    added: Array
+    added: tuple[Array, Array]
     emitted: Array
 
 
@@ -120,7 +120,7 @@ def passed(x: Array, a: Alignments, both: bool = True) -> Passed:
     beta = np.empty_like(emitted, shape=(T + 1, N, L + 2))
     alpha[:, :, :2] = beta[:, :, L:] = alpha[0] = beta[T] = NEVER
     alpha[0, :, 1] = 0.0
-    moved = np.zeros_like(emitted, shape=(2, T + 1, N), dtype=np.float64)
+    moved = np.zeros_like(emitted, shape=(2, T + 1, N), dtype=np.float64)  # of α and β, after each step of theirs
     rows = {int(t): np.flatnonzero(a.steps == t) for t in np.unique(a.steps)}  # whose β begin after step t
     bounds = sorted({0, T, *range(0, T, EVERY), *[T - t for t in rows]})
     skips = np.broadcast_to(np.expand_dims(a.skips, 1), (2, T, N, L))
@@ -136,9 +136,11 @@ def passed(x: Array, a: Alignments, both: bool = True) -> Passed:
             if run is not None:
                 run(start, stop)
             if stop % EVERY == 0 and stop > start:
-                moved[0, stop] = _moved(alpha[stop, :, 2:]) if both else 0.0
-                moved[1, T - stop] = _moved(beta[T - stop, :, :L])
-    return Passed(alpha, beta, np.stack([np.cumsum(moved[0], 0), np.cumsum(moved[1, ::-1], 0)[::-1]]), emitted)
+                moved[1, stop] = _moved(back[stop, :, :L])
+                if both:
+                    moved[0, stop] = _moved(alpha[stop, :, 2:])
+    added = np.cumsum(moved, axis=1)
+    return Passed(alpha, beta, (added[0], added[1, ::-1]), emitted)
 
 
 def _emitted(x: Array, a: Alignments) -> Array:
@@ -168,24 +170,26 @@ def log_likelihood(p: Passed) -> Array:
     first = p.beta[0, :, :2].astype(np.float64)
     with np.errstate(invalid="ignore"):
         total = np.logaddexp(first[:, 0], first[:, 1])
-    return np.where(total < NEVER / 2, -np.inf, total + p.added[1, 0])
+    return np.where(total < NEVER / 2, -np.inf, total + p.added[1][0])
 
 
 def posteriors(p: Passed, a: Alignments, log_p: Array, C: int) -> Array:
     """γ summed over the states of each class, (T, N, C); 0 after a sequence's end. log_p (N,) is finite."""
     T, N, L = p.emitted.shape
-    rest = (p.added[0, 1:] + p.added[1, :-1] - log_p).astype(p.emitted.dtype, copy=False)  # (T, N)
+    rest = (p.added[0][1:] + p.added[1][:-1] - log_p).astype(p.emitted.dtype, copy=False)  # (T, N)
     each = p.alpha[1:, :, 2:], p.beta[:-1, :, :L], p.emitted, np.expand_dims(rest, -1)
     rows = [array.reshape((T * N, array.shape[2])) for array in each]
     gamma = passing.on_arrays(*rows).reshape(T, N, L)  # type: ignore[attr-defined]
     places, beyond = backend.to_numpy(a.places), backend.to_numpy(a.beyond)
-    found, inverse = np.unique(places % C, return_inverse=True)  # classes that occur
-    member = np.zeros((N, L, len(found)), gamma.dtype)
+    found, inverse = (None, places % C) if C <= L else np.unique(places % C, return_inverse=True)  # classes that occur
+    member = np.zeros((N, L, C if found is None else len(found)), gamma.dtype)
     member[np.arange(N)[:, None], np.arange(L), inverse.reshape(N, L)] = ~beyond
     member = backend.from_numpy(member, backend.device_of(gamma))
-    sums = np.matmul(np.swapaxes(gamma, 0, 1), member)  # (N, T, classes)
+    sums = np.swapaxes(np.matmul(np.swapaxes(gamma, 0, 1), member), 0, 1)  # (T, N, classes)
+    if found is None:
+        return sums
     classes = np.zeros_like(gamma, shape=(T, N, C))
-    classes[:, :, backend.from_numpy(found, backend.device_of(gamma))] = np.swapaxes(sums, 0, 1)
+    classes[:, :, backend.from_numpy(found, backend.device_of(gamma))] = sums
     return classes
 
 
