@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .modes import current_mode
+from .tape import WRITES
 
 
 class State:
@@ -56,6 +57,29 @@ def borrow(tensor: Any) -> None:
 def keep(owner: Any, name: str, tensor: Any) -> None:
     """Set an attribute of an object to a computed tensor: now, and at each replay."""
     current_mode().intake.keep(owner, name, tensor)
+
+
+class Carried:
+    """A tensor that one call computes and the next one reads, as the state of a stream: its array is overwritten.
+
+    `carried.value` is the tensor, to be read before `carried.value = new` writes at the end of the call.
+    """
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+    @property
+    def value(self) -> Any:
+        borrow(self.tensor)
+        return self.tensor
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        if not current_mode().intake.follows:  # a recording sets it again when it has ended
+            WRITES.mark(self.tensor.data)
+            self.tensor.data[...] = new.data
 
 
 def decided(read: Callable[[], Any], what: str) -> Any:

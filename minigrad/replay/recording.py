@@ -336,10 +336,13 @@ class Recording(Intake):
         return Live(read, title)
 
     def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
-        """Guard plain values."""
+        """Guard plain values. A tensor computed in this call is none: the function itself has put it there."""
         for name in names:
+            value = values.get(name)
+            if isinstance(value, Tensor) and self.is_traced(value.data) and value.data.value.root.kind == "made":
+                continue
             self._refuse_live(values, name, f"{title}: {name}")
-            self.attributes.append((values, name, values.get(name), title))
+            self.attributes.append((values, name, value, title))
 
     def _refuse_live(self, values: dict[str, Any], name: str, what: str) -> None:
         value = values.get(name)

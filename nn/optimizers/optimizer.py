@@ -14,6 +14,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend, tape
+from minigrad.modes import current_mode
 from minigrad.state import State, borrow, change, decided, keep, only_outside
 
 from ..clipping import (
@@ -56,6 +57,29 @@ class Clipping(TypedDict, total=False):
     norm_type: float | str
     clip_value: Limits | None
     nonfinite: Policy
+
+
+class Skipping:
+    """The decision to skip a step of a recording, which each run makes anew: the updates are made, and taken back.
+
+    where  an array () of the recording: True if a gradient has NaN or Inf
+    now    the same after a run
+    """
+
+    def __init__(self, found: Sequence[Gradient]) -> None:
+        self._decision = mg.Tensor(np.zeros_like(backend.held(found[0].values), shape=(), dtype=bool))
+        borrow(self._decision)
+        self.where[...] = False
+        for gradient in found:
+            self.where[...] = self.where | np.any(~np.isfinite(gradient.values))
+
+    @property
+    def where(self) -> Array:
+        return self._decision.data
+
+    @property
+    def now(self) -> bool:
+        return bool(backend.held(self._decision.data))
 
 
 class Optimizer:
@@ -220,9 +244,13 @@ class Optimizer:
                 norm = total_norm(arrays, self.norm_type)
                 keep(self, "grad_norm", as_gradients(norm, arrays))
                 factor = clip_factor(norm, self.clip_norm)
-            if self.nonfinite != "pass":
+            skipping: Skipping | None = None
+            if self.nonfinite == "skip" and everything and current_mode().intake.follows:
+                skipping = Skipping(everything)
+                change(lambda: setattr(self, "skipped", self.skipped + skipping.now), vars(self))
+            elif self.nonfinite != "pass":
                 only_outside(f'{self._title} with nonfinite="{self.nonfinite}" looks at the gradients')
-            if self.nonfinite != "pass" and (problems := nonfinite(everything)):
+            if self.nonfinite != "pass" and skipping is None and (problems := nonfinite(everything)):
                 if self.nonfinite == "raise":
                     raise FloatingPointError(f"{self._title}.step: {'; '.join(problems)}")
                 self.skipped += 1
@@ -232,7 +260,7 @@ class Optimizer:
                 options = {name: plain(value) for name, value in declared.read(self.defaults).items()}
                 sign = -1.0 if options.pop("maximize") else 1.0
                 for gradient in gradients:
-                    self._apply(gradient, options, sign, factor)
+                    self._apply(gradient, options, sign, factor, skipping)
         return loss
 
     def _gradients(self, group: Mapping[str, Any]) -> list[Gradient]:
@@ -245,7 +273,10 @@ class Optimizer:
             refuse_zeros_outside(self._title, found, self.clip_value)
         return found
 
-    def _apply(self, gradient: Gradient, options: dict[str, Any], sign: float, factor: mg.Tensor | None) -> None:
+    def _apply(
+        self, gradient: Gradient, options: dict[str, Any], sign: float, factor: mg.Tensor | None,
+        skipping: Skipping | None,
+    ) -> None:  # fmt: skip
         """Write the update of one parameter, and its state."""
         scale = None if factor is None else like(factor, gradient.values)
 
@@ -263,10 +294,14 @@ class Optimizer:
         tape.WRITES.mark(weight)
         if rows is None:
             for part, g, *slots in _blocks([weight, gradient.values, *state.values()]):
+                before = [] if skipping is None else [array.copy() for array in (part, *slots)]
                 w = widened(part)  # float16 is widened, since small numbers would vanish
                 self.update(w, direction(g), dict(zip(state, slots, strict=True)) | numbers, t, **options)
                 if w is not part:
                     part[...] = w
+                if skipping is not None:
+                    for array, old in zip((part, *slots), before, strict=True):
+                        np.copyto(array, old, where=skipping.where)
         else:
             w, s = widened(weight[rows]), {name: array[rows] for name, array in state.items()}  # copies
             self.update_rows(w, direction(gradient.values), s | numbers, t, **options)
@@ -275,7 +310,7 @@ class Optimizer:
                 array[rows] = s[name]
         if state:
             entry = self.state[gradient.name]
-            change(lambda: entry.update(self.counted(entry, options)), entry)
+            change(lambda: (skipping and skipping.now) or entry.update(self.counted(entry, options)), entry)
 
     def _state_of(self, gradient: Gradient, options: Options) -> tuple[dict[str, Array], dict[str, Any], int]:
         """A parameter's state arrays (created if missing), its numbers, and the number of this step."""

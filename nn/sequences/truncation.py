@@ -10,7 +10,9 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend, trees
+from minigrad.modes import current_mode
 from minigrad.scopes import here
+from minigrad.state import Carried, change, decided, keep, only_outside
 
 from .. import checks
 from ..layers.dropout import undropped
@@ -48,6 +50,7 @@ class TBPTT:
             raise ValueError(f"TBPTT: k1 must be positive and k2 a multiple of it, got k1={k1!r} and k2={k2!r}")
         self.k1, self.k2 = k1, k2
         self.state: Any = None  # after the latest window
+        self._overwritten: Any = None  # the state whose arrays a program of `mg.compile` overwrites
         self._axes = (0, 0)  # the batch axes of the state and the inputs
         self._past: deque[tuple[Any, Any, Any]] = deque(maxlen=k2 // k1 - 1)  # (state before it, inputs, reset)
 
@@ -71,14 +74,45 @@ class TBPTT:
             )
         axis = getattr(inner, "batch_axis", 0) if batch_axis is None else batch_axis
         self._axes = (axis, 1 - time)
+        if current_mode().intake.follows:
+            return self._followed(layer, xs, inner, reset, axis)
         state = self._past[0][0] if self._past else self.state
         for _, earlier, begun in self._past:
             _, state = layer(earlier, _renewed(inner, state, begun, axis))
         outputs, after = layer(xs, _renewed(inner, state, reset, axis))
         if self._past.maxlen:
             self._past.append((self.state, xs.detach(), reset))
-        self.state = detach(after)
+        self.state = self._carried(detach(after))
         return outputs
+
+    def _followed(self, layer: Callable[..., tuple[Any, Any]], xs: Any, inner: Any, reset: Any, axis: int) -> Any:
+        """A window in a recording, which overwrites the arrays of the carried state."""
+        if self._past.maxlen:
+            only_outside("TBPTT with k2 > k1 keeps earlier windows")
+        begins = decided(lambda: self.state, "the state that TBPTT carries") is None
+        self._overwritten = held = self._overwritten if begins else self.state
+        if held is None:
+            only_outside("TBPTT begins its first stream")
+        leaves, rebuild = trees.flatten(held)
+        carried = [Carried(leaf) for leaf in leaves]
+        state = None if begins else _renewed(inner, rebuild([c.value for c in carried]), reset, axis)
+        outputs, after = layer(xs, state)
+        new = trees.flatten(detach(after))[0]
+        if [s.shape for s in new] != [s.shape for s in leaves]:
+            only_outside("TBPTT carries a state of another shape")
+        for c, s in zip(carried, new, strict=True):
+            keep(c, "value", s)
+        change(lambda: setattr(self, "state", held))
+        return outputs
+
+    def _carried(self, new: Any) -> Any:
+        """A state to carry: the new one, in the tensors that a program of `mg.compile` overwrites if there are some."""
+        held, leaves = (trees.flatten(state)[0] for state in (self._overwritten, new))
+        if self._overwritten is None or [s.shape for s in held] != [s.shape for s in leaves]:
+            return new
+        for tensor, s in zip(held, leaves, strict=True):
+            Carried(tensor).value = s
+        return self._overwritten
 
     def restart(self) -> None:
         """Forget the stream: the next window begins a new one."""

@@ -412,9 +412,9 @@ def test_a_schedule_that_looks_at_a_metric_is_refused() -> None:
             step(mg.ones(2))
 
 
-def test_a_policy_for_nan_is_refused() -> None:
+def test_an_error_for_nan_is_refused() -> None:
     w = nn.Parameter(mg.ones(2))
-    optimizer = nn.SGD([("w", w)], lr=0.1, nonfinite="skip")
+    optimizer = nn.SGD([("w", w)], lr=0.1, nonfinite="raise")
 
     @mg.compile
     def step() -> None:
@@ -422,7 +422,7 @@ def test_a_policy_for_nan_is_refused() -> None:
         optimizer.step()
 
     step()
-    with pytest.raises(mg.RecordingError, match='nonfinite="skip"'):
+    with pytest.raises(mg.RecordingError, match='nonfinite="raise"'):
         step()
 
 

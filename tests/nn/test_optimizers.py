@@ -707,6 +707,40 @@ def test_skipping_leaves_everything_as_it_was(kind: Any, options: Any, backend: 
     assert (backend.numpy(b) != values[1]).all()
 
 
+@every
+@pytest.mark.parametrize("shape", [(3, 4), (300, 200)], ids=["whole", "in blocks"])
+def test_a_compiled_step_is_skipped_as_a_plain_one(kind: Any, options: Any, shape: tuple[int, ...]) -> None:
+    """Weights, state and counts after steps with and without NaN and Inf."""
+
+    def after(compiled: bool) -> tuple[Any, ...]:
+        rng = np.random.default_rng(0)
+        w, b = (Parameter(rng.standard_normal(s).astype(np.float32)) for s in (shape, shape[1:]))
+        optimizer = kind([("w", w), ("b", b)], **options, nonfinite="skip", clip_norm=2.0)
+
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = np.sum(np.square(x @ w + b))
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = mg.compile(step) if compiled else step
+        for bad in (0, 0, 0, np.nan, 0, np.inf, np.nan, 0, 0):
+            x = rng.standard_normal((2, shape[0])).astype(np.float32)
+            x[0, 0] += bad
+            with np.errstate(invalid="ignore"):
+                run(mg.tensor(x))
+        state = optimizer.state_dict()["state"]
+        leaves = [v.numpy() if isinstance(v, mg.Tensor) else v for name in ("w", "b") for v in state[name].values()]
+        return optimizer.skipped, [w.numpy(), b.numpy(), *leaves]
+
+    skipped, found = after(True)
+    plainly, expected = after(False)
+    assert skipped == plainly == 3
+    for a, c in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, c, rtol=1e-4, atol=1e-6)
+
+
 def test_raising_names_the_parameters(backend: Place) -> None:
     a, b, c = (Parameter(backend.array(np.ones(4))) for _ in range(3))
     optimizer = SGD([("a", a), ("b", b), ("c", c)], nonfinite="raise", clip_norm=1.0)
