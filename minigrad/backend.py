@@ -304,6 +304,17 @@ def sum_rows(indices: Array, rows: Array) -> tuple[Array, Array]:
     return unique, sums
 
 
+@as_one
+def sum_rows_of_size(rows: Array, indices: Array) -> tuple[Array, Array, Array]:
+    """`sum_rows` in arrays as long as the given ones, for a recording: the last row is repeated. The third array (K,)
+    is 1 for rows that count, and 0 for repetitions.
+    """
+    unique, sums = sum_rows(indices, rows)
+    at = module_of(rows).arange(len(indices))
+    last = np.minimum(at, len(unique) - 1)
+    return unique[last], sums[last], (at < len(unique)).astype(rows.dtype)
+
+
 def _sum_groups(rows: Array, order: Array, starts: Array) -> Array:
     """For each group order[start : next start] of rows, its sum. Much faster than np.add.reduceat along axis 0."""
     sums = rows[order[starts]]  # the first of each group

@@ -190,6 +190,10 @@ class RowSparse(Parts):
             check=False,
         )
 
+    def map(self, function: Any) -> RowSparse:
+        """The same with `function(array)` for both arrays."""
+        return RowSparse(function(self.indices), function(self.rows), self.shape, check=False)
+
     def astype(self, dtype: Any) -> RowSparse:
         return RowSparse(self.indices, self.rows.astype(dtype), self.shape, check=False)
 

@@ -20,7 +20,7 @@ from .modes import changed_mode, current_mode
 from .names import Name, Pattern
 from .primitives import Primitive
 from .replay import RecordingError
-from .replay.session import Newcomers
+from .replay.guarded import Newcomers
 from .tables import html_table
 from .tape import Observer
 from .tensors import Tensor

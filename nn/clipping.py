@@ -15,6 +15,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
+from minigrad.modes import current_mode
 
 Array = Any
 Limits = float | tuple[float, float]
@@ -37,7 +38,7 @@ def clip_grad_norm_(
     """
     found = gradients_of("clip_grad_norm_", named("clip_grad_norm_", parameters))
     p, bound = norm_order("clip_grad_norm_", norm_type), norm_bound("clip_grad_norm_", max_norm)
-    wide = total_norm([g.values for g in found], p)
+    wide = total_norm([g.counted(g.values) for g in found], p)
     norm = as_gradients(wide, [g.values for g in found])
     if error_if_nonfinite and not np.isfinite(norm):
         where = "; ".join(nonfinite(found)) or "all gradients are finite, their norm is too large for its dtype"
@@ -72,19 +73,25 @@ class Gradient(NamedTuple):
 
     values  an array of the parameter's shape, or (K, ...) with some of its rows
     rows    (K,) the sorted, distinct numbers of these rows; None for all
+    counts  (K,) in a recording, where the last row may be repeated: 1 for rows that count, 0 for repetitions
     """
 
     name: str
     parameter: mg.Tensor
     values: Array
     rows: Array | None
+    counts: Array | None = None
+
+    def counted(self, values: Array) -> Array:
+        """Values of this gradient, without repeated rows."""
+        return values if self.counts is None else values * self.counts.reshape((-1, *(1,) * (values.ndim - 1)))
 
     def replace(self, values: Array) -> None:
         """Set `.grad` to new values."""
         if self.rows is None:
             self.parameter.grad = mg.Tensor(values)
         else:
-            self.parameter.grad = mg.RowSparse(self.rows, values, self.parameter.shape, check=False)
+            self.parameter.grad = mg.RowSparse(self.rows, self.counted(values), self.parameter.shape, check=False)
 
 
 def named(caller: str, parameters: Any, start: int = 0) -> list[tuple[str, mg.Tensor]]:
@@ -119,7 +126,10 @@ def gradients_of(caller: str, tensors: Iterable[tuple[str, mg.Tensor]]) -> list[
             raise TypeError(f"{caller}: the gradient of {name} must be a Tensor or RowSparse, not {kind}")
         if grad.shape != tensor.shape:
             raise ValueError(f"{caller}: the gradient of {name} has shape {grad.shape}, expected {tensor.shape}")
-        if isinstance(grad, mg.RowSparse):
+        if isinstance(grad, mg.RowSparse) and current_mode().intake.follows:
+            rows, values, counts = backend.sum_rows_of_size(*current_mode().intake.together(grad.rows, grad.indices))
+            found.append(Gradient(name, tensor, values, rows, counts))
+        elif isinstance(grad, mg.RowSparse):
             grad = grad.coalesce()
             found.append(Gradient(name, tensor, grad.rows, grad.indices))
         else:

@@ -20,9 +20,10 @@ from ..randomness import generator
 from ..tensors import Tensor
 from ..trees import flatten, outline
 from .errors import DataError, RecordingError
+from .guarded import Newcomers, Replay
 from .quick import MISS, quick
 from .reads import CapturedState
-from .session import FLOATS, TURN, Newcomers, Replay, Session, without_graph
+from .session import FLOATS, TURN, Session, without_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRAMS = 8  # cached for arguments of one kind: one for each mode, with and without gradients

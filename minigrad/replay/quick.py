@@ -9,15 +9,13 @@ knows the reason.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..tensors import Tensor
+from .guarded import Replay
 from .live import same
-
-if TYPE_CHECKING:
-    from .session import Replay
 
 MISS = object()
 LONGEST = 100  # calls: in longer programs, the cost of the guards is negligible

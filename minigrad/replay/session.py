@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..gradients import RowSparse
 from ..modes import changed_mode
-from ..tape import Observer, node_of
+from ..tape import node_of
 from ..tensors import Tensor
 from ..trees import flatten
 from ..where import line_of
 from .errors import RecordingError
-from .live import Live, same
+from .guarded import Newcomers, Replay, Use
+from .live import Live
 from .program import ReplayProgram
 from .recording import Recording, Value
 
@@ -32,123 +34,6 @@ FLOATS = (float, np.floating)  # classes of arguments that are inputs of each ca
 TURN = threading.RLock()  # held during a recording or a replay
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=TURN.acquire, after_in_parent=TURN.release, after_in_child=TURN.release)
-
-
-class Newcomers(Observer):
-    """Notes the leaves that are used without being lent, by weak reference."""
-
-    inside = False  # a loop names all that its steps use
-
-    def __init__(self) -> None:
-        self.found: dict[int, weakref.ref[Tensor]] = {}
-
-    def recorded(self, primitive: Any, operands: tuple[Any, ...], outputs: tuple[Any, ...], edge: Any) -> None:
-        for value in operands:
-            for v in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(v, Tensor) and v.edge is None and not Recording.is_traced(v.data):
-                    self.found[id(v)] = weakref.ref(v)
-
-    def has(self, tensor: Tensor) -> bool:
-        """True if the tensor is one of them."""
-        found = self.found.get(id(tensor))
-        return found is not None and found() is tensor
-
-    def alive(self) -> list[Tensor]:
-        """The noted tensors that are still alive."""
-        return [t for t in (found() for found in self.found.values()) if t is not None]
-
-
-class Use:
-    """A tensor that a program uses.
-
-    argument  the number of its leaf among the arguments, or None for a captured tensor
-    array     its array; a captured tensor must have it again
-    value     that array in the recording
-    met       weak reference to an argument that may also be captured (a weight, say); later calls must pass it
-    before    the required state of `.grad`: "none", "tensor", or "any"
-    given     the value of the old gradient, if it is an input of the program
-    after     the number of the result that `.grad` becomes, −1 for None; None if it stays
-    """
-
-    def __init__(self, tensor: Tensor, argument: int | None, array: Array, value: Value) -> None:
-        self.tensor, self.argument, self.array, self.value = tensor, argument, array, value
-        self.requires_grad = tensor.requires_grad
-        self.met: weakref.ref[Tensor] | None = None
-        self.grad = tensor.grad
-        self.before = "none" if tensor.grad is None else "tensor"
-        self.given: Value | None = None
-        self.after: int | None = None
-
-    def now(self, leaves: list[Any]) -> Tensor:
-        """The tensor in this role at a call."""
-        return self.tensor if self.argument is None else leaves[self.argument]
-
-    def unfit(self, tensor: Tensor) -> str | None:
-        """The reason why a program cannot run with this tensor, or None."""
-        if self.argument is None and tensor.data is not self.array:
-            return f"{_name(tensor)} was given another array"
-        if self.met is not None and self.met() is not tensor:
-            return f"argument {self.argument} is another tensor than the one that may be used from outside as well"
-        if tensor._requires_grad != self.requires_grad:
-            return f"requires_grad of {_name(tensor)} changed"
-        if self.before != "any" and (tensor.grad is None) != (self.before == "none"):
-            return f"{_name(tensor)} has {'no' if tensor.grad is None else 'a'} gradient now"
-        return None
-
-
-def _name(tensor: Tensor) -> str:
-    return tensor.name or f"a tensor {tensor.shape}"
-
-
-class Replay:
-    """A program with its guards and its effects."""
-
-    def __init__(self, session: Session, program: ReplayProgram) -> None:
-        recording = session.recording
-        self.program = program
-        self.uses = session.uses
-        self.arguments = session.arguments
-        self.outputs, self.build = session.outputs, session.build
-        self.assigned = session.assigned
-        self.guards, self.attributes = recording.guards, recording.attributes
-        self.outside = {id(use.tensor) for use in self.uses if use.argument is None}  # kept alive by their uses
-        self.quick: Callable[..., Any] | None = None  # the function of a short program (`quick`), once it was tried
-        self.watched = session.watched
-
-    def unfit(self, leaves: list[Any]) -> str | None:
-        """The reason why it cannot run now, or None."""
-        for k, leaf in enumerate(leaves):
-            if id(leaf) in self.outside:
-                return f"argument {k} is a tensor that is used from outside as well"
-        for use in self.uses:
-            reason = use.unfit(use.now(leaves))
-            if reason is not None:
-                return reason
-        for values, key, before, what in self.attributes:
-            now = values.get(key)
-            if now is not before and not same(now, before):
-                return f"{what}: {key} is {now!r:.100}, it was {before!r:.100}"
-        for what, read, before in self.guards:
-            now = read()
-            if now is not before and not same(now, before):
-                return f"{what}: {now!r}, it was {before!r}"
-        return None
-
-    def run(self, leaves: list[Any]) -> Any:
-        """Run the program once."""
-        given = [leaves[k] for k in self.arguments]
-        arrays = [leaf.data if isinstance(leaf, Tensor) else leaf for leaf in given]
-        tensors = [use.now(leaves) for use in self.uses]
-        for use, tensor in zip(self.uses, tensors, strict=True):
-            if use.given is not None:
-                arrays.append(tensor.grad.data)
-        results = self.program.run(arrays)
-        for use, tensor in zip(self.uses, tensors, strict=True):
-            if use.after is not None:
-                tensor.grad = None if use.after < 0 else Tensor._of(results[use.after])
-        for owner, attribute, number in self.assigned:
-            setattr(owner, attribute, Tensor._of(results[number]))
-        return self.build([make(results, leaves) for make in self.outputs])
 
 
 class Session:
@@ -173,6 +58,7 @@ class Session:
         self.assigned: list[tuple[Any, str, int]] = []
         self.build: Callable[[list[Any]], Any] = lambda leaves: leaves
         self._grads: dict[Tensor, Array] = {}
+        self._sparse: dict[Use, RowSparse] = {}  # row-sparse gradients from before, with traced arrays
         self._given: list[tuple[int, Array]] = []  # the arrays of the arguments
         self._like: Array = np.empty(0)  # an array on the device
         self.missed = Newcomers()
@@ -200,6 +86,8 @@ class Session:
                         self._grads[use.grad] = use.grad.data
                         use.grad.data = self.recording.input(use.grad.data)
                     use.given = use.grad.data.value
+                elif isinstance(use.grad, RowSparse):
+                    use.tensor.grad = self._sparse[use] = use.grad.map(self.recording.input)
             args, kwargs = rebuild(given)
             others = _other_generators()
             with changed_mode(intake=self.recording, observers=(self.missed,)):
@@ -249,7 +137,12 @@ class Session:
         recording = self.recording
         for tensor, array in (*recording.borrowed.items(), *self._grads.items()):
             tensor.data = array
+        for use, lent in self._sparse.items():
+            if use.tensor.grad is lent:
+                use.tensor.grad = use.grad
         for tensor in (*recording.borrowed, *self.missed.alive()):
+            if isinstance(tensor.grad, RowSparse):
+                tensor.grad = tensor.grad.map(recording.plain)
             if isinstance(tensor.grad, Tensor) and recording.is_traced(tensor.grad.data):
                 tensor.grad = Tensor._of(tensor.grad.data.array)
         for owner, attribute, tensor in recording.assigned:
@@ -281,11 +174,10 @@ class Session:
             grad = use.tensor.grad
             if grad is None:
                 use.after = None if use.grad is None else -1
+            elif isinstance(grad, RowSparse):
+                if grad is not self._sparse.get(use):
+                    use.after = self._result(grad.indices), self._result(grad.rows)
             elif grad is not use.grad or self._was_written(grad):
-                if not isinstance(grad, Tensor):
-                    raise self.recording.refused(
-                        "a row-sparse gradient has as many rows as values say; use sparse=False"
-                    )
                 use.after = self._result(grad.data)
         self.assigned = [(o, a, self._result(t.data)) for o, a, t in self.recording.assigned]
         return now
@@ -308,6 +200,8 @@ class Session:
         recording.assigned.clear()
         recording.borrowed.clear()
         self._grads.clear()
+        sparse = {use: {lent.indices.value, lent.rows.value} for use, lent in self._sparse.items()}
+        self._sparse.clear()
         if (left := recording.kept_outside()) is not None:
             raise left
         written = {v.root: o for o in recording.operations for v in o.writes}
@@ -325,16 +219,26 @@ class Session:
                     "pass a copy"
                 )
         used = written.keys() | {v.root for o in recording.operations for v in o.reads} | {v.root for v in self.results}
+        if any(values & used for values in sparse.values()):
+            raise RecordingError(
+                f"compile: {self.name} adds to the row-sparse gradient of an earlier call, which would grow with each "
+                "call; clear it first, by zero_grad()"
+            )
         for use in self.uses:
             if use.given is not None and use.given not in used:
                 use.given, use.before = None, "any"
+            elif use in sparse and use.after is not None:
+                use.before = "any"
             elif use.given is not None:
                 self.inputs.append(use.given)
             elif use.after is None and not use.requires_grad:
                 use.before = "any"
             use.grad = None
         self.uses = [u for u in self.uses if u.argument is not None or u.after is not None or u.value in used]
-        return Replay(self, ReplayProgram(recording, self.inputs, self.results, self._like))
+        program = ReplayProgram(recording, self.inputs, self.results, self._like)
+        return Replay(
+            program, recording, self.uses, self.arguments, self.outputs, self.build, self.assigned, self.watched
+        )
 
 
 def _other_generators() -> tuple[Any, ...]:

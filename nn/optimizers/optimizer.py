@@ -240,7 +240,7 @@ class Optimizer:
             everything = [gradient for _, gradients in found for gradient in gradients]
             factor = None
             if self.clip_norm is not None:
-                arrays = [g.values for g in everything]
+                arrays = [g.counted(g.values) for g in everything]
                 norm = total_norm(arrays, self.norm_type)
                 keep(self, "grad_norm", as_gradients(norm, arrays))
                 factor = clip_factor(norm, self.clip_norm)
@@ -305,9 +305,10 @@ class Optimizer:
         else:
             w, s = widened(weight[rows]), {name: array[rows] for name, array in state.items()}  # copies
             self.update_rows(w, direction(gradient.values), s | numbers, t, **options)
-            weight[rows] = w
-            for name, array in state.items():
-                array[rows] = s[name]
+            for array, new in ((weight, w), *[(array, s[name]) for name, array in state.items()]):
+                if skipping is not None:
+                    np.copyto(new, array[rows], where=skipping.where)
+                array[rows] = new
         if state:
             entry = self.state[gradient.name]
             change(lambda: (skipping and skipping.now) or entry.update(self.counted(entry, options)), entry)

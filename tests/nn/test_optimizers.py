@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from places import Place
 
 import minigrad as mg
-from nn import Embedding, Linear
+from nn import Embedding, Linear, clip_grad_norm_
 from nn.modules import Module, Parameter
 from nn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
 from nn.optimizers import optimizer as base
@@ -739,6 +739,38 @@ def test_a_compiled_step_is_skipped_as_a_plain_one(kind: Any, options: Any, shap
     assert skipped == plainly == 3
     for a, c in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, c, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.5}, {"clip_norm": 0.5, "norm_type": "inf"},
+                                  {"clip_value": 0.1}, {"nonfinite": "skip"}, "function"], ids=str)  # fmt: skip
+@pytest.mark.parametrize("kind", [SGD, Adagrad, Adam])
+def test_a_compiled_step_with_row_sparse_gradients(kind: Any, clip: Any) -> None:
+    """Ids that repeat, other numbers of distinct ones at each step, none at all, and NaN if it is skipped."""
+
+    def after(compiled: bool) -> list[Any]:
+        rng = np.random.default_rng(0)
+        table = Parameter(rng.standard_normal((7, 3)).astype(np.float32))
+        bias = Parameter(rng.standard_normal(3).astype(np.float32))
+        optimizer = kind([("table", table), ("bias", bias)], lr=0.1, **(clip if isinstance(clip, dict) else {}))
+
+        def step(ids: Any, x: Any) -> None:
+            optimizer.zero_grad()
+            np.sum(np.square(mg.embedding(table, ids, sparse=True) * x + bias)).backward()
+            if clip == "function":
+                clip_grad_norm_([table, bias], 0.5)
+            optimizer.step()
+
+        run = mg.compile(step) if compiled else step
+        for k, ids in enumerate([[1, 1, 5, 1], [0, 1, 2, 3], [6, 6, 6, 6], [2, 4, 2, 4], [3, 3, 0, 0]] * 2):
+            x = rng.standard_normal((4, 3)).astype(np.float32)
+            if k == 6 and isinstance(clip, dict) and "nonfinite" in clip:
+                x[0, 0] = np.nan
+            run(np.array(ids), mg.tensor(x))
+        state = optimizer.state_dict()["state"].get("table", {})
+        return [table.numpy(), bias.numpy(), *[v.numpy() for v in state.values() if isinstance(v, mg.Tensor)]]
+
+    for a, c in zip(after(True), after(False), strict=True):
+        np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-6)
 
 
 def test_raising_names_the_parameters(backend: Place) -> None:
