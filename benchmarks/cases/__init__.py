@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SUBJECTS = (
     "overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "cells", "scaling",
-    "fusion", "tokenizers", "word2vec", "models", "translation", "decoding", "ctc", "convolution", "zoo",
+    "fusion", "optimizers", "tokenizers", "word2vec", "models", "translation", "decoding", "ctc", "convolution", "zoo",
 )  # fmt: skip
 
 

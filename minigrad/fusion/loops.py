@@ -51,15 +51,19 @@ class Loops:
     """A kernel's source, and the numbers of rows and columns that it is called with (`sizes`).
 
     group   the rows in turn that share a row of an operand with fewer rows (see `folding`)
+    together  read all operands before any result is written, since results may overwrite them
     fields  the contents of @raw's argument, 8 bytes each
     added   sums that are added to what is there
     """
 
-    def __init__(self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str, group: int = 1) -> None:
+    def __init__(
+        self, givens: Sequence[Symbol], outputs: Sequence[Symbol], order: str, group: int = 1, together: bool = False
+    ) -> None:  # fmt: skip
         self.givens, self.arrays, self.by_column = set(givens), [*givens, *outputs], order == "F"
         if len(self.arrays) > ARGUMENTS:
             raise Unsuited("too many arrays")
         self.number = {s: k for k, s in enumerate(self.arrays)}
+        self.together = together
         self.schedule = schedule_of(givens, outputs)
         symbols = [*self.schedule, *givens]
         for symbol in symbols:
@@ -229,6 +233,8 @@ class Loops:
         row = OuterIteration(self, f"%outer{k}")
         whole, rest = Lanewise(self, row, f"%i{k}", None), Lanewise(self, row, f"%i{k}", f"%mask{k}")
         for lanes in (whole, rest):
+            for symbol, start in pieces if self.together else ():
+                lanes.value(symbol, start)
             for symbol, start in pieces:
                 lanes.store(symbol, start)
         after, at_last = row.totals(alone=False), row.totals(alone=True)

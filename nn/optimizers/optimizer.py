@@ -1,7 +1,8 @@
 """The base of all optimizers: parameter groups, state by name, clipping, and the application of updates.
 
 An optimizer is defined by its equations, `update`, and the names of its state (see `methods`). This class applies them:
-on a CPU to one block of rows after the other, so that all temporaries stay in the cache; on a GPU to whole arrays.
+on a CPU to large parameters by a compiled kernel, else to one block of rows after the other, so that all temporaries
+stay in the cache; on a GPU to whole arrays.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend, tape
+from minigrad.fusion.inplace import in_place
 from minigrad.modes import current_mode
 from minigrad.state import State, borrow, change, decided, keep, only_outside
 
@@ -292,7 +294,9 @@ class Optimizer:
         weight, rows = gradient.parameter.data, gradient.rows
         state, numbers, t = self._state_of(gradient, options)  # t: the number of this step
         tape.WRITES.mark(weight)
-        if rows is None:
+        if rows is None and skipping is None and self._as_kernel(gradient, state, numbers, t, options, sign, scale):
+            pass
+        elif rows is None:
             for part, g, *slots in _blocks([weight, gradient.values, *state.values()]):
                 before = [] if skipping is None else [array.copy() for array in (part, *slots)]
                 w = widened(part)  # float16 is widened, since small numbers would vanish
@@ -312,6 +316,25 @@ class Optimizer:
         if state:
             entry = self.state[gradient.name]
             change(lambda: (skipping and skipping.now) or entry.update(self.counted(entry, options)), entry)
+
+    def _as_kernel(
+        self, gradient: Gradient, state: dict[str, Array], numbers: dict[str, Any], t: int, options: dict[str, Any],
+        sign: float, scale: Array | None,
+    ) -> bool:  # fmt: skip
+        """Update one parameter by a compiled kernel, if it is large, on a CPU, and can be; True if this was done."""
+        weight = gradient.parameter.data
+        if weight.size <= BLOCK or type(weight) is not np.ndarray:
+            return False
+        factor = None if scale is None else float(scale)
+
+        def update(w: Any, g: Any, *slots: Any) -> None:
+            d = g if factor is None else g * factor
+            if self.clip_value is not None:
+                for limit, function in zip(self.clip_value, (np.maximum, np.minimum), strict=True):
+                    d = function(d, limit)
+            self.update(w, d if sign > 0 else -d, dict(zip(state, slots, strict=True)) | numbers, t, **options)
+
+        return in_place(update, [weight, gradient.values, *state.values()])
 
     def _state_of(self, gradient: Gradient, options: Options) -> tuple[dict[str, Array], dict[str, Any], int]:
         """A parameter's state arrays (created if missing), its numbers, and the number of this step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from places import Place
 
 import minigrad as mg
+from minigrad.fusion.inplace import in_place
+from minigrad.native import machine
 from nn import Embedding, Linear, clip_grad_norm_
 from nn.modules import Module, Parameter
 from nn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RAdam, RMSprop
@@ -705,6 +708,54 @@ def test_skipping_leaves_everything_as_it_was(kind: Any, options: Any, backend: 
     optimizer.step()
     assert optimizer.skipped == 3
     assert (backend.numpy(b) != values[1]).all()
+
+
+LARGE = [{"maximize": True}, {"weight_decay": 0.01, "clip_norm": 1.0}, {"clip_value": (-0.2, 0.3)}]
+
+
+@pytest.mark.skipif(not machine.available() or machine.switched_off(), reason="there are no compiled kernels")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("more", LARGE, ids=lambda more: "-".join(more))
+@every
+def test_large_parameters_are_updated_by_a_kernel(
+    kind: Any, options: Any, more: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the numbers of NumPy's calls, for sizes around the kernel's rows, and gradients of another layout."""
+    calls: list[bool] = []
+    monkeypatch.setattr(base, "in_place", lambda *args: calls.append(in_place(*args)) or calls[-1])
+
+    def after(compiled: bool) -> list[Any]:
+        rng = np.random.default_rng(0)
+        shapes = [(33 * 1024,), (300, 131), (2**15 + 1,), (5, 7)]
+        parameters = [Parameter(rng.standard_normal(shape).astype(dtype)) for shape in shapes]
+        optimizer = kind(parameters, **(options | more))
+        for _ in range(3):
+            for p in parameters:
+                p.grad = mg.Tensor(rng.standard_normal(p.shape).astype(dtype))
+            parameters[1].grad.data = np.asfortranarray(parameters[1].grad.data)
+            with nullcontext() if compiled else mg.plain_path():
+                optimizer.step()
+        state = optimizer.state_dict()["state"]
+        slots = [v.numpy() for entry in state.values() for v in entry.values() if isinstance(v, mg.Tensor)]
+        return [*[p.numpy() for p in parameters], *slots]
+
+    found = after(True)
+    assert calls == [True] * 9
+    for a, b in zip(found, after(False), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=4 * np.finfo(dtype).eps * max(1.0, float(np.abs(b).max())))
+
+
+def test_an_update_that_is_not_element_wise_needs_no_kernel() -> None:
+    """An optimizer of one's own may use any function of NumPy; nothing has happened when the kernel is given up."""
+
+    class Normalised(SGD):
+        def update(self, w: Any, g: Any, s: Any, t: int, **options: Any) -> None:
+            w -= options["lr"] * g / np.sqrt(np.mean(np.square(g)))
+
+    w = Parameter(np.ones((300, 200)))
+    w.grad = mg.ones(w.shape, dtype=np.float64) * 3.0
+    Normalised([w], lr=0.5).step()
+    np.testing.assert_allclose(w.numpy(), 0.5)
 
 
 @every
