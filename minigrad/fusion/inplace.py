@@ -48,7 +48,7 @@ def in_place(function: Callable[..., Any], arrays: Sequence[Array]) -> bool:
         _kernels[key] = _made(notes, first.dtype, getattr(function, "__name__", "update"))
     kernel = _kernels[key]
     dense = [a.flags.c_contiguous and a.flags.aligned for a in arrays]
-    if kernel is None or not all(dense[k] for k in kernel.written):
+    if kernel is None or not all(dense[k] and arrays[k].flags.writeable for k in kernel.written):
         return False
     kernel(
         [a if d else np.require(a, requirements=["C", "A"]) for a, d in zip(arrays, dense, strict=True)], notes.numbers

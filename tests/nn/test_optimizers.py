@@ -745,6 +745,15 @@ def test_large_parameters_are_updated_by_a_kernel(
         np.testing.assert_allclose(a, b, rtol=0, atol=4 * np.finfo(dtype).eps * max(1.0, float(np.abs(b).max())))
 
 
+def test_a_weight_that_must_not_be_written_stays() -> None:
+    w = Parameter(np.ones((300, 200)))
+    w.grad = mg.ones(w.shape, dtype=np.float64)
+    w.data.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        SGD([w], lr=0.5).step()
+    np.testing.assert_array_equal(w.numpy(), 1.0)
+
+
 def test_an_update_that_is_not_element_wise_needs_no_kernel() -> None:
     """An optimizer of one's own may use any function of NumPy; nothing has happened when the kernel is given up."""
 
