@@ -26,7 +26,6 @@ def columns_of(size: int) -> str:
 class Around(Protocol):
     """The interface of `loops.Loops` for the body of its loops."""
 
-    givens: set[Symbol]
     number: dict[Symbol, int]
     kinds: dict[Symbol, str]
     by_column: bool
@@ -35,6 +34,7 @@ class Around(Protocol):
     counter: Iterator[int]
     reserved: list[str]
     begun: set[Symbol]
+    inner: set[Symbol]
 
     def block(self) -> Block: ...
 
@@ -89,11 +89,15 @@ class OuterIteration:
         found = self.reduced.get((symbol, start))
         if found is None:
             found = self.reduced[symbol, start] = f"%reduced{next(self.loops.counter)}"
-            block = self.before if matrix(symbol) == (1, 1) else self.block
+            block = self.before if self._ends_late(symbol) else self.block
             first = block.number(NEUTRAL[symbol.op], self.kept_as(symbol))
             self.loops.reserved.append(f"{found} = alloca {first.type}")
             block.do(f"store {first.type} {first.name}, ptr {found}")
         return found
+
+    def _ends_late(self, symbol: Symbol) -> bool:
+        """True for a reduction to one number by all iterations of the outer loop."""
+        return matrix(symbol) == (1, 1) and symbol not in self.loops.inner
 
     def kept_as(self, symbol: Symbol) -> str:
         """The kind of the lanes of a reduction: sums are kept in double precision, since they have many terms."""
@@ -105,7 +109,7 @@ class OuterIteration:
         """
         block = self.loops.block()
         for (symbol, start), found in self.reduced.items():
-            if (matrix(symbol) == (1, 1)) != alone:
+            if self._ends_late(symbol) != alone:
                 continue
             kind, kept = self.loops.kinds[symbol], self.kept_as(symbol)
             at = self.address(symbol, start)
@@ -130,10 +134,15 @@ class OuterIteration:
 
 
 class Lanewise:
-    """The inner loop's body, for all lanes or under a mask."""
+    """The inner loop's body, for all lanes or under a mask.
 
-    def __init__(self, loops: Around, row: OuterIteration, index: str, mask: str | None) -> None:
-        self.loops, self.row, self.index, self.mask = loops, row, index, mask
+    givens  the Symbols whose arrays it may read
+    """
+
+    def __init__(
+        self, loops: Around, row: OuterIteration, givens: set[Symbol], index: str, mask: str | None
+    ) -> None:  # fmt: skip
+        self.loops, self.row, self.givens, self.index, self.mask = loops, row, givens, index, mask
         self.block = loops.block()
         self.known: dict[ColumnRef, Lanes] = {}
 
@@ -198,19 +207,19 @@ class Lanewise:
     def value(self, symbol: Symbol, start: int) -> Lanes:
         """A value from a column on, its operands computed first."""
         wanted = placed(symbol, start)
-        for place in order_of(wanted, self.loops.givens, self.known):
+        for place in order_of(wanted, self.givens, self.known):
             self.known[place] = self._computed(place)
         return self.known[wanted]
 
     def _computed(self, place: ColumnRef) -> Lanes:
         symbol, start, alone = place
-        if symbol in self.loops.givens:
+        if symbol in self.givens:
             return self._given(symbol, start, alone)
         op, kind = symbol.op, self.loops.kinds[symbol]
         if op == "fill":
             return self.block.number(symbol.args[0], kind)
         if op in ("part", "join", "cast", "reshape"):
-            return self.known[operands_of(place, self.loops.givens)[0]].to(kind)
+            return self.known[operands_of(place, self.givens)[0]].to(kind)
 
         def operand(value: Any, kind: str | None) -> Lanes:
             if isinstance(value, Symbol):

@@ -45,13 +45,15 @@ class CompiledPlan:
         self.matrices = matrices = folded(plan.givens, plan.results, plan.order)
         results, givens = list(dict.fromkeys(matrices.results)), set(matrices.givens)
         schedule = schedule_of(matrices.givens, results)
-        summed = from_reductions(schedule)
+        summed = from_reductions(schedule, along_rows=plan.order == "F")
         after = {s for s in summed if base(s).op not in REDUCTIONS or base(s).args[0] in summed}  # without their views
+        used = {a for s in schedule for a in s.args if isinstance(a, Symbol)}
+        of_rows = [s for s in schedule if s.op in REDUCTIONS and s not in summed and s in used]
         bases = {s for s in results if s.op not in VIEWS} | {s for s in schedule if s.op in REDUCTIONS} | givens
         operands = [a for s in after for a in s.args if isinstance(a, Symbol)]
         needed = [base(a) if base(a).op in REDUCTIONS else a for a in operands]
         direct = [base(s) if base(s) in bases else s for s in results if s not in after and base(s) not in after]
-        self.outputs = [s for s in dict.fromkeys([*direct, *needed]) if s not in givens and s not in after]
+        self.outputs = [s for s in dict.fromkeys([*direct, *needed, *of_rows]) if s not in givens and s not in after]
         if not self.outputs:
             raise Unsuited("nothing is computed")
         self._kernel: Callable[..., int] | None = None

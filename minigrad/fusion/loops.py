@@ -22,12 +22,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..native import machine, threads
 from .body import BYTES, Lanewise, OuterIteration, columns_of
 from .lanes import KINDS, Block
-from .structure import REDUCTIONS, Unsuited, cuts_of, matrix, schedule_of
+from .structure import REDUCTIONS, Unsuited, cuts_of, is_along_row, matrix, schedule_of
 from .symbols import Symbol
 
 ARGUMENTS = 60  # arrays: a kernel's refusal has one bit for each that must be copied
@@ -81,7 +81,9 @@ class Loops:
         self.counter: Iterator[int] = itertools.count()
         self.declared: dict[str, None] = {}
         self.reserved: list[str] = []  # memory for reductions
-        self.added = {s for s in outputs if s.op in REDUCTIONS and not self._is_inner(s)}
+        reductions = {s for s in outputs if s.op in REDUCTIONS}
+        self.inner = set() if self.by_column else {s for s in reductions if is_along_row(s)}
+        self.added = reductions - self.inner
         if any(s.op == "max" for s in self.added):
             raise Unsuited("a maximum that is not taken along the inner loop")
         self.begun = set(self.added)  # reductions that have terms of earlier loops
@@ -101,11 +103,6 @@ class Loops:
     def _is_owned(self, total: Symbol) -> bool:
         """True if one iteration of the outer loop gives each number of a sum or maximum."""
         return matrix(total)[1] != 1 if self.by_column else matrix(total)[0] != 1 and not self.is_grouped(total)
-
-    def _is_inner(self, total: Symbol) -> bool:
-        """True if a sum or maximum is taken along the inner loop alone."""
-        rows, columns = matrix(total)
-        return not self.by_column and columns == 1 and rows == matrix(total.args[0])[0]
 
     def block(self) -> Block:
         return Block(self.width, self.counter, self.declared)
@@ -143,14 +140,32 @@ class Loops:
     # ---- the arguments -------------------------------------------------------------------------------------------
 
     def _loops(self, outputs: Sequence[Symbol]) -> str:
-        pieces: dict[tuple[bool, int], list[tuple[Symbol, int]]] = {}  # of each loop: (True if along all rows, width)
+        levels = self._levels()
+        stages: dict[tuple[bool, int, int], list[tuple[Symbol, int]]] = {}  # (along all rows, level, width): pieces
         for symbol in outputs:
             over = symbol.args[0] if symbol.op in REDUCTIONS else symbol
             rows, columns = matrix(over)
             for start, stop in itertools.pairwise(sorted({0, columns, *self.cuts.get(over, ())})):
-                pieces.setdefault((rows != 1, stop - start), []).append((symbol, start))
-        loops = [self._loop(k, *key, found) for k, (key, found) in enumerate(pieces.items())]
-        return "\n".join(["br label %loop0", *itertools.chain(*loops), f"loop{len(pieces)}:", "ret void"])
+                stages.setdefault((rows != 1, levels.get(symbol, 0), stop - start), []).append((symbol, start))
+        keys = sorted(stages, key=lambda key: key[:2])
+        together = [key for key in keys if key[0] and not self.by_column]  # the stages of one row follow each other
+        loops = [[key] for key in keys if key not in together] + ([together] if together else [])
+        found: list[str] = []
+        for k, each in enumerate(loops):
+            found += self._loop(k, [(key, stages[key], self._readable(key[1], levels)) for key in each])
+        return "\n".join(["br label %loop0", *found, f"loop{len(loops)}:", "ret void"])
+
+    def _levels(self) -> dict[Symbol, int]:
+        """For each value, how many reductions of a row have to be complete before, one after the other."""
+        levels: dict[Symbol, int] = {}
+        for symbol in self.schedule:
+            operands = [a for a in symbol.args if isinstance(a, Symbol)]
+            levels[symbol] = max([levels.get(a, 0) + (a in self.inner) for a in operands], default=0)
+        return levels
+
+    def _readable(self, level: int, levels: dict[Symbol, int]) -> set[Symbol]:
+        """The arrays that a stage may read: givens, and the reductions of the stages before."""
+        return self.givens | {s for s in self.inner if levels[s] < level}
 
     def _checks(self) -> list[str]:
         """Read and check the arrays; an array of unexpected form returns −1, and arrays to copy return their bits."""
@@ -225,51 +240,89 @@ class Loops:
 
     # ---- a loop --------------------------------------------------------------------------------------------------
 
-    def _loop(self, k: int, along_rows: bool, width: int, pieces: Sequence[tuple[Symbol, int]]) -> list[str]:
-        """The loop over pieces of one width."""
-        rows, columns = "%n0" if along_rows else "1", columns_of(width)
-        outer, inner = (columns, rows) if self.by_column else (rows, columns)
-        W = self.width
-        row = OuterIteration(self, f"%outer{k}")
-        whole, rest = Lanewise(self, row, f"%i{k}", None), Lanewise(self, row, f"%i{k}", f"%mask{k}")
-        for lanes in (whole, rest):
-            for symbol, start in pieces if self.together else ():
-                lanes.value(symbol, start)
-            for symbol, start in pieces:
-                lanes.store(symbol, start)
-        after, at_last = row.totals(alone=False), row.totals(alone=True)
-        self.begun.update(symbol for symbol, _ in row.reduced)
-        before = f"%work{k}" if k else "0"
-        self.work.append(
-            f"%numbers{k} = mul i64 {outer}, {inner}\n%work{k}.of = mul i64 %numbers{k}, {len(whole.block.lines)}\n"
-            f"%work{k + 1} = add i64 {before}, %work{k}.of"
-        )
-        ramp = f"<{', '.join(f'i64 {n}' for n in range(W))}>"
+    def _loop(self, k: int, stages: Sequence[tuple[tuple[bool, int, int], Any, set[Symbol]]]) -> list[str]:
+        """An outer loop. In each iteration, the inner loops of all stages follow each other: (its key, the pieces, the
+        arrays that it may read) each.
+        """
+        along_rows, _, width = stages[0][0]
+        outer = columns_of(width) if self.by_column else "%n0" if along_rows else "1"
+        inner_loops: list[str] = []
+        before: list[str] = []
+        at_last: list[str] = []
+        for j, ((_, _, width), pieces, readable) in enumerate(stages):
+            name = f"{k}.{j}"
+            row, lines, count = self._inner(name, f"%outer{k}", self._inner_size(along_rows, width), pieces, readable)
+            inner_loops += [
+                f"row{name}:",
+                *lines,
+                f"br label %{f'row{k}.{j + 1}' if j + 1 < len(stages) else f'next{k}'}",
+            ]
+            before += row.before.lines
+            at_last += row.totals(alone=True)
+            self._add_work(outer, self._inner_size(along_rows, width), count)
         return [
             f"loop{k}:",
-            *row.before.lines,
+            *before,
             f"%first{k}.all = mul i64 {outer}, %p",
             f"%first{k} = udiv i64 %first{k}.all, {self.parts}",
             f"%end{k}.all = add i64 %first{k}.all, {outer}",
             f"%end{k} = udiv i64 %end{k}.all, {self.parts}",
             f"br label %outer{k}",
             f"outer{k}:",
-            f"%outer{k}.n = phi i64 [ %first{k}, %loop{k} ], [ %outer{k}.next, %after{k} ]",
+            f"%outer{k}.n = phi i64 [ %first{k}, %loop{k} ], [ %outer{k}.next, %next{k} ]",
             f"%outer{k}.more = icmp slt i64 %outer{k}.n, %end{k}",
-            f"br i1 %outer{k}.more, label %row{k}, label %done{k}",
-            f"row{k}:",
+            f"br i1 %outer{k}.more, label %row{k}.0, label %done{k}",
+            *inner_loops,
+            f"next{k}:",
+            f"%outer{k}.next = add i64 %outer{k}.n, 1",
+            f"br label %outer{k}",
+            f"done{k}:",
+            *at_last,
+            f"br label %loop{k + 1}",
+        ]
+
+    def _inner_size(self, along_rows: bool, width: int) -> str:
+        rows = "%n0" if along_rows else "1"
+        return rows if self.by_column else columns_of(width)
+
+    def _add_work(self, outer: str, inner: str, instructions: int) -> None:
+        """Add an inner loop to the amount of work, by which the kernel decides if threads share it."""
+        k = len(self.work)
+        before = f"%work{k}" if k else "0"
+        self.work.append(
+            f"%numbers{k} = mul i64 {outer}, {inner}\n%work{k}.of = mul i64 %numbers{k}, {instructions}\n"
+            f"%work{k + 1} = add i64 {before}, %work{k}.of"
+        )
+
+    def _inner(
+        self, k: str, outer: str, size: str, pieces: Sequence[tuple[Symbol, int]], readable: set[Symbol]
+    ) -> tuple[OuterIteration, list[str], int]:
+        """An inner loop over pieces of one width, in vectors, and the number of instructions for one vector."""
+        W = self.width
+        row = OuterIteration(self, outer)
+        whole = Lanewise(self, row, readable, f"%i{k}", None)
+        rest = Lanewise(self, row, readable, f"%i{k}", f"%mask{k}")
+        for lanes in (whole, rest):
+            for symbol, start in pieces if self.together else ():
+                lanes.value(symbol, start)
+            for symbol, start in pieces:
+                lanes.store(symbol, start)
+        after = row.totals(alone=False)
+        self.begun.update(symbol for symbol, _ in row.reduced)
+        ramp = f"<{', '.join(f'i64 {n}' for n in range(W))}>"
+        lines = [
             *row.block.lines,
             f"br label %inner{k}",
             f"inner{k}:",
             f"%i{k} = phi i64 [ 0, %row{k} ], [ %i{k}.next, %whole{k} ]",
             f"%i{k}.next = add i64 %i{k}, {W}",
-            f"%i{k}.more = icmp sle i64 %i{k}.next, {inner}",
+            f"%i{k}.more = icmp sle i64 %i{k}.next, {size}",
             f"br i1 %i{k}.more, label %whole{k}, label %left{k}",
             f"whole{k}:",
             *whole.block.lines,
             f"br label %inner{k}",
             f"left{k}:",
-            f"%left{k}.n = sub i64 {inner}, %i{k}",
+            f"%left{k}.n = sub i64 {size}, %i{k}",
             f"%left{k}.some = icmp sgt i64 %left{k}.n, 0",
             f"br i1 %left{k}.some, label %rest{k}, label %after{k}",
             f"rest{k}:",
@@ -280,12 +333,8 @@ class Loops:
             f"br label %after{k}",
             f"after{k}:",
             *after,
-            f"%outer{k}.next = add i64 %outer{k}.n, 1",
-            f"br label %outer{k}",
-            f"done{k}:",
-            *at_last,
-            f"br label %loop{k + 1}",
         ]
+        return row, lines, len(whole.block.lines)
 
 
 def _field(name: str, of: str, offset: int) -> str:

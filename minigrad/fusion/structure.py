@@ -51,11 +51,21 @@ def base(symbol: Symbol) -> Symbol:
     return symbol
 
 
-def from_reductions(schedule: Sequence[Symbol]) -> set[Symbol]:
-    """The sums and maxima, and all Symbols computed from them, including views."""
+def is_along_row(total: Symbol) -> bool:
+    """True if a sum or maximum is taken along each row alone."""
+    rows, columns = matrix(total)
+    return columns == 1 and rows == matrix(total.args[0])[0]
+
+
+def from_reductions(schedule: Sequence[Symbol], along_rows: bool = True) -> set[Symbol]:
+    """The sums and maxima, and all Symbols computed from them, including views.
+
+    along_rows  False to leave out reductions along each row alone
+    """
     found: set[Symbol] = set()
     for symbol in schedule:
-        if symbol.op in REDUCTIONS or any(a in found for a in symbol.args if isinstance(a, Symbol)):
+        reduced = symbol.op in REDUCTIONS and (along_rows or not is_along_row(symbol))
+        if reduced or any(a in found for a in symbol.args if isinstance(a, Symbol)):
             found.add(symbol)
     return found
 

@@ -195,14 +195,12 @@ class Stages:
         self, schedule: Sequence[Symbol], available: set[Symbol], wanted: set[Symbol]
     ) -> list[Product | ElementwiseCall]:
         """Divide values into stages: the products whose operands are ready, then one kernel for the values they enable.
-        A sum or maximum of a row ends a stage.
 
         wanted  the values read after these calls
         """
         level: dict[Symbol, int] = {}
         for symbol in schedule:
-            operands = self._arguments(symbol)
-            below = max([level.get(a, 0) + (a in level and a.op in REDUCTIONS) for a in operands], default=0)
+            below = max([level.get(a, 0) for a in self._arguments(symbol)], default=0)
             level[symbol] = below + self._is_product(symbol)
         last: dict[Symbol, int] = {}  # the last level that reads a value
         for symbol in schedule:
@@ -216,7 +214,8 @@ class Stages:
                 rows, matrix = product.args
                 calls.append(Product(symbol, rows, matrix, start))
                 available.add(symbol)
-            outputs = [s for s in here if s not in available and (s in wanted or last.get(s, 0) > n)]
+            read = wanted | {s for s in here if s.op in REDUCTIONS}  # the kernel's own later loops read a reduction
+            outputs = [s for s in here if s not in available and (s in read or last.get(s, 0) > n)]
             outputs = [s for s in outputs if s in set(self.stored) or base_among(s, available) is None]
             if outputs:
                 calls.append(ElementwiseCall(self._reached(outputs, available), outputs, self.fixed))
