@@ -7,6 +7,7 @@ python docs/make_vocabulary.py --check   only check that it is up to date
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import re
 import sys
@@ -84,8 +85,13 @@ CORNERS = """## Ties, repeated values, NaN
 
 
 def formula(function: Any) -> str:
-    """A formula's text: the body of a lambda, or the name of a function."""
+    """A formula's text: the body of a lambda, or of a function that only returns an expression, else its call."""
     if function.__name__ != "<lambda>":
+        (definition,) = ast.parse(inspect.getsource(inspect.unwrap(function))).body
+        if isinstance(definition, ast.FunctionDef) and len(definition.body) == 1:
+            (only,) = definition.body
+            if isinstance(only, ast.Return) and only.value is not None:
+                return ast.unparse(only.value)
         return f"{function.__name__}({', '.join(inspect.signature(function).parameters)})"
     code = function.__code__
     lines = Path(code.co_filename).read_text(encoding="utf-8").splitlines()

@@ -5,8 +5,6 @@ The table is consulted only when a missing name is asked for. The name stays mis
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 import numpy as np
 
 METHODS = {  # of a tensor x
@@ -51,16 +49,6 @@ FUNCTIONS = METHODS | {  # of the package; x is the first argument
     "long": "np.int64", "int": "np.int32", "float": "np.float32", "double": "np.float64", "half": "np.float16",
     "bool": "bool", "fused": "mg.fuse", "jit": "mg.compile", "cuda": 'the device "cuda", as in x.to("cuda")',
 }  # fmt: skip
-
-
-class Size(int):
-    """The number of elements of a tensor, as NumPy's `size`. PyTorch's `size` is a method; a call says the way here."""
-
-    __slots__ = ()
-
-    def __call__(self, *axis: int) -> NoReturn:
-        way = f"x.shape[{', '.join(map(repr, axis))}]" if axis else "x.shape"
-        raise TypeError(f"'Tensor.size' is a number, the {self} elements, as in NumPy: here it is {way}")
 
 
 def missing(title: str, name: str, table: dict[str, str]) -> str:

@@ -1,8 +1,8 @@
-"""Fused passes over matrices in the forward of rules; threads share each pass."""
+"""Fused functions of the rows of a matrix, in the forward and backward of rules; threads share the rows."""
 
 from __future__ import annotations
 
 from ..rules import activations
 from .fused import fuse
 
-activations.passes = tuple([fuse(function).on_arrays for function in activations.passes])
+activations.along_rows |= {function: fuse(function).on_arrays for function in activations.along_rows}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
 from ..backend import is_array
+from ..modes import current_mode
 from ..vocabulary import composed, elementwise, operation
 from .elementwise import chosen
 
@@ -167,49 +169,59 @@ def _largest(x: Array, axis: Any) -> Array:
 # A row of −inf alone, or with a +inf, has no softmax: the result is NaN, without a warning.
 
 
-@operation(x=lambda g, y, axis: y * (g - np.sum(g * y, axis=axis, keepdims=True)))
+along_rows: dict[Any, Any] = {}  # functions of the rows of a matrix; `fusion` replaces them by fused ones
+
+
+def _by_rows(function: Any) -> Any:
+    """Let a function of arrays and an axis treat the last of several axes as the rows of a matrix."""
+    along_rows[function] = function
+
+    @functools.wraps(function)
+    def run(*operands: Any) -> Any:
+        *arrays, axis = operands
+        shape = arrays[0].shape
+        last = len(shape) > 1 and axis in (-1, len(shape) - 1) and 0 not in shape
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if not (last and current_mode().fast and all(map(is_array, arrays))):
+                return function(*arrays, axis)
+            rows = [a.reshape((math.prod(shape[:-1]), shape[-1])) for a in arrays]
+            return along_rows[function](*rows).reshape(shape)
+
+    return run
+
+
+@_by_rows
+def _softmax(x: Array, axis: Any = -1) -> Array:
+    e = np.exp(x - _largest(x, axis))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+@_by_rows
+def softmax_gradient(g: Any, y: Any, axis: Any = -1) -> Any:
+    return y * (g - np.sum(g * y, axis=axis, keepdims=True))
+
+
+@_by_rows
+def _log_softmax(x: Array, axis: Any = -1) -> Array:
+    z = x - _largest(x, axis)
+    return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
+
+
+@_by_rows
+def log_softmax_gradient(g: Any, y: Any, axis: Any = -1) -> Any:
+    return g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
+
+
+@operation(x=softmax_gradient)
 def softmax(x: Array, axis: Any = -1) -> Array:
     """exp(x) / Σ exp(x) along one axis (by default the last) or several."""
-    e = np.exp(x - _largest(x, axis))
-    with np.errstate(invalid="ignore"):
-        return e / np.sum(e, axis=axis, keepdims=True)
+    return _softmax(x, axis)  # type: ignore[no-any-return]
 
 
-# Passes over the rows of a matrix. `fusion`, which derives its gradients from these rules, replaces them by fused ones.
-passes: tuple[Any, ...] = (
-    lambda x: np.max(x, axis=-1, keepdims=True),
-    lambda x, m: np.sum(np.exp(x - m), axis=-1, keepdims=True),
-    lambda x, m, l: (x - m) - l,
-    lambda g, y, s: g - np.exp(y) * s,
-)
-
-
-def _rows_of(x: Any, axis: Any) -> Any:
-    """An array as the rows of a matrix along its last axis; None for another axis, or for what is no array."""
-    if axis not in (-1, len(x.shape) - 1) or len(x.shape) < 2 or not x.size or not is_array(x):
-        return None
-    return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-def _log_softmax_rule(g: Any, y: Any, axis: Any) -> Any:
-    total = np.sum(g, axis=axis, keepdims=True)
-    rows = _rows_of(g, axis)
-    if rows is None or not is_array(y):
-        return g - np.exp(y) * total
-    return passes[3](rows, y.reshape(rows.shape), total.reshape((rows.shape[0], 1))).reshape(g.shape)
-
-
-@operation(x=_log_softmax_rule)
+@operation(x=log_softmax_gradient)
 def log_softmax(x: Array, axis: Any = -1) -> Array:
     """x − log Σ exp(x) along one axis (by default the last) or several."""
-    rows = _rows_of(x, axis)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if rows is None:
-            z = x - _largest(x, axis)
-            return z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
-        m = passes[0](rows)
-        m = np.where(np.isfinite(m), m, 0.0)
-        return passes[2](rows, m, np.log(passes[1](rows, m))).reshape(x.shape)  # type: ignore[no-any-return]
+    return _log_softmax(x, axis)  # type: ignore[no-any-return]
 
 
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
