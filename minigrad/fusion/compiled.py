@@ -116,6 +116,29 @@ class CompiledPlan:
             return self._mended(kernel, arrays, results, like)
         return results  # type: ignore[no-any-return]
 
+    def into(self, arrays: Sequence[Array], outs: Sequence[Array]) -> None:
+        """Compute the results into `outs`, which may be operands: of each row, all is read before it is written."""
+        matrices, like = self.matrices, outs[0]
+        computed = set(self.outputs)
+        places = {s: out for s, out in zip(matrices.results, outs, strict=True) if s in computed}
+        kind: Any = backend.backend_of(like)
+        plain = type(like) is np.ndarray or (backend.is_recorded(like) and type(kind.inside(like)) is np.ndarray)
+        dense = all(backend.held(a).flags.c_contiguous and a.ndim == 2 for a in (*arrays, *outs)) if plain else False
+        if not dense or self._tail is not None or len(places) < len(outs) or self._added:
+            for out, result in zip(outs, self(arrays, like), strict=True):
+                out[...] = result
+            return
+        for symbol in self.outputs:  # reductions that are no results
+            if symbol not in places:
+                places[symbol] = backend.shaped(np.empty_like, like, symbol.shape, dtype=symbol.dtype)
+        if self._kernel is None:
+            self._kernel = machine.compiled(self.source, self._subject)
+        written = [places[s] for s in self.outputs]
+        if type(like) is not np.ndarray:
+            kind.call(self._kernel, (self._sizes, *arrays, *written), written)
+        elif self._kernel(self._sizes, *arrays, *written):
+            raise RuntimeError(f"{self._subject} refused dense arrays")
+
     def direct_kernel(self) -> Callable[..., int] | None:
         """The kernel, if its operands and its only result are matrices as given; None for others."""
         plan, matrices = self.plan, self.matrices

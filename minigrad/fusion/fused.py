@@ -30,7 +30,7 @@ from ..replay.live import Live
 from ..tape import Extra, Node, Observer, Operation, Output, next_position
 from ..tensors import Tensor
 from ..trees import flatten, outline
-from .compiled import accelerated
+from .compiled import CompiledPlan, accelerated
 from .plan import Plan
 from .steps import Steps
 from .symbols import Argument, FusionError, Symbol, Trace, exact, explain, refuse
@@ -42,6 +42,7 @@ _tensor = Tensor._of
 _ndarray = np.ndarray
 _BY_IDENTITY: Any = object.__hash__
 CACHE = 256  # traces kept for each function
+BLOCK = 1 << 17  # numbers computed at a time where NumPy computes them
 _TRACING = threading.RLock()
 
 
@@ -245,10 +246,31 @@ class Fused(Primitive):
             return self.plain(*arrays)
         return self._of_arrays(arrays)(arrays, arrays[0])[0]
 
-    def _of_arrays(self, arrays: Sequence[Any]) -> Any:
+    def into(self, arrays: Sequence[Any], outs: Sequence[Any], *constants: Any) -> None:
+        """Compute the function of matrices (and constants after them) into others, which may be operands.
+
+        Each row is computed from the same row of the operands, and from those with a single row. Without a compiled
+        kernel, blocks of rows are computed in turn, since NumPy needs memory for the intermediate values.
+        """
+        rows = len(outs[0])
+        height = max(BLOCK // (outs[0].size // rows), 1)
+        plan = self._of_arrays(arrays, *constants) if current_mode().fast else None
+        if not isinstance(plan, CompiledPlan) and rows > height:
+            for start in range(0, rows, height):
+                part, into = (
+                    [a[start : start + height] if len(a) == rows else a for a in each] for each in (arrays, outs)
+                )
+                self.into(part, into, *constants)
+        elif plan is not None:
+            plan.into(arrays, outs)
+        else:
+            for out, result in zip(outs, self.plain(*arrays, *constants), strict=True):
+                out[...] = result
+
+    def _of_arrays(self, arrays: Sequence[Any], *constants: Any) -> Any:
         """The plan of the function for such arrays."""
         with changed_mode(grad=False):
-            return self.kernel(*map(Tensor, arrays)).forward
+            return self.kernel(*map(Tensor, arrays), *constants).forward
 
     def _prepared(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], recording: bool

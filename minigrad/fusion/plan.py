@@ -72,6 +72,11 @@ class Plan:
         """A plan for some of the results, for a caller that has silenced warnings."""
         return Plan(givens, results, self.order, quiet=True)
 
+    def into(self, arrays: Sequence[Array], outs: Sequence[Array]) -> None:
+        """Compute the results into `outs`, which may be operands."""
+        for out, result in zip(outs, self(arrays, outs[0]), strict=True):
+            out[...] = result
+
     def _on_gpu(self, like: Array) -> Callable[..., list[Array]] | None:
         """The plan as GPU kernels, if the array's device has kernels that can express it."""
         kind = backend.real_backend(like)

@@ -17,7 +17,6 @@ gradient of each row's ℓ:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from minigrad.hoisting import product
 from minigrad.rules.indexing import placed
 
 Array = Any
-BLOCK = 2**17  # numbers processed at a time, so that they stay in the cache
 
 
 def of_targets(x: Any, targets: Array) -> Any:
@@ -52,27 +50,30 @@ def _column(v: Any) -> Any:
     return np.expand_dims(v, -1)
 
 
-def _blocks(rows: int, columns: int) -> Iterator[slice]:
-    """All rows in blocks of about BLOCK numbers."""
-    height = max(BLOCK // max(columns, 1), 1)
-    return (slice(start, start + height) for start in range(0, rows, height))
+@mg.fuse
+def _softmax(z: Any, *others: Any) -> Any:
+    """softmax(z), the maximum and Σ e^(z − maximum) of each row, and Σ (z − maximum) b of each, if b is given.
 
-
-@mg.fuse  # a compiled kernel is four times as fast as NumPy's exp
-def _exponentials(z: Any, largest: Any) -> Any:
-    """e^(z − largest), and its sum over each row."""
-    e = np.exp(z - largest)
-    return e, np.sum(e, axis=-1, keepdims=True)
-
-
-def _to_softmax(z: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-    """Overwrite rows z (r, C) by their softmax; returns the maximum, Σ e^(z − maximum) and (z − maximum) b of each."""
-    largest = np.max(z, axis=-1, keepdims=True) if z.size else np.zeros_like(z, shape=(z.shape[0], 1))
+    others  rows (1, C): a bias that is added to z first, and b; the flags after them tell which are there
+    """
+    *rows, has_bias, has_b = others
+    if has_bias:
+        z = z + rows[0]
+    largest = np.max(z, axis=-1, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)
-    of_all = None if b is None else (z - largest) @ b
-    e, total = (found.data for found in _exponentials(mg.Tensor(z), mg.Tensor(largest)))
-    np.multiply(e, 1 / total, out=z)
-    return largest[:, 0], total[:, 0], of_all
+    e = np.exp(z - largest)
+    total = np.sum(e, axis=-1, keepdims=True)
+    found = e / total, largest, total
+    return (*found, np.sum((z - largest) * rows[-1], axis=-1, keepdims=True)) if has_b else found
+
+
+def _to_softmax(z: Array, bias: Array | None, b: Array | None) -> list[Array]:
+    """Overwrite rows z + bias by their softmax; returns the maximum, Σ e^(z − maximum), and (z − maximum) b if b is
+    given, (R, 1) each."""
+    given = [np.expand_dims(row, 0) for row in (bias, b) if row is not None]
+    found = [np.empty_like(z, shape=(z.shape[0], 1)) for _ in range(2 if b is None else 3)]
+    _softmax.into([z, *given], [z, *found], bias is not None, b is not None)  # type: ignore[attr-defined]
+    return found
 
 
 def _softmax_losses(z: Array, bias: Array | None, targets: Array, a: Array | None, b: Array | None) -> Array:
@@ -80,25 +81,16 @@ def _softmax_losses(z: Array, bias: Array | None, targets: Array, a: Array | Non
     of_target = of_targets(z, targets)
     if bias is not None:
         of_target = of_target + bias[np.maximum(targets, 0)]
-    found = []
+    if not z.size:
+        return np.zeros_like(of_target)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rows with infinities, or that do not count
-        for rows in _blocks(*z.shape):
-            block = z[rows]
-            if bias is not None:
-                block += bias
-            found.append(_to_softmax(block, b))
-        largest, total, of_all = (_joined(parts) for parts in zip(*found, strict=True)) if found else (0.0, 1.0, 0.0)
+        largest, total, *of_all = (found[:, 0] for found in _to_softmax(z, bias, b))
         of_target = of_target - largest
         loss = _total(a, b) * np.log(total) - (of_target if a is None else a * of_target)
         if b is not None:
-            loss = loss - of_all
+            loss = loss - of_all[0]
     backend.fill_rows(z, targets < 0, 0.0)
     return np.where(targets >= 0, loss, 0.0)
-
-
-def _joined(parts: Any) -> Any:
-    """The numbers of all blocks, (R,)."""
-    return parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts)
 
 
 # ---- of logits ---------------------------------------------------------------------------------------------------
