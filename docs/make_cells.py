@@ -249,7 +249,7 @@ def plot_spectra(measured: Any, path: Path) -> None:
             panel.set(xlabel="i / S", ylim=(LEAST, 0.3))
             panel.legend(fontsize=9, frameon=False, loc="lower left")
         for panel, _ in (drawn[0], drawn[2]):
-            panel.set_ylabel("exponent λ_i, a step")
+            panel.set_ylabel("exponent $λ_i$, a step")
 
 
 def table(measured: Any) -> str:

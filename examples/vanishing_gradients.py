@@ -78,16 +78,22 @@ def diagnose(layer: Any, xs: mg.Tensor) -> tuple[Any, Any, Any]:
 # ---- the pictures ------------------------------------------------------------------------------------------------
 
 
+def _written(name: str) -> str:
+    """A network's name with its subscripts, for a plot."""
+    return name.replace("W_s", "$W_s$")
+
+
 def draw_flow(flows: dict[str, Any], path: Path) -> None:
     """One curve a network; on a logarithmic axis an exponential is a straight line."""
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     ax = figure.subplots()
     for (name, flow), color in zip(flows.items(), COLORS, strict=True):
         size = flow.norms / flow.norms[np.flatnonzero(flow.norms)[-1]]
-        ax.plot(np.where(size > 0, size, np.nan), color=color, label=name)
+        ax.plot(np.where(size > 0, size, np.nan), color=color, label=_written(name))
     ax.axhline(1, color="#9A9A9A", linewidth=0.8)
     ax.set_yscale("log")
-    ax.set(xlabel="step t", ylabel="‖∂L/∂s_t‖, in units of the last", title="What arrives of a loss at the end")
+    ax.set_title("The gradient at each state, of a loss at the last step")
+    ax.set(xlabel="step t", ylabel="‖∂L/∂$s_t$‖, in units of the last")
     ax.legend(frameon=False)
     figure.savefig(path, dpi=160)
 
@@ -100,7 +106,7 @@ def draw_terms(terms: dict[str, Any], path: Path) -> None:
         norms = each.norms / each.norms.max()
         shown = np.where(norms > 0, norms, np.nan)
         image = ax.imshow(shown, norm=LogNorm(1e-8, 1), cmap="cividis", origin="lower", interpolation="nearest")
-        ax.set(xlabel="step k of the use", title=name)
+        ax.set(xlabel="step k of the use", title=_written(name))
         ax.grid(visible=False)
     axes[0].set_ylabel("step t of the loss")
     figure.colorbar(image, ax=axes, label="‖term‖, in units of the largest", extend="min", shrink=0.75)
@@ -113,7 +119,12 @@ def draw_exponents(jacobians: dict[str, Any], path: Path) -> None:
     ax = figure.subplots()
     for (name, each), color in zip(jacobians.items(), COLORS, strict=True):
         values = each.exponents
-        ax.plot(np.linspace(0, 1, len(values)), np.where(np.isfinite(values), values, np.nan), color=color, label=name)
+        ax.plot(
+            np.linspace(0, 1, len(values)),
+            np.where(np.isfinite(values), values, np.nan),
+            color=color,
+            label=_written(name),
+        )
     ax.axhline(0, color="#9A9A9A", linewidth=0.8)
     ax.set_ylim(-4, 1)
     ax.set(xlabel="directions of the state, the most expanding first", ylabel="exponent a step")

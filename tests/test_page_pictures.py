@@ -44,9 +44,12 @@ def diagnosed() -> Iterator[dict[str, Any]]:
         yield dict(drawing.pictures_of(DOCS / "diagnose.md"))
 
 
-@pytest.mark.parametrize("name", sorted(shown("diagnose") - {"four-networks.svg"}))
+OTHERS = {"four-networks.svg", "report.svg"}  # not a plot of the page's code
+
+
+@pytest.mark.parametrize("name", sorted(shown("diagnose") - OTHERS))
 def test_diagnose(name: str, diagnosed: dict[str, Any], tmp_path: Path) -> None:
-    assert set(diagnosed) == shown("diagnose") - {"four-networks.svg"}
+    assert set(diagnosed) == shown("diagnose") - OTHERS
     path = drawing.save(diagnosed[name], tmp_path / name)
     assert words(path) == words(DOCS / "diagnose" / name), "run docs/make_diagnose.py"
 
@@ -54,6 +57,14 @@ def test_diagnose(name: str, diagnosed: dict[str, Any], tmp_path: Path) -> None:
 def test_the_four_networks(tmp_path: Path) -> None:
     made = make_diagnose.make_four(tmp_path / "four-networks.svg")
     assert words(made) == words(DOCS / "diagnose" / made.name), "run docs/make_diagnose.py"
+
+
+def test_the_page_of_the_report(tmp_path: Path) -> None:
+    made = make_diagnose.make_report(tmp_path / "report.svg")
+    kept = DOCS / "diagnose" / made.name
+    assert words(made) == words(kept), "run docs/make_diagnose.py"
+    assert "".join(ET.parse(made).getroot().itertext()) == "".join(ET.parse(kept).getroot().itertext())
+    assert "(prefers-color-scheme: dark)" in kept.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

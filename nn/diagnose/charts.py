@@ -1,85 +1,113 @@
-"""Small pictures as inline SVG, for self-contained pages."""
+"""Small pictures as inline SVG, for self-contained pages: curves and bars with their axes and legends."""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
-from math import floor, isfinite, log10
 
 import numpy as np
 
-from .result import BLUE, COLORS, GREY, INK, RED, Array
+from .result import COLORS, GREY, INK, RED, Array, share
+from .scales import Scale, place_of, written
 
-WIDTH, HEIGHT = 420, 130
-LEFT, RIGHT, TOP, BOTTOM = 56, 120, 10, 26
+WIDTH, HEIGHT = 380, 120  # of a picture, of the area of its curves; a phone shows both at their size
+LEFT, RIGHT, TOP = 52, 14, 24
+NAMES, SHARES = 116, 52  # the columns beside bars: names before them, numbers after them
+LINE = 16  # from one line of text to the next
+LETTER = 6.0  # width of an average letter
+FAINT, BETWEEN = "#E8E8E8", "#DDDDDD"
 BLOCKS = "▁▂▃▄▅▆▇█"
+SUBSCRIPT = re.compile(r"_\{(.+?)\}|_(\w)")
+
+Key = tuple[str, str, str]  # an entry of a legend: its kind ("line", "limit" or "box"), its colour, its text
 
 
 def curves(
-    series: Mapping[str, Array], x: str, *, log: bool = False, at: Sequence[float] | None = None,
-    level: float | None = None,
+    series: Mapping[str, Array], x: str, y: str, *, log: bool = False, at: Sequence[float] | None = None,
+    limit: float | None = None, meaning: str = "", percent: bool = False,
 ) -> str:  # fmt: skip
-    """Curves over steps, or over the positions `at`; a logarithmic axis leaves out values that are not positive."""
+    """Curves over steps, or on a logarithmic axis over the positions `at`.
+
+    x, y     the names of the axes; `_t` and `_{t+1}` are subscripts
+    log      a logarithmic y axis, which leaves out values that are not positive
+    limit    the height of a dashed line, and its `meaning` in the legend
+    percent  values are shares
+    """
     shown = {name: np.asarray(v, float) for name, v in list(series.items())[: len(COLORS)]}
     usable = {name: np.where(np.isfinite(v) & ((v > 0) | (not log)), v, np.nan) for name, v in shown.items()}
     places = {name: np.asarray(at if at is not None else np.arange(len(v)), float) for name, v in usable.items()}
-    numbers = np.concatenate([*[v[np.isfinite(v)] for v in usable.values()], [level] if level is not None else []])
+    numbers = np.concatenate([*[v[np.isfinite(v)] for v in usable.values()], [] if limit is None else [limit]])
     if not numbers.size:
         return ""
-    scaled = np.log10 if log else np.asarray
-    low, high = float(scaled(numbers.min())), float(scaled(numbers.max()))
-    if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
-    first = min(float(p.min()) for p in places.values())
-    last = max(float(p.max()) for p in places.values())
-
-    def across(place: Array) -> Array:
-        return LEFT + (place - first) / max(last - first, 1e-9) * (WIDTH - LEFT - RIGHT)
-
-    def up(value: Array) -> Array:
-        return TOP + (high - scaled(value)) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    parts = _axes(first, last, low, high, log, x)
-    if level is not None:
-        y = float(up(np.array(level)))
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{RED}"/>')
-    for k, (name, values) in enumerate(usable.items()):
+    across = Scale(np.concatenate(list(places.values())), LEFT, WIDTH - RIGHT, log=at is not None, whole=at is None)
+    up = Scale(numbers, TOP + HEIGHT, TOP, log=log)
+    parts = _axes(across, up, x, f"{y} (logarithmic axis)" if log else y, percent)
+    keys: list[Key] = []
+    for color, (name, values) in zip(COLORS, usable.items(), strict=False):
         good = np.isfinite(values)
-        points = zip(across(places[name][good]), up(values[good]), strict=True)
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        color = COLORS[k]
-        if good.sum() == 1:
-            a, b = path.split(",")
-            parts.append(f'<circle cx="{a}" cy="{b}" r="3" fill="{color}"/>')
+        points = list(zip(across(places[name][good]), up(values[good]), strict=True))
+        if len(points) == 1:
+            parts.append(f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3" fill="{color}"/>')
         else:
+            path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
             parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.8"/>')
-        parts.append(_text(WIDTH - RIGHT + 8, TOP + 10 + 15 * k, shortened(name), "start", color))
-    return _svg(parts, HEIGHT)
+        keys.append(("line", color, shortened(name, 26)))
+    if limit is not None:
+        height = float(up(np.array(limit)))
+        parts.append(_line(LEFT, height, WIDTH - RIGHT, height, RED, 'stroke-dasharray="4 3" stroke-width="1.4"'))
+        keys.append(("limit", RED, meaning))
+    if len(series) > len(shown):
+        keys.append(("", INK, f"{len(shown)} of {len(series)} are shown"))
+    return _svg(*_with_legend(parts, keys, TOP + HEIGHT + 2 * LINE + 6))
 
 
-def bars(shares: Mapping[str, Sequence[float]], colors: Sequence[str] = (BLUE, GREY)) -> str:
-    """One bar for each name, divided into parts of a whole."""
-    parts, y = [], TOP
-    for name, each in list(shares.items())[:12]:
-        x = float(LEFT + 90)
-        parts += [_text(x - 8, y + 10, shortened(name, 24), "end", INK), _box(x, y, WIDTH - x - 10, 12, "#EEEEEE")]
-        for part, color in zip(each, colors, strict=False):
-            wide = max(0.0, min(float(part), 1.0)) * (WIDTH - LEFT - 100)
-            parts.append(_box(x, y, wide, 12, color))
-            x += wide
-        y += 18
-    return _svg(parts, y + 6) if parts else ""
+def bars(
+    shares: Mapping[str, Sequence[float]], x: str, keys: Sequence[tuple[str, str]], numbers: Mapping[str, float],
+    title: str = "", most: int = 12,
+) -> str:  # fmt: skip
+    """One bar for each name, from 0 to 100 %, divided into parts.
+
+    x        the name of the axis
+    keys     the (color, meaning) of each part
+    numbers  a share for each name, written after its bar, below the `title`
+    """
+    if not shares:
+        return ""
+    left, right = NAMES, WIDTH - SHARES
+    parts, y = ([_text(WIDTH, 13, title, "end")], 20.0) if title else ([], 6.0)
+    for name, each in list(shares.items())[:most]:
+        parts += [
+            _text(left - 8, y + 11, shortened(name, 18), "end"), _box(left, y, right - left, 13, FAINT),
+            _text(right + 6, y + 11, share(numbers[name]), "start"),
+        ]  # fmt: skip
+        place = float(left)
+        for part, (color, _) in zip(each, keys, strict=True):
+            wide = max(0.0, min(float(part), 1.0)) * (right - left)
+            parts.append(_box(place, y, wide, 13, color))
+            place += wide
+        y += LINE + 2
+    if len(shares) > most:
+        parts.append(_text(left, y + 11, f"{most} of {len(shares)} are shown", "start"))
+        y += LINE
+    for part in (0.0, 0.5, 1.0):
+        parts.append(_text(left + part * (right - left), y + 12, f"{part:.0%}".replace("%", " %"), "middle"))
+    parts.append(_text((left + right) / 2, y + 12 + LINE, x, "middle"))
+    return _svg(*_with_legend(parts, [("box", *key) for key in keys], y + 12 + LINE))
 
 
-def squares(rows: Mapping[str, Array]) -> str:
-    """One row of squares for each name, dark for nonzero numbers."""
-    parts, y = [], TOP
+def squares(rows: Mapping[str, Array], x: str, on: str, off: str) -> str:
+    """One row of squares for each name, red for nonzero numbers; `on` and `off` are their meanings."""
+    parts, y, side = [], 6.0, 14.0
     for name, values in rows.items():
-        parts.append(_text(LEFT + 82, y + 10, shortened(name), "end", INK))
-        side = min(14.0, (WIDTH - LEFT - 100) / max(len(values), 1))
-        parts += [_box(LEFT + 90 + k * side, y, side - 1, 12, RED if v else "#DDDDDD") for k, v in enumerate(values)]
-        y += 18
-    return _svg(parts, y + 6)
+        side = min(14.0, (WIDTH - NAMES - RIGHT) / max(len(values), 1))
+        parts.append(_text(NAMES - 8, y + 11, shortened(name), "end"))
+        parts += [_box(NAMES + k * side, y, side - 1, 13, RED if v else BETWEEN) for k, v in enumerate(values)]
+        y += LINE + 2
+    count = max(map(len, rows.values()))
+    parts += [_text(NAMES + (k + 0.5) * side, y + 11, str(k), "middle") for k in sorted({0, count - 1})]
+    parts.append(_text(NAMES, y + 11 + LINE, x, "start"))
+    return _svg(*_with_legend(parts, [("box", RED, on), ("box", BETWEEN, off)], y + 11 + LINE))
 
 
 def shortened(name: str, most: int = 18) -> str:
@@ -100,27 +128,58 @@ def sparkline(values: Array, log: bool = False, width: int = 40) -> str:
     return "".join(BLOCKS[int(k)] if g else "·" for k, g in zip(at.round(), good, strict=True))
 
 
-def _axes(first: float, last: float, low: float, high: float, log: bool, x: str) -> list[str]:
-    bottom = HEIGHT - BOTTOM
-    parts = [f'<path d="M{LEFT},{TOP} V{bottom} H{WIDTH - RIGHT}" fill="none" stroke="{GREY}"/>']
-    for value, y in ((high, TOP + 4), (low, bottom + 3)):
-        parts.append(_text(LEFT - 6, y, _number(10**value if log else value), "end", INK))
-    for value, place in ((first, LEFT), (last, WIDTH - RIGHT)):
-        parts.append(_text(place, bottom + 14, _number(value), "middle", INK))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, bottom + 18, x, "middle", GREY))
+def _axes(across: Scale, up: Scale, x: str, y: str, percent: bool) -> list[str]:
+    """Ticks, faint lines at their heights, and the names of both axes."""
+    bottom = TOP + HEIGHT
+    parts = [_title(4, TOP - 11, y, "start")]
+    for value in up.ticks:
+        height = place_of(up, value)
+        parts.append(_line(LEFT, height, WIDTH - RIGHT, height, FAINT))
+        parts.append(_text(LEFT - 6, height + 4, f"{100 * value:.3g} %" if percent else written(value), "end"))
+    parts.append(f'<path d="M{LEFT},{TOP} V{bottom} H{WIDTH - RIGHT}" fill="none" stroke="{GREY}"/>')
+    for value in across.ticks:
+        place = place_of(across, value)
+        parts.append(_line(place, bottom, place, bottom + 4, GREY))
+        parts.append(_text(place, bottom + 16, written(value), "middle"))
+    parts.append(_title((LEFT + WIDTH - RIGHT) / 2, bottom + 16 + LINE, x, "middle"))
     return parts
 
 
-def _number(value: float) -> str:
-    if not isfinite(value):
-        return str(value)
-    if value and not -3 < floor(log10(abs(value))) < 4:
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:.3g}"
+def _with_legend(parts: list[str], keys: Sequence[Key], y: float) -> tuple[list[str], float]:
+    """The parts with a legend below y, and the height of both."""
+    x, parts = 4.0, list(parts)
+    y += LINE + 4
+    for kind, color, text in keys:
+        wide = (22 if kind else 0) + LETTER * len(text) + 14
+        if x > 4 and x + wide > WIDTH:
+            x, y = 4.0, y + LINE
+        if kind == "box":
+            parts.append(_box(x, y - 10, 14, 11, color))
+        elif kind:
+            style = 'stroke-dasharray="4 3" stroke-width="1.4"' if kind == "limit" else 'stroke-width="2"'
+            parts.append(_line(x, y - 4, x + 16, y - 4, color, style))
+        parts.append(_text(x + (22 if kind else 0), y, text, "start"))
+        x += wide
+    return parts, y + 6
 
 
-def _text(x: float, y: float, text: str, anchor: str, color: str) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" fill="{color}">{html.escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" fill="{INK}">{html.escape(text)}</text>'
+
+
+def _title(x: float, y: float, text: str, anchor: str) -> str:
+    """The name of an axis, with its subscripts set lower."""
+
+    def lower(found: re.Match[str]) -> str:
+        return f'<tspan dy="3" font-size="9">{found[1] or found[2]}</tspan><tspan dy="-3">&#8203;</tspan>'
+
+    plain = _text(x, y, text, anchor)
+    return SUBSCRIPT.sub(lower, plain)
+
+
+def _line(x: float, y: float, to_x: float, to_y: float, color: str, more: str = "") -> str:
+    ends = f'x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}"'
+    return f'<line {ends} stroke="{color}" {more}/>'
 
 
 def _box(x: float, y: float, width: float, height: float, color: str) -> str:
@@ -129,5 +188,5 @@ def _box(x: float, y: float, width: float, height: float, color: str) -> str:
 
 def _svg(parts: list[str], height: float) -> str:
     size = f'viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}"'
-    style = "max-width:100%;height:auto;font:10px Helvetica,Arial,sans-serif"
+    style = "max-width:100%;height:auto;font:11px Helvetica,Arial,sans-serif"
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="{style}">{"".join(parts)}</svg>'

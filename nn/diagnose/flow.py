@@ -14,7 +14,7 @@ from minigrad.tape import node_of
 
 from ..training.files import StrPath
 from .norms import arrived, horizon_of, not_finite
-from .result import BLUE, GREY, Array, Result, drawing, positive, share, times, whole_steps
+from .result import BLUE, GREY, Array, Result, drawing, multiple, positive, share, whole_steps
 from .states import States
 from .tape import Tape, outputs_of
 
@@ -91,36 +91,52 @@ class GradientFlow(Result):
     @property
     def verdict(self) -> str:
         """The fate of the gradient: it vanishes, explodes, is carried, or ends at a step."""
+        return self.said().removeprefix("the gradient ")
+
+    def said(self, subject: str = "the gradient", *, plainly: bool = False) -> str:
+        """The verdict as a sentence about this subject; `plainly` without the word for its fate."""
         if (wrong := not_finite(self.norms)) is not None:
-            return f"is not finite at step {wrong}"
+            return f"{subject} is not finite at step {wrong}"
         way, norms = self._way()
         if self.dead is not None:
             where = f"before step {self.dead}" if norms.any() else "at every state"
-            return f"is zero {where}: there all units are off (dead ReLU)"
+            return f"{subject} is zero {where}: there all units are off (dead ReLU)"
         if not norms.any():
-            return "is zero: no gradient arrives at any state"
+            return f"{subject} is zero: no gradient arrives at any state"
         if self.cut is not None:
             norms = norms[self.reached[way]] if self.reached is not None else norms
-            up_to = f"; up to there it is {times(self.ratio)} of its size" if len(norms) > 1 else ""
-            return f"is cut between steps {self.cut[0]} and {self.cut[1]}: no way on the tape leads past{up_to}"
+            up_to = f"; at the cut it is {multiple(self.ratio)} its first size" if len(norms) > 1 else ""
+            return (
+                f"{subject} is cut between steps {self.cut[0]} and {self.cut[1]}: no path on the tape crosses the "
+                f"cut{up_to}"
+            )
         steps = len(way) - 1
         if not steps:
-            return f"arrives at {'the first step' if not way[0] else f'step {way[0]}'} only"
+            return f"{subject} arrives at {'the first step' if not way[0] else f'step {way[0]}'} only"
         after = f"after {steps} step{'s' if steps > 1 else ''}"
+        source, end = "", f"its {'first' if self.reverse else 'last'}-step size"
         if self.losses > 1:
-            size = f"the loss of step {way[0]} has a gradient {times(self.ratio)} of its size {after}"
-        else:
-            end = "first" if self.reverse else "last"
-            size = f"the gradient is {times(self.ratio)} of its {end}-step size {after}"
+            source, end = f" from the loss of step {way[0]}", "its size there"
+        fate, peak = self._fate(norms)
+        size = f"{multiple(self.ratio)} {end} {after}{peak}" if self.ratio else f"0 {after}"
+        if plainly:
+            return f"{subject}{source} is {size}"
+        if subject == "the gradient":
+            return f"{subject} {fate}: {subject}{source} is {size}"
+        return f"{subject}{source} {fate}: it is {size}"
+
+    def _fate(self, norms: Array) -> tuple[str, str]:
+        """The word for these norms on the way, and a remark on a peak between their ends."""
         if self.ratio < VANISHED:
-            return f"vanishes: {size}"
+            return "vanishes", ""
         if self.ratio > 1 / VANISHED:
-            return f"explodes: {size}"
+            return "explodes", ""
         if not 1 / HOLDS <= self.ratio <= HOLDS:
-            return f"{'grows' if self.ratio > 1 else 'shrinks'}: {size}"
+            return "grows" if self.ratio > 1 else "shrinks", ""
         most = float(norms.max() / norms[0])
-        peak = "" if most <= HOLDS * max(self.ratio, 1) else f", and {times(most)} on the way"
-        return f"{'is carried' if not peak else 'rises and falls'}: {size}{peak}"
+        if most <= HOLDS * max(self.ratio, 1):
+            return "is carried", ""
+        return "rises and falls", f", and {multiple(most)} that on the way"
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
         return ["step t", "‖∂L/∂s_t‖"], [[t, n] for t, n in enumerate(self.norms)]
@@ -133,7 +149,7 @@ class GradientFlow(Result):
                 ax.plot(positive(self.row_norms[:, :50]), color=GREY, linewidth=0.6, alpha=0.6)
             ax.plot(positive(self.norms), color=BLUE, marker="." if len(self.norms) < 60 else None)
             ax.set_yscale("log")
-            ax.set(xlabel="step t", ylabel="‖∂L/∂s_t‖")
+            ax.set(xlabel="step t", ylabel="‖∂L/∂$s_t$‖")
             ax.set_title(self.verdict, loc="left")
             whole_steps(ax.xaxis)
         return figure

@@ -79,8 +79,8 @@ class GateStatistics(Result):
         if not found:
             name, gate = ordered[0]
             if not gate.saturated:
-                return "no gate is saturated"
-            return f"no gate is saturated in most of its values; the most, {name}, in {share(gate.saturated)}"
+                return "nothing is saturated"
+            return f"nothing is saturated; {name} has the most values near an end, {share(gate.saturated)}"
         said = [f"{name} is saturated: {gate.ends()}" for name, gate in found[:SHOWN]]
         return "; ".join(said) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
 

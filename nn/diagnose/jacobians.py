@@ -57,7 +57,7 @@ class StateJacobians(Result):
 
     @property
     def verdict(self) -> str:
-        """What becomes of a small change of the state, and so of the gradient."""
+        """The fate of a small change of the state, and so of the gradient."""
         return growth(self.exponents[0])
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
@@ -75,10 +75,10 @@ class StateJacobians(Result):
             values.axhline(1, color=RED, linewidth=0.8)
             values.set_yscale("log")
             values.set_ylim(bottom=max(values.get_ylim()[0], 1e-6))
-            values.set(xlabel="step t", title="singular values of J_t")
+            values.set(xlabel="step t", title="singular values of $J_t$")
             product.plot(np.where(np.isfinite(self.log_norms), self.log_norms, np.nan) / np.log(10), color=BLUE)
             product.axhline(0, color=RED, linewidth=0.8)
-            product.set(xlabel="step t", title="log₁₀ ‖J_t ⋯ J_0‖")
+            product.set(xlabel="step t", title="log₁₀ ‖$J_t$ ⋯ $J_0$‖")
             shown = np.where(np.isfinite(self.running), self.running, np.nan)
             exponents.plot(shown[:, 1:], color=GREY, linewidth=0.6, alpha=0.7)
             exponents.plot(shown[:, 0], color=BLUE)
@@ -94,12 +94,14 @@ def growth(largest: float) -> str:
     """The largest Lyapunov exponent in words."""
     if np.isnan(largest):
         return "is not finite"
-    factor = f"of itself a step (largest Lyapunov exponent {largest:.3g})"
+    factor = f"by a factor of {np.exp(largest):.3g} each step (largest Lyapunov exponent {largest:.3g})"
+    if largest == -np.inf:
+        return "contracts: nothing is left of a change of the state (largest Lyapunov exponent -inf); gradients vanish"
     if largest < -NEUTRAL:
-        return f"contracts: a change of the state becomes {np.exp(largest):.3g} {factor}; gradients vanish"
+        return f"contracts: a change of the state shrinks {factor}; gradients vanish"
     if largest > NEUTRAL:
-        return f"expands: a change of the state becomes {np.exp(largest):.3g} {factor}; gradients explode"
-    return f"carries: a change of the state stays {np.exp(largest):.3g} {factor}"
+        return f"expands: a change of the state grows {factor}; gradients explode"
+    return f"carries: a change of the state nearly keeps its size, {factor}"
 
 
 def state_jacobians(layer: Any, xs: Any, state: Any = None, *, row: int = 0, discard: int = 0) -> StateJacobians:

@@ -98,8 +98,16 @@ def times(ratio: float) -> str:
 
 
 def share(part: float) -> str:
-    """A share in percent; less than all is never shown as 100 %."""
-    return f"{min(100 * part, 100 if part > 1 - 1e-9 else 99.9):.3g} %"
+    """A share in percent; less than all is never shown as 100 %, and more than nothing never as 0 %."""
+    if 0 < part < 1e-4:
+        return "<0.01 %"
+    shown = min(100 * part, 100 if part > 1 - 1e-9 else 99.9)
+    return f"{shown:.3g} %" if shown >= 1 else f"{shown:.2g} %"
+
+
+def multiple(ratio: float) -> str:
+    """A ratio before the size that it is of: `0.03 of`, `69 times`."""
+    return f"{times(ratio)} {'of' if ratio < 1 else 'times'}"
 
 
 # ---- pictures ----------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class Lyapunov(Result):
             errors = np.where(np.isfinite(self.errors), self.errors, 0.0)
             ranks = np.arange(1, len(found) + 1)
             spectrum.errorbar(ranks, found, errors, color=BLUE, fmt=".-", linewidth=1, elinewidth=0.8)
-            spectrum.set(xlabel="i", title="Lyapunov exponents λ_i")
+            spectrum.set(xlabel="i", title="Lyapunov exponents $λ_i$")
             shown = np.where(np.isfinite(self.running), self.running, np.nan)
             steps = np.arange(1, len(shown) + 1)
             settling.plot(steps, shown[:, 1:], color=GREY, linewidth=0.6, alpha=0.7)

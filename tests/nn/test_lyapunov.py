@@ -27,7 +27,7 @@ def test_a_linear_system_has_the_logarithms_of_its_eigenvalues(rng: Rng) -> None
     near(found.of_each, np.tile(np.log([1.5, 0.9, 0.5, 0.1]), (N, 1)), 1e-9)
     near(found.errors, np.zeros(H), 1e-9)
     near(found.entropy, np.log(1.5), 1e-9)
-    assert found.verdict.startswith("expands: a change of the state becomes 1.5 of itself a step")
+    assert found.verdict.startswith("expands: a change of the state grows by a factor of 1.5 each step")
     assert np.isnan(found.running[:100]).all()
     near(found.running[-1], found.exponents)
 

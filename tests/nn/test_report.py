@@ -1,4 +1,4 @@
-"""The page on a model and a batch: ten broken models, each named by its cause, and sound ones, which are left alone."""
+"""The page on a model and a batch: broken models, each named by its cause, and sound ones, which are left alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from places import Place
 
 import minigrad as mg
 import nn
+from nn.diagnose import scales
 
+SVG = "{http://www.w3.org/2000/svg}"
 T, N, D, H, K = 24, 6, 3, 8, 2  # steps, sequences, inputs, units, classes
 Made = tuple[Any, Any, Any, dict[str, Any]]  # model, batch, loss, options
 Rng = np.random.Generator
@@ -129,9 +131,12 @@ def low_learning_rate(rng: Rng) -> Made:
 
 
 BROKEN: dict[str, tuple[Callable[[Rng], Made], str]] = {
-    "vanishing": (vanishing, r"layer\[0\] .*vanishes: the gradient is .* of its last-step size after 23 steps"),
-    "exploding": (exploding, r"layer\[0\] .*explodes"),
-    "saturated": (saturated, r"layer\[0\]: .* is saturated: .* above 0.9, .* below -0.9"),
+    "vanishing": (
+        vanishing,
+        r"the gradient of .*layer\[0\] .* vanishes: it is .* of its last-step size after 23 steps",
+    ),
+    "exploding": (exploding, r"the gradient of .*layer\[0\] .* explodes: it is .* times its last-step size"),
+    "saturated": (saturated, r"layer\[0\] .* is saturated: .* above 0.9, .* below -0.9"),
     "closed forget gate": (closed_forget_gate, r"layer\[0\] f: .* % of its values are below 0.1"),
     "dead ReLU": (dead_relu, "units"),
     "dead ReLU ": (lambda rng: dead_perceptron(rng), "1 relu: 100 % of its units are 0 in the whole batch"),
@@ -151,7 +156,102 @@ def test_the_cause_of_a_broken_model_is_named(name: str, rng: Rng) -> None:
     found = nn.diagnose.report(model, data, loss, **options)
     assert found.causes[0].name == name.strip()
     assert re.search(evidence, found.causes[0].what)
-    assert found.causes[0].advice == nn.diagnose.CAUSES[name.strip()]
+    assert found.causes[0].advice == ADVICE.get(name, nn.diagnose.CAUSES[name.strip()])
+
+
+ADVICE = {"closed forget gate": "Begin with an open gate: nn.init.forget_gate_bias_(layer, 1.0)."}
+
+
+# ---- the cell that is there --------------------------------------------------------------------------------------
+
+
+def causes(layer: Any, rng: Rng, steps: int = T, scale: float = 1.0, pick: int = -1) -> dict[str, Any]:
+    """The causes by name, for a classifier of the output of one step."""
+
+    class Picked(Last):
+        def forward(self, xs: Any, lengths: Any = None) -> Any:
+            return self.out(self.layer(xs)[0][pick])
+
+    x, y = batch(rng, steps)
+    return {cause.name: cause for cause in nn.diagnose.report(Picked(layer), (scale * x, y), CRITERION).causes}
+
+
+def test_a_gated_network_is_not_told_to_use_gates_and_the_advice_helps(rng: Rng) -> None:
+    layer = nn.LSTM(D, H, num_layers=2)
+    lost = causes(layer, rng, 150)["vanishing"]
+    assert (
+        "Open the gate f further: nn.init.forget_gate_bias_(layer, 5.0) keeps a state for about T = 150" in lost.advice
+    )
+    assert "vanishing" not in causes(nn.init.forget_gate_bias_(layer, 5.0), rng, 150)
+    gru = causes(nn.GRU(D, H), rng, 100)["vanishing"]
+    assert "a bias of 4.6 for z keeps a state for about T = 100 steps" in gru.advice
+    for cause in (lost, gru):
+        assert "LSTM" not in cause.advice
+    assert "Use an LSTM" in causes(nn.RNN(D, H), rng, 100)["vanishing"].advice
+
+
+def test_a_gated_network_that_explodes_is_not_told_to_use_gates(rng: Rng) -> None:
+    layer = nn.GRU(D, H)
+    for _, p in layer.named_parameters():
+        p.data[...] *= 50
+    found = causes(layer, rng)
+    if "exploding" in found:
+        assert "LSTM" not in found["exploding"].advice
+    known = nn.diagnose.causes.Known(gated=True)
+    assert "LSTM" not in nn.diagnose.causes.advice("exploding", known)
+    assert "positive bias" in nn.diagnose.causes.advice("vanishing", known)
+    open_already = nn.diagnose.causes.Known(gated=True, keeper="f", kept=0.995, steps=100)
+    assert "The gate f is open already (0.995 in the mean)" in nn.diagnose.causes.advice("vanishing", open_already)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_all_saturated_gates_are_named(kind: str, rng: Rng) -> None:
+    layer = getattr(nn, kind)(D, H)
+    stuck = causes(layer, rng, scale=100.0)["saturated"]
+    for gate in layer.layers[0].cell.gates:
+        assert f"layer[0] {gate} is saturated" in stuck.what
+    assert ("layer_norm=True" in stuck.advice) == (kind == "LSTM")  # a GRU has no such option
+
+
+def test_an_open_forget_gate_is_not_named_as_saturated(rng: Rng) -> None:
+    layer = nn.init.forget_gate_bias_(nn.LSTM(D, H), 200.0)
+    layer.weight_ih_l0.data[...] *= 60
+    assert " f is saturated" not in causes(layer, rng)["saturated"].what
+
+
+def test_closed_gates_of_all_layers_and_directions_are_named(rng: Rng) -> None:
+    layer = nn.init.forget_gate_bias_(nn.LSTM(D, H // 2, num_layers=2, bidirectional=True), -5.0)
+    closed = causes(layer, rng, pick=T // 2)["closed forget gate"]
+    for place in ("layer[0].forward f", "layer[0].backward f", "layer[1].forward f", "layer[1].backward f"):
+        assert f"{place}: 100 %" in closed.what
+    gru = nn.GRU(D, H)
+    gru.bias_ih_l0.data[H : 2 * H] = -6
+    assert causes(gru, rng)["closed forget gate"].advice == "Begin with an open gate: a positive bias of z."
+
+
+def test_batch_normalization_mixes_by_design(rng: Rng) -> None:
+    class Normalized(Last):
+        def __init__(self) -> None:
+            super().__init__(nn.GRU(D, H))
+            self.norm, self.mean = nn.BatchNorm1d(H), False
+
+        def forward(self, xs: Any, lengths: Any = None) -> Any:
+            s = self.norm(self.layer(xs)[0][-1])
+            return self.out(s - s.mean(axis=0) if self.mean else s)
+
+    model, data = Normalized(), batch(rng, 5)
+    before = {name: buffer.numpy().copy() for name, buffer in model.named_buffers()}
+    found = nn.diagnose.report(model, data, CRITERION)
+    assert found.causes == ()
+    assert sentence(found, "batch and time") == (
+        "a change of one sequence changes the outputs of 5 of the 5 others, by batch normalization alone, which mixes "
+        "them by design"
+    )
+    assert model.norm.training
+    for name, buffer in model.named_buffers():  # perturbed batches leave no trace in the running statistics
+        np.testing.assert_array_equal(buffer.numpy(), before[name])
+    model.mean = True
+    assert [cause.name for cause in nn.diagnose.report(model, data, CRITERION).causes] == ["rows of the batch mix"]
 
 
 # ---- sound models ------------------------------------------------------------------------------------------------
@@ -234,11 +334,11 @@ def test_values_and_weights_that_are_not_finite(rng: Rng) -> None:
 
     found = nn.diagnose.report(model, data, logarithm)
     assert found.causes[0].name == "non-finite values"
-    assert "they begin in log, at " in found.causes[0].what
+    assert "the first NaN or Inf is the result of log, at " in found.causes[0].what
     assert "in logarithm: return CRITERION(np.log" in found.causes[0].what
     model.out.weight.data[0, 0] = np.inf
     found = nn.diagnose.report(model, data, CRITERION)
-    assert str(found.causes[0]) == "non-finite weights: out.weight hold NaN or Inf"
+    assert str(found.causes[0]) == "non-finite weights: out.weight holds NaN or Inf"
 
 
 def test_infinities_that_a_mask_makes_are_no_cause(rng: Rng) -> None:
@@ -252,7 +352,7 @@ def test_infinities_that_a_mask_makes_are_no_cause(rng: Rng) -> None:
     found = nn.diagnose.report(model, (x, y), masked)
     assert found.causes == ()
     said = sentence(found, "non-finite values")
-    assert said.startswith("values begin in where, at ")
+    assert said.startswith("the first NaN or Inf is the result of where, at ")
     assert said.endswith("; but the loss and its gradients are finite")
 
 
@@ -273,7 +373,7 @@ def test_a_loop_of_ones_own_and_a_part_without_gradient(rng: Rng) -> None:
     found = nn.diagnose.report(Own(), batch(rng, 10), CRITERION)
     assert [cause.name for cause in found.causes] == ["detached", "vanishing"]
     assert found.causes[0].what.startswith("no gradient reaches before.weight, before.bias, which the model uses: ")
-    assert found.causes[1].what.startswith("Own tanh: vanishes: ")
+    assert found.causes[1].what.startswith("the gradient of Own tanh vanishes: ")
 
 
 def test_a_loss_that_is_on_no_tape_and_a_gradient_of_zero(rng: Rng) -> None:
@@ -290,7 +390,10 @@ def test_rows_that_mix_without_a_layer_over_time(rng: Rng) -> None:
             return mg.softmax(self.out(self.layer(xs)[0][-1]), axis=0)
 
     found = nn.diagnose.report(Mixing(nn.GRU(D, H)), batch(rng, 5), CRITERION)
-    assert str(found.causes[0]) == "rows of the batch mix: another sequence changes the outputs of 5 of 5 others"
+    assert (
+        str(found.causes[0])
+        == "rows of the batch mix: a change of one sequence changes the outputs of 5 of the 5 others"
+    )
 
 
 class Words(Last):
@@ -344,15 +447,58 @@ def test_the_page_as_text_and_html(rng: Rng, tmp_path: Any) -> None:
     html = found._repr_html_()
     ElementTree.fromstring(html)
     assert html.count("<svg") >= 6
+    assert lines[0] == f"Last: T = 24 steps, N = 6 sequences, loss {found.loss:.4g}"
+    assert "<h1>Report on Last</h1>" in html
     assert "closed forget gate" in html
     path = found.save(tmp_path / "page.html")
     page = path.read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert html in page
+    assert "<title>Report on Last</title>" in page
+    assert page.count("(prefers-color-scheme: dark)") == 2
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     assert found.save(tmp_path / "page.txt").read_text(encoding="utf-8") == f"{found}\n"
     with pytest.raises(ValueError, match=r"cannot write 'page\.pdf'; the ending must be \.html or \.txt"):
         found.save(tmp_path / "page.pdf")
+
+
+def test_every_picture_says_what_it_shows(rng: Rng) -> None:
+    """Axes have names, colours and dashed lines a legend, and a dark page has another colour for each of them."""
+    model = Last(nn.LSTM(D, H, num_layers=2))
+    found = nn.diagnose.report(model, batch(rng), CRITERION, optimizer=nn.Adam(model.parameters()))
+    drawn = {s.title: ElementTree.fromstring(s.picture) for s in found.sections if s.picture}
+    words = {
+        title: {"".join(e.itertext()).replace("\u200b", "") for e in svg.iter(f"{SVG}text")}
+        for title, svg in drawn.items()
+    }
+    assert {"step t", "‖∂L/∂st‖ (logarithmic axis)", "Last.layer[1] c"} <= words["gradient flow"]
+    assert {"steps back from the loss", "share of the gradient that has arrived", "90 %"} <= words["horizon"]
+    assert {"2 steps", "share of the gradient that a window keeps"} <= words["truncation"]
+    assert "1: a change of the state keeps its size" in words["Jacobian spectrum"]
+    assert {"Last.layer[1] f", "share of the values", "below 0.1 (tanh: −0.9)", "above 0.9"} <= words["gates"]
+    assert {
+        "size of the step, in steps of the optimizer (logarithmic axis)",
+        "loss of this batch",
+        f"now, {found.loss:.4g}",
+    } <= (words["learning rate"])
+    style = found._repr_html_().partition("@media")[2]
+    for svg in drawn.values():
+        for element in svg.iter():
+            for what in ("fill", "stroke"):
+                color = element.get(what, "none")
+                assert color == "none" or f'[{what}="{color}"]' in style
+            if element.get("stroke-dasharray"):  # a limit is drawn twice: in the chart and in its legend
+                assert sum(e.get("stroke-dasharray") is not None for e in svg.iter()) == 2
+    lines = dict(zip([s.title for s in found.sections], [s.line for s in found.sections], strict=True))
+    assert [line.partition(":")[0] for line in lines["gates"].splitlines()] == ["Last.layer[0]", "Last.layer[1]"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(-40.2, -0.7), (-2.1, 0.2), (-0.5, 0.1), (0.01, 0.02), (2, 3)])
+def test_ticks_are_round_and_within_their_range(low: float, high: float) -> None:
+    for ticks, a, b in ((scales.powers(low, high), 10**low, 10**high), (scales.round_numbers(low, high), low, high)):
+        assert 2 <= len(ticks) <= 7
+        assert all(a * (1 - 1e-6) <= v <= b * (1 + 1e-6) for v in ticks if v > 0)
+    assert [scales.written(v) for v in (0.01, 200.0, 1e-30, 2e7, -3.5)] == ["0.01", "200", "10⁻³⁰", "2·10⁷", "−3.5"]
 
 
 def test_all_is_as_it_was(rng: Rng) -> None:
@@ -425,5 +571,5 @@ def test_the_step_of_a_copied_optimizer_is_the_optimizers_own(dtype: Any, rng: R
     optimizer.step()
     size = np.sqrt(sum(((p.numpy() - before[n]) ** 2).sum() for n, p in model.named_parameters()))
     norm = np.sqrt(sum((w**2).sum() for w in before.values()))
-    assert f"a step is {size / norm:.2g} of the weights' norm" in sentence(found, "learning rate")
+    assert f"a step changes the weights by {size / norm:.2g} of their norm" in sentence(found, "learning rate")
     assert f"to {loss().item():.4g}" in sentence(found, "learning rate")
