@@ -350,7 +350,7 @@ Compiling is not counted. On one core of {processor}; the load by other programs
 ## Beside public implementations
 
 Each cell has a public implementation. The tests compute with its conventions (`tests/nn/test_zoo_references.py` and
-`test_zoo_references_memory.py`); with the weights in our order, the outputs are equal. What is otherwise there:
+`test_zoo_references_memory.py`); with the weights in our order, the outputs are equal. The differences:
 
 | cell | implementation | there |
 | --- | --- | --- |

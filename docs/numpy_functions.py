@@ -185,7 +185,7 @@ and settings, and those that make arrays) are left out.
 
 **{NONE.capitalize()}**: {done[NONE]}.
 
-What is not there, and why (without a gradient to lose, all of it just runs):
+These functions have no rule, for the reasons given (without a gradient to lose, all of them just run):
 
 | function | reason |
 | --- | --- |

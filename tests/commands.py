@@ -1,4 +1,4 @@
-"""Examples as commands that run in this process: what they import is loaded only once."""
+"""Examples as commands that run in this process, so that their imports are loaded only once."""
 
 from __future__ import annotations
 

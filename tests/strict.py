@@ -34,7 +34,7 @@ ABSENT = frozenset(
         "isnat",
     ]
 )
-"""What NumPy has and CuPy has not (CuPy 14)."""
+"""Names that NumPy has and CuPy lacks (CuPy 14)."""
 
 REFUSED_KEYWORDS = frozenset(["initial", "where", "subok"])
 """Keywords of NumPy's functions that CuPy's do not have."""
@@ -47,7 +47,7 @@ WAITS = frozenset(
         "det", "eigh", "svd", "qr",
     ]
 )  # fmt: skip
-"""What CuPy refuses to do while a CUDA graph is captured: to wait for values, and to call most libraries."""
+"""Calls that CuPy refuses while a CUDA graph is captured: waiting for values, and most libraries."""
 
 _capturing: list[bool] = []
 
@@ -229,7 +229,7 @@ def _masks(index: Any) -> list[StrictArray]:
 
 
 def _foreign(value: Any) -> bool:
-    """Whether it has its own idea of ufuncs."""
+    """True for an object with its own `__array_ufunc__`."""
     return hasattr(value, "__array_ufunc__") and not isinstance(value, StrictArray | np.ndarray | np.generic)
 
 

@@ -1,4 +1,4 @@
-"""What is given to an operation: axes that do not exist, numbers and lists beside tensors, indices and dtypes of all
+"""Arguments of operations: axes that do not exist, numbers and lists beside tensors, indices and dtypes of all
 kinds, arguments that no rule knows, arrays of two devices."""
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)[^)]*\)")
 
 
 def drawn_here(name: str) -> bool:
-    """Whether a figure is the script's; those of the long-memory tasks are the examples', and take minutes."""
+    """True for a figure of the script; those of the long-memory tasks are the examples', and take minutes."""
     return not name.startswith("long-memory-")
 
 

@@ -1,4 +1,4 @@
-"""What happens to NumPy's functions, operators and scalars beside a Tensor; making tensors; rules of one's own."""
+"""NumPy's functions, operators and scalars with a Tensor among the operands; new tensors; users' rules."""
 
 from __future__ import annotations
 

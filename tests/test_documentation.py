@@ -1,10 +1,11 @@
-"""The examples in docstrings, README and docs run and give what they say."""
+"""The examples in docstrings, README and docs run and give the output that they show."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,17 @@ def test_docstrings(name: str) -> None:
 def test_pages(page: Path) -> None:
     result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8")
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_sentence_that_opens_with_a_question_word_is_a_question(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = []
+    for part in re.split(r"\n\s*\n|\n(?=[*|#-] ?)|(?<=\|)", text):
+        flat = re.sub(r"\s+", " ", part).strip(" |")
+        if not flat.startswith("#"):
+            found += re.findall(r"(?:^|(?<=[.:;!?] )|(?<=^\* ))(?:What|How|Which|Whether)\b[^.?:]*[.:]", flat)
+    assert found == []
 
 
 def test_the_vocabulary_page_is_the_table() -> None:

@@ -1,4 +1,4 @@
-"""Each example runs to its end, in a small setting, and leaves what it promises."""
+"""Each example runs to its end, in a small setting, and leaves the files that it promises."""
 
 from __future__ import annotations
 

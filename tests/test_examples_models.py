@@ -1,4 +1,4 @@
-"""Each example of a model trains in a small setting, leaves what it promises, and its saved model is used by a second
+"""Each example of a model trains in a small setting, leaves its files, and its saved model is used by a second
 command."""
 
 from __future__ import annotations

@@ -30,15 +30,17 @@ def test_each_word_of_the_glossary_is_defined_once() -> None:
 
 @pytest.mark.parametrize(("name", "lines"), READ)
 def test_line_counts_of_the_core_are_true(name: str, lines: int) -> None:
-    """Within a quarter: edits need not touch the page."""
+    """Within a tenth: small edits need not touch the page."""
     found = (ROOT / "minigrad" / name).read_text(encoding="utf-8").count("\n")
-    assert abs(found - lines) <= lines / 4, f"{name} has {found} lines"
+    assert abs(found - lines) <= max(lines / 10, 10), f"{name} has {found} lines"
 
 
 def test_the_reading_list_is_complete() -> None:
     total = int(re.search(r"These ([\d,]+) lines", ENGINE)[1].replace(",", ""))  # type: ignore[index]
     assert len(READ) > 10
-    assert abs(sum(lines for _, lines in READ) - total) <= 100
+    assert sum(lines for _, lines in READ) == total
+    found = sum((ROOT / "minigrad" / name).read_text(encoding="utf-8").count("\n") for name, _ in READ)
+    assert abs(found - total) <= 50, f"the core has {found} lines"
     table = ENGINE[: ENGINE.index("## The tape")]
     for name in re.findall(r"`([\w/]+(?:\.py|/))`", table):
         assert (ROOT / "minigrad" / name).exists(), name

@@ -33,7 +33,7 @@ def test_what_a_training_step_does_not_need_is_not_imported() -> None:
 
 @pytest.mark.parametrize("module", sorted(set(LATER.values())))
 def test_the_rest_comes_when_it_is_asked_for(module: str) -> None:
-    """As an attribute, by `from`, and as a module: each in a process that has nothing yet."""
+    """Lazy modules load as an attribute, by `from`, and by `import`, each in a fresh process."""
     names = [name for name in LATER if LATER[name] == module]
     same = ", ".join(f"callable(mg.{name}), mg.{name} is mg.{name}" for name in names)
     assert printed(f"import minigrad as mg; print({same})") == ["True", "True"] * len(names)

@@ -1,4 +1,4 @@
-"""A Tensor beside the array in it: methods, ways out and in, and what it says of itself."""
+"""A Tensor beside its array: methods, conversions both ways, and its representations."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def presented(name: str, xs: Any) -> Any:
 
 
 def inputs(name: str, N: int, T: int, D: int) -> Any:
-    """What the cell reads; for GRU-D, a third of the features is missing."""
+    """The inputs of the cell; for GRU-D, a third of the features is missing."""
     (xs,) = normals((T, N, D))
     if name == "GRUDCell":
         xs[np.random.default_rng(3).random(xs.shape) < 1 / 3] = np.nan

@@ -136,7 +136,7 @@ def reader(chromium: Any, site: str) -> Iterator[Reader]:
 
 
 def pages(reader: Reader) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Every page that is reached from the first one: what it looks like on a desk by day, and on a phone at night."""
+    """All pages that can be reached from the first one, on a wide light screen and on a narrow dark one."""
     waiting, known = [reader.home + "index.html"], {reader.home + "index.html"}
     while waiting:
         address = waiting.pop()

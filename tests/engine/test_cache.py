@@ -1,4 +1,4 @@
-"""Object code on disk: what is loaded equals what was compiled, and what others could write is not loaded."""
+"""Object code on disk: a loaded kernel equals the compiled one, and a file that others can write is not loaded."""
 
 from __future__ import annotations
 

@@ -338,7 +338,7 @@ def test_where_there_is_no_kernel_the_plan_runs(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_gradient_of_another_kind_is_not_read_as_one_of_ours() -> None:
-    """A hook may return anything that broadcasts; the kernel refuses what it was not made for."""
+    """A hook may return anything that broadcasts; the kernel refuses other kinds than its own."""
     kernel = mg.fuse(lambda x: x * x).kernel(mg.randn(3, 4, requires_grad=True))
     backward, _ = kernel.backward((True,))
     x = np.ones((3, 4), np.float32)
@@ -432,7 +432,7 @@ def test_limits_are_exact() -> None:
 @pytest.mark.parametrize("f", [np.sign, np.absolute, np.negative, np.rint, np.tanh, np.sqrt, lambda x: x * -0.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_signs_of_zero(f: Function, dtype: Any) -> None:
-    """As the plan has them, forward and backward."""
+    """Zeros have the signs that the plan gives them, forward and backward."""
     x = mg.Tensor(np.array([0.0, -0.0, 1.0, -1.0], dtype), True)
     kernel = mg.fuse(f).kernel(x)
     backward, _ = kernel.backward((True,))

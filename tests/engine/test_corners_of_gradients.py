@@ -1,4 +1,4 @@
-"""Backward and the transforms in the corners: hooks on shared weights, vectors of all kinds, and what is refused."""
+"""Backward and the transforms in the corners: hooks on shared weights, vectors of all kinds, and refused arguments."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_inputs_that_do_not_require_grad_and_other_devices() -> None:
 
 
 def test_inputs_under_anomaly_detection_may_be_results_of_a_loop() -> None:
-    """The loop is unfolded, and what is asked for is what its outputs have become."""
+    """The loop is unfolded; the gradients are of the outputs of the unfolded loop."""
     layer = nn.Recurrent(nn.GRUCell(3, 4, dtype=np.float64))
     x = mg.randn(4, 2, 3, dtype=np.float64)
 

@@ -1,4 +1,4 @@
-"""What CuPy's arrays get beyond NumPy's protocols: products by cuBLAS, sums of rows. Where no GPU answers, cuBLAS is
+"""Products by cuBLAS and sums of rows, for CuPy's arrays. Without a GPU, cuBLAS is
 a stand-in that reads and writes at the same addresses, and the kernels are compiled as C++ by the CPU's compiler."""
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def multiply(place: Place) -> Any:
 
 @st.composite
 def laid_out(draw: Any, shape: tuple[int, ...]) -> Any:
-    """How an array of a shape lies: a function that lays it out so, from a device's contiguous array."""
+    """A layout for arrays of a shape: a function that gives an array this layout, from a device's contiguous array."""
     order = draw(st.permutations(range(len(shape))))
     gaps = draw(st.lists(st.integers(1, 2), min_size=len(shape), max_size=len(shape)))
 

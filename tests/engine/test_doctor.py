@@ -1,4 +1,4 @@
-"""The doctor: what it prints, and how missing parts are reported."""
+"""The doctor: its output, and its report of missing parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs for the driver of loops: what they do to arrays, beside the same in NumPy; and how rows are divided."""
+"""Jobs for the driver of loops: their results against NumPy, and the division of rows among threads."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def test_which_argument_is_which_belongs_to_a_trace() -> None:
 
 
 class Scaled:
-    """A method that is fused, and what it reads from its object."""
+    """A fused method that reads attributes of its object."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
@@ -498,7 +498,7 @@ IN_PLACE = [operator.iadd, operator.isub, operator.imul, operator.itruediv, oper
 
 @pytest.mark.parametrize("write", IN_PLACE)
 def test_arguments_are_not_written_into(write: Function) -> None:
-    """What the plain function writes into the caller's array would be lost."""
+    """A fused function cannot write into the caller's array: the write would be lost."""
 
     def f(x: mg.Tensor, b: Any) -> mg.Tensor:
         b = write(b, 2)

@@ -1,4 +1,4 @@
-"""The gallery: its pictures are what the script makes, and show what they should."""
+"""The gallery: the committed pictures equal those of the script, and show their subjects."""
 
 from __future__ import annotations
 

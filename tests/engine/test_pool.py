@@ -21,7 +21,7 @@ shared = pytest.mark.skipif(threads.count() == 1, reason="needs two processors")
 
 
 def asleep() -> int:
-    """How many threads of the pool are waiting to be woken."""
+    """The number of threads of the pool that wait to be woken."""
     return ctypes.c_int64.from_address(threads.pool() + threads.SLEEPING).value
 
 

@@ -1,4 +1,4 @@
-"""What a profile counts, and where it puts it."""
+"""The counts of a profile, and the operations and scopes to which it assigns them."""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ def test_it_runs_plain_where_someone_watches() -> None:
 
 
 def test_states_of_steps_lie_side_by_side() -> None:
-    """What is joined for the product over all steps is not copied: chains."""
+    """The factors of the product over all steps are written side by side, so joining them copies nothing."""
     layer = nn.LSTM(4, 8)
     start = np.ones((6, 3, 8), np.float32)
     run = mg.compile(lambda x, g: layer(x)[0].backward(g))

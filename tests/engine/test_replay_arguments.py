@@ -1,4 +1,4 @@
-"""What a compiled function is called with: the plain function gives the same, whatever it is."""
+"""Arguments of compiled functions: for any of them, the plain function gives the same result."""
 
 from __future__ import annotations
 

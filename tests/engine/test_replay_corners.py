@@ -1,4 +1,4 @@
-"""Compiled functions in the corners: rare operations, results of rare kinds, and what is refused."""
+"""Compiled functions in the corners: rare operations, results of rare kinds, and refused functions."""
 
 from __future__ import annotations
 

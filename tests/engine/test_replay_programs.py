@@ -1,4 +1,4 @@
-"""Random programs: what is replayed is what the plain function gives, bit for bit, values and gradients.
+"""Random programs: a replay gives the values and gradients of the plain function, bit for bit.
 
 Where NumPy's BLAS multiplies, its last bit depends on where the operands lie in memory. Programs also compute with
 weights and with plain arrays from outside.

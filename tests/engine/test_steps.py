@@ -58,7 +58,7 @@ def test_steps_are_a_loop(size: tuple[int, int], dtype: Any, rng: Rng) -> None:
 
 @pytest.mark.parametrize("kind", ["no kernels", "columns apart"])
 def test_steps_without_machine_code(kind: str, rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are no kernels, and for arrays that a kernel would have to copy."""
+    """Steps run without kernels, and with arrays that a kernel would have to copy."""
     if kind == "no kernels":
         monkeypatch.setattr(machine, "switched_off", lambda: True)
     fused = mg.fuse(lambda a, b: np.tanh(a) + b)

@@ -184,7 +184,7 @@ def test_bytes_of_any_text(text: str) -> None:
 @steady
 @given(st.binary(max_size=40))
 def test_bytes_that_are_no_text(raw: bytes) -> None:
-    """As the "replace" of the standard library, but for surrogates."""
+    """Bytes that are not text decode as under "replace" in the standard library, except surrogates."""
     text = to_text(raw)
     if not any(0xD800 <= ord(c) < 0xE000 for c in text):
         assert text == raw.decode("utf-8", "replace")
@@ -304,7 +304,7 @@ def test_damaged_files(tmp_path: Path, what: str) -> None:
 
 
 def test_a_file_without_all_bytes(tmp_path: Path) -> None:
-    """As the library writes it, if it was trained without an alphabet."""
+    """A file that the library writes if it was trained without an alphabet."""
     t = BPETokenizer.load(write(tmp_path / "t.json", {}), eos="<eos>")
     assert t.encode("abba", eos=True).tolist() == [3, 2, 1, 0]
     with pytest.raises(ValueError, match="' c' has the byte 0x20, which is not in the vocabulary"):

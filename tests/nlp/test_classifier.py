@@ -1,4 +1,4 @@
-"""The classifier: against its formula, sentence by sentence; padding; its files; what is refused."""
+"""The classifier: against its formula, sentence by sentence; padding; its files; refused arguments."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_maximum_below_zero_is_not_that_of_the_padding() -> None:
 
 @pytest.mark.parametrize("pooling", ["last", "max", "mean"])
 def test_it_learns_what_a_bag_of_words_cannot(pooling: Any) -> None:
-    """Whether 1 comes before 2; every sentence has both, among others."""
+    """The class is the order of the words 1 and 2; every sentence has both, among others."""
     rng = np.random.default_rng(3)
     sentences = [rng.permutation([1, 2, *rng.integers(3, V, rng.integers(1, 6))]) for _ in range(60)]
     labels = np.array([int(list(s).index(1) < list(s).index(2)) for s in sentences])

@@ -39,7 +39,7 @@ def add(a: float, b: float) -> float:
 
 
 def search(x: Any, blank: int, beam: int, share: Any = lambda labels: 0.0) -> list[Labels]:
-    """The prefixes in the beam after the last step; `share` is what is added to log p of a prefix. Plain Python."""
+    """The prefixes in the beam after the last step; `share` is added to log p of a prefix. Plain Python."""
     beams: dict[Labels, tuple[float, float]] = {(): (0.0, -math.inf)}
     for row in x.tolist():
         after: dict[Labels, tuple[float, float]] = {}

@@ -1,4 +1,4 @@
-"""Pictures of decoding: what is in the tree of a beam, and that any token can be drawn."""
+"""Pictures of decoding: the tree of a beam has the right tokens, and any token can be drawn."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_pairs(tmp_path: Path) -> None:
 
 @needs_data
 def test_published_counts() -> None:
-    """What the data's descriptions say of them."""
+    """The counts equal those of the data sets' descriptions."""
     ptb = read_lines(data("ptb/ptb.train.txt")).map(str.split)
     v = Vocabulary(unk="<unk>", eos="<eos>").fit(ptb)
     assert (v.total, len(v)) == (887_521, 10_000)

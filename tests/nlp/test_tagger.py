@@ -1,4 +1,4 @@
-"""The tagger: against its formula and all sequences of tags; characters; padding; its files; what is refused."""
+"""The tagger: against its formula and all sequences of tags; characters; padding; its files; refused arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tokenizers promise, and what each kind of them cuts."""
+"""The promises of all tokenizers, and the cuts of each kind."""
 
 from __future__ import annotations
 

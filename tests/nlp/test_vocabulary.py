@@ -1,4 +1,4 @@
-"""Vocabularies: what is kept and in which order, ids and tokens, files and hostile files, one-hot vectors."""
+"""Vocabularies: the kept tokens and their order, ids and tokens, files and hostile files, one-hot vectors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_order_and_counts() -> None:
 
 
 def test_special_tokens_in_the_corpus_are_counted_as_such() -> None:
-    """As in PTB, where <unk> stands in the text."""
+    """The text of PTB contains <unk>."""
     v = Vocabulary(unk="<unk>", min_freq=2).fit([["<unk>", "a", "a", "rare"]])
     assert v.tokens == ("<unk>", "a")
     assert v.counts.tolist() == [2, 2]

@@ -1,4 +1,4 @@
-"""Word2Vec: its gradients beside those of the graph, what it draws, what it refuses."""
+"""Word2Vec: its gradients against those of the graph, its random draws, its refusals."""
 
 from __future__ import annotations
 

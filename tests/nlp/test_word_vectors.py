@@ -247,7 +247,7 @@ def test_analogy_questions(rng: np.random.Generator) -> None:
 
 
 def answer_by_loop(vectors: WordVectors, words: list[str], question: Any, method: str, ignore: bool) -> bool | None:
-    """Whether the answer is right; None if a word is unknown."""
+    """True if the answer is right; None if a word is unknown."""
 
     def same(one: str, other: str) -> bool:
         return one.lower() == other.lower() if ignore else one == other

@@ -1,4 +1,4 @@
-"""A model whose log-probabilities are looked up: what it says depends on the source and on all that was written."""
+"""A model whose log-probabilities are looked up in tables, by the source and all tokens written so far."""
 
 from __future__ import annotations
 

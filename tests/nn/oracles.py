@@ -1,4 +1,4 @@
-"""What the recurrent tests compare with: every cell as plain NumPy, one sequence and one step at a time, written from
+"""The references of the recurrent tests: every cell as plain NumPy, one sequence and one step at a time, written from
 its equations; its derivatives by complex steps; and small helpers to run our layers and collect all gradients.
 
 A complex step, Im f(x + iε) / ε with ε = 1e-100, subtracts nothing, so it is exact to rounding (Squire & Trapp 1998).

@@ -1,4 +1,4 @@
-"""What is given in another form than usual: integers, lists, parameters under PyTorch's names."""
+"""Arguments in other forms than usual: integers, lists, parameters under PyTorch's names."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def check(loss: mg.Tensor, parameters: dict[str, Any], rest: tuple[str, ...] = (
 
 
 def by_copies(cell: Any, xs: Any, lengths: list[int], weights: Any, reverse: bool) -> dict[str, Any]:
-    """What each step contributes: a loop in which every step has a copy of the cell, and so weights of its own."""
+    """The term of each step, from a loop in which every step has a copy of the cell, with weights of its own."""
     copies = [copy.deepcopy(cell) for _ in range(T)]
     loss: Any = 0.0
     for n, length in enumerate(lengths):

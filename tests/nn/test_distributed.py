@@ -303,7 +303,7 @@ def test_a_group_of_one() -> None:
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """As if no group had been made, and nothing started this process."""
+    """No group has been made, and no launcher started this process."""
     monkeypatch.setattr(sys.modules["nn.distributed.group"], "_found", None)
     for name in sys.modules["nn.distributed.group"].COUNTS:
         monkeypatch.delenv(name, raising=False)
@@ -438,7 +438,7 @@ def test_carried_states_are_joined_and_divided(batch_first: bool) -> None:
 
 
 def test_random_states_of_ranks() -> None:
-    """As many ranks go on where they were; further ones follow from rank 0's; rank 0 alone, too."""
+    """The same number of ranks continues with its states; further ranks get states derived from rank 0's."""
 
     def drawn(seed: int) -> Any:
         mg.manual_seed(seed)

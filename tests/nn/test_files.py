@@ -1,4 +1,4 @@
-"""Weights in safetensors files: exact round trips, atomic writing, and files that are not what they claim to be."""
+"""Weights in safetensors files: exact round trips, atomic writing, and files with false headers."""
 
 from __future__ import annotations
 

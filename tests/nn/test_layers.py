@@ -19,7 +19,7 @@ every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def within(found: float, expected: float, deviation: float, count: int) -> bool:
-    """Whether a mean of `count` numbers is within five standard errors."""
+    """True if a mean of `count` numbers is within five standard errors."""
     return abs(found - expected) < 5 * deviation / math.sqrt(count)
 
 

@@ -1,4 +1,4 @@
-"""Modules: what they are made of and in which order; states, modes, hooks, copies, labels; the containers."""
+"""Modules: their parameters and submodules in order; states, modes, hooks, copies, labels; the containers."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def test_the_order_of_sequences_does_not_matter(lengths: list[int], seed: int) -
 @settings(max_examples=50, deadline=None)
 @given(mask=masks(), distinct=st.sampled_from([1, 2, 3, 64]))
 def test_rows_and_back(mask: Any, distinct: int) -> None:
-    """to_rows and from_rows undo each other on what is real; one is the other's derivative."""
+    """to_rows and from_rows invert each other at real steps; each is the other's derivative."""
     steps, count = mask.shape
     rng = np.random.default_rng(0)
     before, packing.DISTINCT = packing.DISTINCT, distinct

@@ -175,7 +175,7 @@ class Step(NamedTuple):
 
 
 class NamedMinimalGated(MinimalGated):
-    """It maps all inputs at once, and names what it returns."""
+    """A cell that maps all inputs at once, and names its outputs."""
 
     def inputs(self, xs: Any) -> Any:
         return xs @ self.W.T + self.b

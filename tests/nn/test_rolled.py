@@ -1,4 +1,4 @@
-"""Rolled loops beside the same loops step by step: values, gradients of any order, graphs, and what is not rolled."""
+"""Rolled loops beside the same loops step by step: values, gradients of any order, graphs, and other loops."""
 
 from __future__ import annotations
 
@@ -664,7 +664,7 @@ def test_a_method_that_was_replaced_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("kind", ["LSTM", "RNN"])
 def test_a_training_step_takes_no_more_memory_than_step_by_step(kind: str) -> None:
-    """Gates lie over what they are computed from, and their gradients over them."""
+    """Gates overwrite their inputs, and their gradients overwrite the gates."""
     layer, x = getattr(nn, kind)(64, 64), mg.randn(40, 16, 64, requires_grad=True)
 
     def peak() -> int:

@@ -92,7 +92,7 @@ def _cast(c: Any, x: Any, state: Any) -> Any:
 
 
 def _summed(c: Any, x: Any, state: Any) -> Any:
-    """Sums and means along rows, of what changes and of weights, and what they are beside."""
+    """Sums and means along the rows of states and of weights, used beside other values."""
     (h,) = state
     z = h @ c.V + x @ c.U
     total = np.sum(z * h, axis=-1, keepdims=True)

@@ -117,7 +117,7 @@ def test_a_formula_needs_no_steps(make: Any) -> None:
 
 @pytest.mark.parametrize("make", FORMULAS, ids=names(FORMULAS))
 def test_going_on_by_last_epoch(make: Any) -> None:
-    """What PyTorch's scripts do: a new schedule for an optimizer whose groups know their initial_lr."""
+    """A new schedule for an optimizer whose groups have their initial_lr, as in PyTorch's scripts."""
     first = make(optimizer())
     expected = rates(first, range(8))[-1]
     o = optimizer()
@@ -324,7 +324,7 @@ def test_an_entry_that_makes_no_sense_is_named(name: str, value: Any) -> None:
 
 
 class Moody(LRScheduler):
-    """A schedule of one's own that remembers a word."""
+    """A user's schedule with a state: a word."""
 
     MEMORY = ("last_epoch", "mood")
 

@@ -359,7 +359,7 @@ def test_interrupts_are_held_back_until_a_block_is_done() -> None:
 
 
 def test_training_in_another_thread() -> None:
-    """Where signals cannot be handled."""
+    """Signals cannot be handled in another thread; training runs all the same."""
     trainer = make()
     thread = threading.Thread(target=lambda: trainer.fit(points(), 1))
     thread.start()

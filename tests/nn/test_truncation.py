@@ -34,7 +34,7 @@ def flat(value: Any) -> list[Any]:
 
 
 def changed(layer: Any, k: int) -> None:
-    """What an optimizer does between windows."""
+    """The change of the weights by an optimizer between windows."""
     for parameter in layer.parameters():
         parameter.data[...] += 0.01 * np.cos(k + np.arange(parameter.size)).reshape(parameter.shape)
 

@@ -93,7 +93,7 @@ def test_a_rolled_ragged_batch_is_each_sequence_alone_step_by_step(name: str, rn
 
 @every_cell
 def test_float32_stays_float32(name: str, rng: Rng) -> None:
-    """Rolled as well for one: what is compiled for it is that of float64 with other types."""
+    """One cell is rolled as well: its program is that of float64 with other types."""
     cell = cell_of(name, rng, np.float32)
     xs = tensors(rng.standard_normal((T, N, D)).astype(np.float32))
     layers = [nn.Recurrent(cell, rolled=rolled) for rolled in (False, True)[: 1 + (name == "UGRNN")]]

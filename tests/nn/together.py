@@ -1,4 +1,4 @@
-"""A group of threads in one process, in place of ranks: what they do together, without MPI."""
+"""A group of threads in one process that act as ranks, without MPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexing, and what is indexing by another name."""
+"""Indexing, and functions that are indexing by another name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrix products and what is made of them."""
+"""Matrix products, and functions composed of them."""
 
 from __future__ import annotations
 

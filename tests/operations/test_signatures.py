@@ -1,4 +1,4 @@
-"""NumPy's functions take what they take beside arrays: the same arguments in the same order with the same defaults."""
+"""NumPy's functions have their own signatures for Tensors: the same arguments, order and defaults."""
 
 from __future__ import annotations
 
