@@ -70,6 +70,7 @@ docs: $(VENV)/test
 	$(BIN)/python docs/make_decoding.py
 	$(BIN)/python docs/make_diagnose.py
 	$(BIN)/python docs/make_models.py
+	$(BIN)/python docs/make_programs.py
 	$(BIN)/python docs/make_cells.py
 
 # The pages of the course as notebooks, in out/notebooks.

@@ -15,9 +15,10 @@ pytest.importorskip("matplotlib", reason="needs matplotlib, of the extra `viz`")
 import drawing
 import make_diagnose
 import make_models
+import make_programs
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [DOCS.parent / "README.md", DOCS / "diagnose.md", DOCS / "models.md"]
+PAGES = [DOCS.parent / "README.md", *(DOCS / f"{page}.md" for page in ("diagnose", "engine", "models", "programs"))]
 
 
 def shown(page: str) -> set[str]:
@@ -35,6 +36,14 @@ def test_models(tmp_path: Path) -> None:
     assert {path.name for path in made} == shown("models")
     for path in made:
         assert words(path) == words(DOCS / "models" / path.name), "run docs/make_models.py"
+
+
+def test_programs_and_the_engine(tmp_path: Path) -> None:
+    made = make_programs.make_all(tmp_path)
+    for page in make_programs.PAGES:
+        assert {path.name for path in made if path.parent.name == page} == shown(page)
+    for path in made:
+        assert words(path) == words(DOCS / path.relative_to(tmp_path)), "run docs/make_programs.py"
 
 
 @pytest.fixture(scope="module")

@@ -162,6 +162,110 @@ def test_the_cause_of_a_broken_model_is_named(name: str, rng: Rng) -> None:
 ADVICE = {"closed forget gate": "Begin with an open gate: nn.init.forget_gate_bias_(layer, 1.0)."}
 
 
+class Encoded(nn.Module):
+    """A decoder that begins with the encoder's state, without its gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.out = nn.GRU(D, H), nn.GRU(D, H), nn.Linear(H, K)
+
+    def forward(self, xs: Any) -> Any:
+        _, h = self.encoder(xs)
+        return self.out(self.decoder(xs, h.detach())[0][-1])
+
+
+class Logarithmic(Last):
+    def forward(self, xs: Any, lengths: Any = None) -> Any:
+        return self.out(np.log(mg.relu(self.layer(xs)[0][-1])))
+
+
+class Averaging(Last):
+    def forward(self, xs: Any, lengths: Any = None) -> Any:
+        return self.out(self.layer(xs)[0].mean(axis=0))
+
+
+def scaled_weights(layer: Any, factor: float) -> Any:
+    for _, p in layer.named_parameters():
+        p.data[...] *= factor
+    return layer
+
+
+def shorter(rng: Rng) -> tuple[Any, Any, Any]:
+    """A padded batch, and its lengths."""
+    x, y = batch(rng, 12)
+    lengths = np.array([12, 5, 9, 3, 7, 12])
+    x.data[np.arange(12)[:, None] >= lengths] = 0
+    return x, y, lengths
+
+
+def untold_mean(rng: Rng) -> Made:
+    x, y, _ = shorter(rng)
+    return Averaging(nn.LSTM(D, H)), (x, y), CRITERION, {}
+
+
+def last_of_padded(rng: Rng) -> Made:
+    x, y, lengths = shorter(rng)
+    return Last(nn.GRU(D, H)), (x, y), CRITERION, {"lengths": lengths}
+
+
+def swapped_tagger(rng: Rng) -> Made:
+    x, _ = batch(rng, 12)
+    data = mg.tensor(x.numpy().swapaxes(0, 1).copy()), rng.integers(0, K, (N, 12))
+    return Tagger(nn.LSTM(D, H)), data, CRITERION, {"batch_axis": 0}
+
+
+def with_infinity(rng: Rng) -> Made:
+    x, y = batch(rng, 12)
+    x.data[6, 2, 1] = np.inf
+    return Last(nn.LSTM(D, H)), (x, y), CRITERION, {}
+
+
+def with_nan_weight(rng: Rng) -> Made:
+    layer = nn.LSTM(D, H)
+    layer.weight_hh_l0.data[3, 3] = np.nan
+    return Last(layer), batch(rng, 12), CRITERION, {}
+
+
+def with_optimizer(kind: Any, lr: float) -> Callable[[Rng], Made]:
+    def make(rng: Rng) -> Made:
+        model = Last(nn.LSTM(D, H))
+        return model, batch(rng, 12), CRITERION, {"optimizer": kind(model.parameters(), lr=lr)}
+
+    return make
+
+
+def plainly(model: Callable[[], Any], steps: int = T) -> Callable[[Rng], Made]:
+    return lambda rng: (model(), batch(rng, steps), CRITERION, {})
+
+
+MORE: dict[str, tuple[str, Callable[[Rng], Made]]] = {
+    "a tanh network over 150 steps": ("vanishing", plainly(lambda: Last(nn.RNN(D, H)), 150)),
+    "two LSTMs over 150 steps": ("vanishing", plainly(lambda: Last(nn.LSTM(D, H, num_layers=2)), 150)),
+    "a ReLU network that explodes": ("exploding", plainly(lambda: Last(rnn(2.4, "relu")), 40)),
+    "a GRU with large weights": ("saturated", plainly(lambda: Last(scaled_weights(nn.GRU(D, H), 60)))),
+    "a detached encoder": ("detached", plainly(Encoded, 12)),
+    "a swapped tagger": ("batch and time swapped", swapped_tagger),
+    "the last of padded steps": ("reading at padding", last_of_padded),
+    "the mean of padded steps": ("reading at padding", untold_mean),
+    "one infinity": ("non-finite data", with_infinity),
+    "one weight": ("non-finite weights", with_nan_weight),
+    "a logarithm of 0": ("non-finite values", plainly(lambda: Logarithmic(nn.GRU(D, H)), 12)),
+    "Adam, 5": ("learning rate too high", with_optimizer(nn.Adam, 5.0)),
+    "SGD, 300": ("learning rate too high", with_optimizer(nn.SGD, 300.0)),
+    "Adam, 1e-9": ("learning rate too low", with_optimizer(nn.Adam, 1e-9)),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_broken_models(name: str, rng: Rng) -> None:
+    cause, make = MORE[name]
+    model, data, loss, options = make(rng)
+    found = nn.diagnose.report(model, data, loss, **options)
+    assert cause in [each.name for each in found.causes]
+    assert max(map(len, str(found).splitlines())) <= 100
+    ElementTree.fromstring(found._repr_html_())
+
+
 # ---- the cell that is there --------------------------------------------------------------------------------------
 
 
@@ -308,7 +412,20 @@ def with_crf(rng: Rng) -> Made:
     return model, made, lambda m, b: m.crf(m(b[0]), b[1]).mean(), {"optimizer": nn.Adam(model.parameters())}
 
 
-@pytest.mark.parametrize("make", [tagger, open_lstm, padded, perceptron, both_directions, with_crf])
+def tagger_of_both_directions(rng: Rng) -> Made:
+    x = mg.tensor(rng.standard_normal((T, N, D)).astype(np.float32))
+    return Tagger(nn.GRU(D, H // 2, bidirectional=True)), (x, rng.integers(0, K, (T, N))), CRITERION, {}
+
+
+def remembering_lstm(rng: Rng) -> Made:
+    model = Last(nn.init.forget_gate_bias_(nn.LSTM(D, H), 1.0))
+    return model, batch(rng, 20), CRITERION, {"optimizer": nn.Adam(model.parameters())}
+
+
+SOUND = [tagger, open_lstm, padded, perceptron, both_directions, with_crf, tagger_of_both_directions, remembering_lstm]
+
+
+@pytest.mark.parametrize("make", SOUND)
 def test_nothing_is_said_against_a_sound_model(make: Any, rng: Rng) -> None:
     model, data, loss, options = make(rng)
     found = nn.diagnose.report(model, data, loss, **options)
