@@ -47,11 +47,11 @@ class TruncationReport(Result):
             return "no window keeps anything of the gradient"
         if not good.size:
             k, best = self.ks[np.nanargmax(self.cosine)], np.nanmax(self.cosine)
-            return f"no window keeps the direction: at best a cosine of {best:.2g}, with k = {k}"
+            return f"no window keeps the direction of the gradient; the best, {_steps(k)}, has a cosine of {best:.2g}"
         k = good[0]
-        return (
-            f"windows of k = {self.ks[k]} keep the direction: cosine {self.cosine[k]:.3g}, norm × {self.ratio[k]:.3g}"
-        )
+        norm = f"{self.ratio[k]:.3g} {'of' if self.ratio[k] < 1 else 'times'} its norm"
+        cosine = f"a cosine of {self.cosine[k]:.3g}"
+        return f"windows of {_steps(self.ks[k])} keep the direction of the gradient: {cosine}, and {norm}"
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
         return ["k", "cosine", "norm ratio"], [list(row) for row in zip(self.ks, self.cosine, self.ratio, strict=True)]
@@ -72,6 +72,10 @@ class TruncationReport(Result):
                 ax.set(xlabel="steps k in a window", title=title)
             figure.suptitle(self.verdict, x=0.01, ha="left", fontsize=10)
         return figure
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' if count > 1 else ''}"
 
 
 def truncation_report(

@@ -413,7 +413,7 @@ def test_truncation_of_other_layouts_and_dropout(rng: Rng) -> None:
     second = nn.diagnose.truncation_report(other, np.swapaxes(xs, 0, 1), lambda y: (y[-1] ** 2).sum())
     near(first.cosine, second.cosine)
     near(first.ratio, second.ratio)
-    assert first.verdict.startswith("windows of k = ")
+    assert first.verdict.startswith("windows of ")
     alone = nn.diagnose.truncation_report(nn.GRU(D, H, dtype=np.float64), xs[0], lambda y: (y[-1] ** 2).sum())
     assert alone.cosine.shape == (3,)
     dropping = nn.GRU(D, H, recurrent_dropout=0.5, dtype=np.float64)
@@ -424,7 +424,7 @@ def test_truncation_of_other_layouts_and_dropout(rng: Rng) -> None:
 
 def test_a_truncation_that_keeps_nothing_says_so() -> None:
     report = nn.diagnose.TruncationReport(np.array([1, 2]), np.array([np.nan, 0.3]), np.zeros(2), {}, {})
-    assert report.verdict == "no window keeps the direction: at best a cosine of 0.3, with k = 2"
+    assert report.verdict == "no window keeps the direction of the gradient; the best, 2 steps, has a cosine of 0.3"
     nothing = nn.diagnose.TruncationReport(np.array([1]), np.array([np.nan]), np.zeros(1), {}, {})
     assert nothing.verdict == "no window keeps anything of the gradient"
 
