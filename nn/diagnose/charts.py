@@ -13,7 +13,7 @@ from .scales import Scale, place_of, written
 
 WIDTH, HEIGHT = 380, 120  # of a picture, of the area of its curves; a phone shows both at their size
 LEFT, RIGHT, TOP = 52, 14, 24
-NAMES, SHARES = 116, 52  # the columns beside bars: names before them, numbers after them
+NAMES, SHARES = 130, 52  # the columns beside bars: names before them, numbers after them
 LINE = 16  # from one line of text to the next
 LETTER = 6.0  # width of an average letter
 FAINT, BETWEEN = "#E8E8E8", "#DDDDDD"
