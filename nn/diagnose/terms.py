@@ -54,8 +54,10 @@ class Terms(Result):
         if not norms.any():
             return "no step contributes to the gradient"
         first, last = core(norms, HORIZON)
-        steps = f"steps {first} to {last}" if first < last else f"step {first}"
-        return f"{steps} of 0 to {len(norms) - 1} hold {share(HORIZON)} of the gradient (by the norms of the terms)"
+        part = f"{share(HORIZON)} of the gradient (by the norms of the terms)"
+        if first == last:
+            return f"step {first} of 0 to {len(norms) - 1} holds {part}"
+        return f"steps {first} to {last} of 0 to {len(norms) - 1} hold {part}"
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
         total = max(self.norms.sum(), np.finfo(float).tiny)

@@ -463,6 +463,7 @@ def test_verdicts() -> None:
         return nn.diagnose.Terms(np.array(norms)[:, None], np.zeros(1)).verdict
 
     assert said([0.01, 0.02, 5, 5]) == "steps 2 to 3 of 0 to 3 hold 90 % of the gradient (by the norms of the terms)"
+    assert said([0.01, 0.02, 0, 5]) == "step 3 of 0 to 3 holds 90 % of the gradient (by the norms of the terms)"
     assert said([0, 0, 1, 0]).startswith("step 2 of 0 to 3")
     assert said([1e-200, 0, 1e-200]).startswith("steps 0 to 2")
     assert said([0, 0]) == "no step contributes to the gradient"
