@@ -76,9 +76,10 @@ class Known:
 
     gated   it has gates
     lstm    it is nn's LSTM
-    keeper  the name of the gate that keeps the state where it is open; "" if none is known
-    kept    the mean of that gate
+    keeper  the name of the gate that keeps the state; "" if none is known
+    kept    the mean of that gate, or of 1 minus it: the part of the state that is kept in a step
     steps   T, the steps of the loop
+    closed  the gate keeps the state where it is closed
     """
 
     gated: bool = False
@@ -86,6 +87,7 @@ class Known:
     keeper: str = ""
     kept: float = 0.0
     steps: int = 0
+    closed: bool = False
 
 
 def advice(cause: str, cell: Known) -> str:
@@ -106,8 +108,9 @@ def _opened(cell: Known) -> str:
     """The bias that keeps a memory for T steps, ln T (Tallec & Ollivier 2018): σ(ln T)^T is about 1/e."""
     if not cell.keeper:
         return "Let the gate that keeps the state begin open, by a positive bias; "
-    bias = f"{log(max(cell.steps, 2)):.1f}"
+    bias = f"{log(max(cell.steps, 2)) * (-1 if cell.closed else 1):.1f}"
+    open_it, is_open = ("Close", "closed") if cell.closed else ("Open", "open")
     if cell.kept >= 1 - 2 / max(cell.steps, 2):
-        return f"The gate {cell.keeper} is open already ({cell.kept:.3g} in the mean); "
+        return f"The gate {cell.keeper} is {is_open} already: it keeps {cell.kept:.3g} of the state in the mean; "
     how = f"nn.init.forget_gate_bias_(layer, {bias})" if cell.lstm else f"a bias of {bias} for {cell.keeper}"
-    return f"Open the gate {cell.keeper} further: {how} keeps a state for about T = {cell.steps} steps; "
+    return f"{open_it} the gate {cell.keeper} further: {how} keeps a state for about T = {cell.steps} steps; "

@@ -37,6 +37,7 @@ class Look:
         self.random = mg.get_random_state()
         self.flows: dict[str, GradientFlow] = {}
         self.loops: dict[str, LoopPass] = {}  # of each flow
+        self.open_keeps: dict[tuple[str, ...], bool] = {}  # by the gates of a cell and one of them
         self.gradients: dict[str, Array] = {}
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
 

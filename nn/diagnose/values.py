@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+import minigrad as mg
 from minigrad import backend
 
 from ..cells.lstm import LSTMCell
 from .causes import Known
 from .charts import BETWEEN, bars
+from .flow import gradient_flow
 from .gates import LEAST, Gate, GateStatistics, _gate
 from .looking import Look
 from .result import BLUE, RED, share
-from .watching import LoopPass
+from .watching import LoopPass, Run
 
 MOSTLY = 0.5  # of the gates' values or of the units
-KEEPS = ("f", "forget", "z")  # gates that keep the state where they are open
+KEEPS = ("f", "forget", "z")  # names of gates that keep the state where they are open, or, in some cells, closed
 
 
 class Values(Look):
@@ -32,7 +34,7 @@ class Values(Look):
             by_loop.setdefault(loop.name, {}).update(found)
             keepers = {n: g for n, g in found.items() if _keeps(n, g)}
             for name, gate in keepers.items():
-                if gate.overall(gate.low) >= MOSTLY:
+                if gate.overall(gate.low) >= MOSTLY and self.keeps_open(loop, name):
                     closed[f"{loop.name} {name}"] = gate
                     blamed.setdefault("closed forget gate", loop)
             others = {n: g for n, g in found.items() if n not in keepers and g.kind != "free"}
@@ -79,7 +81,31 @@ class Values(Look):
         keeper = next((n for n, g in gates.items() if _keeps(n, g)), "")
         lstm = {"f", "g", "o"} <= set(loop.gates) and any(isinstance(m, LSTMCell) for m in self.model.modules())
         kept = gates[keeper].overall(gates[keeper].mean) if keeper else 0.0
-        return Known(bool(gates), lstm, keeper, kept, len(loop.steps))
+        closed = bool(keeper) and not self.keeps_open(loop, keeper)
+        return Known(bool(gates), lstm, keeper, 1 - kept if closed else kept, len(loop.steps), closed)
+
+    def keeps_open(self, loop: LoopPass, name: str) -> bool:
+        """True if this gate keeps the state where it is open, False if closed: h' = z·h + (1 − z)·n, or the opposite.
+
+        Loops with the same gates have the same kind of cell, so that one of them is asked.
+        """
+        kind = (*sorted(loop.gates), name)
+        if kind not in self.open_keeps:
+            self.open_keeps[kind] = self._opened(loop, name)
+        return self.open_keeps[kind]
+
+    def _opened(self, loop: LoopPass, name: str) -> bool:
+        """Compute the loss with the gate closed and with it open. True unless closed it keeps more of the gradient."""
+        kept = []
+        for value in (0.0, 1.0):
+            try:
+                with mg.intervene({f"{loop.name} {name}": value}):
+                    run = Run(self.loss, self.model)
+                states = [each.states for each in run.loops if each.name == loop.name]
+                kept.append(max(gradient_flow(run.loss, s).ratio for each in states for s in each.values()))
+            except (ValueError, RuntimeError):  # the gate cannot be replaced, or nothing depends on its states
+                return True
+        return kept[1] >= kept[0]
 
     def _gates_of(self, loop: LoopPass) -> dict[str, Gate]:
         arrays = loop.gates or {

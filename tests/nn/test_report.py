@@ -105,7 +105,43 @@ def test_a_gated_network_that_explodes_is_not_told_to_use_gates(rng: Rng) -> Non
     assert "LSTM" not in nn.diagnose.causes.advice("exploding", known)
     assert "positive bias" in nn.diagnose.causes.advice("vanishing", known)
     open_already = nn.diagnose.causes.Known(gated=True, keeper="f", kept=0.995, steps=100)
-    assert "The gate f is open already (0.995 in the mean)" in nn.diagnose.causes.advice("vanishing", open_already)
+    assert "The gate f is open already: it keeps 0.995 of the state in the mean" in nn.diagnose.causes.advice(
+        "vanishing", open_already
+    )
+
+
+@pytest.mark.parametrize("opposite", [False, True])
+def test_the_gate_of_a_users_cell_may_keep_the_state_open_or_closed(opposite: bool, rng: Rng) -> None:
+    """h' = z·h + (1 − z)·n, as in PyTorch, or (1 − z)·h + z·n, as in many texts."""
+
+    class Own(nn.Module):
+        def __init__(self, bias: float) -> None:
+            super().__init__()
+            self.W, self.U, self.V = nn.Linear(D, 2 * H), nn.Linear(H, H, bias=False), nn.Linear(H, H, bias=False)
+            self.W.bias.data[:H] = bias
+            self.out = nn.Linear(H, K)
+
+        def forward(self, xs: Any) -> Any:
+            h = mg.zeros((N, H))
+            for _, x in mg.steps(xs):
+                x_z, x_n = np.split(self.W(x), 2, axis=-1)
+                z = mg.name(mg.sigmoid(x_z + self.U(h)), "z")
+                n = np.tanh(x_n + self.V(h))
+                h = (1 - z) * h + z * n if opposite else z * h + (1 - z) * n
+            return self.out(h)
+
+    data = batch(rng, 60)
+
+    def found(bias: float) -> dict[str, Any]:
+        return {cause.name: cause for cause in nn.diagnose.report(Own(bias), data, CRITERION).causes}
+
+    lost = found(0.0)["vanishing"]
+    said = "Close the gate z further: a bias of -4.1 for z" if opposite else "Open the gate z further: a bias of 4.1"
+    assert lost.advice.startswith(said)
+    sign = -1 if opposite else 1
+    assert "vanishing" not in found(4.1 * sign)
+    assert ("closed forget gate" in found(-5.0)) != opposite
+    assert "closed forget gate" not in found(5.0)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
