@@ -6,7 +6,8 @@ code under a mask.
 
 Every value is requested from a first column on. A part shifts the column, and a join selects a part, so splitting and
 joining cost nothing. A value that joins and parts cut is computed piece by piece. Pieces of equal width share one loop,
-in which everything is computed once, and intermediate values never leave the registers.
+in which everything is computed once, and intermediate values never leave the registers. What depends on a sum or
+maximum of its row is computed by a further inner loop, which follows in the same iteration of the outer one.
 
 order "F"   rows lie side by side: for each column of the pieces, along the rows
 order "C"   columns lie side by side: for each row, along the columns of the pieces
