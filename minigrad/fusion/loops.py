@@ -146,7 +146,8 @@ class Loops:
         for symbol in outputs:
             over = symbol.args[0] if symbol.op in REDUCTIONS else symbol
             rows, columns = matrix(over)
-            for start, stop in itertools.pairwise(sorted({0, columns, *self.cuts.get(over, ())})):
+            bounds = sorted({0, columns, *self.cuts.get(over, ())})
+            for start, stop in itertools.pairwise([*bounds, 0] if bounds == [0] else bounds):  # also without columns
                 stages.setdefault((rows != 1, levels.get(symbol, 0), stop - start), []).append((symbol, start))
         keys = sorted(stages, key=lambda key: key[:2])
         together = [key for key in keys if key[0] and not self.by_column]  # the stages of one row follow each other

@@ -44,6 +44,7 @@ class Loop:
 
     def __init__(self, step: Step) -> None:
         self.step = step
+        self.accumulates = step.accumulates
         self.fixed = [new is old for new, old in zip(step.new, step.states, strict=True)]  # states that stay
         moving = [s for s, stays in zip(step.new, self.fixed, strict=True) if not stays]
         draws = [draw.symbol for draw in step.draws]

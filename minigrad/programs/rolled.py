@@ -42,10 +42,11 @@ class Run:
         self.data = [t.data for t in operands]
         self.names = [(t._name, t._origin) for t in operands]
         self.spent = False
+        self.scope = current_mode().scope
         self.drawn = drawn
         self.outputs: list[Callable[[], Output | None]] = []
 
-    def again(self, parents: Sequence[Edge | None], scope: Any) -> list[Tensor]:
+    def again(self, parents: Sequence[Edge | None]) -> list[Tensor]:
         """Run the loop again, recorded step by step on the tape below `parents`."""
         given = [
             Tensor(array) if edge is None else edge if isinstance(edge, Tensor) else Tensor._of(array, edge)
@@ -60,7 +61,7 @@ class Run:
         try:
             if self.drawn is not None:
                 numbers.state = self.drawn
-            with changed_mode(grad=True, fast=True, scope=scope, observers=()):
+            with changed_mode(grad=True, fast=True, scope=self.scope, observers=()):
                 return self.plain(given[0], given[1:states], given[states:])
         finally:
             numbers.state = now
@@ -97,12 +98,17 @@ def rolled(
     arrays = _dense([t.data for t in operands] if real is None else [*[t.data for t in operands], real])
     held = None if real is None else arrays.pop()
     initial = arrays[1 : 1 + len(states)]
-    drawn = generator("cpu").bit_generator.state if loop.step.draws and needed else None
+    drawn = generator("cpu").bit_generator.state if loop.step.draws and (needed or loop.accumulates) else None
     with np.errstate(all="ignore"):
         outputs, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their initial state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (*outputs, *finals)
+    if loop.accumulates and not _finite(ys):  # step by step, fewer values are NaN
+        record_many(PRIMITIVE, ys, (), mode, operands)
+        if drawn is not None:
+            generator("cpu").bit_generator.state = drawn
+        return tuple(plain(x, list(states), list(weights)))
     if not needed:
         return record_many(PRIMITIVE, ys, (), mode, operands)
     run = Run(loop, saved, operands, plain, drawn)
@@ -117,6 +123,10 @@ def rolled(
     for observer in mode.observers:
         observer.recorded(PRIMITIVE, operands, ys, node)
     return found
+
+
+def _finite(arrays: Iterable[Array | None]) -> bool:
+    return all(a is None or bool(np.isfinite(a).all()) for a in arrays)
 
 
 def _nobody() -> None:
@@ -141,11 +151,7 @@ def _dense(arrays: Iterable[Array]) -> list[Array]:
 def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], node: Node) -> list[Any]:
     """The rule of a rolled loop: its program backwards, or its steps on Tensors."""
     if any(isinstance(p, Tensor) for p in g):
-        outputs = run.again(parents, node.scope)
-        roots = [(o.edge or o, p) for o, p in zip(outputs, g, strict=True) if p is not None and o.requires_grad]
-        wanted = {key_of(p) for p in parents if p is not None}
-        found = walk(roots, create_graph=True, retain_graph=True, wanted=wanted, within=True)
-        return [None if p is None else found.get(key_of(p)) for p in parents]
+        return _step_by_step(g, run, parents, create_graph=True)
     dense = iter(_dense([p for p in g if p is not None]))
     arrived = [None if p is None else next(dense) for p in g]
     count = len(run.loop.step.outputs)
@@ -156,7 +162,18 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], no
         )
     run.spent = release
     gradients = run.loop.pull(run.saved, arrived[:count], arrived[count:], release)
+    if run.loop.accumulates and not _finite(gradients):
+        return _step_by_step(g, run, parents, create_graph=False)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
+
+
+def _step_by_step(g: Any, run: Run, parents: tuple[Any, ...], create_graph: bool) -> list[Any]:
+    """The gradients by the steps of the loop, recorded again."""
+    outputs = run.again(parents)
+    roots = [(o.edge or o, p) for o, p in zip(outputs, g, strict=True) if p is not None and o.requires_grad]
+    wanted = {key_of(p) for p in parents if p is not None}
+    found = walk(roots, create_graph=create_graph, retain_graph=True, wanted=wanted, within=True)
+    return [None if p is None else found.get(key_of(p)) for p in parents]
 
 
 def _loop(*operands: Array) -> Any:
@@ -202,7 +219,7 @@ def _unfold(node: Node) -> dict[Any, Any]:
     ((parents, _, (run, *_)),) = node.edges
     parents = _current(parents)
     code = caller()[0]
-    outputs = run.again(parents, node.scope)
+    outputs = run.again(parents)
     known = {node_of(p)[0] for p in parents if p is not None and not isinstance(p, Tensor)}
     new = _recorded([o.edge for o in outputs if o.edge is not None], known)
     for k, each in enumerate(new):  # positions between those before and after the loop

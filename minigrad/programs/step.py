@@ -131,6 +131,12 @@ class Step:
             found = walk(roots, retain_graph=True, wanted=wanted)
         self.pulled = [found.get(v) for v in given]
 
+    @property
+    def accumulates(self) -> bool:
+        """True if it has cumulative sums, whose products with zeros and ones turn a whole row into NaN after one value
+        that is not finite."""
+        return any(symbol.op == "triangle" for symbol in self.trace.known.values())
+
     def uses_weights(self) -> list[bool]:
         """For each weight, True if the step reads it."""
         results = [*self.new, *self.kept, *[p for p in self.pulled if p is not None]]

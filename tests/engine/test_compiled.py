@@ -300,6 +300,22 @@ def test_maxima_and_sums_of_rows(shape: tuple[int, ...], dtype: Any) -> None:
     assert isinstance(kernel.forward, CompiledPlan)
 
 
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3), (2, 3, 0), (1, 0)], ids=str)
+def test_sums_without_terms_are_zero(shape: tuple[int, ...]) -> None:
+    """Also those that are gradients of broadcast operands, in memory that held other numbers."""
+    junk = [np.full(k % 7 + 1, 7.5, np.float32) for k in range(500)]
+    del junk
+    fused = mg.fuse(lambda a, b: (np.sum(np.tanh(a * b), axis=-1), np.sum(a), a * b))
+    a, b = mg.zeros(shape, requires_grad=True), mg.ones((*shape[:-1], 1), requires_grad=True)
+    rows, total, whole = fused(a, b)
+    assert (rows.shape, whole.shape) == (shape[:-1], shape)
+    assert not rows.data.any()
+    assert total.item() == 0
+    (np.sum(rows) + total + np.sum(whole)).backward()
+    assert not b.grad.data.any()
+    assert a.grad.shape == shape
+
+
 def test_a_row_decides_nothing_about_the_layout() -> None:
     x, b = inputs_for([(50, 4), (1, 4)], np.float32)
     f = mg.fuse(lambda x, b: np.tanh(x + b))

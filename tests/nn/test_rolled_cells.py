@@ -128,6 +128,31 @@ def test_odd_cells_are_rolled_right(name: str, ragged: Any, reverse: bool) -> No
     _compare(layer, found, ragged, tolerance=4e-7 if name == "cast" else 1e-12)  # a sum over steps is rounded once
 
 
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_cumulative_sums_of_what_is_not_finite(bad: float, rng: np.random.Generator) -> None:
+    """Only what follows it in its row is not finite, forward and backward, with the same random numbers."""
+
+    def sums(c: Any, x: Any, state: Any) -> Any:
+        kept = mg.rand_like(x) > 0.3
+        return (np.cumsum(np.where(kept, x, x + 1.0), axis=-1) + 0.5 * state[0],)
+
+    x = rng.standard_normal((4, 2, H))
+    x[2, 1, 2] = bad
+    start = rng.standard_normal((4, 2, H))
+    found = []
+    for rolls in (True, False):
+        mg.manual_seed(5)
+        layer, leaf = nn.Recurrent(Cell(sums, 1, D=H), rolled=rolls), mg.tensor(x, requires_grad=True)
+        output, _ = layer(leaf)
+        output.backward(start)
+        spoilt = mg.tensor(np.where(np.isfinite(x), x, 0.0), requires_grad=True)
+        layer(spoilt)[0].backward(np.where(np.isfinite(x), start, bad))
+        found.append([output.data, leaf.grad.data, spoilt.grad.data, mg.rand(3).data])
+    assert np.isfinite(found[0][0][:2]).all()
+    for rolled, plain in zip(*found, strict=True):
+        np.testing.assert_allclose(rolled, plain, rtol=1e-12)
+
+
 def _compare(layer: Any, found: list[Any], ragged: Any, vary: bool = True, tolerance: float = 1e-12) -> None:
     """With the same layer step by step."""
     plain = nn.Recurrent(layer.cell, reverse=layer.reverse, rolled=False)
