@@ -11,6 +11,7 @@ structures, 1981.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from math import fsum
 from typing import Any
 
@@ -21,16 +22,18 @@ from .labels import SIZE, text_width
 RISE = 24.0  # between bands
 MARGIN = 9.0  # inside of a box
 TITLE = 13.0  # the height of its title
+MAIN = ("cell", "elided")
 SWEEPS = 7  # odd: the last goes upwards
 
 
 class Box(Item):
     """A scope, a step, or the whole picture: items, and links between them."""
 
-    def __init__(self, name: str, step: bool = False) -> None:
+    def __init__(self, name: str, step: bool = False, framed: bool = True) -> None:
         super().__init__(-1)
         self.name = name
         self.step = step
+        self.framed = framed  # False: its frame and title are not drawn
         self.lines = 0.0  # the height of the parameters' lines above a step's title
         self.items: list[Item] = []
         self.links: list[tuple[Item, Item, Leaf]] = []  # source, target, and the leaf at which the edge starts
@@ -71,7 +74,8 @@ class Box(Item):
             old.clear()
         for item in self.items:
             item.x = 0.0
-        links = {(a, b) for a, b, _ in self.links} | set(lanes(self.items))
+        mains = self._mains()
+        links = {(a, b) for a, b, _ in self.links} | set(lanes(self.items)) | set(pairwise(mains))
         held = {item for items in self.entering.values() for item in items}
         self.level = ranks(self.items, links, held)
         self._pass_lanes(links)
@@ -80,6 +84,8 @@ class Box(Item):
         for item in self.items:
             bands[self.level[item]].append(item)
         near = self._neighbours(bands, top)
+        for item in mains:
+            item.weight = 1e6
         above: dict[Item, Item] = {}  # lanes are placed exactly above the first of them
         for a, b in lanes(self.items):
             above[b] = above.get(a, a)
@@ -93,6 +99,7 @@ class Box(Item):
             for level in levels:
                 wanted = {item: mean(item, [n for n in near.get(item, ()) if n[0] == side or sweep >= SWEEPS - 2])
                           for item in bands[level]}  # fmt: skip
+                wanted |= dict.fromkeys([item for item in bands[level] if item in mains], 0.0)
                 for item in bands[level]:
                     if item in above:
                         wanted[item] = above[item].x + above[item].axis() - item.axis()
@@ -152,7 +159,8 @@ class Box(Item):
 
     def _measure(self, bands: list[list[Item]]) -> None:
         """Compute the heights of the bands, the x of items relative to the box's middle, and the box's size."""
-        y = MARGIN + (TITLE + self.lines if self.step else 0.0)
+        margin, title = (MARGIN, TITLE) if self.framed else (0.0, 0.0)
+        y = margin + (title + self.lines if self.step else 0.0)
         for band in bands:
             height = max([item.height for item in band], default=0.0)
             for item in band:
@@ -161,16 +169,21 @@ class Box(Item):
             y += height
             self.tops.append(y)
             y += RISE
-        self.height = y - RISE + MARGIN + (0.0 if self.step or not self.name else TITLE)
+        self.height = y - RISE + margin + (0.0 if self.step or not self.name else title)
         low = min([item.x - item.left for band in bands for item in band], default=0.0)
         high = max([item.x + item.right for band in bands for item in band], default=0.0)
-        room = text_width(self.name, SIZE) + 2 * MARGIN
-        width = max(high - low + 2 * MARGIN, room)
-        middle = (low + high) / 2
+        middle = 0.0 if self._mains() else (low + high) / 2
+        room = (text_width(self.name, SIZE) + 2 * MARGIN) / 2 if self.framed else 0.0
         for band in bands:
             for item in band:
                 item.x -= middle
-        self.left = self.right = width / 2
+        self.left, self.right = max(middle - low + margin, room), max(high - middle + margin, room)
+
+    def _mains(self) -> list[Item]:
+        """The boxes of a step without a frame: they are above each other, in the middle of the column."""
+        if self.framed or not self.step:
+            return []
+        return [item for item in self.items if isinstance(item, Leaf) and item.node.kind in MAIN]
 
     def stretch(self, below: float, above: float) -> None:
         """Enlarge the frame below and above its content."""

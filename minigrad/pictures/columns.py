@@ -40,7 +40,8 @@ class LoopRow(Box):
         self.height = max([*[item.y + item.height for item in ordered], stacked_height(self.satellites)])
         self.stack = max(self.stack, self.room_for_satellites())
         ends = GAP * (1 + (self.between > 0 and len(ordered) == 1))
-        sides = [(max(item.left, self.room), max(item.right, self.room)) for item in ordered]
+        least = [0.0 if given_states(item) else self.room for item in ordered]
+        sides = [(max(item.left, room), max(item.right, room)) for item, room in zip(ordered, least, strict=True)]
         width = self.stack + fsum(left + right for left, right in sides) + gap * (len(ordered) - 1) + ends
         x = -width / 2 + self.stack
         for item, (left, right) in zip(ordered, sides, strict=True):
@@ -55,6 +56,8 @@ class LoopRow(Box):
     def _level(self, ordered: Sequence[Item]) -> None:
         """Heights at which corresponding nodes of the columns are level."""
         known: dict[Any, float] = {}
+        given = [item for item in ordered if isinstance(item, Box) and given_states(item)]
+        ordered = [item for item in ordered if item not in given]
         for item in ordered:
             if not isinstance(item, Leaf):
                 inside = {key: height_in(leaf, item) for key, leaf in alike(item).items()}
@@ -69,13 +72,28 @@ class LoopRow(Box):
             item.stretch(item.y - lowest, highest - item.y - item.height)
         for item in ordered:
             item.y = (tall - item.height) / 2
+        for box in given:
+            self._put_beside(box, tall)
+
+    def _put_beside(self, box: Box, tall: float) -> None:
+        """Place given states at the heights of the boxes that they enter."""
+        states = given_states(box)
+        for leaf in states:
+            assert leaf.beside is not None
+            same = [one for one in states if one.beside is leaf.beside]
+            column = self.child_with(leaf.beside)
+            middle = column.y + height_in(leaf.beside, column)
+            leaf.x = 0.0
+            leaf.y = middle + (same.index(leaf) - (len(same) - 1) / 2) * (leaf.tall + 4) - leaf.height / 2
+        box.y, box.height = 0.0, tall
+        box.left = box.right = max([leaf.width for leaf in states]) / 2
 
     def steps(self) -> tuple[int, ...]:
         return tuple(sorted(self.columns))
 
     def axis(self) -> float:
         first, last = (self.columns[pick(self.columns)] for pick in (min, max))
-        return (first.x - first.left + last.x + last.right) / 2
+        return (first.x + last.x) / 2
 
     def way_out(self, leaf: Leaf) -> float:
         column = self.leaving.get(leaf)
@@ -84,6 +102,12 @@ class LoopRow(Box):
     def way_in(self, leaf: Leaf) -> float:
         columns = self.entering.get(leaf, [])
         return fsum(c.x + c.way_in(leaf) for c in columns) / len(columns) if columns else 0.0
+
+
+def given_states(column: Item) -> list[Leaf]:
+    """The states in a column before the first step; none in other columns."""
+    leaves = list(leaves_of(column))
+    return leaves if all(leaf.beside is not None for leaf in leaves) else []
 
 
 def height_in(leaf: Leaf, box: Item) -> float:

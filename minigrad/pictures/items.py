@@ -62,6 +62,7 @@ class Leaf(Item):
         self.text = text
         self.width, self.tall = text.size()
         self.satellites: list[Leaf] = []
+        self.beside: Leaf | None = None  # the step that a given state enters
         self.left = self.right = self.width / 2
         self.height = self.tall
 

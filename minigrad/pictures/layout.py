@@ -32,6 +32,7 @@ class Layout:
 
     def __init__(self, graph: Graph) -> None:
         self.options = graph.options
+        self.framed = graph.options.style != "textbook"
         self.root = Box("")
         self.boxes: dict[Any, Box] = {(): self.root}
         self.leaves: dict[str, Leaf] = {}
@@ -75,7 +76,7 @@ class Layout:
         if found is None:
             label, step = scope[-1]
             rolled = rolled_steps(label) if step is None else None
-            found = self.boxes[scope] = Box(title(label, step), step=step is not None or rolled is not None)
+            found = self.boxes[scope] = Box(title(label, step), step is not None or rolled is not None, self.framed)
             if step is not None:
                 self._row(scope[:-1], label).put(step, found)
             elif rolled is not None:
@@ -135,6 +136,8 @@ class Layout:
         if isinstance(common, LoopRow) or (edge.kind == "state" and loops):
             self.states.append(edge)
             row = common if isinstance(common, LoopRow) else loops[0]
+            if source.node.kind in ("input", "detached"):
+                source.beside = target
             if isinstance(a, Leaf) and isinstance(b, Leaf):
                 row.written = max(row.written, self._mark_width(edge))
             sideways = self._sideways(row, a, b)

@@ -14,8 +14,9 @@ from . import views
 from .builder import build
 from .graph import Graph, Options
 from .numbers import Observations
-from .plumbing import spread, without_plumbing
+from .plumbing import without_plumbing
 from .running import follow_gradients, run
+from .spreading import spread
 from .textbook import textbook
 
 STYLES = (None, "textbook")
@@ -98,14 +99,14 @@ def graph(
         found = spread(found)
     if not (style is None if plumbing is None else plumbing):
         found = without_plumbing(found)
-    if view == "elided" or (style == "textbook" and view == "auto" and views.longest(found) > views.MANY):
+    if view == "elided" and style != "textbook":
         found = views.elided(found)
     elif view == "rolled":
         found = views.rolled(found)
     if depth is not None or collapse:
         found = views.collapsed(found, depth, collapse)
     if style == "textbook":
-        found = textbook(found)
+        found = textbook(found, view)
     return views.fitting(found) if view == "auto" else found
 
 

@@ -178,9 +178,10 @@ class Picture:
         """The style of its kind; in textbooks, also of its operation."""
         if self.options.style != "textbook":
             return STYLES[node.kind]
-        if node.kind in ("operation", "output") and node.op in SQUASHES:
+        computes = node.kind == "operation" or (node.kind == "output" and not node.label)
+        if computes and node.op in SQUASHES:
             return TEXTBOOK["squash"]
-        if node.kind in ("operation", "output") and node.op in POINTWISE:
+        if computes and node.op in POINTWISE:
             return TEXTBOOK["pointwise"]
         return TEXTBOOK[node.kind]
 

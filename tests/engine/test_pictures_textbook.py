@@ -16,7 +16,7 @@ import nn
 from minigrad.pictures.dot import states_way
 from minigrad.pictures.places import scene
 from minigrad.pictures.scripts import pieces, plain, tex
-from minigrad.pictures.textbook import weight
+from minigrad.pictures.subscripts import weight
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -172,6 +172,6 @@ def test_names_with_subscripts() -> None:
     assert tex("h_{t−1}") == "h_{t-1}"
     assert tex("log softmax") == r"\mathrm{log\ softmax}"
     names = ["weight_ih_l0", "bias_hh_l1_reverse", "W_s", "weight", "decoder.bias"]
-    assert [weight(n) for n in names] == ["W_{ih}", "b_{hh,1,←}", "W_s", "W", "B"]
+    assert [weight(n) for n in names] == ["W_{ih}", "b_{hh,1,←}", "W_s", "W", "b_{decoder}"]
     with pytest.raises(ValueError, match="style must be 'textbook' or None"):
         mg.graph(mg.ones(2, requires_grad=True) * 2, style="comic")

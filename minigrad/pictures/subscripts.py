@@ -1,0 +1,130 @@
+"""Subscripts in the names of textbooks: steps, layers, directions and modules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+UP = str.maketrans("0123456789()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁽⁾")
+_LAYER = re.compile(r"\[(\d+)\]")
+_CALL = re.compile(r".* \((\d+)\)")
+
+
+def constant(label: str) -> bool:
+    """True for the label of a number."""
+    return label.replace(".", "").replace("-", "").isdigit()
+
+
+def each(label: str, step: str) -> str:
+    """Subscripts for several names: "h, c" and "3" give "h_{3}, c_{3}"."""
+    return ", ".join([indexed(one, step) for one in label.split(", ") if one])
+
+
+def indexed(label: str, step: str) -> str:
+    """A subscript: "x" and "3" give "x_{3}"; the input xs of all steps becomes x in one of them. A name with a number,
+    such as s_0, stays."""
+    name = label[0] if len(label) == 2 and label[1] == "s" else label
+    base, _, old = name.partition("_")
+    old = old.strip("{}").replace("_", ",")
+    return name if old.isdigit() else f"{base}_{{{old + ',' if old else ''}{step}}}"
+
+
+def weights(labels: Iterable[str]) -> dict[str, str]:
+    """The textbook's name of each parameter; those of several modules are told apart by the modules' names."""
+    labels = list(dict.fromkeys(labels))
+    short = {label: weight(label) for label in labels}
+    found = {}
+    for label in labels:
+        same = [one for one in labels if short[one] == short[label]]
+        path, *rest = (one.split(".")[:-1] for one in (label, *[s for s in same if s != label]))
+        keep = 1
+        while keep < len(path) and any(path[-keep:] == other[-keep:] for other in rest):
+            keep += 1
+        found[label] = lowered(short[label], ".".join(path[-keep:])) if rest and path else short[label]
+    return found
+
+
+def weight(label: str) -> str:
+    """W_s unchanged; weight_ih_l0 of a layer as W_{ih}, of its second layer as W_{ih,1}; a readout's as W_{readout}."""
+    *path, name = label.split(".")
+    word, _, rest = name.partition("_")
+    if word not in ("weight", "bias"):
+        return f"{word}_{{{rest.replace('_', ',')}}}" if "_" in rest else name
+    which, _, layer = rest.removesuffix("_reverse").partition("_l")
+    marks = [which, layer if layer not in ("", "0") else "", "←" if rest.endswith("_reverse") else ""]
+    marks = [one for one in marks if one] or path[-1:]
+    letter = "W" if word == "weight" else "b"
+    return f"{letter}_{{{','.join(marks)}}}" if marks else letter
+
+
+def lowered(name: str, mark: str) -> str:
+    """A name with one more mark in its subscript."""
+    base, _, old = name.partition("_")
+    old = old.strip("{}")
+    return f"{base}_{{{old + ',' if old else ''}{mark}}}"
+
+
+class Place(NamedTuple):
+    """The loop in which a value is computed: its scope without steps, and the module whose weights are used there."""
+
+    scope: tuple[str, ...]
+    module: str
+
+    def layer(self) -> str:
+        """The layer's number."""
+        return next((found[1] for label in reversed(self.scope) if (found := _LAYER.fullmatch(label))), "")
+
+    def direction(self) -> str:
+        """An arrow if time runs backward."""
+        return "←" if "backward" in self.scope else ""
+
+    def call(self) -> str:
+        """The number of the module's call."""
+        return ",".join([found[1] for label in self.scope if (found := _CALL.fullmatch(label))])
+
+    def path(self) -> str:
+        """All modules."""
+        return ".".join(self.scope)
+
+
+Mark = Callable[[Place], str]
+MARKS: tuple[tuple[Mark, ...], ...] = (
+    (lambda place: place.module,), (Place.layer,), (Place.direction,), (Place.layer, Place.direction),
+    (lambda place: place.module, Place.layer), (lambda place: place.module, Place.direction),
+    (lambda place: place.module, Place.layer, Place.direction), (Place.call,), (Place.call, Place.layer),
+    (Place.call, Place.layer, Place.direction), (Place.path,),
+)  # fmt: skip
+
+
+def distinct(names: Mapping[Any, tuple[str, str, Place]]) -> dict[Any, str]:
+    """Different names for values of different loops.
+
+    names  (label, name with its step, place) of each: equal labels are told apart by the layer, the direction, the
+           module or the number of its call, whichever do
+    """
+    places: dict[str, dict[Place, None]] = {}
+    for label, _, place in names.values():
+        places.setdefault(label, {})[place] = None
+    marks = {label: _marks(list(found)) for label, found in places.items()}
+    return {key: _marked(name, place, marks[label]) for key, (label, name, place) in names.items()}
+
+
+def _marks(places: Sequence[Place]) -> tuple[Mark, ...]:
+    """The marks that tell these places apart."""
+    if len(places) < 2:
+        return ()
+    return next((m for m in MARKS if len({tuple([one(p) for one in m]) for p in places}) == len(places)), ())
+
+
+def _marked(name: str, place: Place, marks: Iterable[Mark]) -> str:
+    for mark in marks:
+        text = mark(place)
+        name = name if not text else _raised(name, text) if mark in (Place.layer, Place.call) else lowered(name, text)
+    return name
+
+
+def _raised(name: str, mark: str) -> str:
+    """A name with a superscript in parentheses, as textbooks count layers."""
+    base, _, low = name.partition("_")
+    return base + f"({mark})".translate(UP) + (f"_{low}" if low else "")

@@ -1,0 +1,270 @@
+"""One line of time: loops that hand their state on, as one loop.
+
+Consecutive windows of a layer, or an encoder and its decoder, are loops of their own on the tape. A textbook draws them
+side by side. A layer of a stack stays above the one below it, over the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from .graph import Graph, GraphEdge, GraphNode, Scope
+from .loops import WINDOW, LoopKey, crossed
+from .parts import GIVEN
+from .subscripts import constant
+
+
+@dataclass(eq=False)
+class Part:
+    """A loop that is a part of a line of time: its first column there, and the number of its first step.
+
+    steps  in the order of execution
+    """
+
+    key: LoopKey
+    steps: list[int] = field(default_factory=list)
+    column: int = 0
+    first: int = 0
+    lane: LoopKey = ((), "")
+    before: Part | None = None
+    after: Part | None = None
+
+    def column_of(self, step: int) -> int:
+        """The column of one of its steps."""
+        return self.column + step - min(self.steps)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A graph whose loops over time are lines.
+
+    graph    without windows; the outermost step of a scope is a column of the line
+    columns  of the nodes in such a step
+    numbers  of their steps, as names have them: counted on through windows, and anew in another loop
+    scopes   of all nodes before, without windows
+    ends     the last column of each part, by its lane
+    """
+
+    graph: Graph
+    columns: dict[str, int]
+    numbers: dict[str, int]
+    scopes: dict[str, Scope]
+    ends: dict[LoopKey, set[int]]
+
+
+def timeline(graph: Graph) -> Timeline:
+    """The lines of time in a graph."""
+    graph = _undetached(graph)
+    parts: dict[LoopKey, Part] = {}
+    own: dict[str, Part] = {}
+    depths: dict[str, int] = {}
+    for node in graph.nodes:
+        depth = _outermost(node.scope)
+        if depth is None or node.span is not None:
+            continue
+        label, step = node.scope[depth]
+        key = (node.scope[:depth], label)
+        part = own[node.id] = parts.setdefault(key, Part(key))
+        depths[node.id] = depth
+        assert step is not None
+        if step not in part.steps:
+            part.steps.append(step)
+    _chain(graph, own, depths)
+    lanes: dict[LoopKey, Scope] = {}
+    ends: dict[LoopKey, set[int]] = {}
+    for part in parts.values():
+        _place(part)
+        lane = lanes.setdefault(part.lane, _lane(part.lane[0], set(lanes.values())))
+        ends.setdefault((lane, part.lane[1]), set()).add(part.column_of(max(part.steps)))
+    nodes = []
+    columns, numbers = {}, {}
+    for node in graph.nodes:
+        scope = _windowless(node.scope)
+        if node.id in own:
+            part, depth = own[node.id], depths[node.id]
+            step = node.scope[depth][1]
+            assert step is not None
+            columns[node.id] = column = part.column_of(step)
+            numbers[node.id] = column - part.column + part.first
+            scope = (*lanes[part.lane], (part.lane[1], column), *node.scope[depth + 1 :])
+        nodes.append(replace(node, scope=scope))
+    byid = {node.id: node for node in nodes}
+    rolled_up = graph.options.view == "rolled"
+    edges = graph.edges if rolled_up else tuple([_between(edge, byid) for edge in graph.edges])
+    before = {node.id: _windowless(node.scope) for node in graph.nodes}
+    return Timeline(graph.replace(nodes=tuple(nodes), edges=edges), columns, numbers, before, ends)
+
+
+def _outermost(scope: Scope) -> int | None:
+    """The depth of the outermost time step in a scope that is no window."""
+    return next((k for k, (label, step) in enumerate(scope) if step is not None and label != WINDOW), None)
+
+
+def _windowless(scope: Scope) -> Scope:
+    return tuple([(label, step) for label, step in scope if step is None or label != WINDOW])
+
+
+def _undetached(graph: Graph) -> Graph:
+    """The graph with a dashed edge in place of each detached state that was computed in the graph."""
+    byid = {node.id: node for node in graph.nodes}
+    into: dict[str, list[GraphEdge]] = {}
+    for edge in graph.edges:
+        if byid[edge.target].kind == "detached":
+            into.setdefault(edge.target, []).append(edge)
+    edges: dict[tuple[str, str, int], GraphEdge] = {}
+    for edge in graph.edges:
+        if edge.target in into:
+            continue
+        for one in into.get(edge.source, [edge]):
+            key = (one.source, edge.target, one.output)
+            new = replace(one, target=edge.target)
+            if one is not edge:
+                new = replace(new, kind="detached", label=one.label or byid[edge.source].label, grad=None)
+            edges.setdefault(key, new)
+    kept = [node for node in graph.nodes if node.id not in into]
+    return graph.replace(nodes=tuple(kept), edges=tuple(edges.values()))
+
+
+def _chain(graph: Graph, own: dict[str, Part], depths: dict[str, int]) -> None:
+    """Put a loop behind another if all that it takes from that one is its last state, at its own first step; and
+    windows of the same loop in their order."""
+    byid = {node.id: node for node in graph.nodes}
+    windows: dict[LoopKey, Part] = {}
+    for part in dict.fromkeys(own.values()):
+        key = (_windowless(part.key[0]), part.key[1])
+        if key in windows:
+            part.before = windows[key]
+            windows[key].after = part
+        windows[key] = part
+    handed: dict[tuple[Part, Part], bool] = {}
+    for edge in graph.edges:
+        a, b = own.get(edge.source), own.get(edge.target)
+        if a is None or b is None or a is b:
+            continue
+        last = byid[edge.source].scope[depths[edge.source]][1] == a.steps[-1]
+        first = byid[edge.target].scope[depths[edge.target]][1] == b.steps[0]
+        handed[a, b] = handed.get((a, b), True) and last and first
+    for (a, b), only in handed.items():
+        forward = all(one.steps == sorted(one.steps) for one in (a, b))
+        if only and forward and a.after is None and b.before is None and not _layers(a, b):
+            a.after, b.before = b, a
+
+
+def _layers(a: Part, b: Part) -> bool:
+    """True for two layers of one module."""
+    one, other = _windowless(a.key[0]), _windowless(b.key[0])
+    return bool(one) and one[:1] == other[:1]
+
+
+def _place(part: Part) -> None:
+    """Set the column and the first number of a part, after those before it."""
+    if part.lane[1]:
+        return
+    part.lane, part.column, part.first = (_windowless(part.key[0]), part.key[1]), min(part.steps), min(part.steps)
+    before = part.before
+    if before is not None:
+        _place(before)
+        part.lane = before.lane
+        part.column = before.column_of(max(before.steps)) + 1
+        again = _windowless(before.key[0]) == _windowless(part.key[0])
+        part.first = before.first + part.column - before.column if again else min(part.steps)
+
+
+def _lane(scope: Scope, taken: Iterable[Scope]) -> Scope:
+    """One scope for a lane, in place of those of its module and layer; a loop without a module keeps its own."""
+    label = " ".join([name for name, _ in scope])
+    if not label:
+        return ()
+    name, k = label, 1
+    while ((name, None),) in taken:
+        k += 1
+        name = f"{label} ({k})"
+    return ((name, None),)
+
+
+def _between(edge: GraphEdge, byid: dict[str, GraphNode]) -> GraphEdge:
+    """An edge, with the columns that it connects."""
+    source, target = byid[edge.source], byid[edge.target]
+    steps = crossed(source.scope, target.scope)
+    kind = edge.kind if edge.kind == "detached" else "state" if steps is not None else ""
+    return replace(edge, kind=kind, steps=steps)
+
+
+# ---- lanes -------------------------------------------------------------------------------------------------------
+
+
+def entered(graph: Graph, states: Mapping[str, int]) -> Graph:
+    """The graph with the states that are given in a column before the first step, or behind the last one if time runs
+    backward. A number that enters several boxes stands beside each."""
+    byid = {node.id: node for node in graph.nodes}
+    boxes = {node.id for node in graph.nodes if node.kind == "cell"}
+    users: dict[str, list[str]] = {}
+    taken: dict[Scope, set[int]] = {}
+    for node in graph.nodes:
+        if node.id in boxes:
+            taken.setdefault(node.scope[:-1], set()).add(node.scope[-1][1] or 0)
+    for edge in graph.edges:
+        users.setdefault(edge.source, []).append(edge.target)
+    made: dict[tuple[str, str], GraphNode] = {}  # by label and box
+    moved: dict[tuple[str, str], str] = {}
+    for id, way in states.items():
+        given, beside = byid.get(id), users.get(id, [])
+        if given is None or not boxes.issuperset(beside) or (len(beside) > 1 and not constant(given.label)):
+            continue
+        columns = [(byid[box].scope, (byid[box].scope[-1][1] or 0) - way) for box in beside]
+        if any(column in taken[scope[:-1]] for scope, column in columns):
+            continue
+        for box, (scope, column) in zip(beside, columns, strict=True):
+            place = (*scope[:-1], (scope[-1][0], column))
+            new = replace(given, id=f"{id}_{box}", scope=place)
+            moved[id, box] = made.setdefault((given.label, box), new).id
+    gone = {id for id, _ in moved}
+    edges: dict[tuple[str, str], GraphEdge] = {}
+    others = []
+    for edge in graph.edges:
+        source = moved.get((edge.source, edge.target))
+        if source is None:
+            others.append(edge)
+            continue
+        column = byid[edge.target].scope[-1][1] or 0
+        new_edge = replace(edge, source=source, kind="state", steps=(column - states[edge.source], column))
+        edges.setdefault((source, edge.target), new_edge)
+    nodes = [node for node in graph.nodes if node.id not in gone]
+    ordered = sorted([*made.values(), *nodes], key=lambda node: node.order)
+    return graph.replace(nodes=tuple(ordered), edges=(*edges.values(), *others))
+
+
+def in_columns(graph: Graph) -> Graph:
+    """The graph with one loop in place of several over the same columns that are connected within a step: its layers
+    and directions, above each other."""
+    lanes: dict[LoopKey, set[int]] = {}
+    of: dict[str, LoopKey] = {}
+    for node in graph.nodes:
+        depth = _outermost(node.scope)
+        if depth is not None:
+            label, step = node.scope[depth]
+            assert step is not None
+            of[node.id] = lane = (node.scope[:depth], label)
+            columns = lanes.setdefault(lane, set())
+            if node.kind not in GIVEN:
+                columns.add(step)
+    first = {key: key for key in lanes}
+
+    def root(key: LoopKey) -> LoopKey:
+        while first[key] != key:
+            key = first[key]
+        return key
+
+    for edge in graph.edges:
+        a, b = of.get(edge.source), of.get(edge.target)
+        if a is not None and b is not None and lanes[a] == lanes[b] and edge.steps is None:
+            first[root(b)] = root(a)
+    nodes: list[GraphNode] = []
+    for node in graph.nodes:
+        scope = node.scope
+        if node.id in of:
+            (own, _), (around, label) = of[node.id], root(of[node.id])
+            scope = (*around, (label, scope[len(own)][1]), *scope[len(own) + 1 :])
+        nodes.append(replace(node, scope=scope, order=len(nodes)))
+    return graph.replace(nodes=tuple(nodes))
