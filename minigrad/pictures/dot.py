@@ -14,6 +14,7 @@ from .graph import Graph, GraphEdge, GraphNode
 from .labels import SIZE, escaped, label_of, mark_of, quoted, text_of, text_width
 from .layout import Layout, layout_of
 from .loops import title
+from .memory import states_way
 from .palette import EDGES, FONT, INK, RED, STYLES, Scale, ink_on, norm_of
 from .routes import TIP, routes
 
@@ -160,29 +161,6 @@ class _Writer:
         rows = "".join(f'<tr><td align="left">{part}</td></tr>' for part in parts)
         label = f'<table border="0" cellborder="0" cellspacing="0">{rows}</table>'
         return [f"  label=<{label}>; labelloc=b; labeljust=l;"]
-
-
-def states_way(graph: Graph) -> list[str]:
-    """The nodes on the path of a cell's state from its entry to its exit, through the fewest operations."""
-    after: dict[str, list[str]] = {}
-    for edge in graph.edges:
-        after.setdefault(edge.source, []).append(edge.target)
-    ways: list[list[str]] = []
-    for start in [node for node in graph.nodes if node.kind == "input" and "t−1" in node.label]:
-        end = start.label.replace("t−1", "t").lower()
-        rest = [[start.id]]
-        ends = {node.id for node in graph.nodes if node.kind == "output" and node.label.lower() == end}
-        seen = {start.id}
-        while rest:
-            way = rest.pop(0)
-            if way[-1] in ends:
-                ways.append(way)
-                break
-            for one in after.get(way[-1], ()):
-                if one not in seen:
-                    seen.add(one)
-                    rest.append([*way, one])
-    return min(ways, key=len, default=[])
 
 
 def _corners(box: Box) -> str:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from .graph import Graph, GraphEdge, GraphNode
-from .subscripts import indexed, weights
+from .subscripts import constant, indexed, weights
 
 
 def inside(graph: Graph) -> Graph:
@@ -25,7 +25,7 @@ def inside(graph: Graph) -> Graph:
                 edges.append(GraphEdge(node.id, leaves.id, output=k, grad=seed(node, graph)))
         elif node.kind == "parameter":
             nodes.append(replace(node, label=weight[node.label]))
-        elif node.label and not node.label.replace(".", "").isdigit():
+        elif node.label and not constant(node.label):
             entering = node.kind in ("input", "detached") and node.label.lower() in leaving
             nodes.append(replace(node, label=indexed(node.label, "t−1" if entering else "t")))
         else:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..backward import nodes_below
+from ..fusion.fused import Fused
 from ..programs.rolled import unfold
 from ..tensors import Tensor
 from ..trees import flatten
@@ -76,8 +77,12 @@ def graph(
     if callable(what) and not isinstance(what, Tensor):
         if not names and hasattr(what, "named_parameters"):
             names = {leaf: name for name, leaf in what.named_parameters()}
-        returned, record = run(what, args, names, plain=expand is True)
+        followed = style == "textbook" and backward  # into the given states as well
+        returned, record = run(what, args, names, plain=expand is True, followed=followed)
         roots = [t for t in returned if isinstance(t, Tensor)]
+        if style == "textbook" and not expand and _is_cell(roots):  # drawn from the inside
+            returned, record = run(what, args, names, plain=True, followed=followed)
+            roots = [t for t in returned if isinstance(t, Tensor)]
         needs_gradients = True
     else:
         if args:
@@ -131,6 +136,13 @@ def _tensors(what: Any) -> list[Tensor]:
     if not found or not all(isinstance(t, Tensor) for t in found):
         raise TypeError("graph: expected a Tensor, or several, or a function and its arguments")
     return found
+
+
+def _is_cell(roots: list[Tensor]) -> bool:
+    """True if the results are those of a cell that ran as one operation, outside of all steps."""
+    below = _below(roots)
+    alone = all(scope.step is None for n in below if n.scope is not None for scope in n.scope.path())
+    return alone and any(isinstance(n.primitive, Fused) and n.extra is not None and n.extra.labels for n in below)
 
 
 def _below(roots: list[Tensor]) -> list[Any]:

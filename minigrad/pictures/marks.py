@@ -15,12 +15,13 @@ def free_place(way: list[Point], text: str, taken: list[Rect], ways: list[list[P
     width, tries = text_width(text, SMALL), []
     for k in range(0, len(way) - 1, 3):
         a, b = way[k], way[k + 3]
-        upright = abs(b[0] - a[0]) < abs(b[1] - a[1])
         length = abs(b[0] - a[0]) + abs(b[1] - a[1])
         for share in (0.5, 0.3, 0.7, 0.15, 0.85):
-            x, y = a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
+            (x, y), (across, along) = _at(way[k : k + 4], share)
+            apart = abs(along) * width / 2 + abs(across) * 5 + 3.5  # so that the text is clear of its own edge
+            first = -1 if (across > 0 if abs(across) > abs(along) else along < 0) else 1  # above, or to the right
             for side, far in itertools.product((1, -1), (0.0, 11.0, 24.0)):
-                dx, dy = (side * (width / 2 + 4 + far), 0.0) if upright else (0.0, side * (7.5 + far))
+                dx, dy = first * side * along * (apart + far), -first * side * across * (apart + far)
                 cost = abs(share - 0.5) * 40 - min(length, 60) + 6 * (side < 0) + 8 * far
                 tries.append((cost, x + dx, y + dy))
     best, found = np.inf, tries[0][1:]
@@ -29,10 +30,20 @@ def free_place(way: list[Point], text: str, taken: list[Rect], ways: list[list[P
             break
         mine = (x - width / 2 - 1, y - 5, x + width / 2 + 1, y + 5)
         cost += 500.0 * sum(overlap(mine, other) for other in taken)
-        cost += 40.0 * sum(bool(hits(one, np.array([mine]))) for one in ways) if cost < best else 0.0
+        cost += 60.0 * sum(bool(hits(one, np.array([mine]))) for one in ways) if cost < best else 0.0
         if cost < best:
             best, found = cost, (x, y)
     return found
+
+
+def _at(piece: list[Point], share: float) -> tuple[Point, Point]:
+    """The point of a cubic piece at a share of it, and its direction (unit length) there."""
+    p = np.asarray(piece, dtype=float)
+    s, r = share, 1 - share
+    x, y = r**3 * p[0] + 3 * r * r * s * p[1] + 3 * r * s * s * p[2] + s**3 * p[3]
+    dx, dy = r * r * (p[1] - p[0]) + 2 * r * s * (p[2] - p[1]) + s * s * (p[3] - p[2])
+    length = max(float(np.hypot(dx, dy)), 1e-9)
+    return (float(x), float(y)), (float(dx) / length, float(dy) / length)
 
 
 def overlap(a: Rect, b: Rect) -> bool:

@@ -8,11 +8,12 @@ from statistics import fmean
 
 from .boxes import Box
 from .detours import Point, Rect, around_nodes
-from .dot import bare, states_way
+from .dot import bare
 from .drawing import draw
 from .graph import Graph, GraphEdge
 from .labels import SIZE, text_of, text_width
 from .layout import Layout, layout_of
+from .memory import memory_of, on_top, states_way, ways_to
 from .palette import NOTE
 from .routes import routes
 from .scene import Label, Picture, Scene
@@ -100,14 +101,19 @@ class Drawn(Picture):
         super().__init__(graph)
         self.drawn = json.loads(draw(bare(graph), "json"))
         self.turned = False
+        self.memory = memory_of(graph) if graph.options.style == "textbook" else []
+        self.sizes = {node.id: text_of(node, graph.options).size() for node in graph.nodes}
+        self.moved: dict[str, Point] = {}
         way = states_way(graph) if graph.options.style == "textbook" else []
         if way:  # a cell's state runs on top
             found = self.places()
             others = [found[n.id][1] for n in graph.nodes if n.op and n.id not in way]
             self.turned = bool(others) and fmean(found[id][1] for id in way) < fmean(others)
+        if self.memory:
+            self.moved = on_top(self.memory, self.places(), self.sizes)
 
     def places(self) -> dict[str, Point]:
-        return {o["name"]: self._at(_point(o["pos"])) for o in self.drawn["objects"] if "pos" in o}
+        return {o["name"]: self._at(_point(o["pos"])) for o in self.drawn["objects"] if "pos" in o} | self.moved
 
     def _at(self, point: Point) -> Point:
         """A point from Graphviz, in a picture that may be upside down."""
@@ -127,9 +133,11 @@ class Drawn(Picture):
                 [self._at(point) for point in _spline(one["pos"])]
             )
         found = {edge: ways[edge.source, edge.target].pop(0) for edge in self.graph.edges}
+        places = self.places()
+        found |= ways_to(self.memory, self.graph.edges, places, self.sizes)
         rects = {}
-        for id, (x, y) in self.places().items():
-            width, height = text_of(self.byid[id], self.options).size()
+        for id, (x, y) in places.items():
+            width, height = self.sizes[id]
             rects[id] = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         return around_nodes(found, rects, round_ends=True)
 

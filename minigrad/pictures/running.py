@@ -66,16 +66,18 @@ class _Gradients(Observer):
 
 
 def run(
-    f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool
+    f: Callable[..., Any], args: Sequence[Any], names: dict[Tensor, str], plain: bool, followed: bool = False
 ) -> tuple[list[Any], Observations]:
     """f(*args) under observation: its results as a flat list, and the record. Computed arguments are inputs as well.
 
     names  of leaves; all other arguments are inputs, named after f's parameters
     plain  run without fused and gathered operations, so that all inner values are known
+    followed
+           gradients flow into the arguments, too
     """
     record = Observations(run=True)
     sources = Sources()
-    args = _cut(args)
+    args = _cut(args, followed)
     for name, value in _called(f, args):
         if isinstance(value, Tensor):
             if value.requires_grad and value.edge is None:
@@ -103,14 +105,15 @@ def _states(f: Callable[..., Any]) -> Sequence[str]:
     return states if isinstance(states, tuple) and all(isinstance(one, str) for one in states) else ()
 
 
-def _cut(args: Sequence[Any]) -> Sequence[Any]:
-    """The arguments cut off from their graphs, which are not part of the function."""
+def _cut(args: Sequence[Any], followed: bool) -> Sequence[Any]:
+    """The arguments cut off from their graphs, which are not part of the function; followed ones require grad."""
     leaves, rebuild = flatten(list(args))
     found = []
     for leaf in leaves:
         new = leaf
-        if isinstance(leaf, Tensor) and (leaf.edge is not None or leaf._origin is not None):
-            new = Tensor(leaf.data, requires_grad=leaf.requires_grad)
+        follow = followed and isinstance(leaf, Tensor) and leaf.dtype.kind == "f" and not leaf.requires_grad
+        if isinstance(leaf, Tensor) and (follow or leaf.edge is not None or leaf._origin is not None):
+            new = Tensor(leaf.data, requires_grad=leaf.requires_grad or follow)
             new.name = leaf.name
         found.append(new)
     cut: Sequence[Any] = rebuild(found)

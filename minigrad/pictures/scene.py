@@ -211,11 +211,26 @@ class Picture:
         norm = edge.grad
         if norm is None:
             return Line(edge.target, edge.source, tuple(reversed(way)), "#D0D0D0", 1.0, (2.0, 3.0))
-        text = f"{norm:.2g}"
-        mark = Label(text, *free_place(way, text, taken, self.all_ways), SMALL, RED)
-        taken.append(mark.rect())
+        shared = self._shared(edge)
+        total = norm_of(self.byid[edge.source]) if shared else None
+        mark = None
+        if total is not None and edge is shared[0]:
+            norm, way_of_mark = total, way[:4]
+        else:
+            way_of_mark = [] if shared else way
+        if way_of_mark:
+            text = f"{norm:.2g}"
+            mark = Label(text, *free_place(way_of_mark, text, taken, self.all_ways), SMALL, RED)
+            taken.append(mark.rect())
         thick = 2.2 if edge.kind == "state" else 1.3
         return Line(edge.target, edge.source, tuple(reversed(way)), RED, thick, mark=mark)
+
+    def _shared(self, edge: GraphEdge) -> list[GraphEdge]:
+        """Several edges along a weight's line in a textbook, if this is one: the first shows the norm of their sum."""
+        if self.byid[edge.source].kind != "parameter" or self.options.style != "textbook":
+            return []
+        found = [one for one in self.graph.edges if one.source == edge.source]
+        return found if len(found) > 1 else []
 
     def _legend(self, x: float, y: float) -> tuple[list[Label], list[tuple[Rect, str]], tuple[float, float]]:
         """The legend of colours, and the note, below the picture: (labels, swatches, (width, height))."""

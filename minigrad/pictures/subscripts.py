@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 UP = str.maketrans("0123456789()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁽⁾")
+_NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|nan|-?inf")
+_SYMBOL = re.compile(r"[A-Z](_\w+)?")
 _LAYER = re.compile(r"\[(\d+)\]")
 _CALL = re.compile(r".* \((\d+)\)")
 
 
 def constant(label: str) -> bool:
-    """True for the label of a number."""
-    return label.replace(".", "").replace("-", "").isdigit()
+    """True for the label of a number, or of an array without a name."""
+    return label in ("constant", "mask") or _NUMBER.fullmatch(label) is not None
 
 
 def each(label: str, step: str) -> str:
@@ -51,6 +53,8 @@ def weight(label: str) -> str:
     word, _, rest = name.partition("_")
     if word not in ("weight", "bias"):
         return f"{word}_{{{rest.replace('_', ',')}}}" if "_" in rest else name
+    if path and not rest and _SYMBOL.fullmatch(path[-1]):  # a map called U_f: its matrix has that name
+        return path[-1] if word == "weight" else f"b_{{{path[-1].replace('_', ',')}}}"
     which, _, layer = rest.removesuffix("_reverse").partition("_l")
     marks = [which, layer if layer not in ("", "0") else "", "←" if rest.endswith("_reverse") else ""]
     marks = [one for one in marks if one] or path[-1:]

@@ -254,9 +254,9 @@ def expanded(graph: Graph, wanted: Callable[[GraphNode], bool]) -> Graph:
             continue
         found = inner[node.id]
         scope = (*node.scope, (node.op, None))
-        outputs = {of for of, _ in found.outputs} if node.kind == "output" else ()
+        results = node.label.split(", ") if node.kind == "output" else ()
         for one in found.nodes:
-            kind = "output" if one.id in outputs and one.label else one.kind
+            kind = "output" if one.label and one.label in results else one.kind
             nodes.append(replace(one, kind=kind, scope=scope, line=node.line, order=len(nodes)))
         edges += found.edges
     for edge in graph.edges:

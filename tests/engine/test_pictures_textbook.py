@@ -13,7 +13,7 @@ from test_pictures_property import check
 
 import minigrad as mg
 import nn
-from minigrad.pictures.dot import states_way
+from minigrad.pictures.memory import states_way
 from minigrad.pictures.places import scene
 from minigrad.pictures.scripts import pieces, plain, tex
 from minigrad.pictures.subscripts import weight
