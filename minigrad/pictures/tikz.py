@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from .detours import Point
 from .scene import Label, Line, Scene, Shape
-from .scripts import tex
+from .scripts import clusters, tex, tex_letter
 from .themes import themed
 
 Namer = Callable[[str], str]  # a colour's name in the document
@@ -82,8 +82,8 @@ def _label(one: Label, name: Namer) -> str:
 def _words(text: str) -> str:
     """Plain text in TeX: special characters escaped, mathematical signs as commands."""
     out = []
-    for letter in text:
-        code = tex(letter)
+    for letter in clusters(text):
+        code = tex_letter(letter)
         plain = letter.isascii() and code == letter
         out.append(letter if plain else code if code in (r"\%", r"\&", r"\#", r"\$", r"\_") else f"${code}$")
     return "".join(out)
