@@ -22,7 +22,8 @@ from .labels import SIZE, text_width
 RISE = 24.0  # between bands
 MARGIN = 9.0  # inside of a box
 TITLE = 13.0  # the height of its title
-MAIN = ("cell", "elided")
+MAIN = ("cell", "elided")  # boxes of a textbook's step
+GIVEN = ("input", "detached")
 SWEEPS = 7  # odd: the last goes upwards
 
 
@@ -74,8 +75,14 @@ class Box(Item):
             old.clear()
         for item in self.items:
             item.x = 0.0
-        mains = self._mains()
+        mains = self.mains()
         links = {(a, b) for a, b, _ in self.links} | set(lanes(self.items)) | set(pairwise(mains))
+        below = {b: a for a, b in pairwise(mains)}
+        users: dict[Item, list[Item]] = {}
+        for a, b, leaf in self.links:
+            if leaf.node.kind in GIVEN:
+                users.setdefault(a, []).append(b)
+        links |= {(below[found[0]], a) for a, found in users.items() if len(found) == 1 and found[0] in below}
         held = {item for items in self.entering.values() for item in items}
         self.level = ranks(self.items, links, held)
         self._pass_lanes(links)
@@ -172,18 +179,27 @@ class Box(Item):
         self.height = y - RISE + margin + (0.0 if self.step or not self.name else title)
         low = min([item.x - item.left for band in bands for item in band], default=0.0)
         high = max([item.x + item.right for band in bands for item in band], default=0.0)
-        middle = 0.0 if self._mains() else (low + high) / 2
+        middle = 0.0 if self.mains() else (low + high) / 2
         room = (text_width(self.name, SIZE) + 2 * MARGIN) / 2 if self.framed else 0.0
         for band in bands:
             for item in band:
                 item.x -= middle
         self.left, self.right = max(middle - low + margin, room), max(high - middle + margin, room)
 
-    def _mains(self) -> list[Item]:
+    def mains(self) -> list[Item]:
         """The boxes of a step without a frame: they are above each other, in the middle of the column."""
         if self.framed or not self.step:
             return []
         return [item for item in self.items if isinstance(item, Leaf) and item.node.kind in MAIN]
+
+    def lift(self, item: Item, by: float) -> None:
+        """Raise an item, and all that is in its band or above it."""
+        level = self.level[item]
+        for one in [*self.items, *self.passing.values()]:
+            one.y += by if self.level[one] >= level else 0.0
+        for edges in (self.bottoms, self.tops):
+            edges[level:] = [y + by for y in edges[level:]]
+        self.height += by
 
     def stretch(self, below: float, above: float) -> None:
         """Enlarge the frame below and above its content."""

@@ -58,6 +58,7 @@ class LoopRow(Box):
         known: dict[Any, float] = {}
         given = [item for item in ordered if isinstance(item, Box) and given_states(item)]
         ordered = [item for item in ordered if item not in given]
+        self._level_boxes([item for item in ordered if isinstance(item, Box)])
         for item in ordered:
             if not isinstance(item, Leaf):
                 inside = {key: height_in(leaf, item) for key, leaf in alike(item).items()}
@@ -74,6 +75,16 @@ class LoopRow(Box):
             item.y = (tall - item.height) / 2
         for box in given:
             self._put_beside(box, tall)
+
+    def _level_boxes(self, columns: Sequence[Box]) -> None:
+        """Raise the boxes of a textbook's steps to those of the other steps, lane by lane."""
+        counts = Counter([len(column.mains()) for column in columns])
+        lanes = counts.most_common(1)[0][0] if counts else 0
+        alike = [column for column in columns if len(column.mains()) == lanes]
+        for k in range(lanes):
+            heights = [column.mains()[k].y + column.mains()[k].height / 2 for column in alike]
+            for column, height in zip(alike, heights, strict=True):
+                column.lift(column.mains()[k], max(heights) - height)
 
     def _put_beside(self, box: Box, tall: float) -> None:
         """Place given states at the heights of the boxes that they enter."""

@@ -138,7 +138,7 @@ class Layout:
             row = common if isinstance(common, LoopRow) else loops[0]
             if source.node.kind in ("input", "detached"):
                 source.beside = target
-            if isinstance(a, Leaf) and isinstance(b, Leaf):
+            if (isinstance(a, Leaf) and isinstance(b, Leaf)) or not self.framed:
                 row.written = max(row.written, self._mark_width(edge))
             sideways = self._sideways(row, a, b)
             self.asides.append((source, row, sideways))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .graph import Graph, GraphNode, Scope
-from .loops import likeness, rolled_steps, without_steps
+from .loops import WINDOW, likeness, rolled_steps, without_steps
 
 GIVEN = ("input", "parameter", "detached", "elided")
 SUMS = ("add", "subtract")
@@ -38,7 +38,7 @@ def step_of(scope: Scope) -> tuple[Scope, str] | None:
             return scope[: depth + 1], str(step)
         rolled = rolled_steps(label)
         if rolled is not None:
-            return scope[: depth + 1], rolled
+            return scope[: depth + 1], rolled if rolled != WINDOW else ""
     return None
 
 

@@ -84,6 +84,9 @@ def constant(array: Any) -> str:
     values = np.asarray(backend.to_numpy(array)) if backend.is_array(array) else np.asarray(array)
     if values.size and np.all(values == values.flat[0]):
         return f"{float(values.flat[0]):.4g}"
+    others = values[values != 0]
+    if others.size and np.all(others == others.flat[0]):  # of a dropout
+        return "mask"
     return "constant"
 
 

@@ -22,8 +22,9 @@ Parts = dict[int, Scope]  # by a splitter's outputs: the step that takes it
 def spread(graph: Graph) -> Graph:
     """The graph with a copy in each step of computations done for all steps at once, and a join of two directions at
     each step. A computation is copied if all its users are; a step's own nodes never are."""
-    spreading = _Spreading(graph)
-    return joined(spreading.copied()) if spreading.parts else joined(graph)
+    while (spreading := _Spreading(graph)).parts:
+        graph = spreading.copied()
+    return joined(graph)
 
 
 class _Spreading:
@@ -34,6 +35,10 @@ class _Spreading:
         splitters = {n.id: found for n in graph.nodes if n.op in SPLITTERS and n.kind == "operation"
                      and (found := self._parts_of(n))}  # fmt: skip
         self.parts = self._closure(splitters)
+        outer = {id: parts for id, parts in splitters.items()
+                 if any(edge.target in self.parts for edge in self.users.get(id, ()))}  # fmt: skip
+        if outer:  # a part that is split again: first, the outer ones
+            self.parts = self._closure(outer)
 
     def _parts_of(self, splitter: GraphNode) -> Parts | None:
         """The step that takes each part; None unless each goes to one step, and no two to the same."""

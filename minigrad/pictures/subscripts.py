@@ -39,12 +39,19 @@ def weights(labels: Iterable[str]) -> dict[str, str]:
     found = {}
     for label in labels:
         same = [one for one in labels if short[one] == short[label]]
-        path, *rest = (one.split(".")[:-1] for one in (label, *[s for s in same if s != label]))
-        keep = 1
-        while keep < len(path) and any(path[-keep:] == other[-keep:] for other in rest):
-            keep += 1
-        found[label] = lowered(short[label], ".".join(path[-keep:])) if rest and path else short[label]
+        told = len(same) > 1 and "." in label
+        found[label] = lowered(short[label], _difference(label, same)) if told else short[label]
     return found
+
+
+def _difference(label: str, others: Iterable[str]) -> str:
+    """The last part of a module's name that others do not have in its place, or the whole name."""
+    path = label.split(".")[:-1]
+    rest = [one.split(".")[-2::-1] for one in others if one != label]  # reversed
+    for k, part in enumerate(reversed(path)):
+        if all(other[k : k + 1] != [part] for other in rest):
+            return part
+    return ".".join(path)
 
 
 def weight(label: str) -> str:
@@ -75,6 +82,10 @@ class Place(NamedTuple):
     scope: tuple[str, ...]
     module: str
 
+    def of_module(self) -> str:
+        """The module's name."""
+        return self.module
+
     def layer(self) -> str:
         """The layer's number."""
         return next((found[1] for label in reversed(self.scope) if (found := _LAYER.fullmatch(label))), "")
@@ -94,9 +105,9 @@ class Place(NamedTuple):
 
 Mark = Callable[[Place], str]
 MARKS: tuple[tuple[Mark, ...], ...] = (
-    (lambda place: place.module,), (Place.layer,), (Place.direction,), (Place.layer, Place.direction),
-    (lambda place: place.module, Place.layer), (lambda place: place.module, Place.direction),
-    (lambda place: place.module, Place.layer, Place.direction), (Place.call,), (Place.call, Place.layer),
+    (Place.of_module,), (Place.layer,), (Place.direction,), (Place.layer, Place.direction),
+    (Place.of_module, Place.layer), (Place.of_module, Place.direction),
+    (Place.of_module, Place.layer, Place.direction), (Place.call,), (Place.call, Place.layer),
     (Place.call, Place.layer, Place.direction), (Place.path,),
 )  # fmt: skip
 
@@ -118,7 +129,9 @@ def _marks(places: Sequence[Place]) -> tuple[Mark, ...]:
     """The marks that tell these places apart."""
     if len(places) < 2:
         return ()
-    return next((m for m in MARKS if len({tuple([one(p) for one in m]) for p in places}) == len(places)), ())
+    named = all(place.module for place in places)
+    usable = [marks for marks in MARKS if named or Place.of_module not in marks]
+    return next((m for m in usable if len({tuple([one(p) for one in m]) for p in places}) == len(places)), ())
 
 
 def _marked(name: str, place: Place, marks: Iterable[Mark]) -> str:

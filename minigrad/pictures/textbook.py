@@ -12,6 +12,7 @@ from dataclasses import replace
 from .eliding import without_columns
 from .graph import Graph, GraphEdge, GraphNode, Scope
 from .inside import inside, seed
+from .loops import rolled_steps
 from .naming import Names
 from .parts import Part, Parts, step_of
 from .timeline import entered, in_columns, timeline
@@ -46,7 +47,9 @@ def textbook(graph: Graph, view: str = "auto") -> Graph:
         edges.append(GraphEdge(boxes[part].id if part else node.id, leaves.id, grad=seed(node, graph)))
     standing = {id: boxes[part] for id, part in parts.items()}
     whole = merged(named.replace(nodes=tuple(nodes)), standing, loops=graph.options.view == "rolled")
-    kept = [edge for edge in whole.edges if edge.source != edge.target or edge.kind in ("state", "detached")]
+    inside_steps = {node.id for node in whole.nodes if step_of(node.scope) is not None}
+    kept = [edge if edge.source in inside_steps else replace(edge, kind="", steps=None) for edge in whole.edges
+            if edge.source != edge.target or edge.source in inside_steps]  # fmt: skip
     ordered = sorted([*whole.nodes, *above], key=lambda node: node.order)
     found = whole.replace(nodes=tuple([replace(n, order=k) for k, n in enumerate(ordered)]), edges=(*kept, *edges))
     found = without_columns(found, line.ends, view == "elided") if view in ("auto", "elided") else found
@@ -76,7 +79,8 @@ def _title(part: Part, nodes: list[GraphNode], scopes: dict[str, Scope]) -> str:
         name = fused.pop()
         return name.upper() if len(name) <= ACRONYM else name
     outer = [label for label, step in scopes[nodes[0].id] if step is None]
-    modules = [label for label in outer if not label.startswith("[") and label not in ("forward", "backward")]
+    plain = [label for label in outer if rolled_steps(label) is None]
+    modules = [label for label in plain if not label.startswith("[") and label not in ("forward", "backward")]
     return _plain(modules[-1]) if modules else CELL
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .graph import Graph, GraphEdge, GraphNode, Scope
-from .loops import WINDOW, LoopKey, crossed
+from .loops import WINDOW, LoopKey, crossed, rolled_steps
 from .parts import GIVEN
 from .subscripts import constant
 
@@ -102,7 +102,8 @@ def _outermost(scope: Scope) -> int | None:
 
 
 def _windowless(scope: Scope) -> Scope:
-    return tuple([(label, step) for label, step in scope if step is None or label != WINDOW])
+    return tuple([(label, step) for label, step in scope
+                  if (label != WINDOW if step is not None else rolled_steps(label) != WINDOW)])  # fmt: skip
 
 
 def _undetached(graph: Graph) -> Graph:
