@@ -27,7 +27,10 @@ def without_plumbing(graph: Graph) -> Graph:
     sources: dict[str, list[GraphEdge]] = {}  # of a hidden node: its incoming edges from visible nodes
 
     def reaching(edge: GraphEdge) -> list[GraphEdge]:
-        return sources.get(edge.source, []) if edge.source in hidden else [edge]
+        if edge.source not in hidden:
+            return [edge]
+        gathered = _parts_gathered(byid[edge.source], into, byid)
+        return reaching(gathered[edge.output]) if gathered else sources.get(edge.source, [])
 
     edges: dict[tuple[str, str, int], GraphEdge] = {}
     shown: set[str] = set()
@@ -51,6 +54,18 @@ def without_plumbing(graph: Graph) -> Graph:
         if node.id not in hidden
     ]
     return graph.replace(nodes=tuple(nodes), edges=tuple(edges.values()))
+
+
+def _parts_gathered(
+    node: GraphNode, into: dict[str, list[GraphEdge]], byid: dict[str, GraphNode]
+) -> list[GraphEdge]:  # fmt: skip
+    """For an operation that takes gathered values apart again: the edge of each part to its place among them."""
+    operands = into.get(node.id, [])
+    if node.op != "unstack" or len(operands) != 1 or byid[operands[0].source].op != "stack":
+        return []
+    parts = into.get(operands[0].source, [])
+    several = bool(node.shape) and isinstance(node.shape[0], tuple)
+    return parts if several and len(node.shape) == len(parts) else []
 
 
 def _moves(node: GraphNode, sources: list[GraphNode]) -> bool:

@@ -41,13 +41,14 @@ class _Spreading:
             self.parts = self._closure(outer)
 
     def _parts_of(self, splitter: GraphNode) -> Parts | None:
-        """The step that takes each part; None unless each goes to one step, and no two to the same."""
+        """The step that takes each part; None unless each goes to one step of one loop, and no two to the same."""
         parts: Parts = {}
         for edge in self.users.get(splitter.id, ()):
             step = _step_below(splitter, self.byid[edge.target])
             if step is None or parts.setdefault(edge.output, step) != step:
                 return None
-        return parts if len(set(parts.values())) == len(parts) else None
+        loops = {(scope[:-1], scope[-1][0]) for scope in parts.values()}
+        return parts if len(set(parts.values())) == len(parts) and len(loops) == 1 else None
 
     def _closure(self, splitters: dict[str, Parts]) -> dict[str, Parts]:
         """The nodes to copy, with their steps: splitters, and what only they use. Two that share an operand agree on

@@ -22,6 +22,7 @@ import nn
 from minigrad.backward import nodes_below
 from minigrad.pictures.labels import text_width
 from minigrad.pictures.places import scene
+from minigrad.pictures.subscripts import constant
 from minigrad.pictures.svg import svg
 from minigrad.tape import node_of
 
@@ -83,6 +84,8 @@ def cell(draw: Any) -> Any:
             loss = loss + (h @ V).sum() if joined else loss
         return mg.name((h**2).sum() + loss, "loss")
 
+    network.marked = marked  # type: ignore[attr-defined]
+
     return network, (mg.randn(steps, 2, 3),), W | {"V": V}
 
 
@@ -109,12 +112,29 @@ def attention(draw: Any) -> Any:
     return network, given_, {f"{m}.{n}": p for m in modules for n, p in modules[m].named_parameters()}
 
 
-NETWORKS = {"layer": layer, "cell": cell, "attention": attention}
+def handed_on(draw: Any) -> Any:
+    """An encoder whose last state a decoder begins with, side by side in time; or a long layer."""
+    kind = draw(st.sampled_from([nn.RNN, nn.GRU, nn.LSTM]))
+    layers, bias = draw(st.integers(1, 2)), draw(st.booleans())
+    encoder, decoder = kind(3, 4, num_layers=layers, bias=bias), kind(3, 4, num_layers=layers, bias=bias)
+
+    def network(xs: Any, ys: Any) -> Any:
+        _, state = encoder(xs)
+        return mg.name((decoder(ys, state)[0] ** 2).sum(), "loss")
+
+    given_ = (mg.randn(draw(st.integers(2, 9)), 2, 3), mg.randn(draw(st.integers(2, 9)), 2, 3))
+    modules = {"encoder": encoder, "decoder": decoder}
+    return network, given_, {f"{m}.{n}": p for m in modules for n, p in modules[m].named_parameters()}
+
+
+NETWORKS = {"layer": layer, "cell": cell, "attention": attention, "handed on": handed_on}
 VIEWS: dict[str, dict[str, Any]] = {
     "auto": {}, "full": {"view": "full"}, "elided": {"view": "elided"}, "rolled": {"view": "rolled"},
     "one box a step": {"collapse": "t"}, "depth": {"depth": 1}, "opened": {"expand": True},
     "through time": {"direction": "time"}, "rightwards": {"direction": "right"},
     "details": {"shapes": True, "values": True, "color": "grad", "bytes": True}, "textbook": {"style": "textbook"},
+    "textbook backward": {"style": "textbook", "backward": True},
+    "all of a textbook": {"style": "textbook", "view": "full"},
 }  # fmt: skip
 
 # ---- the drawn file ----------------------------------------------------------------------------------------------
@@ -179,7 +199,36 @@ def check(graph: mg.Graph) -> None:
             inside = (points > (x0 + 1, y0 + 1)).all(axis=1) & (points < (x1 - 1, y1 - 1)).all(axis=1)
             assert id in (source, target) or not inside.any(), f"{source} -> {target} runs through {id}"
     assert list(drawn.nodes) == [node.id for node in graph.nodes]
-    assert Counter((s, t) for s, t, _ in drawn.edges) == Counter((e.source, e.target) for e in graph.edges)
+    ends = [(e.target, e.source) if graph.options.backward else (e.source, e.target) for e in graph.edges]
+    assert Counter((s, t) for s, t, _ in drawn.edges) == Counter(ends)
+
+
+def check_textbook(graph: mg.Graph, full: mg.Graph, steps: int | None, marked: bool) -> None:
+    """A textbook's promises: a lane for each layer and direction, each input once in a step, distinct names."""
+    cells = [node for node in graph.nodes if node.kind == "cell"]
+    cyclic = {e.source for e in full.edges if e.kind == "state"} | {e.target for e in full.edges if e.kind == "state"}
+    loops = {lane_of(node) for node in full.nodes if node.id in cyclic and "t" in node.steps}
+    boxes = Counter(tuple(node.scope) for node in cells)
+    if steps is not None and steps > 1:
+        assert max(boxes.values()) >= len(loops), "a layer has no lane"
+    y = {shape.id: (round(shape.x), round(shape.y)) for shape in scene(graph).nodes}
+    assert len(set(y.values())) == len(y), "two nodes at one place"
+    inputs = Counter((node.label, node.scope) for node in graph.nodes if node.kind == "input" and node.steps)
+    assert not marked or all(count == 1 for (label, _), count in inputs.items() if not constant(label)), inputs
+    weights = Counter(node.label for node in graph.nodes if node.kind == "parameter")
+    assert all(count == 1 for count in weights.values()), weights
+    states: dict[str, set[str]] = {}
+    for edge in graph.edges:
+        if edge.steps is not None and edge.label:
+            states.setdefault(edge.label, set()).add(edge.source)
+    assert all(len(sources) == 1 for sources in states.values()), states
+    for edge in graph.edges:  # within a step, or from step to step
+        assert edge.steps is None or abs(edge.steps[0] - edge.steps[1]) <= 1 or edge.source.endswith("_dots"), edge
+
+
+def lane_of(node: Any) -> Any:
+    """The layer and the direction of a node in a step."""
+    return tuple(label for label, step in node.scope if step is None)
 
 
 # ---- what was recorded -------------------------------------------------------------------------------------------
@@ -213,6 +262,8 @@ def test_no_picture_says_something_wrong(data: Any, kind: str, view: str) -> Non
     graph = mg.graph(network, *xs, params=weights, **options)
     if len(graph.nodes) <= 400:
         check(graph)
+    if options.get("style") == "textbook":
+        check_textbook(graph, full, xs[0].shape[0] if kind == "layer" else None, getattr(network, "marked", True))
     for name, weight in weights.items():
         weight.name = name
     counts = recorded(unrolled(network, xs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +17,8 @@ import nn
 from minigrad.pictures.memory import states_way
 from minigrad.pictures.places import scene
 from minigrad.pictures.scripts import pieces, plain, tex
-from minigrad.pictures.subscripts import weight
+from minigrad.pictures.subscripts import weight, weights
+from minigrad.pictures.themes import shaped
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -173,5 +175,268 @@ def test_names_with_subscripts() -> None:
     assert tex("log softmax") == r"\mathrm{log\ softmax}"
     names = ["weight_ih_l0", "bias_hh_l1_reverse", "W_s", "weight", "decoder.bias"]
     assert [weight(n) for n in names] == ["W_{ih}", "b_{hh,1,←}", "W_s", "W", "b_{decoder}"]
+    several = ["enc.weight_hh_l0", "dec.weight_hh_l0", "dec.emb.weight", "enc.emb.weight", "cell.U_f.weight", "U.bias"]
+    assert list(weights(several).values()) == ["W_{hh,enc}", "W_{hh,dec}", "W_{emb,dec}", "W_{emb,enc}", "U_f", "b_{U}"]
     with pytest.raises(ValueError, match="style must be 'textbook' or None"):
         mg.graph(mg.ones(2, requires_grad=True) * 2, style="comic")
+
+
+# ---- each layer, direction and window in its place ---------------------------------------------------------------
+
+
+def layer(made: Any, steps: int, **options: Any) -> mg.Graph:
+    return mg.graph(lambda x: mg.name((made(x)[0] ** 2).sum(), "loss"), mg.randn(steps, 2, 3),
+                    params=made.named_parameters(), style="textbook", **options)  # fmt: skip
+
+
+def shown(graph: mg.Graph) -> dict[str, Any]:
+    """The drawn shapes, by id."""
+    return {shape.id: shape for shape in scene(graph).nodes}
+
+
+def entering(graph: mg.Graph, box: mg.GraphNode) -> list[str]:
+    byid = {node.id: node for node in graph.nodes}
+    return sorted(byid[edge.source].label for edge in graph.edges if edge.target == box.id)
+
+
+def test_layers_are_lanes_above_each_other() -> None:
+    graph = layer(nn.GRU(3, 4, num_layers=3, bias=False), 3)
+    boxes = [node for node in graph.nodes if node.kind == "cell"]
+    at = shown(graph)
+    assert len(boxes) == 9
+    assert len({round(at[box.id].y) for box in boxes}) == len({round(at[box.id].x) for box in boxes}) == 3
+    assert sorted(labels(graph, "input")) == ["0", "0", "0", "x_{0}", "x_{1}", "x_{2}"]
+    states = [edge.label for edge in graph.edges if edge.kind == "state" and edge.label]
+    assert set(states) == {f"h⁽{k}⁾_{{{t}}}" for k in "⁰¹²" for t in (0, 1)}
+    for box in boxes:  # one from the left, one from below, two weights
+        assert len(entering(graph, box)) == 4
+    check(graph)
+
+
+def test_two_directions_are_joined_at_each_step() -> None:
+    graph = layer(nn.LSTM(3, 4, num_layers=2, bidirectional=True, bias=False), 3)
+    joins = [node for node in graph.nodes if node.op == "concatenate"]
+    assert [entering(graph, join) for join in joins] == [["LSTM", "LSTM"]] * 6
+    at = shown(graph)
+    byid = {node.id: node for node in graph.nodes}
+    for edge in graph.edges:  # back in time to the left
+        if edge.kind == "state" and byid[edge.source].kind == "cell":
+            assert ("←" in edge.label) == (at[edge.target].x < at[edge.source].x)
+    check(graph)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_dots_of_left_out_steps_are_between_the_boxes(both: bool) -> None:
+    graph = layer(nn.LSTM(3, 4, bidirectional=both, bias=False), 60)
+    at = shown(graph)
+    byid = {node.id: node for node in graph.nodes}
+    states = [edge for edge in graph.edges if edge.kind == "state"]
+    dots = [node for node in graph.nodes if node.kind == "elided" and any(e.source == node.id for e in states)]
+    assert len(dots) == 1 + both
+    for node in dots:
+        touching = [edge for edge in states if node.id in (edge.source, edge.target)]
+        assert len(touching) == 2
+        assert all(at[edge.source].y == pytest.approx(at[edge.target].y) for edge in touching)
+        assert {byid[edge.source].kind for edge in touching} == {"cell", "elided"}
+    check(graph)
+
+
+def test_long_loops_take_linear_time() -> None:
+    made = nn.LSTM(3, 4, num_layers=2)
+
+    def took(steps: int) -> float:
+        begun = time.process_time()
+        layer(made, steps)
+        return time.process_time() - begun
+
+    took(20)
+    assert took(400) < 20 * max(took(40), 0.02)
+
+
+def handed(kind: Any, **options: Any) -> mg.Graph:
+    enc, dec = kind(3, 4, num_layers=2, bias=False), kind(2, 4, num_layers=2, bias=False)
+    names = {f"{n}.{p}": w for n, m in (("enc", enc), ("dec", dec)) for p, w in m.named_parameters()}
+    return mg.graph(lambda x, y: dec(y, enc(x)[1])[0], mg.randn(3, 2, 3), mg.randn(2, 2, 2), params=names,
+                    style="textbook", **options)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_decoder_continues_its_encoder_in_time(kind: Any) -> None:
+    graph = handed(kind)
+    boxes = [node for node in graph.nodes if node.kind == "cell"]
+    assert {box.steps["t"] for box in boxes} == {0, 1, 2, 3, 4}
+    at = shown(graph)
+    assert len({round(at[box.id].y) for box in boxes}) == 2
+    assert [x for x in labels(graph, "input") if x != "0"] == ["x_{0}", "x_{1}", "x_{2}", "y_{0}", "y_{1}"]
+    weights_ = labels(graph, "parameter")
+    assert len(set(weights_)) == len(weights_) == 8
+    assert {"W_{hh,enc}", "W_{hh,1,dec}"} <= set(weights_)
+    states = [edge.label for edge in graph.edges if edge.kind == "state" and edge.label]
+    assert len(set(states)) == len(states)
+    check(graph)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_windows_go_on_in_time(cut: bool) -> None:
+    made = nn.GRU(3, 4, bias=False)
+
+    def loss(xs: Any) -> Any:
+        state, total = None, 0.0
+        for x in np.split(xs, 3):
+            output, state = made(x, state)
+            total = total + (output**2).sum()
+            state = state.detach() if cut else state
+        return mg.name(total, "loss")
+
+    graph = mg.graph(loss, mg.randn(6, 2, 3), style="textbook")
+    assert [x for x in labels(graph, "input") if x != "0"] == [f"x_{{{t}}}" for t in range(6)]
+    assert labels(graph, "cell") == ["GRU"] * 6  # no sum is a cell
+    assert labels(graph, "output") == ["loss"]
+    between = [edge for edge in graph.edges if edge.steps is not None and edge.label]
+    assert [edge.label for edge in between] == [f"h_{{{t}}}" for t in range(5)]
+    dashed = [edge.steps for edge in between if edge.kind == "detached"]
+    assert dashed == ([(1, 2), (3, 4)] if cut else [])
+    check(graph)
+
+
+@pytest.mark.parametrize("aspect", ["slide", "square", 0.5])
+def test_a_page_is_filled_by_wider_stripes_between_nodes(aspect: Any) -> None:
+    plain = scene(layer(nn.LSTM(3, 4, num_layers=2), 6))
+    page = shaped(plain, aspect)
+    x0, y0, x1, y1 = page.bounds
+    assert (x1 - x0) / (y1 - y0) == pytest.approx({"slide": 16 / 9, "square": 1.0}.get(aspect, aspect))
+    assert [(one.width, one.height) for one in page.nodes] == [(one.width, one.height) for one in plain.nodes]
+    high = max(one.y for one in page.nodes) - min(one.y for one in page.nodes)
+    assert high > 1.3 * (max(one.y for one in plain.nodes) - min(one.y for one in plain.nodes))
+    byid = {one.id: one for one in page.nodes}
+    for line in page.lines:  # arrows still end at their nodes
+        a, b, c, d = byid[line.target].rect()
+        assert a - 1 <= line.way[-1][0] <= c + 1
+        assert b - 1 <= line.way[-1][1] <= d + 1
+
+
+# ---- the cell, and what is not its own ---------------------------------------------------------------------------
+
+
+def test_other_modules_in_a_step_have_boxes_of_their_own() -> None:
+    encoder, decoder, look, out = nn.GRU(3, 4), nn.GRUCell(2, 4), nn.DotAttention(), nn.Linear(8, 5)
+
+    def network(xs: Any, ys: Any) -> Any:
+        memory, h = encoder(xs)
+        h, keys, logits = h[0], np.swapaxes(memory, 0, 1), []
+        for _, y in mg.steps(ys):
+            h = decoder(y, h)
+            context, _ = look(h, keys)
+            logits.append(mg.name(out(np.concatenate([h, context], axis=-1)), "y"))
+        return logits
+
+    graph = mg.graph(network, mg.randn(4, 1, 3), mg.randn(3, 1, 2), style="textbook")
+    assert labels(graph, "cell") == ["GRU"] * 4 + ["GRU", "DotAttention", "Linear"] * 3
+    assert labels(graph, "output") == ["y_{0}", "y_{1}", "y_{2}"]
+    check(graph)
+
+
+def test_a_running_sum_is_no_state_of_the_cell() -> None:
+    U, W = mg.randn(3, 4, requires_grad=True), mg.randn(4, 4, requires_grad=True)
+
+    def network(xs: Any) -> Any:
+        s, total = mg.zeros((1, 4)), 0.0
+        for _, x in mg.steps(xs):
+            s = mg.name(np.tanh(x @ U + s @ W), "s")
+            total = total + (s**2).sum()
+        return mg.name(total, "loss")
+
+    graph = mg.graph(network, mg.randn(3, 1, 3), params={"U": U, "W": W}, style="textbook", backward=True)
+    byid = {node.id: node for node in graph.nodes}
+    carried = [edge for edge in graph.edges if edge.label.startswith("s_")]
+    assert [(byid[edge.source].kind, byid[edge.target].kind) for edge in carried] == [("cell", "cell")] * 2
+    assert labels(graph, "output") == ["loss"]
+    (result,) = [edge for edge in graph.edges if byid[edge.target].kind == "output"]
+    assert result.grad == 1.0
+    assert len([edge for edge in graph.edges if byid[edge.source].op == "add" and edge.grad is not None]) == 3 - 1
+
+
+def test_two_cells_in_a_step_are_two_boxes() -> None:
+    a, b = nn.GRUCell(3, 4, bias=False), nn.GRUCell(4, 4, bias=False)
+
+    def network(xs: Any) -> Any:
+        h = g = mg.zeros((2, 4))
+        for _, x in mg.steps(xs):
+            h = mg.name(a(x, h), "h")
+            g = mg.name(b(h, g), "g")
+        return g
+
+    graph = mg.graph(network, mg.randn(3, 2, 3), style="textbook")
+    assert labels(graph, "cell") == ["GRU"] * 6
+    states = [edge.label for edge in graph.edges if edge.kind == "state" and edge.label]
+    assert sorted(states) == ["g_{0}", "g_{1}", "h_{0}", "h_{1}"]
+
+
+def test_a_given_state_is_that_before_the_first_step() -> None:
+    made = nn.GRU(3, 4, bias=False)
+    graph = mg.graph(lambda x, h: made(x, h)[0], mg.randn(3, 2, 3), mg.randn(1, 2, 4), style="textbook")
+    (state,) = [node for node in graph.nodes if node.label == "h_{−1}"]
+    (edge,) = [edge for edge in graph.edges if edge.source == state.id]
+    at = shown(graph)
+    assert edge.kind == "state"
+    assert at[edge.source].y == pytest.approx(at[edge.target].y)
+    assert at[edge.source].x < at[edge.target].x
+
+
+# ---- the inside of a cell ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("make", [nn.GRUCell, nn.LSTMCell])
+def test_fused_cells_open_by_themselves(make: Any, wrapped: bool) -> None:
+    made = make(3, 4)
+    states = tuple([mg.randn(2, 4) for _ in made.states])
+    state = states if len(states) > 1 else states[0]
+    called = (lambda x, state: made(x, state)) if wrapped else made
+    for one, name in zip(states, made.states, strict=True):
+        mg.name(one, name)
+    graph = mg.graph(called, mg.randn(2, 3), state, style="textbook")
+    assert {"sigmoid", "tanh", "multiply"} <= {node.op for node in graph.nodes}
+    assert set(labels(graph, "output")) == {f"{name}_{{t}}" for name in made.states}
+    assert set(labels(graph, "input")) >= {f"{name}_{{t−1}}" for name in made.states}
+    ends = {edge.source for edge in graph.edges} | {edge.target for edge in graph.edges}
+    assert ends == {node.id for node in graph.nodes}
+
+
+def test_the_memory_is_one_line_on_top() -> None:
+    pytest.importorskip("pygraphviz", reason="needs pygraphviz, of the extra `viz`")
+    graph = cell(style="textbook")
+    way = states_way(graph)
+    at = shown(graph)
+    assert [node.label or node.op for id in way for node in graph.nodes if node.id == id] == [
+        "C_{t−1}", "multiply", "add", "C_{t}"
+    ]  # fmt: skip
+    assert len({round(at[id].y, 3) for id in way}) == 1
+    assert all(at[id].y > shape.y for id in way for shape in at.values() if shape.id not in way)
+    check(graph)
+
+
+@pytest.mark.parametrize("make", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_gradients_flow_to_the_given_states(make: Any) -> None:
+    made = make(3, 4)
+    states = tuple([mg.randn(2, 4) for _ in made.states])
+    graph = mg.graph(made, mg.randn(2, 3), states if len(states) > 1 else states[0], style="textbook", backward=True)
+    byid = {node.id: node for node in graph.nodes}
+    for name in made.states:
+        flows = [edge.grad for edge in graph.edges if byid[edge.source].label == f"{name}_{{t−1}}"]
+        assert flows
+        assert all(flow is not None for flow in flows)
+        (leaving,) = [edge.grad for edge in graph.edges if byid[edge.target].label == f"{name}_{{t}}"]
+        assert leaving == pytest.approx(np.sqrt(8.0))  # each element's gradient is one
+
+
+def test_tex_has_only_what_its_fonts_have(tmp_path: Path) -> None:
+    assert tex("C̃_{t}") == r"\tilde{C}_{t}"
+    assert tex("h⁽¹⁾_{0}") == "h^{(1)}_{0}"
+    assert tex("α") == r"\alpha "
+    assert tex("日") == "?"
+    W = mg.randn(4, 4, requires_grad=True)
+    graph = mg.graph(lambda h: mg.name(np.tanh(mg.name(h @ W, "C̃ α")), "ẑ_é"), mg.randn(1, 4), style="textbook")
+    text = graph.render(tmp_path / "g.tex").read_text("utf-8")
+    assert text.isascii()
+    assert r"\hat{z}" in text
