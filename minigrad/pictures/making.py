@@ -61,8 +61,9 @@ def graph(
     color       "grad": by the norm of the gradient, on a log scale, with a legend
     direction   of the computation: "right" or "down"; "time": upwards, with time to the right, one column a step.
                 None: "time" if the steps can be columns, else "right"
-    style       "textbook": one box a step with its inputs below and its outputs above, names with subscripts; a cell
-                without steps is drawn from the inside, with its state's path on top
+    style       "textbook": one box a step with its inputs below and its outputs above, names with subscripts, layers
+                above each other; a cell without steps is drawn from the inside (a function that calls a fused one
+                runs twice for that), with its memory on top
     plumbing    show operations that only move numbers (`split`, `getitem`, `stack`, ...). None: yes, except in
     textbooks
     backward    arrows follow the gradients, from the result back, each with the norm of its gradient
