@@ -77,12 +77,7 @@ class Box(Item):
             item.x = 0.0
         mains = self.mains()
         links = {(a, b) for a, b, _ in self.links} | set(lanes(self.items)) | set(pairwise(mains))
-        below = {b: a for a, b in pairwise(mains)}
-        users: dict[Item, list[Item]] = {}
-        for a, b, leaf in self.links:
-            if leaf.node.kind in GIVEN:
-                users.setdefault(a, []).append(b)
-        links |= {(below[found[0]], a) for a, found in users.items() if len(found) == 1 and found[0] in below}
+        links |= set(self._between(mains))
         held = {item for items in self.entering.values() for item in items}
         self.level = ranks(self.items, links, held)
         self._pass_lanes(links)
@@ -191,6 +186,22 @@ class Box(Item):
         if self.framed or not self.step:
             return []
         return [item for item in self.items if isinstance(item, Leaf) and item.node.kind in MAIN]
+
+    def _between(self, mains: list[Item]) -> Iterator[tuple[Item, Item]]:
+        """Pairs of items to place above each other, so that what enters or leaves one box of a step is not beside
+        another, in the way of its state."""
+        users: dict[Item, list[Item]] = {}
+        for a, b, leaf in self.links:
+            if leaf.node.kind in GIVEN:
+                users.setdefault(a, []).append(b)
+        above = dict(pairwise(mains))
+        below = {b: a for a, b in above.items()}
+        for a, found in users.items():
+            if len(found) == 1 and found[0] in below:
+                yield below[found[0]], a
+        for a, b, _ in self.links:
+            if a in above and isinstance(b, Leaf) and b.node.kind == "output":
+                yield b, above[a]
 
     def lift(self, item: Item, by: float) -> None:
         """Raise an item, and all that is in its band or above it."""

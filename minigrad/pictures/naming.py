@@ -27,6 +27,8 @@ class Names:
         self.modules: dict[Loop, set[str]] = {}  # the modules whose weights it uses
         self.columns: dict[Loop | None, list[int]] = {}
         self.steps = self._steps_with_names()
+        taken = {node.label for node in line.graph.nodes} & {"y", "ys"}
+        self.unnamed = "o" if taken else "y"  # an output of a step
         for id, own in self.loops.items():
             if id in line.columns:
                 self.columns.setdefault(own, []).append(line.columns[id])
@@ -49,7 +51,7 @@ class Names:
         names: dict[tuple[str, str], tuple[str, str, Place]] = {}
         for node in self.graph_.nodes:
             if node.kind not in ("parameter", "elided"):
-                for one in filter(None, node.label.split(", ")):
+                for one in filter(None, self._label(node).split(", ")):
                     if not constant(one):
                         names[node.id, one] = (one, *self._named(node, one))
         for edge in self.graph_.edges:
@@ -64,13 +66,20 @@ class Names:
 
         nodes = []
         for node in self.graph_.nodes:
-            named = weight[node.label] if node.kind == "parameter" else all_of(node.id, node.label)
+            named = weight[node.label] if node.kind == "parameter" else all_of(node.id, self._label(node))
             nodes.append(replace(node, label="" if node.kind == "elided" else named))
         edges = []
         for edge in self.graph_.edges:
             label = edge.label or self.byid[edge.source].label
             edges.append(replace(edge, label=all_of(edge.source, label) if edge.steps is not None else ""))
         return self.graph_.replace(nodes=tuple(nodes), edges=tuple(edges))
+
+    def _label(self, node: GraphNode) -> str:
+        """The label of a node: of several outputs that of the first, which a layer returns."""
+        if node.kind != "output" or node.id not in self.loops:
+            return node.label
+        several = [one.label for one in node.outputs if one.label]
+        return several[0] if several else node.label or self.unnamed
 
     def _named(self, node: GraphNode, label: str) -> tuple[str, Place]:
         """A value's name, with its step, and its place; a state that is given has the step before the first, and

@@ -40,7 +40,7 @@ def textbook(graph: Graph, view: str = "auto") -> Graph:
         part = parts.get(node.id)
         if node.kind != "output" or (part is None and step_of(node.scope) is None):
             continue
-        leaves = replace(node, id=f"{node.id}_out", op="", label=node.label or "y", scope=node.scope[: _depth(node)],
+        leaves = replace(node, id=f"{node.id}_out", op="", label=node.label, scope=node.scope[: _depth(node)],
                          formula="", inner=None, outputs=(), count=0, bytes=0)  # fmt: skip
         nodes[-1] = replace(node, kind="operation", label="")
         above.append(leaves)

@@ -62,6 +62,9 @@ def test_a_layer_takes_its_input_step_by_step(cls: Any) -> None:
     assert sorted(labels(graph, "input"))[-3:] == ["x_{0}", "x_{1}", "x_{2}"]
     assert not {"split", "batch", "getitem"} & {node.op for node in graph.nodes}
     check(graph)
+    name = "y" if cls is nn.RNN else "h"
+    one_way = mg.graph(lambda x: cls(3, 4)(x)[0], mg.randn(3, 2, 3), style="textbook")
+    assert labels(one_way, "output") == [f"{name}_{{{t}}}" for t in range(3)]
 
 
 def test_plumbing_is_hidden_in_every_style_and_its_edges_are_joined() -> None:
