@@ -8,14 +8,14 @@ from .graph import Graph, GraphNode, Scope
 from .loops import LoopKey, loops_of, steps_in, without_steps
 from .views import FIRST, MANY, merged
 
-PARTS = 4  # parts of a line of time that are drawn: the first ones and the last
+STRETCHES = 4  # of a line of time that are drawn: the first ones and the last
 BOXES = ("cell", "operation", "fused", "collapsed")
 
 
 def without_columns(graph: Graph, ends: Mapping[LoopKey, Set[int]], always: bool = False) -> Graph:
     """The graph with the first three steps of each long loop and the last.
 
-    ends    the last columns of the parts of a line of time, which are loops of their own
+    ends    the last columns of the stretches of a line of time, which are loops of their own
     always  also of loops that are short enough for a page
     """
     absent = {place: _absent(sorted(steps), ends.get(place, set()), always) for place, steps in loops_of(graph).items()}
@@ -45,16 +45,16 @@ def without_columns(graph: Graph, ends: Mapping[LoopKey, Set[int]], always: bool
 
 def _absent(steps: Sequence[int], ends: Set[int], always: bool) -> dict[int, int]:
     """The steps to leave out, each with the first of its run."""
-    parts: list[list[int]] = [[]]
+    stretches: list[list[int]] = [[]]
     for step in steps:
-        parts[-1].append(step)
+        stretches[-1].append(step)
         if step in ends:
-            parts.append([])
-    parts = [part for part in parts if part]
-    left_out = {step for part in parts[PARTS - 1 : -1] for step in part}
-    for part in parts:
-        if len(part) > (FIRST + 1 if always else MANY):
-            left_out.update(part[FIRST:-1])
+            stretches.append([])
+    stretches = [stretch for stretch in stretches if stretch]
+    left_out = {step for stretch in stretches[STRETCHES - 1 : -1] for step in stretch}
+    for stretch in stretches:
+        if len(stretch) > (FIRST + 1 if always else MANY):
+            left_out.update(stretch[FIRST:-1])
     found: dict[int, int] = {}
     run: int | None = None
     for step in steps:

@@ -18,7 +18,7 @@ class Names:
     """Names for a graph whose loops are lines of time, and whose steps have boxes."""
 
     def __init__(self, line: Timeline, entering: Mapping[str, int]) -> None:
-        self.graph_ = line.graph
+        self.whole = line.graph
         self.line = line
         self.entering = entering
         self.byid = {node.id: node for node in line.graph.nodes}
@@ -42,19 +42,19 @@ class Names:
     def _steps_with_names(self) -> Counter[tuple[Loop | None, str]]:
         """In how many steps of its loop each name occurs."""
         found = {(self.loops.get(node.id), one, self.line.columns.get(node.id))
-                 for node in self.graph_.nodes for one in node.label.split(", ")}  # fmt: skip
+                 for node in self.whole.nodes for one in node.label.split(", ")}  # fmt: skip
         return Counter([(loop, one) for loop, one, _ in found])
 
     def graph(self) -> Graph:
         """The graph with its names."""
-        weight = weights([node.label for node in self.graph_.nodes if node.kind == "parameter"])
+        weight = weights([node.label for node in self.whole.nodes if node.kind == "parameter"])
         names: dict[tuple[str, str], tuple[str, str, Place]] = {}
-        for node in self.graph_.nodes:
+        for node in self.whole.nodes:
             if node.kind not in ("parameter", "elided"):
                 for one in filter(None, self._label(node).split(", ")):
                     if not constant(one):
                         names[node.id, one] = (one, *self._named(node, one))
-        for edge in self.graph_.edges:
+        for edge in self.whole.edges:
             for one in filter(None, edge.label.split(", ")):
                 if (edge.source, one) not in names:
                     name = indexed(one, self._step(edge.source))
@@ -65,14 +65,14 @@ class Names:
             return ", ".join([told.get((id, one), one) for one in label.split(", ") if one])
 
         nodes = []
-        for node in self.graph_.nodes:
+        for node in self.whole.nodes:
             named = weight[node.label] if node.kind == "parameter" else all_of(node.id, self._label(node))
             nodes.append(replace(node, label="" if node.kind == "elided" else named))
         edges = []
-        for edge in self.graph_.edges:
+        for edge in self.whole.edges:
             label = edge.label or self.byid[edge.source].label
             edges.append(replace(edge, label=all_of(edge.source, label) if edge.steps is not None else ""))
-        return self.graph_.replace(nodes=tuple(nodes), edges=tuple(edges))
+        return self.whole.replace(nodes=tuple(nodes), edges=tuple(edges))
 
     def _label(self, node: GraphNode) -> str:
         """The label of a node: of several outputs that of the first, which a layer returns."""

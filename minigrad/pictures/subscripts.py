@@ -18,11 +18,6 @@ def constant(label: str) -> bool:
     return label in ("constant", "mask") or _NUMBER.fullmatch(label) is not None
 
 
-def each(label: str, step: str) -> str:
-    """Subscripts for several names: "h, c" and "3" give "h_{3}, c_{3}"."""
-    return ", ".join([indexed(one, step) for one in label.split(", ") if one])
-
-
 def indexed(label: str, step: str) -> str:
     """A subscript: "x" and "3" give "x_{3}"; the input xs of all steps becomes x in one of them. A name with a number,
     such as s_0, stays."""

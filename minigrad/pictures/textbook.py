@@ -32,28 +32,34 @@ def textbook(graph: Graph, view: str = "auto") -> Graph:
     parts = boxed.found
     named = Names(line, boxed.entering()).graph()
     boxes = {part: _box(part, nodes, line.scopes) for part, nodes in _members(named, parts).items()}
-    above: list[GraphNode] = []
-    edges: list[GraphEdge] = []
-    nodes: list[GraphNode] = []
-    for node in named.nodes:
-        nodes.append(node)
-        part = parts.get(node.id)
-        if node.kind != "output" or (part is None and step_of(node.scope) is None):
-            continue
-        leaves = replace(node, id=f"{node.id}_out", op="", label=node.label, scope=node.scope[: _depth(node)],
-                         formula="", inner=None, outputs=(), count=0, bytes=0)  # fmt: skip
-        nodes[-1] = replace(node, kind="operation", label="")
-        above.append(leaves)
-        edges.append(GraphEdge(boxes[part].id if part else node.id, leaves.id, grad=seed(node, graph)))
-    standing = {id: boxes[part] for id, part in parts.items()}
-    whole = merged(named.replace(nodes=tuple(nodes)), standing, loops=graph.options.view == "rolled")
-    inside_steps = {node.id for node in whole.nodes if step_of(node.scope) is not None}
-    kept = [edge if edge.source in inside_steps else replace(edge, kind="", steps=None) for edge in whole.edges
-            if edge.source != edge.target or edge.source in inside_steps]  # fmt: skip
+    plain, above, edges = _outputs(named, parts, boxes)
+    whole = merged(plain, {id: boxes[part] for id, part in parts.items()}, loops=graph.options.view == "rolled")
+    stepped = {node.id for node in whole.nodes if step_of(node.scope) is not None}
+    kept = [edge if edge.source in stepped else replace(edge, kind="", steps=None) for edge in whole.edges
+            if edge.source != edge.target or edge.source in stepped]  # fmt: skip
     ordered = sorted([*whole.nodes, *above], key=lambda node: node.order)
     found = whole.replace(nodes=tuple([replace(n, order=k) for k, n in enumerate(ordered)]), edges=(*kept, *edges))
     found = without_columns(found, line.ends, view == "elided") if view in ("auto", "elided") else found
     return in_columns(entered(found, boxed.entering()))
+
+
+def _outputs(
+    graph: Graph, parts: dict[str, Part], boxes: dict[Part, GraphNode]
+) -> tuple[Graph, list[GraphNode], list[GraphEdge]]:  # fmt: skip
+    """The graph with the results of steps as plain operations, and a node above each with an edge to it."""
+    nodes: list[GraphNode] = []
+    above: list[GraphNode] = []
+    edges: list[GraphEdge] = []
+    for node in graph.nodes:
+        nodes.append(node)
+        step, part = step_of(node.scope), parts.get(node.id)
+        if node.kind == "output" and step is not None:
+            leaves = replace(node, id=f"{node.id}_out", op="", scope=step[0], formula="", inner=None, outputs=(),
+                             count=0, bytes=0)  # fmt: skip
+            nodes[-1] = replace(node, kind="operation", label="")
+            above.append(leaves)
+            edges.append(GraphEdge(boxes[part].id if part else node.id, leaves.id, grad=seed(node, graph)))
+    return graph.replace(nodes=tuple(nodes)), above, edges
 
 
 def _members(graph: Graph, parts: dict[str, Part]) -> dict[Part, list[GraphNode]]:
@@ -87,9 +93,3 @@ def _title(part: Part, nodes: list[GraphNode], scopes: dict[str, Scope]) -> str:
 def _plain(module: str) -> str:
     """A module's name, without the number of its call."""
     return re.sub(r" \(\d+\)$", "", module).removesuffix("Cell")
-
-
-def _depth(node: GraphNode) -> int:
-    """The length of a node's scope up to its innermost step."""
-    found = step_of(node.scope)
-    return len(found[0]) if found is not None else len(node.scope)

@@ -16,8 +16,8 @@ from .subscripts import constant
 
 
 @dataclass(eq=False)
-class Part:
-    """A loop that is a part of a line of time: its first column there, and the number of its first step.
+class Stretch:
+    """A loop that is a stretch of a line of time: its first column there, and the number of its first step.
 
     steps  in the order of execution
     """
@@ -27,8 +27,8 @@ class Part:
     column: int = 0
     first: int = 0
     lane: LoopKey = ((), "")
-    before: Part | None = None
-    after: Part | None = None
+    before: Stretch | None = None
+    after: Stretch | None = None
 
     def column_of(self, step: int) -> int:
         """The column of one of its steps."""
@@ -43,7 +43,7 @@ class Timeline:
     columns  of the nodes in such a step
     numbers  of their steps, as names have them: counted on through windows, and anew in another loop
     scopes   of all nodes before, without windows
-    ends     the last column of each part, by its lane
+    ends     the last column of each stretch, by its lane
     """
 
     graph: Graph
@@ -56,8 +56,8 @@ class Timeline:
 def timeline(graph: Graph) -> Timeline:
     """The lines of time in a graph."""
     graph = _undetached(graph)
-    parts: dict[LoopKey, Part] = {}
-    own: dict[str, Part] = {}
+    stretches: dict[LoopKey, Stretch] = {}
+    own: dict[str, Stretch] = {}
     depths: dict[str, int] = {}
     for node in graph.nodes:
         depth = _outermost(node.scope)
@@ -65,29 +65,29 @@ def timeline(graph: Graph) -> Timeline:
             continue
         label, step = node.scope[depth]
         key = (node.scope[:depth], label)
-        part = own[node.id] = parts.setdefault(key, Part(key))
+        stretch = own[node.id] = stretches.setdefault(key, Stretch(key))
         depths[node.id] = depth
         assert step is not None
-        if step not in part.steps:
-            part.steps.append(step)
+        if step not in stretch.steps:
+            stretch.steps.append(step)
     _chain(graph, own, depths)
     lanes: dict[LoopKey, Scope] = {}
     ends: dict[LoopKey, set[int]] = {}
-    for part in parts.values():
-        _place(part)
-        lane = lanes.setdefault(part.lane, _lane(part.lane[0], set(lanes.values())))
-        ends.setdefault((lane, part.lane[1]), set()).add(part.column_of(max(part.steps)))
+    for stretch in stretches.values():
+        _place(stretch)
+        lane = lanes.setdefault(stretch.lane, _lane(stretch.lane[0], set(lanes.values())))
+        ends.setdefault((lane, stretch.lane[1]), set()).add(stretch.column_of(max(stretch.steps)))
     nodes = []
     columns, numbers = {}, {}
     for node in graph.nodes:
         scope = _windowless(node.scope)
         if node.id in own:
-            part, depth = own[node.id], depths[node.id]
+            stretch, depth = own[node.id], depths[node.id]
             step = node.scope[depth][1]
             assert step is not None
-            columns[node.id] = column = part.column_of(step)
-            numbers[node.id] = column - part.column + part.first
-            scope = (*lanes[part.lane], (part.lane[1], column), *node.scope[depth + 1 :])
+            columns[node.id] = column = stretch.column_of(step)
+            numbers[node.id] = column - stretch.column + stretch.first
+            scope = (*lanes[stretch.lane], (stretch.lane[1], column), *node.scope[depth + 1 :])
         nodes.append(replace(node, scope=scope))
     byid = {node.id: node for node in nodes}
     rolled_up = graph.options.view == "rolled"
@@ -127,18 +127,18 @@ def _undetached(graph: Graph) -> Graph:
     return graph.replace(nodes=tuple(kept), edges=tuple(edges.values()))
 
 
-def _chain(graph: Graph, own: dict[str, Part], depths: dict[str, int]) -> None:
+def _chain(graph: Graph, own: dict[str, Stretch], depths: dict[str, int]) -> None:
     """Put a loop behind another if all that it takes from that one is its last state, at its own first step; and
     windows of the same loop in their order."""
     byid = {node.id: node for node in graph.nodes}
-    windows: dict[LoopKey, Part] = {}
-    for part in dict.fromkeys(own.values()):
-        key = (_windowless(part.key[0]), part.key[1])
+    windows: dict[LoopKey, Stretch] = {}
+    for stretch in dict.fromkeys(own.values()):
+        key = (_windowless(stretch.key[0]), stretch.key[1])
         if key in windows:
-            part.before = windows[key]
-            windows[key].after = part
-        windows[key] = part
-    handed: dict[tuple[Part, Part], bool] = {}
+            stretch.before = windows[key]
+            windows[key].after = stretch
+        windows[key] = stretch
+    handed: dict[tuple[Stretch, Stretch], bool] = {}
     for edge in graph.edges:
         a, b = own.get(edge.source), own.get(edge.target)
         if a is None or b is None or a is b:
@@ -152,24 +152,25 @@ def _chain(graph: Graph, own: dict[str, Part], depths: dict[str, int]) -> None:
             a.after, b.before = b, a
 
 
-def _layers(a: Part, b: Part) -> bool:
+def _layers(a: Stretch, b: Stretch) -> bool:
     """True for two layers of one module."""
     one, other = _windowless(a.key[0]), _windowless(b.key[0])
     return bool(one) and one[:1] == other[:1]
 
 
-def _place(part: Part) -> None:
-    """Set the column and the first number of a part, after those before it."""
-    if part.lane[1]:
+def _place(stretch: Stretch) -> None:
+    """Set the column and the first number of a stretch, after those before it."""
+    if stretch.lane[1]:
         return
-    part.lane, part.column, part.first = (_windowless(part.key[0]), part.key[1]), min(part.steps), min(part.steps)
-    before = part.before
+    stretch.lane = (_windowless(stretch.key[0]), stretch.key[1])
+    stretch.column = stretch.first = min(stretch.steps)
+    before = stretch.before
     if before is not None:
         _place(before)
-        part.lane = before.lane
-        part.column = before.column_of(max(before.steps)) + 1
-        again = _windowless(before.key[0]) == _windowless(part.key[0])
-        part.first = before.first + part.column - before.column if again else min(part.steps)
+        stretch.lane = before.lane
+        stretch.column = before.column_of(max(before.steps)) + 1
+        again = _windowless(before.key[0]) == _windowless(stretch.key[0])
+        stretch.first = before.first + stretch.column - before.column if again else min(stretch.steps)
 
 
 def _lane(scope: Scope, taken: Iterable[Scope]) -> Scope:
