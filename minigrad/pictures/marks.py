@@ -13,12 +13,13 @@ from .labels import SMALL, text_width
 def free_place(way: list[Point], text: str, taken: list[Rect], ways: list[list[Point]]) -> Point:
     """A free position beside an edge, across as few edges as possible, near the middle of a long piece."""
     width, tries = text_width(text, SMALL), []
+    half = 7.5 if "⁾_" in text else 5.0  # of its height: h⁽¹⁾_{0} may have its marks above each other
     for k in range(0, len(way) - 1, 3):
         a, b = way[k], way[k + 3]
         length = abs(b[0] - a[0]) + abs(b[1] - a[1])
         for share in (0.5, 0.3, 0.7, 0.15, 0.85):
             (x, y), (across, along) = _at(way[k : k + 4], share)
-            apart = abs(along) * width / 2 + abs(across) * 5 + 3.5  # so that the text is clear of its own edge
+            apart = abs(along) * width / 2 + abs(across) * half + 3.5  # so that the text is clear of its own edge
             first = -1 if (across > 0 if abs(across) > abs(along) else along < 0) else 1  # above, or to the right
             for side, far in itertools.product((1, -1), (0.0, 11.0, 24.0)):
                 dx, dy = first * side * along * (apart + far), -first * side * across * (apart + far)
@@ -28,7 +29,7 @@ def free_place(way: list[Point], text: str, taken: list[Rect], ways: list[list[P
     for cost, x, y in sorted(tries):
         if cost >= best:
             break
-        mine = (x - width / 2 - 1, y - 5, x + width / 2 + 1, y + 5)
+        mine = (x - width / 2 - 1, y - half, x + width / 2 + 1, y + half)
         cost += 500.0 * sum(overlap(mine, other) for other in taken)
         cost += 60.0 * sum(bool(hits(one, np.array([mine]))) for one in ways) if cost < best else 0.0
         if cost < best:
