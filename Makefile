@@ -69,6 +69,7 @@ docs: $(VENV)/test
 	$(BIN)/python docs/make_word_vectors.py
 	$(BIN)/python docs/make_decoding.py
 	$(BIN)/python docs/make_diagnose.py
+	$(BIN)/python docs/make_interventions.py
 	$(BIN)/python docs/make_models.py
 	$(BIN)/python docs/make_programs.py
 	$(BIN)/python docs/make_cells.py

@@ -18,7 +18,7 @@ from . import backend
 from .creation import as_array
 from .modes import changed_mode, current_mode
 from .names import Name, Pattern
-from .primitives import Primitive
+from .primitives import Primitive, no_gradient
 from .replay import RecordingError
 from .replay.guarded import Newcomers
 from .tables import html_table
@@ -38,7 +38,7 @@ def _replace(by: Any, old: Any) -> Any:
 
 
 # The old value stays an operand, so that pictures show the cut; no gradient reaches it.
-REPLACED = Primitive("replaced", _replace, {"by": lambda g: g, "old": lambda g: None})
+REPLACED = Primitive("replaced", _replace, {"by": lambda g: g, "old": no_gradient})
 
 
 class Intervention(Observer):
@@ -221,9 +221,10 @@ class Intervention(Observer):
 
         what     one or several tensors computed in this run
         against  the other run
-        options  those of `mg.graph`
+        options  those of `mg.graph`, except those of gradients
 
-        A dashed line leads from a replaced value to its replacement; no gradient flows through it.
+        A value that did not change has a colour of its own, and one without a name has none. A dashed line leads from a
+        value to the constant or tensor that replaces it; no gradient flows through it.
         """
         from .pictures.changes import changed_graph
 

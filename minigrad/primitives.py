@@ -40,6 +40,10 @@ _frame = sys._getframe
 _ndarray = np.ndarray
 
 
+def no_gradient(g: Any) -> None:
+    """The formula of an operand that no gradient reaches: pictures draw a cut."""
+
+
 class Pull:
     """The gradient of one operand: its formula, and the values to keep for it.
 

@@ -14,11 +14,15 @@ import pytest
 pytest.importorskip("matplotlib", reason="needs matplotlib, of the extra `viz`")
 import drawing
 import make_diagnose
+import make_interventions
 import make_models
 import make_programs
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [DOCS.parent / "README.md", *(DOCS / f"{page}.md" for page in ("diagnose", "engine", "models", "programs"))]
+PAGES = [
+    DOCS.parent / "README.md",
+    *(DOCS / f"{page}.md" for page in ("diagnose", "engine", "interventions", "models", "programs")),
+]
 
 
 def shown(page: str) -> set[str]:
@@ -74,6 +78,13 @@ def test_the_page_of_the_report(tmp_path: Path) -> None:
     assert words(made) == words(kept), "run docs/make_diagnose.py"
     assert "".join(ET.parse(made).getroot().itertext()) == "".join(ET.parse(kept).getroot().itertext())
     assert "(prefers-color-scheme: dark)" in kept.read_text(encoding="utf-8")
+
+
+def test_interventions(tmp_path: Path) -> None:
+    made = make_interventions.make(tmp_path)
+    assert {path.name for path in made} == shown("interventions")
+    for path in made:
+        assert words(path) == words(DOCS / "interventions" / path.name), "run docs/make_interventions.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..backward import key_of
 from ..fusion.fused import Fused
+from ..primitives import no_gradient
 from ..tape import Node, Output, kept_arrays, node_of, owner
 from ..tensors import Tensor
 from ..where import line_of
@@ -113,8 +114,8 @@ class _Builder:
     def operation(self, node: Node) -> None:
         """Add a recorded operation, after its operands."""
         scope = self.scopes[node]
-        operands = [p for one, _, _ in node.edges or () for p in several_of(one)]
-        sources = [self._source(p, scope) for p in operands]
+        operands = [(p, pull.formula is no_gradient) for one, pull, _ in node.edges or () for p in several_of(one)]
+        sources = [self._source(p, scope) for p, _ in operands]
         outside = [(kind, self._outside(node, *entering)) for kind, *entering in self._unrecorded(node)]
         fused = isinstance(node.primitive, Fused)
         several = type(node.dtype) is tuple
@@ -142,10 +143,11 @@ class _Builder:
             ]) if several else (),
             inner=inner(node, ends, f"n{len(self.ids)}", values) if fused and node.edges else None,
         )  # fmt: skip
-        for operand, (source, output, label, before) in zip(operands, sources, strict=True):
+        for (operand, cut), (source, output, label, before) in zip(operands, sources, strict=True):
             steps = crossed(before, scope)
+            kind = "detached" if cut else "state" if steps else ""
             flow = self.record.flows.get((node, key_of(operand))) if self.record.flows else None
-            self.connect(source, name, "state" if steps else "", steps, output, label, flow)
+            self.connect(source, name, kind, steps, output, label, flow)
         for kind, source in outside:
             self.connect(source, name, "detached" if kind == "detached" else "", None, 0, "")
 

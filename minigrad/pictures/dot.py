@@ -15,10 +15,8 @@ from .labels import SIZE, escaped, label_of, mark_of, quoted, text_of, text_widt
 from .layout import Layout, layout_of
 from .loops import title
 from .memory import states_way
-from .palette import EDGES, FONT, INK, RED, STYLES, Scale, ink_on, norm_of
+from .palette import EDGES, FONT, INK, LEGENDS, RED, STYLES, ink_on, norm_of, scale_of
 from .routes import TIP, routes
-
-LEGENDS = {"grad": "norm of the gradient", "change": "change of the value"}
 
 
 def dot(self: Graph) -> str:
@@ -40,9 +38,7 @@ class _Writer:
         self.layout = layout
         self.ways = routes(layout) if layout is not None else {}
         self.byid = {node.id: node for node in graph.nodes}
-        self.scale: Scale | None = None
-        if self.options.color is not None:
-            self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
+        self.scale = scale_of(graph.nodes, self.options.color)
 
     def text(self) -> str:
         """The whole text."""

@@ -71,10 +71,17 @@ def graph(
     No `.grad` changes. Raises ValueError if there is no graph: nothing was computed from a tensor that requires grad,
     or backward released it.
     """
-    options = _options(locals())
-    collapse = (collapse,) if isinstance(collapse, str) else tuple(collapse)
+    return made(locals())
+
+
+def made(given: dict[str, Any], annotated: Callable[[Graph], Graph] = lambda graph: graph) -> Graph:
+    """The graph for the arguments of `graph`, by name. `annotated` changes the whole graph, before any view of it."""
+    what, args, params, view, depth = (given[name] for name in ("what", "args", "params", "view", "depth"))
+    expand, style, plumbing, backward = (given[name] for name in ("expand", "style", "plumbing", "backward"))
+    options = _options(given)
+    collapse = (given["collapse"],) if isinstance(given["collapse"], str) else tuple(given["collapse"])
     names = {leaf: name for name, leaf in dict(params.items() if isinstance(params, Mapping) else params or ()).items()}
-    needs_gradients = grads or backward or color is not None
+    needs_gradients = given["grads"] or backward or given["color"] is not None
     if callable(what) and not isinstance(what, Tensor):
         if not names and hasattr(what, "named_parameters"):
             names = {leaf: name for name, leaf in what.named_parameters()}
@@ -89,7 +96,7 @@ def graph(
         if args:
             raise TypeError("graph: arguments are for a function; to draw several tensors, pass a list of them")
         roots, record = _tensors(what), Observations()
-        if values:
+        if given["values"]:
             raise ValueError(
                 "graph: a tensor's graph does not keep values; pass the function, as in mg.graph(f, x, values=True)"
             )
@@ -97,7 +104,7 @@ def graph(
     if needs_gradients:
         follow_gradients(roots, record, backward)
     found = build(below, [t.edge for t in roots if t.edge is not None], names, record)
-    found = found.replace(options=options.replace(note=found.options.note))
+    found = annotated(found.replace(options=options.replace(note=found.options.note)))
     if expand:
         chosen = None if expand is True else (expand,) if isinstance(expand, str) else tuple(expand)
         found = views.expanded(found, lambda node: chosen is None or node.op in chosen)

@@ -70,18 +70,24 @@ SIGNS = {
     "sum": "Σ", "exp": "exp", "square": "x²", "sqrt": "√",
 }  # fmt: skip
 
-# ---- a gradient's norm, on a log scale ---------------------------------------------------------------------------
+# ---- one quantity, on a log scale --------------------------------------------------------------------------------
+
+LEGENDS = {"grad": "norm of the gradient", "change": "change of the value, ‖v − w‖ / ‖w‖"}
 
 # From small to large: P. Tol's "YlOrBr", which stays ordered in print and for colour-blind readers.
 SCALE = ("#FFFFE5", "#FFF7BC", "#FEE391", "#FEC44F", "#FB9A29", "#EC7014", "#CC4C02", "#993404")
 NOTHING, NOT_FINITE, BROKEN = "#FFFFFF", "#DDDDDD", "#FFB3D9"
+UNCHANGED = "#DCEBDD"  # a change of 0, unlike a value whose change is not known
 DECADES = 12  # below the largest; smaller norms have the palest colour
 
 
 class Scale:
-    """Colours for positive numbers between the smallest and the largest given."""
+    """Colours for numbers between the smallest and the largest given; 0 has one of its own."""
 
-    def __init__(self, norms: Iterable[float]) -> None:
+    def __init__(self, norms: Iterable[float], zero: str = NOTHING) -> None:
+        norms = list(norms)
+        self.zero = zero
+        self.odd = any(not math.isfinite(n) for n in norms)
         logs = [math.log10(n) for n in norms if n > 0 and math.isfinite(n)]
         self.high = math.ceil(max(logs, default=0.0))
         self.low = max(math.floor(min(logs, default=-1.0)), self.high - DECADES)
@@ -93,21 +99,30 @@ class Scale:
         if not math.isfinite(norm):
             return NOT_FINITE
         if norm == 0:
-            return NOTHING
+            return self.zero
         at = (math.log10(norm) - self.low) / (self.high - self.low) * (len(SCALE) - 1)
         return mixed(min(max(at, 0.0), len(SCALE) - 1))
 
     def legend(self) -> list[tuple[str, str]]:
-        """(text, colour) for round numbers, from small to large."""
+        """(text, colour) for round numbers, from small to large; for 0 and NaN, if they have colours to tell."""
         stride = max(1, math.ceil((self.high - self.low) / 6))
         powers = range(self.high, self.low - 1, -stride)
-        return [(f"{10.0**power:g}", self.color(10.0**power)) for power in reversed(powers)]
+        found = [(f"{10.0**power:g}", self.color(10.0**power)) for power in reversed(powers)]
+        zero = [("0", self.zero)] if self.zero != NOTHING else []
+        return [*zero, *found, *([("nan", NOT_FINITE)] if self.odd else [])]
+
+
+def scale_of(nodes: Iterable[GraphNode], color: str | None) -> Scale | None:
+    """The scale of what colours show in a graph; None if they show kinds."""
+    if color is None:
+        return None
+    return Scale([n for n in map(norm_of, nodes) if n is not None], UNCHANGED if color == "change" else NOTHING)
 
 
 def mixed(at: float) -> str:
     """The colour at a position between 0 and the last of SCALE."""
     k = min(int(at), len(SCALE) - 2)
-    parts = [(int(c[j : j + 2], 16) for j in (1, 3, 5)) for c in SCALE[k : k + 2]]
+    parts = [[int(c[j : j + 2], 16) for j in (1, 3, 5)] for c in SCALE[k : k + 2]]
     return "#" + "".join(f"{round(a + (at - k) * (b - a)):02X}" for a, b in zip(*parts, strict=True))
 
 

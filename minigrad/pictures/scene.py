@@ -14,17 +14,19 @@ from .labels import SIZE, SMALL, Text, mark_of, text_of, text_width
 from .marks import free_place
 from .palette import (
     BLUE,
+    DARK,
     EDGES,
     INK,
+    LEGENDS,
     NOTE,
     POINTWISE,
     RED,
     SQUASHES,
     STYLES,
     TEXTBOOK,
-    Scale,
     ink_on,
     norm_of,
+    scale_of,
     tone,
 )  # fmt: skip
 
@@ -109,9 +111,7 @@ class Picture:
         self.graph = graph
         self.options = graph.options
         self.byid = {node.id: node for node in graph.nodes}
-        self.scale: Scale | None = None
-        if self.options.color == "grad":
-            self.scale = Scale([n for n in map(norm_of, graph.nodes) if n is not None])
+        self.scale = scale_of(graph.nodes, self.options.color)
         self.all_ways: list[list[Point]] = []
         self.tones = {n.id: k for k, n in enumerate(n for n in graph.nodes if n.kind == "parameter")}
 
@@ -237,12 +237,13 @@ class Picture:
         labels: list[Label] = []
         swatches: list[tuple[Rect, str]] = []
         wide, tall = 0.0, 0.0
-        if self.scale is not None:
-            labels.append(Label("norm of the gradient", x, y - 8, SMALL, NOTE, anchor="start"))
-            at = x + text_width("norm of the gradient", SMALL) + 8
+        if self.scale is not None and self.options.color is not None:
+            title = LEGENDS[self.options.color]
+            labels.append(Label(title, x, y - 8, SMALL, NOTE, anchor="start"))
+            at = x + text_width(title, SMALL) + 8
             for text, color in self.scale.legend():
                 swatches.append(((at, y - 16, at + 42, y), color))
-                labels.append(Label(text, at + 21, y - 8, SMALL, ink_on(color)))
+                labels.append(Label(text, at + 21, y - 8, SMALL, ink_on(color) if color not in DARK else INK))
                 at += 42
             wide, tall = at - x, 24.0
         if self.options.note:

@@ -213,14 +213,16 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
 
 
 def _norms(graph: Graph, standing: Mapping[str, GraphNode]) -> dict[str, float]:
-    """The norm of the gradient of all that leaves a group of nodes, by the id of the node that stands for it."""
+    """The norm of the gradient of all that leaves a group of nodes, or its largest change, by the id of the node that
+    stands for it."""
+    join = max if graph.options.color == "change" else math.hypot
     groups = {id: node.id for id, node in standing.items()}
     leaving = {edge.source for edge in graph.edges if groups.get(edge.target) != groups.get(edge.source)}
     norms: dict[str, float] = {}
     for node in graph.nodes:
         group, norm = groups.get(node.id), norm_of(node)
         if group is not None and norm is not None and (node.id in leaving or node.kind == "output"):
-            norms[group] = math.hypot(norms.get(group, 0.0), norm)
+            norms[group] = join(norms.get(group, 0.0), norm)
     return norms
 
 

@@ -137,6 +137,7 @@ function testState(viewer) {
     help: byId("help").open ? byId("help").innerText : "",
     readout: byId("readout").textContent,
     legend: !byId("legend").hidden,
+    legendText: byId("legend").innerText,
     openTime: viewer.openTime,
     layoutTime: viewer.layoutTime,
     drawTime: viewer.drawTime,

@@ -14,6 +14,7 @@ import pytest
 
 import minigrad as mg
 import nn
+from minigrad.pictures.palette import UNCHANGED
 
 State = dict[str, Any]
 View = Callable[..., State]
@@ -457,6 +458,41 @@ def test_colour_is_the_gradient_on_a_log_scale(view: View) -> None:
     assert ordered == sorted(shades, reverse=True)  # the more gradient, the darker
     assert ordered[0] > ordered[-1] + 100
     assert not view(data)["legend"]
+
+
+@cache
+def intervened(by: float) -> State:
+    w, xs = parameter("W", 3, 3), random(3, 1, 3)
+
+    def loop() -> Any:
+        h = mg.zeros((1, 3))
+        for _, x in mg.steps(xs):
+            h = mg.name(np.tanh(x + h @ w), "h")
+        return (h**2).sum()
+
+    with mg.intervene() as before:
+        loop()
+    with mg.intervene({"h t=1": by}) as after:
+        loss = loop()
+    return after.graph(loss, against=before).data()
+
+
+def test_an_intervention_has_the_colours_of_changes(view: View) -> None:
+    """Without a command; and there is no playback of gradients, which are not known."""
+    data = intervened(1.0)
+    state = view(data)
+    assert state["legend"]
+    assert "change of the value" in state["legendText"]
+    colours = {step_of(node): state["colours"][node["id"]] for node in named(data, "h")}
+    unnamed = {state["colours"][node["id"]] for node in data["nodes"] if not node["label"]}
+    assert unnamed == {"#FFFFFF"}
+    assert colours[0] == UNCHANGED
+    assert len({*colours.values(), "#FFFFFF"}) == 4
+    assert view(data, "step:1000")["phase"] == "forward"
+    (h,) = [node for node in named(data, "h") if step_of(node) == 1]
+    panel = view(data, f"select:{h['id']}")["panel"]
+    assert "change" in panel
+    assert "Gradient" not in panel
 
 
 # ---- hands -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from places import Place
 import minigrad as mg
 import nn
 from minigrad.names import Pattern
+from minigrad.pictures.palette import DARK, UNCHANGED, scale_of
+from minigrad.pictures.places import scene
+from minigrad.pictures.svg import svg
 
 Rng = np.random.Generator
 Array = Any
@@ -246,12 +249,78 @@ def test_the_difference_is_drawn(rng: Rng) -> None:
     assert known[("t", 1), "c"] == 0
     (replaced,) = [node for node in drawn.nodes if node.op == "replaced"]
     assert [edge.kind for edge in drawn.edges if edge.target == replaced.id] == ["detached"]
-    text = drawn.dot()
-    assert "change of the value" in text
-    assert "norm of the gradient" not in text
-    assert "values replaced: 1" in text
+    for text in (drawn.dot(), svg(scene(drawn))):
+        assert "change of the value" in text
+        assert "norm of the gradient" not in text
+        assert "values replaced: 1 (f t=2)" in text
     with pytest.raises(TypeError, match=r"for gradients, use mg\.graph"):
         cut.graph(output, against=clean, color="grad")
+
+
+def two_runs(by: Any) -> tuple[Any, Any, Any]:
+    """A loop whose state of step 1 is replaced: (its loss, that run, a run without a replacement)."""
+    rng = np.random.default_rng(0)
+    W, xs = mg.tensor(rng.standard_normal((3, 3)), requires_grad=True), mg.tensor(rng.standard_normal((3, 1, 3)))
+
+    def loop() -> Any:
+        h = mg.zeros((1, 3), dtype=np.float64)
+        for _, x in mg.steps(xs):
+            h = mg.name(np.tanh(x + h @ W), "h")
+        return (h**2).sum()
+
+    with mg.intervene() as before:
+        loop()
+    with mg.intervene({"h t=1": by}) as after:
+        loss = loop()
+    return loss, after, before
+
+
+def fills(graph: Any) -> dict[str, str | None]:
+    """The fill of each node in the picture."""
+    return {shape.id: shape.fill for shape in scene(graph).nodes}
+
+
+def test_pictures_have_the_colours_of_changes() -> None:
+    """A value that did not change differs from one whose change is not known, and from those that changed."""
+    loss, after, before = two_runs(1.0)
+    drawn = after.graph(loss, against=before)
+    fill = fills(drawn)
+    by_step = {node.scope[-1][1]: fill[node.id] for node in drawn.nodes if node.label == "h"}
+    unnamed = {fill[node.id] for node in drawn.nodes if not node.label}
+    scale = scale_of(drawn.nodes, "change")
+    changes = after.changes_from(before)
+    assert by_step == {t: scale.color(changes[f"t={t} h"]) for t in range(3)}
+    assert by_step[0] == UNCHANGED
+    assert unnamed == {"#FFFFFF"}
+    assert len({*by_step.values(), *unnamed}) == 4
+    assert {color for _, color in scale.legend()} <= {color for _, color in scene(drawn).swatches}
+    for shape in scene(drawn).nodes:  # in the dark, the ink of a colour of the page changes with it
+        for label in shape.labels:
+            assert (shape.fill in DARK) == (label.color in DARK)
+
+
+@pytest.mark.parametrize("options", [{"style": "textbook"}, {"collapse": "t"}], ids=["textbook", "steps"])
+def test_a_group_has_the_largest_change_inside(options: dict[str, Any]) -> None:
+    loss, after, before = two_runs(1.0)
+    drawn = after.graph(loss, against=before, **options)
+    found = [node.grad.norm for node in drawn.nodes if node.kind in ("cell", "collapsed")]
+    assert found == [after.changes_from(before)[f"t={t} h"] for t in range(3)]
+
+
+def test_only_what_no_gradient_passes_is_drawn_as_a_cut() -> None:
+    """A constant cuts what it replaces; a function and a tensor that requires grad pass their gradients on."""
+    tensor = mg.tensor(np.ones((1, 3)), requires_grad=True)
+    tensor.name = "given"
+    for by, cut in ((1.0, {"tanh"}), (lambda h: 3 * h, set()), (tensor, {"tanh"})):
+        loss, after, before = two_runs(by)
+        for graph in (after.graph(loss, against=before), mg.graph(loss)):
+            nodes = {node.id: node for node in graph.nodes}
+            (replaced,) = [node.id for node in graph.nodes if node.op == "replaced"]
+            into = [edge for edge in graph.edges if edge.target == replaced]
+            assert {nodes[edge.source].op for edge in into if edge.kind == "detached"} == cut
+            assert {nodes[edge.source].label for edge in into if edge.kind == ""} >= (
+                {"given"} if by is tensor else set()
+            )
 
 
 def test_mistakes(rng: Rng) -> None:

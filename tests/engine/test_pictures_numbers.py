@@ -12,7 +12,7 @@ from places import Place
 import minigrad as mg
 import nn
 from minigrad.pictures.numbers import numbers
-from minigrad.pictures.palette import Scale, ink_on
+from minigrad.pictures.palette import SCALE, Scale, ink_on, mixed
 
 
 def node(graph: mg.Graph, label: str) -> Any:
@@ -170,3 +170,10 @@ def test_a_released_part_cannot_be_coloured() -> None:
     with pytest.raises(RuntimeError, match="retain_graph=True"):
         mg.graph(z, color="grad")
     assert len(mg.graph(z).nodes) == 2
+
+
+def test_colours_between_two_of_the_scale_are_mixed() -> None:
+    assert mixed(0.0) == SCALE[0]
+    assert mixed(6.0) == SCALE[6]
+    middle = [round((int(SCALE[0][k : k + 2], 16) + int(SCALE[1][k : k + 2], 16)) / 2) for k in (1, 3, 5)]
+    assert [int(mixed(0.5)[k : k + 2], 16) for k in (1, 3, 5)] == middle

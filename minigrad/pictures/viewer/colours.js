@@ -10,6 +10,8 @@ const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const FORWARD = "#225577"; // what is being computed
 const FOUND = "#AA3377"; // what was searched for
 
+const styleOf = (node) => PALETTE.kinds[node.kind] || PALETTE.kinds.operation;
+
 // A colour as the page is, light or dark.
 const themed = (colour) => (DARK.matches && PALETTE.dark[colour.toUpperCase()]) || colour;
 
@@ -30,23 +32,24 @@ const mixed = (a, b, share) => {
 
 function inkOn(colour) {
   const [red, green, blue] = parts(colour);
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 120 ? "#FFFFFF" : INK;
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 120 ? "#FEFEFE" : "#222222"; // as in the static picture
 }
 
-// Norms from the smallest to the largest, on a log scale.
-class GradientScale {
-  constructor(norms) {
+// Norms of gradients ("grad") or changes of values ("change") from the smallest to the largest, on a log scale.
+class Scale {
+  constructor(norms, quantity) {
+    this.quantity = quantity;
     const logs = norms.filter((norm) => norm > 0).map(Math.log10);
-    this.known = logs.length > 0;
-    this.high = this.known ? Math.ceil(Math.max(...logs)) : 0;
-    this.low = this.known ? Math.max(Math.floor(Math.min(...logs)), this.high - PALETTE.decades) : -1;
+    this.known = logs.length > 0 || quantity === "change";
+    this.high = logs.length ? Math.ceil(Math.max(...logs)) : 0;
+    this.low = logs.length ? Math.max(Math.floor(Math.min(...logs)), this.high - PALETTE.decades) : -1;
     if (this.low === this.high) this.low--;
   }
 
   colour(norm) {
     if (norm === null) return null;
     if (!Number.isFinite(norm)) return PALETTE.notFinite;
-    if (norm === 0) return PALETTE.nothing;
+    if (norm === 0) return PALETTE.zero[this.quantity];
     return this.at((Math.log10(norm) - this.low) / (this.high - this.low));
   }
 

@@ -165,7 +165,7 @@ class Drawing {
     const c = this.context;
     const { scene } = this;
     const state = scene.state(node); // "", "todo", "done", "now"
-    const style = PALETTE.kinds[node.kind] || PALETTE.kinds.operation;
+    const style = styleOf(node);
     const broken = this.scene.broken(node);
     const fill = broken ? PALETTE.broken : scene.colour(node) || style.fill;
     c.globalAlpha = state === "todo" ? 0.32 : 1;

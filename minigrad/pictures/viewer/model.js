@@ -50,6 +50,7 @@ class Model {
     const { value, grad } = data.broken;
     this.broken = new Set([...value, ...[...grad].reverse()].map((row) => this.nodes[row].id)); // as they came up
     this.norms = data.norms; // of gradients: the least and the largest
+    this.quantity = this.options.color === "change" ? "change" : "grad"; // that the `grad` of a node holds
     this.closeLarge();
   }
 

@@ -42,7 +42,7 @@ class Panel {
       ]),
       element("h3", {}, "Shapes"),
       kindsLegend(new Set(nodes.map((node) => node.kind))),
-      scale.known
+      scale.known && scale.quantity === "grad"
         ? element(
             "p",
             { className: "hint" },
@@ -93,8 +93,11 @@ class Panel {
       parts.push(element("button", { type: "button", onclick: () => actions.toggle(target) }, words));
     }
     // forward, gradients are not known yet
-    const first = { "": ["value", "grad"], forward: ["value"], backward: ["grad", "value"] }[phase];
-    if (node.members && node.grad)
+    const change = this.model.quantity === "change";
+    const first = change ? ["value"] : { "": ["value", "grad"], forward: ["value"], backward: ["grad", "value"] }[phase];
+    if (change && node.grad)
+      parts.push(definitions([[`${node.members ? "largest " : ""}change ‖v − w‖ / ‖w‖`, numberText(node.grad.norm)]]));
+    else if (node.members && node.grad)
       parts.push(definitions([["largest ‖gradient‖ inside", numberText(node.grad.norm)]]));
     else
       for (const which of first)

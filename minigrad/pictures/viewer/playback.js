@@ -1,6 +1,6 @@
 // Stepping through the computation: forward in the order of the tape, then backward through the gradients in reverse.
 // Position 0 is before the first operation, `count` after the last, 2 · count when all gradients have arrived;
-// null is the whole graph, with nothing stepped through.
+// null is the whole graph, with nothing stepped through. Of a run without gradients, `count` is the end.
 
 const GIVEN = new Set(["parameter", "input", "detached"]); // not computed here
 
@@ -9,6 +9,7 @@ class Playback {
     this.model = model;
     this.events = model.nodes.filter((node) => !GIVEN.has(node.kind)).sort((a, b) => a.order - b.order);
     this.count = this.events.length;
+    this.last = model.quantity === "grad" ? 2 * this.count : this.count;
     this.index = new Map(this.events.map((node, i) => [node.id, i]));
     // Runs of events of one time step, or of one stretch outside of steps: [first, beyond the last].
     this.runs = [];
@@ -36,11 +37,11 @@ class Playback {
     if (!this.byStep) return null;
     const forward = this.runs.map(([, end]) => end);
     const backward = [...this.runs].reverse().map(([start]) => 2 * this.count - start);
-    return [0, ...forward, ...backward];
+    return [0, ...forward, ...(this.last > this.count ? backward : [])];
   }
 
   go(position) {
-    this.position = position === null ? null : Math.min(Math.max(Math.round(position), 0), 2 * this.count);
+    this.position = position === null ? null : between(0, Math.round(position), this.last);
     if (this.byStep && position !== null) this.position = this.stops().find((stop) => stop >= this.position);
     const [p, n] = [this.position, this.count];
     if (!this.phase) this.range = [0, 0];
@@ -53,7 +54,7 @@ class Playback {
   }
 
   stride(direction) {
-    const at = this.position ?? (direction > 0 ? 0 : 2 * this.count + 1);
+    const at = this.position ?? (direction > 0 ? 0 : this.last + 1);
     const stops = this.stops();
     if (!stops) return this.go(at + direction);
     const ahead = direction > 0 ? stops.find((stop) => stop > at) : [...stops].reverse().find((stop) => stop < at);
@@ -61,7 +62,7 @@ class Playback {
   }
 
   get atEnd() {
-    return this.position === 2 * this.count;
+    return this.position === this.last;
   }
 
   // "todo", "done" or "now" for one node of the tape; "" while its gradient is still to come.

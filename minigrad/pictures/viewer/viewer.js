@@ -10,7 +10,8 @@ class Viewer {
     this.drawing = new Drawing(this.canvas);
     this.playback = new Playback(this.model);
     this.search = new Search(this.model);
-    this.scale = new GradientScale(this.model.norms);
+    this.quantity = this.model.quantity;
+    this.scale = new Scale(this.model.norms, this.quantity);
     this.panel = new Panel(byId("panel"), this.model, {
       select: (id) => this.select(id, true),
       toggle: (id) => this.toggle(id),
@@ -18,7 +19,7 @@ class Viewer {
     this.view = new Camera(this.canvas, this);
     this.selected = null;
     this.hover = null;
-    this.coloured = this.model.options.color === "grad" && this.scale.known;
+    this.coloured = this.model.options.color === this.quantity && this.scale.known;
     this.timer = null;
     this.links = new Links(this);
     this.relayout();
@@ -120,7 +121,10 @@ class Viewer {
       const arrived = ["now", "done"].includes(playback.state(node));
       return arrived ? this.scale.colour(gradientNorm(node)) : null;
     }
-    return this.coloured && playback.position === null ? this.scale.colour(gradientNorm(node)) : null;
+    if (!this.coloured) return null;
+    if (this.quantity === "grad" && playback.position !== null) return null; // not known yet
+    const colour = this.scale.colour(gradientNorm(node));
+    return colour ?? (styleOf(node).fill && "#FFFFFF"); // no colour of its kind beside those of the scale
   }
 
   // ---- what lies where ----------------------------------------------------------------------------------------------
@@ -283,9 +287,12 @@ class Viewer {
 
   showScale() {
     const stops = Array.from({ length: 9 }, (_, i) => this.scale.at(i / 8));
+    byId("quantity").textContent = PALETTE.legends[this.quantity];
     byId("scale").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
     for (const [share, text] of this.scale.ticks()) {
       byId("ticks").append(element("span", { style: { left: `${100 * share}%` } }, text));
     }
+    byId("zero").hidden = this.quantity !== "change";
+    byId("zero").style.background = themed(PALETTE.zero[this.quantity]);
   }
 }

@@ -3,7 +3,8 @@
 function wire(viewer) {
   const { canvas, playback } = viewer;
   const on = (id, event, action) => byId(id).addEventListener(event, action);
-  byId("slider").max = 2 * playback.count;
+  byId("slider").max = playback.last;
+  byId("later").hidden = playback.last === playback.count;
   on("slider", "input", (event) => viewer.goTo(Number(event.target.value)));
   on("play", "click", () => viewer.play());
   on("back", "click", () => viewer.stride(-1));
@@ -38,6 +39,7 @@ function wire(viewer) {
     viewer.showPanel();
     viewer.refresh();
   });
+  byId("colour").options[1].text = viewer.quantity === "grad" ? "gradient norm" : "change";
   byId("colour").value = viewer.coloured ? "grad" : "kind";
   byId("colour").disabled = !viewer.scale.known;
   byId("readout").textContent = playback.describe();
