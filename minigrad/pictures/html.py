@@ -21,7 +21,8 @@ from .packing import packed
 
 # In order of dependency.
 SCRIPTS = (
-    "unpacking", "colours", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "model",
+    "unpacking", "colours", "titles", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "groups",
+    "model",
     "drawing", "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "wiring",
     "viewer", "main",
 )  # fmt: skip

@@ -4,19 +4,34 @@ class Row extends Box {
   constructor() {
     super("");
     Object.assign(this, { columns: new Map(), satellites: [], stack: 0, room: 0, between: 0, written: 0 });
+    this.sorted = null; // steps, items and the items' indices, as long as no column is added
   }
 
   put(step, item) {
     this.columns.set(step, item);
+    this.sorted = null;
     this.add(item);
   }
 
+  inOrder() {
+    if (this.sorted) return this.sorted;
+    const steps = [...this.columns.keys()].sort((a, b) => a - b);
+    const items = steps.map((step) => this.columns.get(step));
+    this.sorted = { steps, items, indices: new Map(items.map((item, k) => [item, k])) };
+    return this.sorted;
+  }
+
   steps() {
-    return [...this.columns.keys()].sort((a, b) => a - b);
+    return this.inOrder().steps;
   }
 
   get ordered() {
-    return this.steps().map((step) => this.columns.get(step));
+    return this.inOrder().items;
+  }
+
+  // The number of a column from the left; undefined for what is none.
+  indexOf(item) {
+    return this.inOrder().indices.get(item);
   }
 
   arrange() {

@@ -28,19 +28,19 @@ class Layout {
 
   put(node) {
     const leaf = this.leaves.get(node.id);
-    if (node.span) this.rowOf(node.scope, node.span[0]).put(node.span[1], leaf);
-    else this.boxOf(node.scope).add(leaf);
+    if (node.span) this.rowOf(node.place, node.span[0]).put(node.span[1], leaf);
+    else this.boxOf(node.place).add(leaf);
   }
 
   boxOf(scope) {
     const key = scopeKey(scope);
     if (!this.scopes.has(key)) {
       const last = scope[scope.length - 1];
-      const rolled = isStep(last) ? null : rolledSteps(last[0]);
-      const box = new Box(last[2] ? last[0] : entryLabel(last), isStep(last) || rolled !== null);
+      const span = last[2] ? null : spanOf(last);
+      const box = new Box(last[2] ? last[0] : entryLabel(last), span !== null);
       Object.assign(box, { scope, key, fused: last[2] || false });
       this.scopes.set(key, box);
-      if (box.step) this.rowOf(scope.slice(0, -1), rolled ?? last[0]).put(isStep(last) ? last[1] : 0, box);
+      if (span) this.rowOf(scope.slice(0, -1), span[0]).put(span[1], box);
       else this.boxOf(scope.slice(0, -1)).add(box);
     }
     return this.scopes.get(key);
@@ -97,8 +97,7 @@ class Layout {
     if (common instanceof Row || (edge.kind === "state" && loops.length)) {
       const row = common instanceof Row ? common : loops[0];
       if (a instanceof Leaf && b instanceof Leaf) row.written = Math.max(row.written, markWidth(edge));
-      const step = (item) => [...row.columns].find(([, one]) => one === item)?.[0];
-      const side = step(a) !== undefined && step(b) !== undefined && step(b) < step(a) ? -1 : 1;
+      const side = row.indexOf(b) < row.indexOf(a) ? -1 : 1;
       this.asides.push([source, row, side], [target, row, a !== b && common === row ? -side : side]);
       return this.states.push(edge);
     }
@@ -165,7 +164,8 @@ class Layout {
     for (const row of this.rows.values()) {
       if (row.columns.size < 2) continue;
       const key = row.steps().join();
-      same.set(key, [...(same.get(key) || []), row]);
+      if (!same.has(key)) same.set(key, []);
+      same.get(key).push(row);
     }
     return [...same.values()].filter((rows) => rows.length > 1);
   }

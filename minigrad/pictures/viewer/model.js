@@ -2,30 +2,10 @@
 // fused node that is closed.
 //
 // A scope is a list of entries [label, step, fused]: step is null for a module; fused is true for the cluster of an
-// expanded fused node.
+// expanded fused node. The place of a node is its scope with the ranges of steps around it (groups.js).
 
-const scopeKey = (scope) => JSON.stringify(scope.map(([label, step]) => [label, step]));
-const MOST_SHOWN = 4000; // nodes to begin with
+const scopeKey = (scope) => JSON.stringify(scope.map(([label, step, , span]) => span || [label, step]));
 const isStep = (entry) => entry[1] !== null && entry[1] !== undefined;
-const entryLabel = ([label, step]) =>
-  !isStep([label, step]) ? label : label === "window" ? `window ${step}` : `${label} = ${step}`;
-
-// As errors write it: encoder.lstm[1] t=3
-function scopeText(scope) {
-  let text = "";
-  let joint = "";
-  for (const entry of scope) {
-    if (isStep(entry)) {
-      text += ` ${entry[0]}=${entry[1]}`;
-      joint = " ";
-    } else {
-      text += (entry[0].startsWith("[") ? "" : joint) + entry[0];
-      joint = ".";
-    }
-  }
-  return text.trim();
-}
-
 class Model {
   constructor(data) {
     this.options = data.options || {};
@@ -40,10 +20,11 @@ class Model {
     this.edgesInto = grouped(this.edges, "target");
     this.edgesOutOf = grouped(this.edges, "source");
     this.keys = new Map(); // the id of a node -> the keys of the scopes around it, from the outermost in
-    const known = new Map(); // of nodes with the same scope, which is one object
+    placeNodes(this.nodes);
+    const known = new Map(); // of nodes with the same place, which is one object
     for (const node of this.nodes) {
-      if (!known.has(node.scope)) known.set(node.scope, this.clustersOf(node.scope));
-      const around = known.get(node.scope);
+      if (!known.has(node.place)) known.set(node.place, this.clustersOf(node.place));
+      const around = known.get(node.place);
       this.keys.set(node.id, around.keys);
       for (const cluster of around.clusters) cluster.members.push(node);
     }
@@ -51,7 +32,19 @@ class Model {
     this.broken = new Set([...value, ...[...grad].reverse()].map((row) => this.nodes[row].id)); // as they came up
     this.norms = data.norms; // of gradients: the least and the largest
     this.quantity = this.options.color === "change" ? "change" : "grad"; // that the `grad` of a node holds
-    this.closeLarge();
+    this.large = this.nodes.length > MOST_SHOWN;
+    if (this.large) {
+      this.collapsed = closedFor(this.clusters, this.nodes, MOST_BOXES);
+      this.options.note ||= "groups are closed; a click on + opens one";
+    }
+  }
+
+  // Whether a value or a gradient is not finite, of a node or inside of a closed group.
+  isBroken(node) {
+    if (!node.members) return this.broken.has(node.id);
+    const cluster = this.clusters.get(node.key);
+    cluster.broken ??= cluster.members.some((one) => this.broken.has(one.id));
+    return cluster.broken;
   }
 
   // The edges that lead to a node, and those that lead away.
@@ -78,22 +71,6 @@ class Model {
     return this.byId.has(id) ? undefined : id.slice(0, id.lastIndexOf("_"));
   }
 
-  // Of a graph with too many nodes to look at, the groups that leave so many as can be, from the outermost in.
-  closeLarge() {
-    if (this.nodes.length <= MOST_SHOWN) return;
-    const [nodes, clusters] = [[], []]; // how many there are in so many scopes
-    for (const { scope } of this.nodes) nodes[scope.length] = (nodes[scope.length] || 0) + 1;
-    for (const { scope } of this.clusters.values()) clusters[scope.length] = (clusters[scope.length] || 0) + 1;
-    let [depth, above] = [0, nodes[0] || 0];
-    while (depth + 1 < nodes.length) {
-      const next = above + (nodes[depth + 1] || 0);
-      if (next + (clusters[depth + 2] || 0) > MOST_SHOWN) break;
-      [depth, above] = [depth + 1, next];
-    }
-    for (const { key, scope } of this.clusters.values()) if (scope.length > depth) this.collapsed.add(key);
-    this.options.note ||= "groups are closed; a click on + opens one";
-  }
-
   // Every node, inner ones too, for the search.
   *everything() {
     for (const node of this.nodes) {
@@ -103,9 +80,10 @@ class Model {
   }
 
   innerNode(fused, part, position) {
-    const scope = [...fused.scope, [nodeTitle(fused), null, true]];
+    const entry = [nodeTitle(fused), null, true];
     const share = (position + 1) / (fused.inner.nodes.length + 1);
-    return { ...part, scope, order: fused.order - 1 + share, owner: fused.id };
+    const [scope, place] = [[...fused.scope, entry], [...fused.place, entry]];
+    return { ...part, scope, place, order: fused.order - 1 + share, owner: fused.id };
   }
 
   // The node, or its cluster, that stands for a node now.
@@ -137,13 +115,15 @@ class Model {
 
   // All clusters of a sort: those of time steps, or those of modules.
   collapseAll(steps) {
-    for (const cluster of this.clusters.values()) {
-      if (isStep(cluster.scope[cluster.scope.length - 1]) === steps) this.collapsed.add(cluster.key);
+    for (const { key, scope } of this.clusters.values()) {
+      const last = scope[scope.length - 1];
+      if ((isStep(last) || !!last[3]) === steps) this.collapsed.add(key);
     }
   }
 
+  // All that can be looked at.
   expandAll() {
-    this.collapsed.clear();
+    this.collapsed = this.large ? closedFor(this.clusters, this.nodes, MOST_SHOWN) : new Set();
     this.expanded.clear();
   }
 
@@ -240,7 +220,8 @@ class Model {
       outputs: [],
       inner: null,
       value: null,
-      scope: scope.slice(0, -1),
+      scope: scope.slice(0, -1).filter((entry) => !entry[3]),
+      place: scope.slice(0, -1),
       span: spanOf(scope[scope.length - 1]), // a closed step keeps its column
       order: members.reduce((least, node) => Math.min(least, node.order), Infinity),
       bytes: members.reduce((sum, node) => sum + (node.bytes || 0), 0),
@@ -276,52 +257,8 @@ function grouped(edges, end) {
 }
 
 // The steps that a closed scope stands for: [label, first, last], or null.
-function spanOf([label, step]) {
+function spanOf([label, step, , span]) {
+  if (span) return span[0] === null ? null : span;
   const rolled = isStep([label, step]) ? null : rolledSteps(label);
   return isStep([label, step]) ? [label, step, step] : rolled === null ? null : [rolled, 0, 0];
 }
-
-// ---- what a node is called ----------------------------------------------------------------------------------------
-
-// The subscripts of textbooks: h_{3} as h₃, W_{hh} as W_hh.
-const readable = (text) =>
-  text.replace(/_\{([^{}]*)\}/g, (_, low) =>
-    /^\d+$/.test(low) ? [...low].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("") : `_${low}`,
-  );
-
-const nodeTitle = (node) => {
-  const label = readable(node.label || "")
-    .split("\n")
-    .filter(Boolean);
-  if (node.kind === "fused" && node.op) return node.op;
-  return label.join(" ") || node.formula || node.op || node.kind;
-};
-
-function shapeText(shape) {
-  if (!shape) return "";
-  if (Array.isArray(shape[0])) return [...new Set(shape.map(shapeText))].join(", ");
-  return shape.length ? shape.join("×") : "scalar";
-}
-
-// The small second line in a node's box.
-function nodeSubtitle(node) {
-  if (node.kind === "collapsed" || node.kind === "elided") return node.count > 1 ? `${node.count} nodes` : "";
-  const gates = (node.outputs || [])
-    .map((output) => output.label)
-    .filter(Boolean)
-    .join(" ");
-  const parts = [];
-  if (node.kind === "fused" && gates) parts.push(gates);
-  else if (node.label && node.op && node.label !== node.op && node.kind !== "fused")
-    parts.push(node.formula || node.op);
-  if (node.shape) parts.push(shapeText(node.shape));
-  return parts.join(" · ");
-}
-
-function gradientNorm(node) {
-  if (node.grad) return finiteOrNull(node.grad.norm);
-  const norms = (node.outputs || []).filter((output) => output.grad).map((output) => Number(output.grad.norm));
-  return norms.length ? finiteOrNull(Math.hypot(...norms)) : null;
-}
-
-const finiteOrNull = (number) => (Number.isFinite(Number(number)) && number !== null ? Number(number) : null);

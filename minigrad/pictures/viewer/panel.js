@@ -92,9 +92,10 @@ class Panel {
       const words = node.owner ? "Close" : node.inner ? "Show what is inside" : "Expand";
       parts.push(element("button", { type: "button", onclick: () => actions.toggle(target) }, words));
     }
-    // forward, gradients are not known yet
     const change = this.model.quantity === "change";
-    const first = change ? ["value"] : { "": ["value", "grad"], forward: ["value"], backward: ["grad", "value"] }[phase];
+    // forward, gradients are not known yet
+    const known = { "": ["value", "grad"], forward: ["value"], backward: ["grad", "value"] }[phase];
+    const first = known.filter((which) => which === "value" || !change);
     if (change && node.grad)
       parts.push(definitions([[`${node.members ? "largest " : ""}change ‖v − w‖ / ‖w‖`, numberText(node.grad.norm)]]));
     else if (node.members && node.grad)

@@ -11,6 +11,7 @@ class Playback {
     this.count = this.events.length;
     this.last = model.quantity === "grad" ? 2 * this.count : this.count;
     this.index = new Map(this.events.map((node, i) => [node.id, i]));
+    this.groups = new WeakMap(); // members of a closed group -> their events
     // Runs of events of one time step, or of one stretch outside of steps: [first, beyond the last].
     this.runs = [];
     let before = null;
@@ -97,9 +98,22 @@ class Playback {
     if (this.position === null) return "";
     if (node.owner) return this.stateOf(node.owner);
     if (!node.members) return this.stateOf(node.id);
-    const states = node.members.filter((member) => this.index.has(member.id)).map((member) => this.stateOf(member.id));
-    for (const state of ["now", "done", "todo"]) if (states.includes(state)) return state;
-    return "";
+    const events = this.eventsOf(node.members);
+    if (!this.phase || !events.length) return this.position === 0 && events.length ? "todo" : "";
+    const [first, end] = this.range;
+    const next = events[lowerBound(events, first)]; // the first that is not before
+    if (next < end) return "now";
+    if (this.phase === "forward") return events[0] < first ? "done" : "todo";
+    return events[events.length - 1] >= end ? "done" : "";
+  }
+
+  // The numbers of the events of a group, in their order.
+  eventsOf(members) {
+    if (!this.groups.has(members)) {
+      const found = members.map((node) => this.index.get(node.id)).filter((event) => event !== undefined);
+      this.groups.set(members, found.sort((a, b) => a - b));
+    }
+    return this.groups.get(members);
   }
 
   current() {
@@ -116,6 +130,17 @@ class Playback {
     const place = this.phase === "forward" ? `forward ${this.position} / ${n}` : `backward ${this.position - n} / ${n}`;
     return `${place}: ${what}${where ? ` in ${where}` : ""}`;
   }
+}
+
+// The first place in a sorted list with a number that is not less.
+function lowerBound(sorted, number) {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < number) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 // The same text for the same time step of the same loop; outside of steps, for everything between two loops.

@@ -136,7 +136,7 @@ function stateWays(layout, ways) {
     const [source, target] = [layout.leaves.get(edge.source), layout.leaves.get(edge.target)];
     const [row, a, b] = crossedRow(source, target);
     const { ordered } = row;
-    const forth = ordered.indexOf(b) >= ordered.indexOf(a);
+    const forth = row.indexOf(b) >= row.indexOf(a);
     const side = forth ? 1 : -1;
     const [leave, enter] = ports.get(edge);
     const start = sideways(source, a, side, leave);
@@ -148,7 +148,7 @@ function stateWays(layout, ways) {
       ways.set(edge, rounded([...start, ...turn, ...end.reverse()]));
       continue;
     }
-    const near = ordered[ordered.indexOf(a) + side];
+    const near = ordered[row.indexOf(a) + side];
     const facing = forth ? near.x - near.left : near.x + near.right;
     const from = start[start.length - 1][1];
     let to = end[end.length - 1][1];
@@ -162,7 +162,7 @@ function stateWays(layout, ways) {
     let middle = level ? [] : [[bend, from], [bend, to]];
     if (near !== b) {
       // a longer way: above the steps between
-      const before = ordered[ordered.indexOf(b) - side];
+      const before = ordered[row.indexOf(b) - side];
       const gap = forth ? [b.x - b.left, before.x + before.right] : [b.x + b.right, before.x - before.left];
       const last = (gap[0] + gap[1]) / 2;
       const over = row.y + row.height + 6 + LANE * k;
@@ -188,7 +188,10 @@ function portsOf(layout) {
     [1, "target", "source"],
   ]) {
     const ends = new Map();
-    for (const edge of layout.states) ends.set(edge[own], [...(ends.get(edge[own]) || []), edge]);
+    for (const edge of layout.states) {
+      if (!ends.has(edge[own])) ends.set(edge[own], []);
+      ends.get(edge[own]).push(edge);
+    }
     for (const edges of ends.values()) {
       const ranked = [...edges].sort((a, b) => layout.leaves.get(a[other]).middle - layout.leaves.get(b[other]).middle);
       ranked.forEach((edge, k) => {
@@ -259,7 +262,8 @@ function supplyWays(layout, ways, dots) {
     const last = y < target.low ? up : y > target.high ? down : [[target.x - target.width / 2, y]];
     ways.set(edge, rounded([start, [trunk, start[1]], [trunk, y], ...last]));
     const key = `${source.node.id} ${y}`;
-    if (last.length > 1) branches.set(key, [...(branches.get(key) || []), [x, y, edge]]);
+    if (!branches.has(key)) branches.set(key, []);
+    if (last.length > 1) branches.get(key).push([x, y, edge]);
   }
   for (const ends of branches.values()) {
     ends.sort((a, b) => a[0] - b[0]);

@@ -84,7 +84,7 @@ class Viewer {
     const phase = playback.phase;
     const current = playback.current();
     const now = new Set(current.map((node) => model.representative(node.id)));
-    const found = new Set(this.search.matches.map((id) => model.representative(id)));
+    const found = this.foundHere();
     return {
       layout: this.layout,
       routes: this.routes,
@@ -105,8 +105,18 @@ class Viewer {
         return centre && (edge.source === centre || edge.target === centre) ? (edge.kind === "state" ? RED : BLUE) : "";
       },
       callouts: phase && current.length === 1 && now.has(current[0].id) ? current : [],
-      broken: (node) => (node.members || [node]).some((one) => model.broken.has(one.id)),
+      broken: (node) => model.isBroken(node),
     };
+  }
+
+  // What stands for the matches of the search, until there are others or another layout.
+  foundHere() {
+    const { matches } = this.search;
+    if (this.here?.matches !== matches || this.here.layout !== this.layout) {
+      const found = new Set(matches.map((id) => this.model.representative(id)));
+      this.here = { matches, layout: this.layout, found };
+    }
+    return this.here.found;
   }
 
   reached(edge, now) {
@@ -148,7 +158,7 @@ class Viewer {
   idOf(cluster) {
     if (!cluster.fused) return `cluster:${cluster.key}`;
     return this.layout.nodes.find(
-      (node) => node.owner && scopeKey(node.scope.slice(0, cluster.scope.length)) === cluster.key,
+      (node) => node.owner && scopeKey(node.place.slice(0, cluster.scope.length)) === cluster.key,
     ).owner;
   }
 
