@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -21,10 +22,9 @@ from .packing import packed
 
 # In order of dependency.
 SCRIPTS = (
-    "unpacking", "colours", "titles", "sizes", "items", "bands", "boxes", "columns", "layout", "detours", "routes", "groups",
-    "model",
-    "drawing", "callouts", "playback", "search", "panel", "input", "camera", "export", "links", "wiring",
-    "viewer", "main",
+    "unpacking", "colours", "titles", "sizes", "look", "items", "bands", "boxes", "columns", "layout", "detours",
+    "routes", "placing", "groups", "model", "drawing", "callouts", "playback", "search", "panel", "input", "camera",
+    "export", "links", "wiring", "viewer", "main",
 )  # fmt: skip
 
 
@@ -69,19 +69,11 @@ def harmless(data: Any) -> str:
 
 def _palette() -> dict[str, Any]:
     """The colours and signs of all pictures, as the viewer needs them."""
-    kinds = {}
-    for kind in KINDS:
-        style = palette.STYLES[kind]
-        lines = style.get("style", "")
-        drawn = style["shape"] != "plaintext"
-        kinds[kind] = {
-            "fill": style.get("fillcolor", "#FFFFFF") if drawn else None,
-            "border": style.get("color") if drawn else None,
-            "width": float(style.get("penwidth", 1)),
-            "dash": [4, 3] if "dashed" in lines else [1.5, 2.5] if "dotted" in lines else None,
-        }
     return {
-        "kinds": kinds,
+        "kinds": {kind: _look(palette.STYLES[kind]) | _FORMS.get(kind, {}) for kind in KINDS},
+        "textbook": {kind: _look(style) for kind, style in palette.TEXTBOOK.items()},
+        "squashes": palette.SQUASHES,
+        "pointwise": palette.POINTWISE,
         "signs": palette.SIGNS,
         "tones": palette.TONES,
         "dark": palette.DARK | {"#225577": "#8CC4F0", "#AA3377": "#F08CC8"},
@@ -95,6 +87,24 @@ def _palette() -> dict[str, Any]:
         "grey": palette.GREY,
         "red": palette.RED,
         "blue": palette.BLUE,
+    }
+
+
+_FORMS = {"parameter": {"form": "pill"}}  # with its shape beside its name
+
+
+def _look(style: Mapping[str, str]) -> dict[str, Any]:
+    """How a kind of node is drawn, from its Graphviz attributes."""
+    lines, shape = style.get("style", ""), style["shape"]
+    drawn = shape != "plaintext"
+    forms = {"ellipse": "oval", "plaintext": "none", "box3d": "pages", "box": "round" if "round" in lines else "sharp"}
+    return {
+        "form": forms[shape],
+        "fill": style.get("fillcolor", "#FFFFFF") if drawn else None,
+        "border": style.get("color") if drawn else None,
+        "width": float(style.get("penwidth", 1)),
+        "dash": [4, 3] if "dashed" in lines else [1.5, 2.5] if "dotted" in lines else None,
+        "ink": style.get("fontcolor", palette.INK),
     }
 
 

@@ -103,6 +103,16 @@ function testState(viewer) {
       target: edge.target,
       points: pointsOf(points),
     })),
+    texts: [
+      ...layout.clusters.map((cluster) => {
+        const x = titlePlace(cluster, cluster.x + 6);
+        const { y, h } = cluster.header;
+        return { text: cluster.label, x, y: y + h / 2 - 5, w: 16 + textWidth(cluster.label, SMALL), h: 10 };
+      }),
+      ...viewer.routes
+        .filter((route) => route.mark)
+        .map(({ mark: { text, x, y, w } }) => ({ text, x: x - w / 2, y: y - 5, w, h: 10 })),
+    ],
     clusters: layout.clusters.map((cluster) => ({
       label: cluster.label,
       x: cluster.x,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from itertools import combinations, pairwise
@@ -51,10 +52,12 @@ def rnn(steps: int = 3, truncate_at: int | None = None) -> State:
 
 
 @cache
-def layer(kind: str, steps: int, shown: str = "full", **options: Any) -> State:
+def layer(
+    kind: str, steps: int, shown: str = "full", style: str | None = None, backward: bool = False, **options: Any
+) -> State:
     made = getattr(nn, kind)(3, 4, **options)
-    return mg.graph(lambda xs: mg.name((made(xs)[0] ** 2).sum(), "loss"), random(steps, 2, 3), view=shown,
-                    params=dict(made.named_parameters())).data()  # fmt: skip
+    return mg.graph(lambda xs: mg.name((made(xs)[0] ** 2).sum(), "loss"), random(steps, 2, 3), view=shown, style=style,
+                    backward=backward, params=dict(made.named_parameters())).data()  # fmt: skip
 
 
 @cache
@@ -121,6 +124,40 @@ GRAPHS = {
 }
 
 
+def cell() -> State:
+    """An LSTM's cell, in the style of textbooks."""
+    gates = {name: parameter(f"W_{name}", 6, 4) for name in "fioC"}
+
+    def lstm(x: mg.Tensor, h: mg.Tensor, C: mg.Tensor) -> Any:
+        z = np.concatenate([h, x], axis=1)
+        f, i, o = (mg.name(mg.sigmoid(z @ gates[name]), name) for name in "fio")
+        C = mg.name(f * C + i * np.tanh(z @ gates["C"]), "C")
+        return mg.name(o * np.tanh(C), "h"), C
+
+    return mg.graph(lstm, random(1, 2), random(1, 4), random(1, 4), style="textbook").data()
+
+
+def attention() -> State:
+    """Modules with scopes inside of steps."""
+    made = nn.GRUCell(2, 4)
+    look, h, memory, outputs = nn.DotAttention(), mg.zeros((1, 4)), random(1, 5, 4), []
+    for _, x in mg.steps(random(3, 1, 2)):
+        h = made(mg.name(x, "x"), h)
+        outputs.append(look(h, memory)[0])
+    return mg.graph(outputs, params=dict(made.named_parameters())).data()
+
+
+LOOKS = {
+    "textbook": lambda: layer("LSTM", 4, "auto", style="textbook"),
+    "backward": lambda: layer("GRU", 3, backward=True),
+    "backward textbook": lambda: layer("GRU", 4, "auto", style="textbook", backward=True),
+    "cell": cell,
+    "attention": attention,
+    "long": lambda: layer("LSTM", 200, "auto"),
+    "stack": lambda: layer("LSTM", 4, num_layers=2, bidirectional=True),
+}
+
+
 def named(data: State, label: str) -> list[State]:
     return [node for node in data["nodes"] if label in (node["label"], node["op"])]
 
@@ -176,15 +213,19 @@ def test_columns_are_steps_and_lanes_are_modules(view: View) -> None:
     assert [cluster["label"] for cluster in state["clusters"]].count("t = 2") == 4
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_computation_goes_up_as_in_the_static_picture(view: View, name: str) -> None:
-    data = GRAPHS[name]()
+@pytest.mark.parametrize("name", [*GRAPHS, *LOOKS])
+def test_computation_goes_as_in_the_static_picture(view: View, name: str) -> None:
+    """Upwards; without time steps to the right."""
+    data = (GRAPHS | LOOKS)[name]()
     state = view(data)
     kinds = {node["id"]: node["kind"] for node in data["nodes"]}
     for edge in data["edges"]:
         above, below = state["boxes"][edge["target"]], state["boxes"][edge["source"]]
         if edge["kind"] == "" and kinds[edge["source"]] != "parameter":
-            assert above["y"] + above["h"] <= below["y"], edge
+            if name in ("mlp", "cell"):
+                assert below["x"] + below["w"] <= above["x"], edge
+            else:
+                assert above["y"] + above["h"] <= below["y"], edge
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -198,6 +239,27 @@ def test_no_edge_runs_through_a_node(view: View, name: str) -> None:
                 for x, y in route["points"]:
                     inside = box["x"] + 1 < x < box["x"] + box["w"] - 1 and box["y"] + 1 < y < box["y"] + box["h"] - 1
                     assert not inside, (route["source"], route["target"], id)
+
+
+def crosses(a: tuple[float, float], b: tuple[float, float], box: State) -> bool:
+    """Whether a straight line from a to b, short or along an axis, runs through a box."""
+    return bool(min(a[0], b[0]) < box["x"] + box["w"] and max(a[0], b[0]) > box["x"]
+                and min(a[1], b[1]) < box["y"] + box["h"] and max(a[1], b[1]) > box["y"])  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *LOOKS])
+def test_no_edge_strikes_a_text_and_no_text_lies_on_another(view: View, name: str) -> None:
+    """Titles of scopes with the signs that close them, names of states, numbers of edges, norms."""
+    for commands in ((), ("press:steps",)):
+        state = view((GRAPHS | LOOKS)[name](), *commands)
+        for text in state["texts"]:
+            for route in state["ways"]:
+                struck = any(crosses(a, b, text) for a, b in pairwise(route["points"]))
+                assert not struck, (commands, text["text"], route["source"], route["target"])
+            for id, box in state["boxes"].items():
+                assert not overlap(text, box), (commands, text["text"], id)
+        for a, b in combinations(state["texts"], 2):
+            assert not overlap(a, b), (commands, a["text"], b["text"])
 
 
 def test_the_frame_of_an_encoder_holds_its_own_steps_only(view: View) -> None:
@@ -270,6 +332,31 @@ def test_a_group_that_was_closed_before_has_no_sign_to_open_it(view: View) -> No
     assert state["titles"].count("t = 1") == 1
     assert "Expand" not in state["panel"]
     assert "Expand" in view(layer("LSTM", 3), "close:t = 1", "select:t = 1")["panel"]
+
+
+def test_textbooks_have_the_boxes_of_the_static_picture(view: View) -> None:
+    """No frames of scopes, no shapes, and a line for each state."""
+    state = view(LOOKS["textbook"](), "svg:")
+    assert state["clusters"] == []
+    texts = re.findall(r">([^<]*)</text>", state["svg"])
+    assert {"h", "c", "LSTM", "W", "hh"} <= set(texts)  # subscripts are texts of their own
+    assert not any("{" in text or "×" in text for text in texts)
+    lines = [way for way in state["ways"] if way["source"].endswith("box") and way["target"].endswith("box")]
+    assert len(lines) == 6
+    inside = re.findall(r">([^<]*)</text>", view(cell(), "svg:")["svg"])
+    assert (inside.count("σ"), inside.count("⊙"), inside.count("t−1")) == (3, 3, 2)
+    boxes = view(cell())
+    at = {title: boxes["boxes"][id]["y"] for id, title in zip(boxes["nodes"], boxes["titles"], strict=True)}
+    assert at["C_t"] < at["h_t"]  # the state is on top
+
+
+def test_a_backward_picture_has_norms(view: View) -> None:
+    data = LOOKS["backward"]()
+    state = view(data)
+    norms = sorted(f"{edge['grad']:.2g}" for edge in data["edges"] if edge["grad"] is not None)
+    marks = [text["text"] for text in state["texts"][len(state["clusters"]) :]]
+    assert len(marks) == len(norms)
+    assert sorted(float(mark.replace("−", "-")) for mark in marks) == sorted(map(float, norms))
 
 
 def test_subscripts_of_textbooks_can_be_read(view: View) -> None:
@@ -661,8 +748,9 @@ def long_network(steps: int) -> State:
     nodes, edges = [node("W", "parameter", "W", "", [])], []
     for t in range(steps):
         scope = [["rnn", None], ["t", t]]
-        nodes += [node(f"x{t}", "input", "x", "", scope), node(f"m{t}", "operation", "", "matmul", scope),
-                  node(f"a{t}", "operation", "", "add", scope), node(f"h{t}", "operation", "h", "tanh", scope)]  # fmt: skip
+        nodes.append(node(f"x{t}", "input", "x", "", scope))
+        nodes += [node(f"{op[0]}{t}", "operation", "", op, scope) for op in ("matmul", "add")]
+        nodes.append(node(f"h{t}", "operation", "h", "tanh", scope))
         edges += [edge("W", f"m{t}"), edge(f"m{t}", f"a{t}"), edge(f"x{t}", f"a{t}"), edge(f"a{t}", f"h{t}")]
         if t:
             edges.append(edge(f"h{t - 1}", f"m{t}", [t - 1, t]))

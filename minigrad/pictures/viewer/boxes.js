@@ -2,6 +2,7 @@
 // a band, or leaves a box, has a place there of its own (boxes.py; Sugiyama, Tagawa and Toda 1981).
 
 const RISE = 26; // between bands
+const WRITTEN = 44; // the same where every edge has its number
 const MARGIN = 10; // inside of a box
 const HEADER = 16; // the height of its title
 const SWEEPS = 7; // odd: the last goes upwards
@@ -10,6 +11,7 @@ class Box extends Item {
   constructor(name, step = false) {
     super(-1);
     Object.assign(this, { name, step, lines: 0, items: [], links: [], bottoms: [], tops: [] });
+    Object.assign(this, { header: 0, turned: false, rise: RISE }); // its title's height and side
     this.leaving = new Map(); // leaf -> the item that it is in
     this.entering = new Map(); // a leaf outside -> the items that it goes to
     this.passing = new Map(); // "leaf|level" or "in leaf|level" -> Passing
@@ -135,7 +137,8 @@ class Box extends Item {
 
   // Heights of the bands; then x from the box's middle, and its size.
   measure(bands) {
-    let y = MARGIN + (this.step ? HEADER + this.lines : 0);
+    const [below, above] = this.turned ? [0, 0] : this.step ? [this.header + this.lines, 0] : [0, this.header];
+    let y = MARGIN + below;
     let [low, high] = [Infinity, -Infinity];
     for (const band of bands) {
       const height = Math.max(0, ...band.map((item) => item.height));
@@ -147,12 +150,16 @@ class Box extends Item {
       this.bottoms.push(y);
       y += height;
       this.tops.push(y);
-      y += RISE;
+      y += this.rise;
     }
-    this.height = y - RISE + MARGIN + (this.step || !this.name ? 0 : HEADER);
+    this.height = y - this.rise + MARGIN + above;
     if (low > high) [low, high] = [0, 0];
-    ruler.font = SMALL;
-    const width = Math.max(high - low + 2 * MARGIN, ruler.measureText(this.name).width + 26 + MARGIN);
+    const title = this.header ? textWidth(this.name, SMALL) + 26 + MARGIN : 0;
+    if (this.turned) {
+      low -= this.header; // the title stands at what will be the top
+      this.height = Math.max(this.height, title);
+    }
+    const width = Math.max(high - low + 2 * MARGIN, this.turned ? 0 : title);
     for (const band of bands) for (const item of band) item.x -= (low + high) / 2;
     this.left = this.right = width / 2;
   }

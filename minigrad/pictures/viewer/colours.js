@@ -10,8 +10,6 @@ const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 const FORWARD = "#225577"; // what is being computed
 const FOUND = "#AA3377"; // what was searched for
 
-const styleOf = (node) => PALETTE.kinds[node.kind] || PALETTE.kinds.operation;
-
 // A colour as the page is, light or dark.
 const themed = (colour) => (DARK.matches && PALETTE.dark[colour.toUpperCase()]) || colour;
 

@@ -54,8 +54,9 @@ class Drawing {
     return box.x <= x + w + 20 && box.x + box.w >= x - 20 && box.y <= y + h + 20 && box.y + box.h >= y - 20;
   }
 
-  cluster({ key, label, x, y, w, h, fused, header }) {
+  cluster(cluster) {
     const c = this.context;
+    const { key, label, x, y, w, h, fused, header } = cluster;
     roundRect(c, x, y, w, h, 7);
     c.fillStyle = fused ? themed("#FFFFFF") : themed("#00000007");
     c.fill();
@@ -68,9 +69,10 @@ class Drawing {
     c.textBaseline = "middle";
     c.fillStyle = themed(this.scene.hover === `cluster:${key}` ? BLUE : "#555555");
     const middle = header.y + header.h / 2;
-    this.marker(x + 12, middle, false);
-    const left = Math.max(x, Math.min(this.window.x, x + w - 120)); // stays in sight
-    c.fillText(shortened(label, SMALL, Math.max(w - 26, 20)), left > x ? left + 6 : x + 22, middle + 0.5);
+    const from = Math.max(x, Math.min(this.window.x, x + w - 120)); // stays in sight
+    const left = titlePlace(cluster, from + 6);
+    this.marker(left + 6, middle, false);
+    c.fillText(shortened(label, SMALL, Math.max(w - 26, 20)), left + 16, middle + 0.5);
   }
 
   // The sign that something opens (+) or closes (−).
@@ -91,27 +93,40 @@ class Drawing {
     c.restore();
   }
 
-  route({ edge, points, dots }, lit) {
+  route({ edge, points, dots, mark }, lit) {
     const c = this.context;
+    const look = this.lineOf(edge);
     const dimmed = this.scene.dimmed(edge);
-    const parameter = this.scene.layout.byId.get(edge.source).kind === "parameter";
-    const carried = edge.kind === "state" || (edge.kind === "detached" && edge.steps);
-    const plain = parameter ? PALETTE.tones[this.scene.tone(edge.source) % PALETTE.tones.length] : "#777777";
-    c.strokeStyle = themed(lit || (carried ? RED : plain));
-    c.lineWidth = (edge.kind === "state" ? 2.2 : parameter ? 1 : 1.2) + (lit ? 1.2 : 0);
+    c.strokeStyle = themed(lit || look.colour);
+    c.lineWidth = look.width + (lit ? 1.2 : 0);
     c.globalAlpha = dimmed && !lit ? 0.22 : 1;
-    c.setLineDash(edge.kind === "detached" ? [5, 4] : []);
+    c.setLineDash(look.dash);
     c.beginPath();
     c.moveTo(...points[0]);
     for (let k = 1; k + 2 < points.length; k += 3) c.bezierCurveTo(...points[k], ...points[k + 1], ...points[k + 2]);
     c.stroke();
     c.setLineDash([]);
-    const backward = lit && this.scene.phase === "backward"; // gradients flow back
-    if (this.zoom > 0.25) this.arrow(backward ? [...points].reverse() : points, parameter ? 4.5 : 7);
+    const backward = this.scene.look.backward || (lit && this.scene.phase === "backward"); // gradients flow back
+    if (this.zoom > 0.25) this.arrow(backward ? [...points].reverse() : points, look.tip);
     c.fillStyle = c.strokeStyle;
     if (this.zoom > 0.5) for (const [x, y] of dots) this.dot(x, y);
-    if (edge.times > 1 || carried) if (this.zoom > 0.5 && !parameter) this.mark(edge, points, carried);
+    if (this.zoom > 0.5 && mark) this.mark(mark, look.carried || this.scene.look.backward);
     c.globalAlpha = 1;
+  }
+
+  // How an edge is drawn: {colour, width, dash, tip, carried}.
+  lineOf(edge) {
+    const parameter = this.scene.layout.byId.get(edge.source).kind === "parameter";
+    const carried = edge.kind === "state" || (edge.kind === "detached" && !!edge.steps);
+    const tip = parameter ? 4.5 : 7;
+    if (this.scene.look.backward) {
+      const flows = edge.grad !== null && edge.grad !== undefined;
+      if (!flows) return { colour: "#D0D0D0", width: 1, dash: [2, 3], tip, carried };
+      return { colour: RED, width: edge.kind === "state" ? 2.2 : 1.3, dash: [], tip: 7, carried };
+    }
+    const plain = parameter ? PALETTE.tones[this.scene.tone(edge.source) % PALETTE.tones.length] : "#777777";
+    const width = edge.kind === "state" ? 2.2 : parameter ? 1 : 1.2;
+    return { colour: carried ? RED : plain, width, dash: edge.kind === "detached" ? [5, 4] : [], tip, carried };
   }
 
   dot(x, y) {
@@ -135,37 +150,22 @@ class Drawing {
     c.restore();
   }
 
-  // The state that an edge carries, and for how many it stands, beside its longest piece.
-  mark(edge, points, carried) {
-    const text = markOf(edge);
-    if (!text) return;
+  // What an edge carries, and for how many it stands, or the norm of its gradient.
+  mark({ text, x, y }, red) {
     const c = this.context;
-    let [best, at] = [0, 0];
-    for (let k = 3; k < points.length; k += 3) {
-      const length = span(points[k], points[k - 3]);
-      if (length > best) [best, at] = [length, k];
-    }
-    let [first, last] = [at - 3, at]; // with what goes on in the same line
-    const line = ([px, py], [qx, qy]) => (Math.abs(px - qx) < 1 ? "up" : Math.abs(py - qy) < 1 ? "along" : "");
-    const way = line(points[first], points[last]);
-    while (way && first >= 3 && line(points[first - 3], points[first]) === way) first -= 3;
-    while (way && last + 3 < points.length && line(points[last], points[last + 3]) === way) last += 3;
-    const [[ax, ay], [bx, by]] = [points[first], points[last]];
-    c.font = `italic ${SMALL}`;
-    const width = c.measureText(text).width;
-    const upright = Math.abs(by - ay) > Math.abs(bx - ax);
-    const [x, y] = upright ? [(ax + bx) / 2 + width / 2 + 5, (ay + by) / 2] : [(ax + bx) / 2, (ay + by) / 2 - 8];
-    c.fillStyle = themed(carried ? RED : "#555555");
-    c.textAlign = "center";
+    c.fillStyle = themed(red ? RED : "#555555");
     c.textBaseline = "middle";
-    c.fillText(text, x, y);
+    if (this.scene.look.textbook) return drawScripted(c, text, x, y, 11);
+    c.font = this.scene.look.backward ? SMALL : `italic ${SMALL}`;
+    c.textAlign = "center";
+    return c.fillText(text, x, y);
   }
 
   node(node, box) {
     const c = this.context;
     const { scene } = this;
     const state = scene.state(node); // "", "todo", "done", "now"
-    const style = styleOf(node);
+    const style = scene.look.style(node);
     const broken = this.scene.broken(node);
     const fill = broken ? PALETTE.broken : scene.colour(node) || style.fill;
     c.globalAlpha = state === "todo" ? 0.32 : 1;
@@ -175,8 +175,9 @@ class Drawing {
       c.fillStyle = themed(fill);
       c.fill();
     }
-    if (style.border) {
-      c.strokeStyle = themed(scene.hover === node.id ? BLUE : broken ? "#CC0066" : style.border);
+    const border = style.border || (fill && BLUE); // of a textbook's parameter, in colours
+    if (border) {
+      c.strokeStyle = themed(scene.hover === node.id ? BLUE : broken ? "#CC0066" : border);
       c.lineWidth = style.width || 1;
       c.setLineDash(style.dash || []);
       c.stroke();
@@ -188,7 +189,7 @@ class Drawing {
       c.stroke();
     }
     if (scene.arrived(node) !== null) this.progress(box, scene.arrived(node));
-    if (this.zoom * 13 > 3.5) this.text(node, box, fill ? inkOn(themed(fill)) : themed(INK));
+    if (this.zoom * 13 > 3.5) this.text(node, box, fill ? inkOn(themed(fill)) : themed(style.ink));
     c.globalAlpha = 1;
   }
 
@@ -198,12 +199,12 @@ class Drawing {
     if (box.circle) {
       c.beginPath();
       c.arc(x + w / 2, y + h / 2, w / 2, 0, 2 * Math.PI);
-    } else if (node.kind === "parameter") roundRect(c, x, y, w, h, h / 2);
-    else if (node.kind === "fused") roundRect(c, x, y, w, h, 3);
-    else {
-      if (node.kind === "collapsed") this.pages(box);
-      roundRect(c, x, y, w, h, 8);
+      return;
     }
+    const { form } = this.scene.look.style(node);
+    if (form === "pages") this.pages(box);
+    if (form === "oval") oval(c, x, y, w, h);
+    else roundRect(c, x, y, w, h, form === "pill" ? h / 2 : form === "sharp" ? 2 : 8);
   }
 
   pages({ x, y, w, h }) {
@@ -228,8 +229,10 @@ class Drawing {
           : FOUND;
     const grow = state === "now" ? 5 : 4;
     const around = { ...box, x: box.x - grow, y: box.y - grow, w: box.w + 2 * grow, h: box.h + 2 * grow };
+    const { form } = this.scene.look.style(node);
     if (box.circle) this.shape(node, around);
-    else roundRect(c, around.x, around.y, around.w, around.h, node.kind === "parameter" ? around.h / 2 : 10);
+    else if (form === "oval") oval(c, around.x, around.y, around.w, around.h);
+    else roundRect(c, around.x, around.y, around.w, around.h, form === "pill" ? around.h / 2 : 10);
     c.fillStyle = themed("#FFFFFF");
     c.fill();
     c.strokeStyle = themed(colour);
@@ -252,39 +255,59 @@ class Drawing {
 
   text(node, box, ink) {
     const c = this.context;
-    const sign = signOf(node);
+    const { look } = this.scene;
+    const { head, small, circle } = look.text(node);
     c.fillStyle = ink;
     c.textAlign = "center";
     c.textBaseline = "middle";
     const opens = node.inner || node.members;
     const x = box.x + box.w / 2 - (opens ? 9 : 0);
     const y = box.y + box.h / 2;
-    if (sign) {
+    if (circle) {
       c.font = `15px ${FONT}`;
-      c.fillText(sign, x, y + 0.5);
+      c.fillText(head, x, y + 0.5);
       return;
     }
-    const inline = node.kind === "parameter";
-    const room = box.w - (node.kind === "input" ? 2 : 14) - (opens ? 22 : 0);
-    const title = shortened(nodeTitle(node), TITLE, room);
-    const small = this.zoom * 10.5 > 4.5 ? shortened(nodeSubtitle(node), SMALL, room) : "";
-    c.font = node.kind === "output" ? `bold ${TITLE}` : TITLE;
-    if (inline && small) {
-      const titleWidth = c.measureText(title).width + 8;
-      c.textAlign = "left";
-      ruler.font = SMALL;
-      const start = x - (titleWidth + ruler.measureText(small).width) / 2;
-      c.fillText(title, start, y + 0.5);
-      c.font = SMALL;
-      c.fillText(small, start + titleWidth, y + 1);
-    } else {
-      c.fillText(title, x, small ? y - 6.5 : y + 0.5);
-      c.font = SMALL;
-      c.globalAlpha *= 0.85;
-      if (small) c.fillText(small, x, y + 9);
-    }
+    const below = this.zoom * 10.5 > 4.5 ? small : "";
+    if (look.textbook) this.scripted(look.fitting(head), look.fitting(below), x, y);
+    else if (node.kind === "parameter") this.beside(head, below, box, x, y);
+    else this.above(head, below, box, x, y, node);
     if (opens) this.marker(box.x + box.w - 13, y, true);
   }
+
+  scripted(head, small, x, y) {
+    const c = this.context;
+    drawScripted(c, head, x, small ? y - 6.5 : y + 0.5, 13);
+    if (small) drawScripted(c, small, x, y + 9, 11);
+  }
+
+  beside(head, small, box, x, y) {
+    const c = this.context;
+    const title = shortened(head, TITLE, box.w - 14);
+    const end = shortened(small, SMALL, box.w - 14);
+    c.font = TITLE;
+    c.textAlign = "left";
+    const width = c.measureText(title).width + (end ? 8 : 0);
+    const start = x - (width + textWidth(end, SMALL)) / 2;
+    c.fillText(title, start, y + 0.5);
+    c.font = SMALL;
+    if (end) c.fillText(end, start + width, y + 1);
+  }
+
+  above(head, small, box, x, y, node) {
+    const c = this.context;
+    const room = box.w - (node.kind === "input" ? 2 : 14) - (node.inner || node.members ? 22 : 0);
+    c.font = node.kind === "output" ? `bold ${TITLE}` : TITLE;
+    c.fillText(shortened(head, TITLE, room), x, small ? y - 6.5 : y + 0.5);
+    c.font = SMALL;
+    c.globalAlpha *= 0.85;
+    if (small) c.fillText(shortened(small, SMALL, room), x, y + 9);
+  }
+}
+
+function oval(c, x, y, w, h) {
+  c.beginPath();
+  c.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 2 * Math.PI);
 }
 
 function roundRect(c, x, y, w, h, radius) {

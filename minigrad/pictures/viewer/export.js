@@ -60,6 +60,11 @@ class SvgContext {
     this.path.push(`M${short(x - r)} ${short(y)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`);
   }
 
+  ellipse(x, y, a, b) {
+    const half = (dx) => `a${short(a)} ${short(b)} 0 1 0 ${short(dx)} 0`;
+    this.path.push(`M${short(x - a)} ${short(y)}${half(2 * a)}${half(-2 * a)}Z`);
+  }
+
   roundRect(x, y, w, h, r) {
     const [i, j] = [w - 2 * r, h - 2 * r];
     const turn = (dx, dy) => `a${short(r)} ${short(r)} 0 0 1 ${short(dx)} ${short(dy)}`;

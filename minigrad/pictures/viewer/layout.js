@@ -2,15 +2,18 @@
 // a loop is a column, every loop over the same steps a lane; scopes are boxes around what is in them.
 
 class Layout {
-  // visible: {nodes, edges}; size: a node -> {w, h, circle}
-  constructor(visible, size) {
+  // visible: {nodes, edges}; direction: of the computation, "up", "right" or "down". It is laid out upwards, and turned
+  // at the end.
+  constructor(visible, look, direction = "up") {
+    Object.assign(this, { look, direction, turned: direction === "right" });
     this.nodes = visible.nodes;
     this.byId = new Map(this.nodes.map((node) => [node.id, node]));
     this.edges = visible.edges.filter((edge) => this.byId.has(edge.source) && this.byId.has(edge.target));
     this.root = new Box("");
+    if (look.backward) this.root.rise = WRITTEN;
     this.scopes = new Map([["[]", this.root]]); // key of a scope -> Box
     this.rows = new Map(); // key of a loop -> Row
-    this.leaves = new Map(this.nodes.map((node) => [node.id, new Leaf(node, size(node))]));
+    this.leaves = new Map(this.nodes.map((node) => [node.id, new Leaf(node, this.sizeOf(node))]));
     [this.states, this.supplies, this.others] = [[], [], []];
     this.asides = []; // ends of states' edges: [leaf, row, side]
     const sorted = [...this.nodes].sort((a, b) => a.order - b.order);
@@ -26,6 +29,11 @@ class Layout {
     this.finish();
   }
 
+  sizeOf(node) {
+    const { w, h, circle } = this.look.size(node);
+    return this.turned ? { w: h, h: w, circle } : { w, h, circle };
+  }
+
   put(node) {
     const leaf = this.leaves.get(node.id);
     if (node.span) this.rowOf(node.place, node.span[0]).put(node.span[1], leaf);
@@ -38,7 +46,8 @@ class Layout {
       const last = scope[scope.length - 1];
       const span = last[2] ? null : spanOf(last);
       const box = new Box(last[2] ? last[0] : entryLabel(last), span !== null);
-      Object.assign(box, { scope, key, fused: last[2] || false });
+      Object.assign(box, { scope, key, fused: last[2] || false, turned: this.turned });
+      Object.assign(box, { header: last[2] || this.look.framed ? HEADER : 0, rise: this.root.rise });
       this.scopes.set(key, box);
       if (span) this.rowOf(scope.slice(0, -1), span[0]).put(span[1], box);
       else this.boxOf(scope.slice(0, -1)).add(box);
@@ -96,7 +105,7 @@ class Layout {
     const loops = out.filter((box) => box instanceof Row && into.includes(box));
     if (common instanceof Row || (edge.kind === "state" && loops.length)) {
       const row = common instanceof Row ? common : loops[0];
-      if (a instanceof Leaf && b instanceof Leaf) row.written = Math.max(row.written, markWidth(edge));
+      if (a instanceof Leaf && b instanceof Leaf) row.written = Math.max(row.written, this.look.markWidth(edge, source.node, target.node));
       const side = row.indexOf(b) < row.indexOf(a) ? -1 : 1;
       this.asides.push([source, row, side], [target, row, a !== b && common === row ? -side : side]);
       return this.states.push(edge);
@@ -203,23 +212,65 @@ class Layout {
     }
   }
 
-  // What is drawn: y goes down on a page. boxes: id -> {x, y, w, h, circle}; clusters: the outer before the inner.
+  // What is drawn, where y goes down. boxes: id -> {x, y, w, h, circle}; clusters: the outer before the inner.
   finish() {
+    this.mirrored = this.look.textbook && this.turned && this.stateIsLow();
     this.boxes = new Map();
     for (const [id, leaf] of this.leaves) {
       const { width: w, tall: h, circle } = leaf;
-      this.boxes.set(id, { x: leaf.x - w / 2, y: -leaf.high, w, h, circle });
+      this.boxes.set(id, { ...this.rect(leaf.x - w / 2, leaf.low, w, h), circle });
     }
     this.clusters = [...this.scopes.values()]
-      .filter((box) => box !== this.root)
+      .filter((box) => box !== this.root && box.header)
       .map(({ x, y, left, right, height, name, scope, key, fused, step }) => {
-        const frame = { x: x - left, y: -y - height, w: left + right, h: height };
-        const header = { x: frame.x, y: step ? -y - HEADER - 3 : frame.y, w: frame.w, h: HEADER + 3 };
+        const frame = this.rect(x - left, y, left + right, height);
+        const bottom = !this.turned && step !== (this.direction === "down");
+        const header = { ...frame, y: bottom ? frame.y + frame.h - HEADER - 3 : frame.y, h: HEADER + 3 };
         return { key, scope, label: name, fused, step, depth: scope.length, ...frame, header };
       })
       .sort((a, b) => a.depth - b.depth);
     this.bounds = boundsOf([...this.boxes.values(), ...this.clusters]);
   }
+
+  // On the page.
+  point([x, y]) {
+    return this.turned ? [y, this.mirrored ? -x : x] : [x, this.direction === "down" ? y : -y];
+  }
+
+  rect(x, y, w, h) {
+    const [[a, b], [c, d]] = [this.point([x, y]), this.point([x + w, y + h])];
+    return { x: Math.min(a, c), y: Math.min(b, d), w: Math.abs(c - a), h: Math.abs(d - b) };
+  }
+
+  // Whether the path of a cell's state is below the middle of the others: textbooks have it on top.
+  stateIsLow() {
+    const ids = new Set(statesWay(this.nodes, this.edges));
+    const mean = (leaves) => leaves.reduce((sum, leaf) => sum + leaf.x, 0) / Math.max(leaves.length, 1);
+    const leaves = [...this.leaves.values()].filter((leaf) => leaf.box);
+    const [inside, others] = [true, false].map((on) => leaves.filter((leaf) => ids.has(leaf.node.id) === on));
+    return ids.size > 0 && mean(inside) > mean(others);
+  }
+}
+
+// The nodes on the way of a cell's state from its entry to its exit, through the fewest operations.
+function statesWay(nodes, edges) {
+  const after = grouped(edges, "source");
+  const ways = [];
+  for (const start of nodes.filter((node) => node.kind === "input" && node.label.includes("t−1"))) {
+    const end = start.label.replace("t−1", "t").toLowerCase();
+    const before = new Map([[start.id, null]]);
+    for (const id of before.keys()) {
+      const node = nodes.find((one) => one.id === id);
+      if (node.kind === "output" && node.label.toLowerCase() === end) {
+        const way = [];
+        for (let at = id; at !== null; at = before.get(at)) way.unshift(at);
+        ways.push(way);
+        break;
+      }
+      for (const edge of after.get(id) || []) if (!before.has(edge.target)) before.set(edge.target, id);
+    }
+  }
+  return ways.sort((a, b) => a.length - b.length)[0] || [];
 }
 
 // The name of a loop's steps, if the label is that of a scope which stands for several of them.

@@ -71,6 +71,19 @@ class Model {
     return this.byId.has(id) ? undefined : id.slice(0, id.lastIndexOf("_"));
   }
 
+  // Of the computation: what the graph asks for; else upwards if there are steps, which go to the right (layout.py).
+  direction() {
+    const { direction, view } = this.options;
+    if (direction === "right" || direction === "down") return direction;
+    const loops = new Map();
+    for (const { scope } of this.clusters.values()) {
+      const last = scope.length - 1;
+      if (isStep(scope[last])) loops.set(loopKey(scope, last), (loops.get(loopKey(scope, last)) || 0) + 1);
+    }
+    const time = direction === "time" || view === "rolled" || this.nodes.some((node) => node.span);
+    return time || [...loops.values()].some((steps) => steps > 1) ? "up" : "right";
+  }
+
   // Every node, inner ones too, for the search.
   *everything() {
     for (const node of this.nodes) {
@@ -144,11 +157,13 @@ class Model {
     const edges = new Map();
     for (const edge of this.visibleEdges(standing)) {
       if (edge.source === edge.target && !edge.loop) continue;
-      const key = `${edge.source}\n${edge.target}\n${edge.kind}`;
+      const group = edge.source.startsWith("cluster:") || edge.target.startsWith("cluster:");
+      const key = `${edge.source}\n${edge.target}\n${edge.kind}\n${group ? "" : edge.output || 0}`;
       const same = edges.get(key);
       if (same) {
         same.label = [...new Set([...same.label.split(", "), edge.label].filter(Boolean))].join(", ");
         same.times += edge.times;
+        same.grad = together(same.grad, edge.grad);
       } else edges.set(key, { ...edge, label: edge.label || "" });
     }
     return { nodes, edges: [...edges.values()] };
@@ -234,6 +249,9 @@ class Model {
     };
   }
 }
+
+// The norm of two gradients together; null where none flows.
+const together = (a, b) => ((a ?? null) === null ? b : (b ?? null) === null ? a : Math.hypot(a, b));
 
 // The numbers of several gradients together: the largest norm; null if none is known.
 function largestGradient(nodes) {

@@ -16,10 +16,8 @@ const MOST_LISTED = 24;
 
 class Panel {
   // actions: {select(id), toggle(id), name(id) -> what a node is called}
-  constructor(root, model, actions) {
-    this.root = root;
-    this.model = model;
-    this.actions = actions;
+  constructor(root, model, look, actions) {
+    Object.assign(this, { root, model, look, actions });
   }
 
   show(...children) {
@@ -41,7 +39,7 @@ class Panel {
         ["view", options.view && options.view !== "full" ? options.view : ""],
       ]),
       element("h3", {}, "Shapes"),
-      kindsLegend(new Set(nodes.map((node) => node.kind))),
+      kindsLegend(new Set(nodes.map((node) => node.kind)), this.look),
       scale.known && scale.quantity === "grad"
         ? element(
             "p",
@@ -257,15 +255,14 @@ function matrix(array) {
 }
 
 // One small picture for each kind that occurs.
-function kindsLegend(kinds) {
+function kindsLegend(kinds, look) {
   const list = element("ul", { className: "kinds" });
   for (const [kind, name] of Object.entries(KIND_NAMES)) {
     if (!kinds.has(kind) && kind !== "collapsed") continue;
-    const style = PALETTE.kinds[kind];
-    const radius = kind === "parameter" ? "8px" : kind === "fused" ? "2px" : "5px";
-    const border = style.border
-      ? `${kind === "fused" ? "3px double" : style.dash ? "1px dashed" : "1px solid"} ${style.border}`
-      : "none";
+    const style = look.style({ kind });
+    const radius = { pill: "8px", oval: "50%", sharp: "2px" }[style.form] || "5px";
+    const line = kind === "fused" ? "3px double" : style.dash ? "1px dashed" : "1px solid";
+    const border = style.border ? `${line} ${themed(style.border)}` : "none";
     const background = style.fill ? themed(style.fill) : "none";
     list.append(
       element(
@@ -273,7 +270,7 @@ function kindsLegend(kinds) {
         {},
         element(
           "span",
-          { className: `sample ${kind}`, style: { background, border, borderRadius: radius } },
+          { className: `sample ${kind}`, style: { background, border, borderRadius: radius, color: themed(style.ink) } },
           style.border ? "" : "x",
         ),
         name,

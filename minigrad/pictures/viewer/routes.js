@@ -28,7 +28,7 @@ function routeAll(layout) {
   stateWays(layout, ways);
   supplyWays(layout, ways, dots);
   aroundNodes(layout, ways);
-  const flip = ([x, y]) => [x, -y];
+  const flip = (point) => layout.point(point);
   return layout.edges
     .filter((edge) => ways.has(edge))
     .map((edge) => {

@@ -3,7 +3,6 @@
 const FONT = '"Helvetica Neue", Helvetica, Arial, "DejaVu Sans", sans-serif';
 const TITLE = `13px ${FONT}`;
 const SMALL = `11px ${FONT}`;
-const MOST_WIDE = 190;
 
 const ruler = document.createElement("canvas").getContext("2d");
 
@@ -35,29 +34,45 @@ function fitted(text, font, width) {
 // What is written beside an edge that stands for several: their names, or their number.
 function markOf(edge) {
   const named = edge.label && edge.times === edge.label.split(", ").length;
-  return named ? readable(edge.label) : edge.times > 1 ? `×${edge.times}` : "";
+  return named ? edge.label : edge.times > 1 ? `×${edge.times}` : "";
 }
 
-function markWidth(edge) {
-  ruler.font = `italic ${SMALL}`;
-  return ruler.measureText(markOf(edge)).width;
+function textWidth(text, font) {
+  ruler.font = font;
+  return ruler.measureText(text).width;
 }
 
-// A bare operation that has a sign is a circle with it.
-const signOf = (node) => (node.kind === "operation" && !node.label && !node.formula && PALETTE.signs[node.op]) || "";
+// ---- subscripts -----------------------------------------------------------------------------------------------------
 
-// How large a node is: {w, h, circle}.
-function sizeOf(node) {
-  if (signOf(node)) return { w: 30, h: 30, circle: true };
-  const title = shortened(nodeTitle(node), TITLE, MOST_WIDE - 24);
-  const small = shortened(nodeSubtitle(node), SMALL, MOST_WIDE - 24);
-  ruler.font = TITLE;
-  const wide = ruler.measureText(title).width;
-  ruler.font = SMALL;
-  const marker = node.inner || node.members ? 22 : 0;
-  if (node.kind === "parameter")
-    return { w: Math.ceil(wide + 8 + ruler.measureText(small).width + 26), h: 25, circle: false };
-  const least = node.kind === "input" ? 14 : 44;
-  const w = Math.max(least, wide, ruler.measureText(small).width) + (node.kind === "input" ? 8 : 20) + marker;
-  return { w: Math.ceil(w), h: small ? 38 : 28, circle: false };
+const SCRIPT = 0.75; // the size of a subscript
+const PIECE = /(\p{L}[^\s_,{}]*)_(\{[^{}]*\}|[A-Za-z0-9]+)/gu;
+
+// A text in pieces: [text, whether it is a subscript].
+function pieces(text) {
+  const found = [];
+  let at = 0;
+  for (const match of text.matchAll(PIECE)) {
+    found.push([text.slice(at, match.index) + match[1], false], [match[2].replace(/[{}]/g, ""), true]);
+    at = match.index + match[0].length;
+  }
+  found.push([text.slice(at), false]);
+  return found.filter(([piece]) => piece);
+}
+
+// Single letters are slanted, as in formulas.
+const scriptFont = (piece, low, size) =>
+  `${!low && /^\p{L}\p{M}*$/u.test(piece) ? "italic " : ""}${size * (low ? SCRIPT : 1)}px ${FONT}`;
+
+const scriptedWidth = (text, size) =>
+  pieces(text).reduce((sum, [piece, low]) => sum + textWidth(piece, scriptFont(piece, low, size)), 0);
+
+// Write a text with its middle at (x, y).
+function drawScripted(c, text, x, y, size) {
+  c.textAlign = "left";
+  let at = x - scriptedWidth(text, size) / 2;
+  for (const [piece, low] of pieces(text)) {
+    c.font = scriptFont(piece, low, size);
+    c.fillText(piece, at, y + (low ? size * 0.25 : 0));
+    at += textWidth(piece, c.font);
+  }
 }

@@ -6,13 +6,14 @@ const between = (low, value, high) => Math.min(Math.max(value, low), high);
 class Viewer {
   constructor(data) {
     this.model = new Model(data);
+    this.look = new Look(this.model.options);
     this.canvas = byId("canvas");
     this.drawing = new Drawing(this.canvas);
     this.playback = new Playback(this.model);
     this.search = new Search(this.model);
     this.quantity = this.model.quantity;
     this.scale = new Scale(this.model.norms, this.quantity);
-    this.panel = new Panel(byId("panel"), this.model, {
+    this.panel = new Panel(byId("panel"), this.model, this.look, {
       select: (id) => this.select(id, true),
       toggle: (id) => this.toggle(id),
     });
@@ -34,8 +35,9 @@ class Viewer {
 
   relayout() {
     const began = performance.now();
-    this.layout = new Layout(this.model.visible(), sizeOf);
+    this.layout = new Layout(this.model.visible(), this.look, this.model.direction());
     this.routes = routeAll(this.layout);
+    placeTexts(this.layout, this.routes, this.look);
     this.layoutTime = performance.now() - began;
   }
 
@@ -88,6 +90,7 @@ class Viewer {
     return {
       layout: this.layout,
       routes: this.routes,
+      look: this.look,
       view: this.view,
       phase,
       found,
@@ -134,7 +137,7 @@ class Viewer {
     if (!this.coloured) return null;
     if (this.quantity === "grad" && playback.position !== null) return null; // not known yet
     const colour = this.scale.colour(gradientNorm(node));
-    return colour ?? (styleOf(node).fill && "#FFFFFF"); // no colour of its kind beside those of the scale
+    return colour ?? (this.look.style(node).fill && "#FFFFFF"); // no colour of its kind beside those of the scale
   }
 
   // ---- what lies where ----------------------------------------------------------------------------------------------
