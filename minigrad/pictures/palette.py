@@ -76,7 +76,9 @@ LEGENDS = {"grad": "norm of the gradient", "change": "change of the value, ‖v 
 
 # From small to large: P. Tol's "YlOrBr", which stays ordered in print and for colour-blind readers.
 SCALE = ("#FFFFE5", "#FFF7BC", "#FEE391", "#FEC44F", "#FB9A29", "#EC7014", "#CC4C02", "#993404")
-NOTHING, NOT_FINITE, BROKEN = "#FFFFFF", "#DDDDDD", "#FFB3D9"
+NOTHING, NOT_FINITE = "#FFFFFF", "#DDDDDD"
+# Fill and border of a node whose value is not finite, and of one of which only the gradient is not.
+BROKEN = {"value": ("#FFB3D9", "#CC0066"), "grad": ("#DCCBFF", "#7A4FCF")}
 UNCHANGED = "#DCEBDD"  # a change of 0, unlike a value whose change is not known
 DECADES = 12  # below the largest; smaller norms have the palest colour
 

@@ -142,6 +142,18 @@ function testState(viewer) {
     hash: location.hash,
     svg: viewer.savedSvg || "",
     saved: viewer.saved || [],
+    notFinite: Object.fromEntries(layout.nodes.map((node) => [node.id, viewer.brokenNow(node)])),
+    page: Object.fromEntries(
+      ["header", "footer", "canvas", "#note", "#legend", "aside"].map((which) => {
+        const { x, y, width: w, height: h } = document.querySelector(which).getBoundingClientRect();
+        return [which, { x, y, w, h }];
+      }),
+    ),
+    window: { x: 0, y: 0, w: innerWidth, h: innerHeight, inner: document.documentElement.scrollWidth },
+    graphOnScreen: {
+      x: (layout.bounds.x - viewer.view.x) * viewer.view.zoom,
+      w: layout.bounds.w * viewer.view.zoom,
+    },
     broken: byId("broken").hidden ? "" : byId("broken").innerText,
     brokenCount: model.broken.size,
     help: byId("help").open ? byId("help").innerText : "",

@@ -115,8 +115,15 @@ class Browser:
         self.chromium = chromium
         self.folder = folder
 
-    def state(self, data: State, *commands: str, title: str = "test", picture: Path | None = None) -> State:
-        """The page of a graph's data after some commands, such as "step:5" or "search:tanh"."""
+    def state(
+        self,
+        data: State,
+        *commands: str,
+        title: str = "test",
+        picture: Path | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> State:
+        """The page of a graph's data after some commands, such as "step:5" or "search:tanh"; size: of the window."""
         path = self.folder / "page with spaces é.html"
         path.write_text(page(data, title), encoding="utf-8")
         ask = self.chromium.ask
@@ -126,6 +133,11 @@ class Browser:
             tab = ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Network", "Log"):
                 ask(f"{domain}.enable", tab)
+            if size is not None:
+                wide, high = size
+                ask(
+                    "Emulation.setDeviceMetricsOverride", tab, width=wide, height=high, deviceScaleFactor=1, mobile=True
+                )
             ask("Page.navigate", tab, url=path.as_uri())
             self._wait(tab)
             script = f"{COMMANDS}\nrunTest(viewer, {json.dumps(commands)}).then(JSON.stringify)"

@@ -271,18 +271,40 @@ def test_the_frame_of_an_encoder_holds_its_own_steps_only(view: View) -> None:
             assert not overlap(state["boxes"][node["id"]], encoder)
 
 
-def test_windows_go_on_through_time(view: View) -> None:
-    made = nn.GRU(3, 4)
+def windows(kind: str) -> State:
+    """A layer called twice, with its state cut off in between."""
+    made = getattr(nn, kind)(3, 4)
 
     def f(xs: mg.Tensor) -> Any:
         state, loss = None, 0.0
         for x in np.split(xs, 2):
             output, state = made(x, state)
             loss = loss + output.sum()
-            state = state.detach()
+            state = tuple(s.detach() for s in state) if kind == "LSTM" else state.detach()
         return loss
 
-    data = mg.graph(f, random(4, 2, 3), params=dict(made.named_parameters())).data()
+    return mg.graph(f, random(4, 2, 3), params=dict(made.named_parameters())).data()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_no_state_lies_on_a_parameters_line(view: View, kind: str) -> None:
+    data = windows(kind)
+    kinds = {node["id"]: node["kind"] for node in data["nodes"]}
+    carried = {(e["source"], e["target"]) for e in data["edges"] if e["steps"] is not None}
+    ways = view(data)["ways"]
+    level: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
+    for way in ways:
+        if (of := (way["source"], way["target"]) in carried) or kinds[way["source"]] == "parameter":
+            for (ax, ay), (bx, by) in pairwise(way["points"]):
+                if abs(ay - by) < 0.5:
+                    level[of].append((ay, min(ax, bx), max(ax, bx)))
+    for y, a, b in level[True]:
+        for at, c, d in level[False]:
+            assert abs(y - at) > 1.5 or b <= c or d <= a, (y, at)
+
+
+def test_windows_go_on_through_time(view: View) -> None:
+    data = windows("GRU")
     state = view(data)
     frames = {cluster["label"]: cluster for cluster in state["clusters"]}
     assert frames["window 1"]["x"] + frames["window 1"]["w"] < frames["window 2"]["x"]
@@ -709,8 +731,48 @@ def test_what_is_not_finite_is_found(view: View) -> None:
     state = view(data, "key:n")
     assert state["selected"] == next(n["id"] for n in data["nodes"] if n["label"] == "b")
     assert "not finite" in state["panel"]
-    assert state["broken"] == f"not finite: {state['brokenCount']}"
+    assert state["broken"] == "not finite: 3 values, 2 gradients"
+    labels = {node["id"]: node["label"] or node["op"] for node in data["nodes"]}
+    which = {labels[id]: which for id, which in state["notFinite"].items() if which}
+    assert which == {"b": "value", "multiply": "value", "loss": "value", "a": "grad", "w": "grad"}
+    forward = view(data, "step:1")["notFinite"]  # gradients are not known yet
+    assert "grad" not in forward.values()
     assert view(rnn())["broken"] == ""
+
+
+PAGES = {
+    "a note": lambda: layer("LSTM", 500, "auto"),
+    "colours": lambda: layer("LSTM", 4),
+    "an intervention": lambda: intervened(2.0),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_of_the_page_covers_the_graph(view: View, name: str) -> None:
+    """The tools are one row even with a long title, which is shortened."""
+    page = view(PAGES[name](), "colour:grad", title="A long title " * 9)["page"]
+    assert page["header"]["h"] < 50
+    shown = [rect for rect in page.values() if rect["w"]]
+    assert len(shown) >= 5
+    for a, b in combinations(shown, 2):
+        assert not overlap(a, b)
+
+
+def test_on_a_phone_the_graph_comes_first(view: View) -> None:
+    """Tools and details are folded, and the graph is not cut off."""
+    data = layer("LSTM", 4)
+    state = view(data, size=(390, 800))
+    page = state["page"]
+    assert page["canvas"]["h"] > 0.7 * 800
+    assert page["aside"]["h"] == 0
+    assert state["window"]["inner"] == 390
+    assert state["graphOnScreen"]["x"] >= 0
+    assert state["graphOnScreen"]["x"] + state["graphOnScreen"]["w"] <= 390
+    tools = view(data, "press:tools", "press:about", size=(390, 800))["page"]
+    assert tools["header"]["h"] > page["header"]["h"]
+    assert tools["aside"]["h"] > 200
+    assert tools["canvas"]["h"] > 150
+    assert view(data, "press:about", "press:about", size=(390, 800))["page"] == page
 
 
 def test_help_lists_the_keys(view: View) -> None:

@@ -1,6 +1,7 @@
 // What part of the graph the canvas shows: (x, y) at its corner, `zoom` pixels for a unit.
 
 const READABLE = 0.55; // the least zoom to begin with
+const NARROW = [600, 0.38]; // pixels of a narrow screen, and the least zoom there
 
 class Camera {
   constructor(canvas, viewer) {
@@ -14,7 +15,7 @@ class Camera {
     const { x, y, w, h } = this.viewer.layout.bounds;
     const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
     const whole = between(0.01, Math.min(width / (w + 60), height / (h + 60)), 1.4);
-    const zoom = Math.max(whole, least);
+    const zoom = Math.max(whole, width < NARROW[0] ? Math.min(least, NARROW[1]) : least);
     const centred = (at, size, room) => (size + 40 <= room ? at - (room - size) / 2 : at - 20);
     Object.assign(this, { zoom, x: centred(x, w, width / zoom), y: centred(y, h, height / zoom) });
     this.fitted = least; // until the reader moves

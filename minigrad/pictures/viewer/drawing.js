@@ -167,7 +167,7 @@ class Drawing {
     const state = scene.state(node); // "", "todo", "done", "now"
     const style = scene.look.style(node);
     const broken = this.scene.broken(node);
-    const fill = broken ? PALETTE.broken : scene.colour(node) || style.fill;
+    const fill = broken ? PALETTE.broken[broken][0] : scene.colour(node) || style.fill;
     c.globalAlpha = state === "todo" ? 0.32 : 1;
     if (state === "now" || scene.selected === node.id || scene.found.has(node.id)) this.glow(node, box, state);
     this.shape(node, box);
@@ -177,7 +177,7 @@ class Drawing {
     }
     const border = style.border || (fill && BLUE); // of a textbook's parameter, in colours
     if (border) {
-      c.strokeStyle = themed(scene.hover === node.id ? BLUE : broken ? "#CC0066" : border);
+      c.strokeStyle = themed(scene.hover === node.id ? BLUE : broken ? PALETTE.broken[broken][1] : border);
       c.lineWidth = style.width || 1;
       c.setLineDash(style.dash || []);
       c.stroke();

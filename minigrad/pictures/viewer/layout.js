@@ -105,7 +105,8 @@ class Layout {
     const loops = out.filter((box) => box instanceof Row && into.includes(box));
     if (common instanceof Row || (edge.kind === "state" && loops.length)) {
       const row = common instanceof Row ? common : loops[0];
-      if (a instanceof Leaf && b instanceof Leaf) row.written = Math.max(row.written, this.look.markWidth(edge, source.node, target.node));
+      const mark = a instanceof Leaf && b instanceof Leaf ? this.look.markWidth(edge, source.node, target.node) : 0;
+      row.written = Math.max(row.written, mark);
       const side = row.indexOf(b) < row.indexOf(a) ? -1 : 1;
       this.asides.push([source, row, side], [target, row, a !== b && common === row ? -side : side]);
       return this.states.push(edge);

@@ -29,7 +29,10 @@ class Model {
       for (const cluster of around.clusters) cluster.members.push(node);
     }
     const { value, grad } = data.broken;
-    this.broken = new Set([...value, ...[...grad].reverse()].map((row) => this.nodes[row].id)); // as they came up
+    const ids = (rows) => rows.map((row) => this.nodes[row].id);
+    this.notFinite = { value: ids(value), grad: ids(grad).reverse() }; // as they came up
+    this.broken = new Map(this.notFinite.value.map((id) => [id, "value"])); // id -> what is not finite, the first first
+    for (const id of this.notFinite.grad) if (!this.broken.has(id)) this.broken.set(id, "grad");
     this.norms = data.norms; // of gradients: the least and the largest
     this.quantity = this.options.color === "change" ? "change" : "grad"; // that the `grad` of a node holds
     this.large = this.nodes.length > MOST_SHOWN;
@@ -39,11 +42,14 @@ class Model {
     }
   }
 
-  // Whether a value or a gradient is not finite, of a node or inside of a closed group.
-  isBroken(node) {
-    if (!node.members) return this.broken.has(node.id);
+  // What is not finite of a node, or inside of a closed group: "value", only "grad", or "".
+  brokenOf(node) {
+    if (!node.members) return this.broken.get(node.id) || "";
     const cluster = this.clusters.get(node.key);
-    cluster.broken ??= cluster.members.some((one) => this.broken.has(one.id));
+    if (cluster.broken === undefined) {
+      const found = new Set(cluster.members.map((one) => this.broken.get(one.id)));
+      cluster.broken = found.has("value") ? "value" : found.has("grad") ? "grad" : "";
+    }
     return cluster.broken;
   }
 

@@ -39,7 +39,7 @@ class Panel {
         ["view", options.view && options.view !== "full" ? options.view : ""],
       ]),
       element("h3", {}, "Shapes"),
-      kindsLegend(new Set(nodes.map((node) => node.kind)), this.look),
+      kindsLegend(new Set(nodes.map((node) => node.kind)), this.look, this.model.notFinite),
       scale.known && scale.quantity === "grad"
         ? element(
             "p",
@@ -94,8 +94,9 @@ class Panel {
     // forward, gradients are not known yet
     const known = { "": ["value", "grad"], forward: ["value"], backward: ["grad", "value"] }[phase];
     const first = known.filter((which) => which === "value" || !change);
+    const largest = node.members ? "largest " : "";
     if (change && node.grad)
-      parts.push(definitions([[`${node.members ? "largest " : ""}change ‖v − w‖ / ‖w‖`, numberText(node.grad.norm)]]));
+      parts.push(definitions([[`${largest}change ‖v − w‖ / ‖w‖`, numberText(node.grad.norm)]]));
     else if (node.members && node.grad)
       parts.push(definitions([["largest ‖gradient‖ inside", numberText(node.grad.norm)]]));
     else
@@ -196,6 +197,8 @@ const KIND_NAMES = {
   cell: "a step",
 };
 
+const BROKEN_NAMES = { value: "a value is not finite", grad: "only the gradient is not finite" };
+
 function definitions(pairs) {
   const list = element("dl");
   for (const [term, text] of pairs) if (text !== "") list.append(element("dt", {}, term), element("dd", {}, text));
@@ -255,7 +258,7 @@ function matrix(array) {
 }
 
 // One small picture for each kind that occurs.
-function kindsLegend(kinds, look) {
+function kindsLegend(kinds, look, notFinite) {
   const list = element("ul", { className: "kinds" });
   for (const [kind, name] of Object.entries(KIND_NAMES)) {
     if (!kinds.has(kind) && kind !== "collapsed") continue;
@@ -263,19 +266,25 @@ function kindsLegend(kinds, look) {
     const radius = { pill: "8px", oval: "50%", sharp: "2px" }[style.form] || "5px";
     const line = kind === "fused" ? "3px double" : style.dash ? "1px dashed" : "1px solid";
     const border = style.border ? `${line} ${themed(style.border)}` : "none";
-    const background = style.fill ? themed(style.fill) : "none";
+    const [background, color] = [style.fill ? themed(style.fill) : "none", themed(style.ink)];
     list.append(
       element(
         "li",
         {},
         element(
           "span",
-          { className: `sample ${kind}`, style: { background, border, borderRadius: radius, color: themed(style.ink) } },
+          { className: `sample ${kind}`, style: { background, border, borderRadius: radius, color } },
           style.border ? "" : "x",
         ),
         name,
       ),
     );
+  }
+  for (const which of ["value", "grad"]) {
+    if (!notFinite[which].length) continue;
+    const [background, border] = PALETTE.broken[which];
+    const style = { background, border: `1px solid ${border}`, borderRadius: "5px" };
+    list.append(element("li", {}, element("span", { className: "sample", style }), BROKEN_NAMES[which]));
   }
   for (const [name, style] of [
     ["state, from step to step", `3px solid ${RED}`],

@@ -1,5 +1,5 @@
-// Where texts stand (marks.py): those beside edges on places that are free of nodes, of other texts and of edges, and the
-// titles of scopes where no edge crosses them.
+// Where texts stand (marks.py): those beside edges on places that are free of nodes, of other texts and of edges, and
+// the titles of scopes where no edge crosses them.
 
 const CELL = 80;
 const FAR = [0, 6, 12, 20]; // away from the edge
@@ -52,7 +52,10 @@ function* stretches({ points }) {
 // Give each route its mark {text, x, y, w}, and each scope the stretches of its title's line that edges cross.
 function placeTexts(layout, routes, look) {
   const [solid, lines] = [new Grid(), new Grid()];
-  for (const box of layout.boxes.values()) solid.add(box);
+  for (const [id, { x, y, w, h }] of layout.boxes) {
+    const behind = layout.byId.get(id).kind === "collapsed" ? 5 : 0; // a second page
+    solid.add({ x, y: y - behind, w: w + behind, h: h + behind });
+  }
   for (const route of routes) for (const part of stretches(route)) lines.add({ ...part, route });
   for (const cluster of layout.clusters) {
     const { header } = cluster;

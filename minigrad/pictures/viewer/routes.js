@@ -215,7 +215,8 @@ function sideways(leaf, column, side, port) {
   const others = leavesOf(column).filter((one) => one !== leaf && (one.x - leaf.x) * side > 0);
   const blocked = others.filter((one) => Math.abs(one.middle - y) < one.tall / 2 + 3);
   if (!blocked.length) return [[leaf.x + (side * leaf.width) / 2, y], [border, y]];
-  const low = Math.min(leaf.low, ...blocked.map((one) => one.low)) - 9;
+  const below = column.lines ? Math.min(11 + column.lines, 22) : 9; // the lines of parameters run there
+  const low = Math.min(leaf.low, ...blocked.map((one) => one.low)) - below;
   const x = leaf.x + side * Math.min(5, leaf.width / 4);
   return [[x, leaf.low], [x, low], [border, low]];
 }

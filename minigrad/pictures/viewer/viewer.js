@@ -108,8 +108,14 @@ class Viewer {
         return centre && (edge.source === centre || edge.target === centre) ? (edge.kind === "state" ? RED : BLUE) : "";
       },
       callouts: phase && current.length === 1 && now.has(current[0].id) ? current : [],
-      broken: (node) => model.isBroken(node),
+      broken: (node) => this.brokenNow(node),
     };
+  }
+
+  // What is not finite of a node, as far as it is known: gradients come after all values.
+  brokenNow(node) {
+    const which = this.model.brokenOf(node);
+    return which === "grad" && this.playback.phase === "forward" ? "" : which;
   }
 
   // What stands for the matches of the search, until there are others or another layout.
@@ -205,6 +211,7 @@ class Viewer {
     else if (current.length)
       this.panel.several(current, playback.phase, scopeText(current[0].scope) || "outside of steps");
     else this.panel.overview(this.scale);
+    byId("about").textContent = `Details: ${byId("panel").querySelector("h2").textContent}`;
     byId("legend").hidden = !(this.scale.known && (this.coloured || playback.phase === "backward"));
   }
 
@@ -281,9 +288,15 @@ class Viewer {
 
   // To the first value or gradient that is not finite, and around.
   toBroken() {
-    const all = [...this.model.broken];
+    const all = [...this.model.broken.keys()];
     const at = all.indexOf(this.selected);
     if (all.length) this.select(all[(at + 1) % all.length], true);
+  }
+
+  // Open or fold the tools, or the details, on a narrow screen.
+  fold(what) {
+    const open = document.body.classList.toggle(`with-${what}`);
+    byId(what).setAttribute("aria-expanded", String(open));
   }
 
   help() {

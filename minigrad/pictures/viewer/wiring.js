@@ -30,7 +30,13 @@ function wire(viewer) {
   on("broken", "click", () => viewer.toBroken());
   on("keys", "click", () => viewer.help());
   byId("broken").hidden = !viewer.model.broken.size;
-  byId("broken").textContent = `not finite: ${viewer.model.broken.size}`;
+  const { value, grad } = viewer.model.notFinite;
+  const counted = [[value.length, "value"], [grad.length, "gradient"]].filter(([count]) => count);
+  byId("broken").textContent = `not finite: ${counted
+    .map(([count, word]) => `${count} ${word}${count > 1 ? "s" : ""}`)
+    .join(", ")}`;
+  byId("tools").addEventListener("click", () => viewer.fold("tools"));
+  byId("about").addEventListener("click", () => viewer.fold("about"));
   DARK.addEventListener("change", () => viewer.refresh());
   viewer.exports = new Exports(viewer);
   on("fit", "click", () => viewer.view.fit());
