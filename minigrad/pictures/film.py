@@ -105,6 +105,8 @@ def animate(
     check_theme("animate", theme)
     if by is not None and by not in BY:
         raise ValueError(f"animate: by must be {' or '.join(map(repr, BY))}, got {by!r}")
+    if self.options.color == "change":
+        raise ValueError("animate: a film shows gradients, and this graph has changes; use .render() or .html()")
     if not seconds > 0:
         raise ValueError(f"animate: seconds must be positive, got {seconds}")
     found = film(self, by, seconds)

@@ -6,6 +6,7 @@ import gc
 import re
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -305,6 +306,12 @@ def test_a_group_has_the_largest_change_inside(options: dict[str, Any]) -> None:
     drawn = after.graph(loss, against=before, **options)
     found = [node.grad.norm for node in drawn.nodes if node.kind in ("cell", "collapsed")]
     assert found == [after.changes_from(before)[f"t={t} h"] for t in range(3)]
+
+
+def test_changes_are_no_gradients_of_a_film(tmp_path: Path) -> None:
+    loss, after, before = two_runs(1.0)
+    with pytest.raises(ValueError, match="a film shows gradients"):
+        after.graph(loss, against=before).animate(tmp_path / "g.svg")
 
 
 def test_only_what_no_gradient_passes_is_drawn_as_a_cut() -> None:
