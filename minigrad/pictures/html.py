@@ -23,8 +23,8 @@ from .packing import packed
 # In order of dependency.
 SCRIPTS = (
     "unpacking", "colours", "titles", "sizes", "look", "items", "bands", "boxes", "columns", "layout", "detours",
-    "routes", "placing", "groups", "model", "drawing", "callouts", "playback", "search", "panel", "input", "camera",
-    "export", "links", "wiring", "viewer", "main",
+    "routes", "placing", "groups", "model", "writing", "drawing", "callouts", "playback", "search", "panel", "input",
+    "camera", "export", "links", "wiring", "viewer", "main",
 )  # fmt: skip
 
 

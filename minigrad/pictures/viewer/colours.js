@@ -57,6 +57,18 @@ class Scale {
     return mixed(PALETTE.scale[k], PALETTE.scale[k + 1], place - k);
   }
 
+  // Fill in the legend of the page.
+  show() {
+    const stops = Array.from({ length: 9 }, (_, i) => this.at(i / 8));
+    byId("quantity").textContent = PALETTE.legends[this.quantity];
+    byId("scale").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+    for (const [share, text] of this.ticks()) {
+      byId("ticks").append(element("span", { style: { left: `${100 * share}%` } }, text));
+    }
+    byId("zero").hidden = this.quantity !== "change";
+    byId("zero").style.background = themed(PALETTE.zero[this.quantity]);
+  }
+
   // [[share, text]] for round numbers
   ticks() {
     const stride = Math.max(1, Math.ceil((this.high - this.low) / 5));

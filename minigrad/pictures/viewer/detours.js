@@ -48,8 +48,12 @@ function sidesOf({ x0, y0, x1, y1 }) {
 
 function runsThrough(points, rect, inset, ends, edge) {
   if (ends.includes(rect.id) && edge.source === edge.target) return false;
-  const { x0, y0, x1, y1 } = rect;
-  return points.some(([x, y]) => x > x0 + inset && x < x1 - inset && y > y0 + inset && y < y1 - inset);
+  const [x0, y0, x1, y1] = [rect.x0 + inset, rect.y0 + inset, rect.x1 - inset, rect.y1 - inset];
+  for (let k = 1; k < points.length; k++) {
+    const [[ax, ay], [bx, by]] = [points[k - 1], points[k]]; // far apart on a long straight line
+    if (Math.min(ax, bx) < x1 && Math.max(ax, bx) > x0 && Math.min(ay, by) < y1 && Math.max(ay, by) > y0) return true;
+  }
+  return false;
 }
 
 // The rectangles within reach of a way.

@@ -189,7 +189,7 @@ class Drawing {
       c.stroke();
     }
     if (scene.arrived(node) !== null) this.progress(box, scene.arrived(node));
-    if (this.zoom * 13 > 3.5) this.text(node, box, fill ? inkOn(themed(fill)) : themed(style.ink));
+    if (this.zoom * 13 > 3.5) writeNode(this, node, box, fill ? inkOn(themed(fill)) : themed(style.ink));
     c.globalAlpha = 1;
   }
 
@@ -251,57 +251,6 @@ class Drawing {
     c.fillStyle = PALETTE.scale[5];
     c.fillRect(box.x, box.y + box.h - 4, box.w * share, 4);
     c.restore();
-  }
-
-  text(node, box, ink) {
-    const c = this.context;
-    const { look } = this.scene;
-    const { head, small, circle } = look.text(node);
-    c.fillStyle = ink;
-    c.textAlign = "center";
-    c.textBaseline = "middle";
-    const opens = node.inner || node.members;
-    const x = box.x + box.w / 2 - (opens ? 9 : 0);
-    const y = box.y + box.h / 2;
-    if (circle) {
-      c.font = `15px ${FONT}`;
-      c.fillText(head, x, y + 0.5);
-      return;
-    }
-    const below = this.zoom * 10.5 > 4.5 ? small : "";
-    if (look.textbook) this.scripted(look.fitting(head), look.fitting(below), x, y);
-    else if (node.kind === "parameter") this.beside(head, below, box, x, y);
-    else this.above(head, below, box, x, y, node);
-    if (opens) this.marker(box.x + box.w - 13, y, true);
-  }
-
-  scripted(head, small, x, y) {
-    const c = this.context;
-    drawScripted(c, head, x, small ? y - 6.5 : y + 0.5, 13);
-    if (small) drawScripted(c, small, x, y + 9, 11);
-  }
-
-  beside(head, small, box, x, y) {
-    const c = this.context;
-    const title = shortened(head, TITLE, box.w - 14);
-    const end = shortened(small, SMALL, box.w - 14);
-    c.font = TITLE;
-    c.textAlign = "left";
-    const width = c.measureText(title).width + (end ? 8 : 0);
-    const start = x - (width + textWidth(end, SMALL)) / 2;
-    c.fillText(title, start, y + 0.5);
-    c.font = SMALL;
-    if (end) c.fillText(end, start + width, y + 1);
-  }
-
-  above(head, small, box, x, y, node) {
-    const c = this.context;
-    const room = box.w - (node.kind === "input" ? 2 : 14) - (node.inner || node.members ? 22 : 0);
-    c.font = node.kind === "output" ? `bold ${TITLE}` : TITLE;
-    c.fillText(shortened(head, TITLE, room), x, small ? y - 6.5 : y + 0.5);
-    c.font = SMALL;
-    c.globalAlpha *= 0.85;
-    if (small) c.fillText(shortened(small, SMALL, room), x, y + 9);
   }
 }
 

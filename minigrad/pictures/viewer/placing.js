@@ -2,6 +2,7 @@
 // the titles of scopes where no edge crosses them.
 
 const CELL = 80;
+const LONG = 240;
 const FAR = [0, 6, 12, 20]; // away from the edge
 const SHARES = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9, 0.05, 0.95]; // of a piece
 
@@ -49,6 +50,28 @@ function* stretches({ points }) {
   }
 }
 
+// Those of all routes. Long level ones from one node at one height, as a parameter's to all steps, are one.
+function allStretches(routes) {
+  const found = [];
+  const long = new Map();
+  for (const route of routes) {
+    for (const part of stretches(route)) {
+      const key = part.w > LONG ? `${route.edge.source} ${part.y}` : null;
+      const same = long.get(key);
+      if (same) {
+        const end = Math.max(same.x + same.w, part.x + part.w);
+        same.x = Math.min(same.x, part.x);
+        same.w = end - same.x;
+        continue;
+      }
+      const made = { ...part, route };
+      if (key !== null) long.set(key, made);
+      found.push(made);
+    }
+  }
+  return found;
+}
+
 // Give each route its mark {text, x, y, w}, and each scope the stretches of its title's line that edges cross.
 function placeTexts(layout, routes, look) {
   const [solid, lines] = [new Grid(), new Grid()];
@@ -56,7 +79,7 @@ function placeTexts(layout, routes, look) {
     const behind = layout.byId.get(id).kind === "collapsed" ? 5 : 0; // a second page
     solid.add({ x, y: y - behind, w: w + behind, h: h + behind });
   }
-  for (const route of routes) for (const part of stretches(route)) lines.add({ ...part, route });
+  for (const part of allStretches(routes)) lines.add(part);
   for (const cluster of layout.clusters) {
     const { header } = cluster;
     const across = [...lines.over({ ...header, y: header.y + 2, h: header.h - 4 })];

@@ -19,6 +19,16 @@ class Search {
     }
   }
 
+  // What stands for the matches in a layout, remembered until there are others or another layout.
+  shownIn(layout) {
+    const { matches } = this;
+    if (this.shown?.matches !== matches || this.shown.layout !== layout) {
+      const ids = new Set(matches.map((id) => this.model.representative(id)));
+      this.shown = { matches, layout, ids };
+    }
+    return this.shown.ids;
+  }
+
   // The next or the previous match; null if there is none.
   move(direction) {
     const n = this.matches.length;

@@ -86,7 +86,7 @@ class Viewer {
     const phase = playback.phase;
     const current = playback.current();
     const now = new Set(current.map((node) => model.representative(node.id)));
-    const found = this.foundHere();
+    const found = this.search.shownIn(this.layout);
     return {
       layout: this.layout,
       routes: this.routes,
@@ -116,16 +116,6 @@ class Viewer {
   brokenNow(node) {
     const which = this.model.brokenOf(node);
     return which === "grad" && this.playback.phase === "forward" ? "" : which;
-  }
-
-  // What stands for the matches of the search, until there are others or another layout.
-  foundHere() {
-    const { matches } = this.search;
-    if (this.here?.matches !== matches || this.here.layout !== this.layout) {
-      const found = new Set(matches.map((id) => this.model.representative(id)));
-      this.here = { matches, layout: this.layout, found };
-    }
-    return this.here.found;
   }
 
   reached(edge, now) {
@@ -309,16 +299,5 @@ class Viewer {
   leave() {
     this.pause();
     this.goTo(null);
-  }
-
-  showScale() {
-    const stops = Array.from({ length: 9 }, (_, i) => this.scale.at(i / 8));
-    byId("quantity").textContent = PALETTE.legends[this.quantity];
-    byId("scale").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-    for (const [share, text] of this.scale.ticks()) {
-      byId("ticks").append(element("span", { style: { left: `${100 * share}%` } }, text));
-    }
-    byId("zero").hidden = this.quantity !== "change";
-    byId("zero").style.background = themed(PALETTE.zero[this.quantity]);
   }
 }

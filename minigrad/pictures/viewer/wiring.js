@@ -51,7 +51,7 @@ function wire(viewer) {
   byId("readout").textContent = playback.describe();
   byId("note").textContent = viewer.model.options.note || "";
   byId("note").hidden = !viewer.model.options.note;
-  viewer.showScale();
+  viewer.scale.show();
   new Pointer(canvas, viewer);
   new Keys(viewer);
   viewer.view.fit(READABLE);
