@@ -32,7 +32,7 @@ NOTE, LINE = "#555555", "#777777"
 # Colours of plots alone, on a dark page.
 DARK_PLOTS = DARK | {
     "#CC9922": "#E3B93C", "#9A9A9A": "#7D868F", "#E8E8E8": "#30363D", "#F6E3AE": "#5C4A14", "#C8C8C8": "#4A5159",
-    "#AA3377": "#DD77AA", "#9C9C9C": "#7D868F", "#F7E3A8": "#5C4A14", "#999999": "#7D868F",
+    "#AA3377": "#DD77AA", "#737373": "#949CA5", "#F7E3A8": "#5C4A14", "#999999": "#7D868F",
     "#000000": "#E4E6E8", "#F2F2F2": "#262B31",
 }  # fmt: skip
 

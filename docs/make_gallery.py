@@ -29,8 +29,8 @@ Pictures of recorded graphs, made by `mg.graph` in `docs/make_gallery.py`. They 
   outside have no frame: inputs are below the operations that use them, and a plain number is an initial state or a
   constant. A dashed frame is a detached state, and a dotted frame stands for omitted steps.
 * **Columns are time, lanes are layers.** Computation goes up, and time to the right. Only the path of a state from one
-  step to another is red, dashed where it was detached. A parameter is drawn once. A blue line leads from it to every
-  step that uses it, with a dot at each branch.
+  step to another is red, dashed where it was detached. A parameter is drawn once. A thin line in a cool colour leads
+  from it to every step that uses it, with a dot at each branch.
 * **Parallel arrows are bundled.** ×196 beside an arrow is their number.
 * **Each call has its own frame.** Calls that continue a state are windows, each with its own steps. A loop without
   `mg.steps` also has columns if its lines ran repeatedly with the same weights and passed a state on.

@@ -82,6 +82,8 @@ class Module:
         self._refuse_loss(name, value)
         if isinstance(value, Module):
             value._be_called(name)
+        elif isinstance(value, Parameter) and value.name is None:  # in pictures without `params`
+            value.name = name
         object.__setattr__(self, name, value)
 
     def _refuse_loss(self, name: str, value: Any) -> None:

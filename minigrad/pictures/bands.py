@@ -13,11 +13,10 @@ X = TypeVar("X", bound=Any)
 ASIDE = 30.0  # how strongly an item pulled to a side avoids the position of a passing edge
 
 
-def ranks(items: Sequence[X], links: set[tuple[X, X]], held: set[X]) -> dict[X, int]:
+def ranks(items: Sequence[X], links: set[tuple[X, X]]) -> dict[X, int]:
     """Each item's band, from 0: above all items that it uses, except where items use each other in a cycle.
 
     links  (used, user) pairs
-    held   items that use something from outside as well, and so stay low
     """
     after: dict[X, list[X]] = {item: [] for item in items}
     waiting = dict.fromkeys(items, 0)
@@ -47,7 +46,7 @@ def ranks(items: Sequence[X], links: set[tuple[X, X]], held: set[X]) -> dict[X, 
                     ready.append(b)
     for item in reversed(list(done)):  # an item without inputs goes close to its users
         above = [done[b] for b in after[item] if done[b] > done[item]]
-        if above and item not in used and item not in held:
+        if above and item not in used:
             done[item] = min(above) - 1
     return done
 

@@ -10,7 +10,7 @@ structures, 1981.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import fsum
 from typing import Any
@@ -24,6 +24,8 @@ MARGIN = 9.0  # inside of a box
 TITLE = 13.0  # the height of its title
 MAIN = ("cell", "elided")  # boxes of a textbook's step
 GIVEN = ("input", "detached")
+LINES = (8.0, 3.0)  # of parameters, below the nodes that use them: the first one's distance, and that between them
+SPACED = (17.0, 13.0)  # the same with a number beside each branch
 SWEEPS = 7  # odd: the last goes upwards
 
 
@@ -35,7 +37,7 @@ class Box(Item):
         self.name = name
         self.step = step
         self.framed = framed  # False: its frame and title are not drawn
-        self.lines = 0.0  # the height of the parameters' lines above a step's title
+        self.lines = LINES
         self.items: list[Item] = []
         self.links: list[tuple[Item, Item, Leaf]] = []  # source, target, and the leaf at which the edge starts
         self.leaving: dict[Leaf, Item] = {}  # leaf: the item that contains it
@@ -78,8 +80,7 @@ class Box(Item):
         mains = self.mains()
         links = {(a, b) for a, b, _ in self.links} | set(lanes(self.items)) | set(pairwise(mains))
         links |= set(self._between(mains))
-        held = {item for items in self.entering.values() for item in items}
-        self.level = ranks(self.items, links, held)
+        self.level = ranks(self.items, links)
         self._pass_lanes(links)
         top = max(self.level.values(), default=0)
         bands: list[list[Item]] = [[] for _ in range(top + 1)]
@@ -162,24 +163,25 @@ class Box(Item):
     def _measure(self, bands: list[list[Item]]) -> None:
         """Compute the heights of the bands, the x of items relative to the box's middle, and the box's size."""
         margin, title = (MARGIN, TITLE) if self.framed else (0.0, 0.0)
-        y = margin + (title + self.lines if self.step else 0.0)
-        for band in bands:
+        y = title if self.step else 0.0
+        for level, band in enumerate(bands):
+            y += max(RISE if level else margin, self._room_for_lines(band))
             height = max([item.height for item in band], default=0.0)
             for item in band:
                 item.y = y + (height - item.height) / 2
             self.bottoms.append(y)
             y += height
             self.tops.append(y)
-            y += RISE
-        self.height = y - RISE + margin + (0.0 if self.step or not self.name else title)
+        self.height = y + margin + (0.0 if self.step or not self.name else title)
         low = min([item.x - item.left for band in bands for item in band], default=0.0)
         high = max([item.x + item.right for band in bands for item in band], default=0.0)
+        if self.framed:
+            low, high = self._with_title(low - MARGIN, high + MARGIN)
         middle = 0.0 if self.mains() else (low + high) / 2
-        room = (text_width(self.name, SIZE) + 2 * MARGIN) / 2 if self.framed else 0.0
         for band in bands:
             for item in band:
                 item.x -= middle
-        self.left, self.right = max(middle - low + margin, room), max(high - middle + margin, room)
+        self.left, self.right = middle - low, high - middle
 
     def mains(self) -> list[Item]:
         """The boxes of a step without a frame: they are above each other, in the middle of the column."""
@@ -211,6 +213,21 @@ class Box(Item):
         for edges in (self.bottoms, self.tops):
             edges[level:] = [y + by for y in edges[level:]]
         self.height += by
+
+    def _room_for_lines(self, band: Sequence[Item]) -> float:
+        """The height of the parameters' lines below a band."""
+        count = len({one for item in band for leaf in item.lowest() for one in leaf.supplies})
+        return self.lines[0] + self.lines[1] * (count - 1) + MARGIN if count else 0.0
+
+    def _with_title(self, low: float, high: float) -> tuple[float, float]:
+        """The left and the right border, with room for the title between the edges that cross its line."""
+        room = text_width(self.name, SIZE) + 2 * MARGIN if self.name else 0.0
+        ways = sorted(map(self.way_in, self.entering) if self.step else map(self.way_out, self.leaving))
+        if not ways or any(b - a >= room for a, b in pairwise([low, *ways, high])):
+            more = max(0.0, room - (high - low)) / 2
+            return low - more, high + more
+        left, right = room - (ways[0] - low), room - (high - ways[-1])
+        return (low - left, high) if left <= right else (low, high + right)
 
     def stretch(self, below: float, above: float) -> None:
         """Enlarge the frame below and above its content."""

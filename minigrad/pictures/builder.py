@@ -18,6 +18,7 @@ from .graph import Graph, GraphEdge, GraphNode, GraphOutput, Scope
 from .inner import inner, several_of
 from .loops import crossed
 from .numbers import Observations, Source, numbers
+from .operands import Operands, formula_of, name_of
 from .origins import Origins
 
 
@@ -47,6 +48,8 @@ class _Builder:
         self.names = names
         self.record = record
         self.origins = Origins(below, record.values)
+        self.operands = Operands()
+        self.unrecorded: dict[Node, list[tuple[str, str, Any, Source | None]]] = {}
         cut = {n: [key[2] for kind, _, key, _ in self._unrecorded(n) if kind == "detached"] for n in below}
         self.scopes = places(below, cut, self.origins)
         self.nodes: list[GraphNode] = []
@@ -115,7 +118,7 @@ class _Builder:
         """Add a recorded operation, after its operands."""
         scope = self.scopes[node]
         operands = [(p, pull.formula is no_gradient) for one, pull, _ in node.edges or () for p in several_of(one)]
-        sources = [self._source(p, scope) for p, _ in operands]
+        sources = [self._source(p, scope, node) for p, _ in operands]
         outside = [(kind, self._outside(node, *entering)) for kind, *entering in self._unrecorded(node)]
         fused = isinstance(node.primitive, Fused)
         several = type(node.dtype) is tuple
@@ -133,7 +136,7 @@ class _Builder:
             dtype=_name_of(node.dtype[0] if several else node.dtype),
             scope=scope,
             line=self._line(node.code, node.instruction),
-            formula=self.record.formulas.get(node, ""),
+            formula=self.record.formulas.get(node, "") if self.record.run else formula_of(node),
             bytes=self._bytes(node),
             value=values[0] if values and not several else None,
             grad=grads[0] if grads and not several else None,
@@ -151,10 +154,10 @@ class _Builder:
         for kind, source in outside:
             self.connect(source, name, "detached" if kind == "detached" else "", None, 0, "")
 
-    def _source(self, edge: Any, scope: Scope) -> tuple[str, int, str, Scope]:
+    def _source(self, edge: Any, scope: Scope, user: Node) -> tuple[str, int, str, Scope]:
         """An operand in the picture: its node, the number and the label of the output, and the scope that made it."""
         if isinstance(edge, Tensor):
-            return self._leaf(edge, scope), 0, "", ()
+            return self._leaf(edge, scope, user), 0, "", ()
         node, index = node_of(edge)
         label = node.extra.labels.get(index, "") if type(edge) is Output and node.extra is not None else ""
         return self.ids[node], index, label, self.scopes[node]
@@ -165,12 +168,14 @@ class _Builder:
         """True for a leaf that is an input rather than a weight."""
         return leaf in self.record.given and leaf not in self.names
 
-    def _leaf(self, leaf: Tensor, scope: Scope) -> str:
+    def _leaf(self, leaf: Tensor, scope: Scope, user: Node) -> str:
         given = self._given(leaf)
         key = (leaf, _time_of(scope)) if given else leaf
         found = self.ids.get(key)
         if found is None:
             label = self.names.get(leaf) or leaf.name or self.record.labels.get(leaf)
+            if not label:  # the user's variable
+                label = next((name_of(user, pull.operand) for p, pull, _ in user.edges if p is leaf), None)
             if not label:
                 label = f"leaf {self.unnamed}"
                 self.unnamed += 1
@@ -183,14 +188,19 @@ class _Builder:
 
     def _unrecorded(self, node: Node) -> list[tuple[str, str, Any, Source | None]]:
         """(kind, label, key, source or None) of operands that are not on the tape."""
-        if node not in self.record.inputs and (node.extra is None or not node.extra.inputs):
-            return []
+        if node in self.unrecorded:
+            return self.unrecorded[node]
+        sources = self.record.inputs.get(node, {})
         found: dict[Any, tuple[str, str, Any, Source | None]]
-        found = {place: _entering(source) for place, source in self.record.inputs.get(node, {}).items()}
+        found = {place: _entering(source) for place, source in sources.items()}
         for place, (kind, label, position) in (node.extra.inputs if node.extra is not None else {}).items():
             if place not in found:
                 found[place] = (kind, label, (kind, label, position), None)
-        return list(found.values())
+        if not self.record.run:
+            for place, source in self.operands.missing(node).items():
+                found.setdefault(place, _entering(source))
+        self.unrecorded[node] = list(found.values())
+        return self.unrecorded[node]
 
     def _outside(self, node: Node, label: str, key: Any, source: Source | None) -> str:
         """A value that is not on the tape: an input, a detached state, or one joined from such values."""
@@ -200,9 +210,13 @@ class _Builder:
             return found
         scope = self.spots[place]
         known: dict[str, Any] = {}
-        if source is not None:
+        if source is not None and source.array is not None:
             array = source.array
-            known = {"shape": tuple(array.shape), "dtype": str(array.dtype), "value": numbers(array)}
+            known = {
+                "shape": tuple(array.shape),
+                "dtype": str(array.dtype),
+                "value": numbers(array) if self.record.run else None,
+            }
         if source is not None and source.op:
             parts = [self._outside(node, *_entering(part)[1:]) for part in source.parts]
             line = self._line(*source.line)

@@ -99,6 +99,9 @@ class LoopRow(Box):
         box.y, box.height = 0.0, tall
         box.left = box.right = max([leaf.width for leaf in states]) / 2
 
+    def lowest(self) -> Sequence[Leaf]:
+        return [one for one in self.items if isinstance(one, Leaf)]
+
     def steps(self) -> tuple[int, ...]:
         return tuple(sorted(self.columns))
 

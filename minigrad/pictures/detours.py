@@ -184,7 +184,7 @@ def _corners(at: At, before: Mapping[At, At], xs: np.ndarray, ys: np.ndarray) ->
 # ---- splines -----------------------------------------------------------------------------------------------------
 
 
-def rounded(points: Sequence[Point]) -> list[Point]:
+def rounded(points: Sequence[Point], radius: float = CORNER) -> list[Point]:
     """A polyline with rounded corners."""
     clean = [points[0]]
     for p in points[1:]:
@@ -199,8 +199,8 @@ def rounded(points: Sequence[Point]) -> list[Point]:
         spline.extend([_between(start, end, 1 / 3), _between(start, end, 2 / 3), end])
 
     for before, corner, after in zip(clean, clean[1:], clean[2:], strict=False):
-        into = min(CORNER, _distance(before, corner) / 2)
-        out = min(CORNER, _distance(corner, after) / 2)
+        into = min(radius, _distance(before, corner) / 2)
+        out = min(radius, _distance(corner, after) / 2)
         enter = _between(corner, before, into / _distance(corner, before))
         leave = _between(corner, after, out / _distance(corner, after))
         line(enter)

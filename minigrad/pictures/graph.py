@@ -103,7 +103,7 @@ class GraphEdge:
 
     kind    "" for an ordinary edge, "state" from one time step to another, "detached" from or to a state cut off
     steps   the time steps that a state edge leads from and to; in a view, the first and the last
-    times   the number of edges it replaces
+    times   the number of edges it replaces; to or from a collapsed or an elided node, the number of values
     output  the number of the source's output that it carries (of several, the first)
     label   the name of that output
     grad    the norm of the gradient that flows back along it, if asked for

@@ -44,6 +44,10 @@ class Item:
         """The middle of its first loop's columns, relative to its own middle."""
         return 0.0
 
+    def lowest(self) -> Sequence[Leaf]:
+        """The nodes at its lower edge, so that the lines of their parameters run below it."""
+        return ()
+
     def way_out(self, leaf: Leaf) -> float:
         """The x, relative to its middle, at which an edge of `leaf` leaves it at the top."""
         return 0.0
@@ -63,14 +67,18 @@ class Leaf(Item):
         self.width, self.tall = text.size()
         self.satellites: list[Leaf] = []
         self.beside: Leaf | None = None  # the step that a given state enters
+        self.supplies: list[Leaf] = []  # the parameters whose lines run below it
         self.left = self.right = self.width / 2
         self.height = self.tall
 
     def attach(self) -> None:
         """Make room for the satellites."""
         if self.satellites:
-            self.left = self.width / 2 + 2 * GAP + max(s.width for s in self.satellites)
+            self.left = max(self.left, self.width / 2 + 2 * GAP + max(s.width for s in self.satellites))
             self.height = max(self.tall, stacked_height(self.satellites))
+
+    def lowest(self) -> Sequence[Leaf]:
+        return (self,)
 
     @property
     def middle(self) -> float:

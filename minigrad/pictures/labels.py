@@ -114,7 +114,7 @@ def _details(node: GraphNode, options: Options) -> Iterable[str]:
         yield " ".join(kind)
     if options.values:
         yield from [_range(name, value) for name, value in _named(node, "value") if value is not None]
-    if options.grads:
+    if options.grads or (options.backward and node.kind == "parameter"):
         yield from [f"‖∂{name}‖ {grad.norm:.2g}" for name, grad in _named(node, "grad") if grad is not None]
     if options.bytes and node.bytes:
         yield size_in_words(node.bytes)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .boxes import Box
+from .boxes import LINES, SPACED, Box
 from .columns import LoopRow, alike
+from .detours import Point
 from .graph import Graph, GraphEdge, GraphNode
 from .items import Item, Leaf
 from .labels import SMALL, mark_of, text_of, text_width
@@ -28,6 +29,7 @@ class Layout:
 
     states    edges from one step to another, or of a rolled step into itself
     supplies  edges from a parameter beside its user
+    of_loop   the loop of each parameter beside a loop
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -39,9 +41,8 @@ class Layout:
         self.states: list[GraphEdge] = []
         self.supplies: list[GraphEdge] = []
         self.others: list[GraphEdge] = []
-        self.dots: dict[
-            GraphEdge, tuple[tuple[float, float], ...]
-        ] = {}  # the points where parameters' edges branch off
+        self.branches: dict[GraphEdge, Point] = {}  # the point where a parameter's edge leaves its line
+        self.dots: dict[GraphEdge, tuple[Point, ...]] = {}  # the same, if the line goes on
         self.asides: list[tuple[Leaf, LoopRow, int]] = []  # ends of state edges, and the side that they point to
         texts = {node.id: text_of(node, graph.options) for node in graph.nodes}
         for node in graph.nodes:
@@ -49,10 +50,13 @@ class Layout:
             if node.kind != "parameter":
                 self._put(node)
         self._put_parameters(graph)
+        self.of_loop = {one: row for row in self.rows() for one in row.satellites}
         for edge in graph.edges:
             self._connect(edge)
         self._draw_aside()
         self._level_stacks()
+        for box in self.boxes.values():
+            box.lines = SPACED if self.options.backward else LINES
         self.root.arrange()
         if self._widen():
             self.root.arrange()
@@ -125,6 +129,10 @@ class Layout:
         source, target = self.leaves[edge.source], self.leaves[edge.target]
         if source.box is None:
             self.supplies.append(edge)
+            if source in self.of_loop and target.node.kind != "elided":
+                target.supplies.append(source)
+                if self.options.backward:  # the numbers beside the branches
+                    target.left = max(target.left, target.width / 4 + text_width("0.0000", SMALL))
             return
         out, into = list(source.around()), list(target.around())
         common = next(box for box in out if box in into)
@@ -133,7 +141,8 @@ class Layout:
         loops = [
             box for box in out if isinstance(box, LoopRow) and box in into
         ]  # none if collapsed scopes contain them
-        if isinstance(common, LoopRow) or (edge.kind == "state" and loops):
+        back = edge.kind == "state" or (edge.kind == "detached" and edge.steps is not None)
+        if isinstance(common, LoopRow) or (back and loops):
             self.states.append(edge)
             row = common if isinstance(common, LoopRow) else loops[0]
             if source.node.kind in ("input", "detached"):
@@ -190,9 +199,6 @@ class Layout:
                 if of is row:
                     counts[row.child_with(leaf)] += 1
             row.between = max(counts.values(), default=0)
-            for column in row.items:
-                if isinstance(column, Box):
-                    column.lines = 3.0 * min(len(row.satellites), 6)
         for rows in self._lanes():
             widest, between = max(row.room_for_satellites() for row in rows), max(row.between for row in rows)
             for row in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .graph import Graph, GraphNode, Scope
+from .graph import Graph, GraphEdge, GraphNode, Scope
 
 WINDOW = "window"  # the label of steps that contain steps themselves
 LoopKey = tuple[Scope, str]  # a loop: the scope around it, and its steps' label
@@ -101,3 +101,35 @@ def loops_around(node: GraphNode) -> Iterable[tuple[LoopKey, int]]:
         name = label if step is not None else rolled_steps(label)
         if name is not None:
             yield (node.scope[:depth], name), step or 0
+
+
+def running_totals(graph: Graph) -> set[GraphEdge]:
+    """The edges from step to step that carry a running total, such as the loss: each step adds to it, and uses it for
+    nothing else."""
+    byid = {node.id: node for node in graph.nodes}
+    users: dict[str, list[GraphEdge]] = {}
+    for edge in graph.edges:
+        users.setdefault(edge.source, []).append(edge)
+
+    def adds(node: GraphNode) -> bool:
+        if node.op != "add":
+            return False
+        step = next((node.scope[: k + 1] for k, (label, at) in enumerate(node.scope) if at is not None or
+                     rolled_steps(label) is not None), node.scope)  # fmt: skip
+        for edge in users.get(node.id, ()):
+            target = byid[edge.target]
+            if edge.kind == "state" and target.op == "add":
+                continue
+            if target.kind != "elided" and (edge.kind == "state" or target.scope[: len(step)] == step):
+                return False
+        return True
+
+    adding = {node.id for node in graph.nodes if adds(node)}
+    carried = [edge for edge in graph.edges if edge.kind == "state"]
+    ends = {id: node.kind == "elided" for id, node in byid.items()}
+    return {
+        edge
+        for edge in carried
+        if (edge.source in adding or ends[edge.source]) and (edge.target in adding or ends[edge.target])
+        and (edge.source in adding or edge.target in adding)
+    }  # fmt: skip

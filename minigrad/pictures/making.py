@@ -112,7 +112,11 @@ def made(given: dict[str, Any], annotated: Callable[[Graph], Graph] = lambda gra
         found = spread(found)
     if not (style is None if plumbing is None else plumbing):
         found = without_plumbing(found)
-    if view == "elided" and style != "textbook":
+    steps = views.longest(found)
+    if view == "auto" and style is None and steps > views.LONG:
+        note = f"elided automatically: {len(found.nodes):,} nodes (view='full' draws all)"
+        found = views.elided(found.replace(options=found.options.replace(note=note)))
+    elif view == "elided" and style != "textbook":
         found = views.elided(found)
     elif view == "rolled":
         found = views.rolled(found)

@@ -48,19 +48,20 @@ SQUASHES = ("sigmoid", "tanh", "relu", "softmax")
 POINTWISE = {"multiply": "⊙", "add": "+", "subtract": "−", "divide": "÷"}
 EDGES = {
     "": {},
-    "parameter": {"color": "#A9C1DA", "penwidth": "0.8", "arrowsize": "0.45"},
+    "parameter": {"color": "#3B6EA3", "penwidth": "0.8", "arrowsize": "0.45"},
     "state": {"color": RED, "penwidth": "2.2"},
     "detached": {"style": "dashed"},
     "cut": {"color": RED, "style": "dashed", "penwidth": "1.6"},  # a detached state edge
 }
-TONES = ("#A9C1DA", "#7FA3C7", "#8FB8B4", "#B3A9D4")  # for lines of parameters that run side by side
+# For lines of parameters that run side by side, and the numbers on them: readable as text, light and dark.
+TONES = ("#3B6EA3", "#22787A", "#6C5FA7", "#2B4C7E")
 
 # On a dark page. Colours missing here (a gradient's scale, and the text on it) stay.
 DARK = {
     "#FFFFFF": "#16191D", "#F5F5F5": "#2A2F36", "#333333": "#E4E6E8", "#666666": "#A9B0B7", "#555555": "#B4BBC2",
     "#777777": "#9AA2AA", "#8C8C8C": "#7D868F", "#D0D0D0": "#454C54", "#00000007": "#FFFFFF0B", "#BB5566": "#E5788A",
-    "#D5E3F0": "#24405C", "#4477AA": "#7FB2E5", "#A9C1DA": "#4F7296", "#7FA3C7": "#6E9BC8", "#8FB8B4": "#5D8F8A",
-    "#B3A9D4": "#8379AE", "#DCEBDD": "#1F3D2A", "#228833": "#66C27A", "#E8F1FA": "#1E3348", "#FBEBC0": "#4A3D12",
+    "#D5E3F0": "#24405C", "#4477AA": "#7FB2E5", "#3B6EA3": "#7FAAD6", "#22787A": "#62B0AA", "#6C5FA7": "#A99DDB",
+    "#2B4C7E": "#A9C4E8", "#DCEBDD": "#1F3D2A", "#228833": "#66C27A", "#E8F1FA": "#1E3348", "#FBEBC0": "#4A3D12",
     "#F7DDE1": "#4A2129", "#EECC66": "#6B5512", "#997700": "#E3B93C",
 }  # fmt: skip
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 
-from .boxes import Box
+from .boxes import SPACED, Box
 from .detours import Point, Rect, around_nodes
 from .dot import bare
 from .drawing import draw
 from .graph import Graph, GraphEdge
-from .labels import SIZE, text_of, text_width
+from .labels import text_of
 from .layout import Layout, layout_of
 from .memory import memory_of, on_top, states_way, ways_to
-from .palette import NOTE
 from .routes import routes
-from .scene import Label, Picture, Scene
+from .scene import Picture, Scene
 
 
 def scene(graph: Graph) -> Scene:
@@ -45,16 +44,13 @@ class Placed(Picture):
     def places(self) -> dict[str, Point]:
         return {id: (leaf.x, leaf.middle) for id, leaf in self.layout.leaves.items()}
 
-    def frames(self) -> Iterator[tuple[Rect, Label]]:
+    def frames(self) -> Iterator[tuple[Rect, str, bool]]:
         if self.options.style == "textbook":
             return
-        bars = list(uprights(self.found.values()))
-        scopes = sorted(
-            dict.fromkeys([n.scope[: k + 1] for n in self.graph.nodes for k in range(len(n.scope))]), key=len
-        )
-        for scope in scopes:
+        scopes = dict.fromkeys([n.scope[: k + 1] for n in self.graph.nodes for k in range(len(n.scope))])
+        for scope in sorted(scopes, key=len):
             box = self.layout.boxes[scope]
-            yield frame_of(box), title_of(box, bars)
+            yield frame_of(box), box.name, box.step
 
     def ways(self) -> Mapping[GraphEdge, list[Point]]:
         return self.found
@@ -62,33 +58,17 @@ class Placed(Picture):
     def dots(self, edge: GraphEdge, way: list[Point]) -> tuple[Point, ...]:
         return self.layout.dots.get(edge, ())
 
+    def own_piece(self, edge: GraphEdge, way: list[Point]) -> list[Point]:
+        if self.layout.leaves[edge.source] not in self.layout.of_loop or edge not in self.layout.branches:
+            return way
+        (x, line), end = self.layout.branches[edge], way[-1][1]  # the branch, where it leaves its line
+        between = -SPACED[1] / 2 if line < end <= line + SPACED[1] else SPACED[1] / 2  # below a line close to its node
+        return [(x, line + between)] * 3 + [(x, line + between * 1.2)]
+
 
 def frame_of(box: Box) -> Rect:
     """The frame of a scope."""
     return box.x - box.left, box.y, box.x + box.right, box.y + box.height
-
-
-def uprights(ways: Iterable[list[Point]]) -> Iterator[tuple[float, float, float, float]]:
-    """Pieces of edges, as rectangles around them."""
-    for way in ways:
-        for k in range(0, len(way) - 1, 3):
-            xs, ys = [p[0] for p in way[k : k + 4]], [p[1] for p in way[k : k + 4]]
-            yield min(xs), min(ys), max(xs), max(ys)
-
-
-def title_of(box: Box, bars: Iterable[Rect]) -> Label:
-    """A scope's title in its frame, below a step and on top of another scope, clear of edges."""
-    left, bottom, right, top = frame_of(box)
-    y = bottom + 9 if box.step else top - 9
-    width = text_width(box.name, SIZE)
-    blocked = sorted((a - 2, c + 2) for a, b, c, d in bars if b < y + 5 and d > y - 5 and c > left and a < right)
-    x = left + 7
-    for a, c in blocked:
-        if a < x + width and c > x:
-            x = c
-    if x + width > right - 4:
-        x = left + 7
-    return Label(box.name, x, y, SIZE, NOTE, anchor="start")
 
 
 # ---- by Graphviz -------------------------------------------------------------------------------------------------
@@ -119,11 +99,11 @@ class Drawn(Picture):
         """A point from Graphviz, in a picture that may be upside down."""
         return (point[0], -point[1]) if self.turned else point
 
-    def frames(self) -> Iterator[tuple[Rect, Label]]:
+    def frames(self) -> Iterator[tuple[Rect, str, bool]]:
         for one in () if self.options.style == "textbook" else self.drawn.get("objects", ()):
             if "bb" in one:
                 a, b, c, d = map(float, one["bb"].split(","))
-                yield (a, b, c, d), Label(one["label"], a + 7, d - 9, SIZE, NOTE, anchor="start")
+                yield (a, b, c, d), one["label"], False
 
     def ways(self) -> Mapping[GraphEdge, list[Point]]:
         names = [one["name"] for one in self.drawn["objects"]]

@@ -1,8 +1,7 @@
 """The ways of edges through a `Layout`, as splines.
 
 An ordinary edge rises through the positions reserved for it in the bands. A state leaves its step sideways, and turns
-in the gap between two columns. A parameter's edges run along a line below their targets, across all columns, and branch
-off upwards.
+in the gap between two columns. Those of parameters are in `supplies`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from .detours import Point, Rect, around_nodes, rounded
 from .graph import GraphEdge
 from .items import GAP, LANE, Item, Leaf
 from .layout import Layout
+from .supplies import ports_below, supplies
 
 STRAIGHT = 6.0  # tolerance between the ends of a straight line
 TIP = 6.0  # length of an arrowhead
@@ -29,17 +29,22 @@ def routes(layout: Layout) -> dict[GraphEdge, list[Point]]:
     found: dict[GraphEdge, list[Point]] = {}
     for target, ways in ends.items():  # side by side at their target
         ways.sort(key=lambda way: (_last_turn(way[0]), way[0][0][0]))
-        room = min(9.0, 0.7 * layout.leaves[target].width / len(ways))
-        for k, (points, edge) in enumerate(ways):
+        _, ports = ports_below(layout.leaves[target], len(ways))
+        for shift, (points, edge) in zip(ports, ways, strict=True):
             x = points[-1][0]
-            shift = (k - (len(ways) - 1) / 2) * room
             last = len(points) - 1
             while last > 1 and abs(points[last - 1][0] - x) < 0.01 and points[last - 1][1] < points[last][1]:
                 last -= 1
             found[edge] = _curve([*points[:last], *[(px + shift, py) for px, py in points[last:]]])
     found |= _states(layout)
-    found |= _supplies(layout)
-    return around_nodes(found, {id: frame(leaf) for id, leaf in layout.leaves.items()})
+    found |= supplies(layout, {target: len(ways) for target, ways in ends.items()})
+    usual = dict(found)
+    around = around_nodes(found, {id: frame(leaf) for id, leaf in layout.leaves.items()})
+    for edge, way in around.items():
+        if way is not usual[edge]:  # its branch is gone
+            layout.dots.pop(edge, None)
+            layout.branches.pop(edge, None)
+    return around
 
 
 def frame(leaf: Leaf) -> Rect:
@@ -86,6 +91,10 @@ def _rising(layout: Layout, edge: GraphEdge) -> list[Point]:
         child = box.child_with(target)
         x = end[0] if child is target else _entrance(child, source, target) if isinstance(child, Box) else child.x
         points.append((x, box.bottoms[below] if box.bottoms else child.y))
+    if layout.options.backward and target.supplies:  # straight past the numbers beside the parameters' branches
+        lines = layout.root.lines
+        low = end[1] - lines[0] - lines[1] * (len(target.supplies) - 1)
+        points = [*[point for point in points[:-1] if point[1] < low], (points[-1][0], min(points[-1][1], low))]
     return _without_twins([*points, end])
 
 
@@ -224,58 +233,3 @@ def _side(leaf: Leaf, column: Item, side: int, port: float) -> list[Point]:
     low = min(one.middle - one.tall / 2 for one in [*blocked, leaf]) - 9
     x = leaf.x + side * min(5.0, leaf.width / 4)
     return [(x, leaf.middle - leaf.tall / 2), (x, low), (border, low)]
-
-
-# ---- parameters --------------------------------------------------------------------------------------------------
-
-
-def _supplies(layout: Layout) -> dict[GraphEdge, list[Point]]:
-    """From a parameter straight to its only node, or along a line below the nodes of a loop that use it. A dot marks
-    each branch of a line."""
-    found: dict[GraphEdge, list[Point]] = {}
-    of_loop = {one: row for row in layout.rows() for one in row.satellites}
-    heights = _lines(layout, of_loop)
-    branches: dict[tuple[Leaf, float], list[tuple[float, GraphEdge]]] = {}
-    for edge in layout.supplies:
-        source, target = layout.leaves[edge.source], layout.leaves[edge.target]
-        start = (source.x + source.width / 2, source.middle)
-        row = of_loop.get(source)
-        if row is None:
-            end = (target.x - target.width / 2, target.middle)
-            apart = (end[0] - start[0]) * 0.45
-            found[edge] = [start, (start[0] + apart, start[1]), (end[0] - apart, end[1]), end]
-            continue
-        bottom = target.middle - target.tall / 2
-        place, y = heights.get((source, round(bottom))) or _first_line(heights, source)
-        trunk = row.x - row.left + row.stack - GAP - 4 * place
-        x = target.x - min(5.0, target.width / 4) + 2.5 * (place % 3)
-        top, left = target.middle + target.tall / 2, target.x - target.width / 2
-        last = [(x, y), (x, bottom)] if y < bottom else [(x, y), (x, top)] if y > top else [(left, y)]
-        found[edge] = rounded([start, (trunk, start[1]), (trunk, y), *last])
-        if len(last) > 1:
-            branches.setdefault((source, y), []).append((x, edge))
-    for (_, y), ends in branches.items():
-        for x, edge in sorted(ends, key=lambda end: end[0])[:-1]:
-            layout.dots[edge] = ((x, y),)
-    return found
-
-
-def _first_line(heights: dict[tuple[Leaf, int], tuple[int, float]], leaf: Leaf) -> tuple[int, float]:
-    """A parameter's first line, from which edges to replaced steps branch off as well."""
-    return next((line for (one, _), line in heights.items() if one is leaf), (0, leaf.middle))
-
-
-def _lines(layout: Layout, of_loop: dict[Leaf, LoopRow]) -> dict[tuple[Leaf, int], tuple[int, float]]:
-    """For each parameter of a loop and each height of its uses: its rank among them, and its line's y."""
-    users: dict[tuple[int, int], list[Leaf]] = {}
-    for edge in layout.supplies:
-        source, target = layout.leaves[edge.source], layout.leaves[edge.target]
-        if source in of_loop and target.node.kind != "elided":
-            at = users.setdefault((id(of_loop[source]), round(target.middle - target.tall / 2)), [])
-            if source not in at:
-                at.append(source)
-    return {
-        (leaf, height): (k, height - 8.0 - 3.0 * k)
-        for (_, height), leaves in users.items()
-        for k, leaf in enumerate(sorted(leaves, key=lambda one: -one.middle))
-    }

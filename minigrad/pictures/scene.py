@@ -5,13 +5,15 @@ Points are in units of 1/72 inch; y points up. Colours are those of a light page
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from .detours import Point, Rect
 from .graph import Graph, GraphEdge, GraphNode
 from .labels import SIZE, SMALL, Text, mark_of, text_of, text_width
-from .marks import free_place
+from .loops import running_totals
+from .marks import Space, free_place, title_place
 from .palette import (
     BLUE,
     DARK,
@@ -46,6 +48,7 @@ class Label:
     bold: bool = False
     anchor: str = "middle"
     scripts: bool = False  # h_t has a subscript
+    halo: bool = False  # with the page's colour around the letters
 
     def rect(self) -> Rect:
         """The bounding rectangle."""
@@ -112,15 +115,16 @@ class Picture:
         self.options = graph.options
         self.byid = {node.id: node for node in graph.nodes}
         self.scale = scale_of(graph.nodes, self.options.color)
-        self.all_ways: list[list[Point]] = []
+        self.uses = Counter(edge.source for edge in graph.edges)
+        self.totals = running_totals(graph)
         self.tones = {n.id: k for k, n in enumerate(n for n in graph.nodes if n.kind == "parameter")}
 
     def places(self) -> dict[str, Point]:
         """The middle of each node."""
         raise NotImplementedError
 
-    def frames(self) -> Iterator[tuple[Rect, Label]]:
-        """The frame of each scope, the outer ones first, and its title."""
+    def frames(self) -> Iterator[tuple[Rect, str, bool]]:
+        """The frame of each scope, the outer ones first, its title, and True if that has its place at the bottom."""
         raise NotImplementedError
 
     def ways(self) -> Mapping[GraphEdge, list[Point]]:
@@ -131,24 +135,38 @@ class Picture:
         """The points at which an edge leaves a line shared with others."""
         return ()
 
+    def own_piece(self, edge: GraphEdge, way: list[Point]) -> list[Point]:
+        """The piece of an edge's way that its number stands beside."""
+        return way
+
     def scene(self) -> Scene:
         """The complete scene."""
         places = self.places()
         nodes = tuple([self._node(node, *places[node.id]) for node in self.graph.nodes])
-        frames = tuple([
-            Shape(f"frame {k}", "frame", (a + c) / 2, (b + d) / 2, c - a, d - b, SHADE, "#d0d0d0", labels=(label,))
-            for k, ((a, b, c, d), label) in enumerate(self.frames())
-        ])  # fmt: skip
-        taken = [shape.rect() for shape in nodes] + [frame.labels[0].rect() for frame in frames]
         ways = self.ways()
-        self.all_ways = list(ways.values())
-        lines = [self._line(edge, ways[edge], taken) for edge in self.graph.edges]
+        space = Space([shape.rect() for shape in nodes], [ways[edge] for edge in self.graph.edges])
+        frames = tuple(self._framed(space))
+        marked = sorted(enumerate(self.graph.edges), key=lambda one: self.byid[one[1].source].kind != "parameter")
+        found = {k: self._line(edge, ways[edge], k, space) for k, edge in marked}  # the shortest branches first
+        lines = [found[k] for k in range(len(found))]
         rects = [s.rect() for s in (*nodes, *frames)] + [r for one in lines for r in _extent(one)]
+        rects += [label.rect() for frame in frames for label in frame.labels]
         low, bottom = min(r[0] for r in rects), min(r[1] for r in rects)
         high, top = max(r[2] for r in rects), max(r[3] for r in rects)
         labels, swatches, (wide, tall) = self._legend(low, bottom - PAD)
         bounds = (low - PAD, bottom - PAD - tall, max(high, low + wide) + PAD, top + PAD)
         return Scene(bounds, frames, tuple(lines), nodes, tuple(labels), tuple(swatches))
+
+    def _framed(self, space: Space) -> Iterator[Shape]:
+        """The frames of scopes, with their titles."""
+        found = list(self.frames())
+        for k, (rect, title, low) in enumerate(found):
+            a, b, c, d = rect
+            inner = [r for r, _, _ in found[k + 1 :] if r[0] >= a and r[2] <= c and r[1] >= b and r[3] <= d]
+            label = Label(title, *title_place(rect, title, low, inner, space), SIZE, NOTE, anchor="start")
+            space.take(label.rect())
+            yield Shape(f"frame {k}", "frame", (a + c) / 2, (b + d) / 2, c - a, d - b, SHADE, "#d0d0d0",
+                        labels=(label,))  # fmt: skip
 
     def _node(self, node: GraphNode, x: float, y: float) -> Shape:
         style, text = self._style(node), text_of(node, self.options)
@@ -185,52 +203,45 @@ class Picture:
             return TEXTBOOK["pointwise"]
         return TEXTBOOK[node.kind]
 
-    def _line(self, edge: GraphEdge, way: list[Point], taken: list[Rect]) -> Line:
+    def _line(self, edge: GraphEdge, way: list[Point], number: int, space: Space) -> Line:
         source = self.byid[edge.source]
         kind = "parameter" if source.kind == "parameter" and not edge.kind else edge.kind
         if kind == "detached" and edge.steps is not None:
             kind = "cut"
+        if kind == "state" and edge in self.totals:  # not a state's path
+            kind = ""
         style = EDGES[kind]
         color = tone(self.tones[edge.source]) if kind == "parameter" else style.get("color", EDGE)
         if self.options.backward:
-            return self._gradient(edge, way, taken)
+            return self._gradient(edge, way, number, space)
         text = mark_of(edge, source, self.byid[edge.target], self.options.style or self.options.view)
         mark = None
         if text:
-            x, y = free_place(way, text, taken, self.all_ways)
-            mark = Label(text, x, y, SMALL, RED if edge.steps is not None else "#555555",
-                         scripts=self.options.style == "textbook")  # fmt: skip
-            taken.append(mark.rect())
+            x, y = free_place(number, way, text, space)
+            mark = Label(text, x, y, SMALL, RED if kind in ("state", "cut") else "#555555",
+                         scripts=self.options.style == "textbook", halo=True)  # fmt: skip
+            space.take(mark.rect())
         dash = (4.0, 3.0) if style.get("style") == "dashed" else ()
         tip = 10.0 * float(style.get("arrowsize", "0.6"))
         return Line(edge.source, edge.target, tuple(way), color, float(style.get("penwidth", "1")), dash, tip, mark,
                     self.dots(edge, way))  # fmt: skip
 
-    def _gradient(self, edge: GraphEdge, way: list[Point], taken: list[Rect]) -> Line:
+    def _gradient(self, edge: GraphEdge, way: list[Point], number: int, space: Space) -> Line:
         """A reversed edge: the gradient of its value, with its norm; grey where none flows."""
         norm = edge.grad
         if norm is None:
             return Line(edge.target, edge.source, tuple(reversed(way)), "#D0D0D0", 1.0, (2.0, 3.0))
-        shared = self._shared(edge)
-        total = norm_of(self.byid[edge.source]) if shared else None
+        state = edge.kind == "state" and edge not in self.totals
+        source, thick, tip, color = self.byid[edge.source], 2.2 if state else 1.3, 6.0, RED
+        if source.kind == "parameter":
+            thick, tip, color = 1.0, 5.0, tone(self.tones[edge.source])
         mark = None
-        if total is not None and edge is shared[0]:
-            norm, way_of_mark = total, way[:4]
-        else:
-            way_of_mark = [] if shared else way
-        if way_of_mark:
+        if self.uses[edge.source] > 1 or source.kind != "parameter":  # a parameter's node has the norm of all uses
             text = f"{norm:.2g}"
-            mark = Label(text, *free_place(way_of_mark, text, taken, self.all_ways), SMALL, RED)
-            taken.append(mark.rect())
-        thick = 2.2 if edge.kind == "state" else 1.3
-        return Line(edge.target, edge.source, tuple(reversed(way)), RED, thick, mark=mark)
-
-    def _shared(self, edge: GraphEdge) -> list[GraphEdge]:
-        """Several edges along a weight's line in a textbook, if this is one: the first shows the norm of their sum."""
-        if self.byid[edge.source].kind != "parameter" or self.options.style != "textbook":
-            return []
-        found = [one for one in self.graph.edges if one.source == edge.source]
-        return found if len(found) > 1 else []
+            piece, side = self.own_piece(edge, way), -1 if source.kind == "parameter" else 1
+            mark = Label(text, *free_place(number, piece, text, space, side), SMALL, color, halo=True)
+            space.take(mark.rect())
+        return Line(edge.target, edge.source, tuple(reversed(way)), color, thick, (), tip, mark, self.dots(edge, way))
 
     def _legend(self, x: float, y: float) -> tuple[list[Label], list[tuple[Rect, str]], tuple[float, float]]:
         """The legend of colours, and the note, below the picture: (labels, swatches, (width, height))."""

@@ -127,7 +127,8 @@ class Writer:
         anchor = ' text-anchor="start"' if one.anchor == "start" else ""
         bold = ' font-weight="bold"' if one.bold else ""
         at = f'x="{number(one.x)}" y="{number(-one.y + one.size * 0.35)}" font-size="{number(one.size)}"'
-        return f"<text {at}{anchor}{bold} {self.fill(one.color)}>{_scripted(one)}</text>"
+        halo = f'{self.stroke(PAPER, 2.0)} paint-order="stroke"' if one.halo else ""
+        return f"<text {at}{anchor}{bold} {self.fill(one.color)}{halo}>{_scripted(one)}</text>"
 
 
 def _scripted(label: Label) -> str:

@@ -19,6 +19,7 @@ MANY = 6  # steps of a loop in a textbook picture
 FIRST = 3  # steps in an elided view, before the last
 ENDS = 20  # nodes at either end of a long graph without steps
 FEW = 3  # output names in the label of a bundle of edges
+LONG = 40  # columns that can be looked at
 LIMIT = 400  # nodes that can be laid out in a second or two, and read
 
 
@@ -70,6 +71,7 @@ def rolled(graph: Graph) -> Graph:
     keys: dict[str, object] = {}
     first: dict[object, GraphNode] = {}
     labels: dict[object, Counter[str]] = {}
+    formulas: dict[object, set[str]] = {}
     for node in graph.nodes:
         if not loops[node.id]:
             continue
@@ -78,6 +80,7 @@ def rolled(graph: Graph) -> Graph:
         key = keys[node.id] = (without_steps(node.scope), kind, nth)
         stand = first.get(key)
         labels.setdefault(key, Counter())[node.label] += 1
+        formulas.setdefault(key, set()).add(node.formula)
         if stand is None:
             around = iter(loops[node.id])
             scope = tuple([
@@ -91,7 +94,8 @@ def rolled(graph: Graph) -> Graph:
         label = labels[like].most_common(1)[0][0]
         if stand.kind == "output" and not label:  # a name that only the last step's has
             label = max(labels[like], key=len)
-        first[like] = replace(stand, label=label)
+        formula = stand.formula if len(formulas[like]) == 1 else ""  # "0 +" is the first step's alone
+        first[like] = replace(stand, label=label, formula=formula)
     standing = {id: first[key] for id, key in keys.items()}
     return _with_view(merged(graph, standing, loops=True), "rolled")
 
@@ -101,7 +105,7 @@ def rolled(graph: Graph) -> Graph:
 
 def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = ()) -> Graph:
     """Collapse scopes deeper than `depth`, and those with one of the labels, into one node each; steps keep their
-    columns.
+    columns, and named inputs stay outside.
 
     labels  "encoder", or "t" for every step of that loop, or "t = 3"; for a module called more than once,
             "encoder" is every call, "encoder (2)" the second
@@ -116,16 +120,26 @@ def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = 
     chosen = set(labels)
     standing: dict[str, GraphNode] = {}
     made: dict[Scope, GraphNode] = {}
+    inputs: dict[tuple[Scope, str], GraphNode] = {}
     for node in graph.nodes:
         for level, (label, step) in enumerate(node.scope):
             if (depth is not None and level >= depth) or chosen & names_of(label, step):
                 inside = node.scope[: level + 1]
+                if node.kind == "input" and not _constant(node.label):
+                    outside = replace(node, scope=node.scope[:level])
+                    standing[node.id] = inputs.setdefault((inside, node.label), outside)
+                    break
                 if inside not in made:
                     made[inside] = GraphNode(node.id, "collapsed", title(label, step), scope=node.scope[:level],
                                              order=node.order, span=steps_of(label, step))  # fmt: skip
                 standing[node.id] = made[inside]
                 break
     return merged(graph, standing)
+
+
+def _constant(label: str) -> bool:
+    """True for the label of an input without a name: its number."""
+    return label in ("constant", "mask") or label.lstrip("-").replace(".", "").isdigit()
 
 
 def names_of(label: str, step: int | None) -> set[str]:
@@ -143,7 +157,7 @@ def fitting(graph: Graph) -> Graph:
     """The graph, if it is small enough to lay out; else a smaller view of it, with a note."""
     whole = len(graph.nodes)
     if whole <= LIMIT:
-        return _with_view(graph, "full")
+        return graph if graph.options.view == "elided" else _with_view(graph, "full")
     done, view = "elided automatically", elided(graph)
     deepest = max(len(node.scope) for node in view.nodes)
     for depth in range(deepest - 1, -1, -1):
@@ -167,7 +181,8 @@ def _ends(graph: Graph) -> Graph:
 
 
 def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False) -> Graph:
-    """The graph with some nodes replaced, by id; several may have the same replacement.
+    """The graph with some nodes replaced, by id; several may have the same replacement. Edges to or from a collapsed or
+    an elided node count once for each value.
 
     loops  keep edges of a state that lead from a node to itself
     """
@@ -192,6 +207,7 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
             nodes[stand.id] = replace(stand, count=count, bytes=kept, grad=grad)
     edges: dict[tuple[str, str, str, object], GraphEdge] = {}
     joined: dict[tuple[str, str, str, object], dict[str, None]] = {}
+    values: dict[tuple[str, str, str, object], dict[tuple[str, int], int]] = {}  # of a bundle, and how often each
     for edge in graph.edges:
         source, target = standing.get(edge.source), standing.get(edge.target)
         group = any(end is not None and end.kind in ("elided", "collapsed") for end in (source, target))
@@ -202,9 +218,12 @@ def merged(graph: Graph, standing: Mapping[str, GraphNode], loops: bool = False)
         same = (source is None and target is None) or (source is not None and not group)
         bundle = (new.source, new.target, new.kind, new.output if same else None)
         old = edges.get(bundle)
+        known = values.setdefault(bundle, {})
+        value = (new.source if source is not None and source.kind == "input" else edge.source, edge.output)
+        known[value] = edge.times if group or value not in known else known[value] + edge.times
         if old is not None:
             steps = new.steps and old.steps and _hull(old.steps, new.steps)
-            new = replace(old, times=old.times + new.times, steps=steps, grad=_together(old.grad, new.grad))
+            new = replace(old, times=sum(known.values()), steps=steps, grad=_together(old.grad, new.grad))
         edges[bundle] = new
         joined.setdefault(bundle, {})[edge.label] = None
     for shared, names in joined.items():

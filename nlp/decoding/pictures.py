@@ -25,7 +25,7 @@ from .lattice import Lattice, Leaf
 from .protocol import Array
 
 Names = Vocabulary | Tokenizer | Sequence[str] | None
-FAINT = "#9C9C9C"
+FAINT = "#737373"
 LONGEST = 24  # characters of a token to show
 JOINERS = "\u200c\u200d"  # parts of words, and of emoji
 NOTE = (

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 
 import minigrad as mg
 import nn
+from minigrad.pictures.loops import running_totals
+from minigrad.pictures.palette import RED
+from minigrad.pictures.places import scene
 
 
 def lstm(steps: int, **options: object) -> mg.Graph:
@@ -61,7 +65,7 @@ def test_few_steps_are_not_elided() -> None:
 def test_rolled_is_one_step_with_a_loop(reverse: bool) -> None:
     graph = mg.graph(vanilla(20, reverse), view="rolled")
     ops = Counter(node.op or node.label for node in graph.nodes)
-    assert ops == {"w": 1, "x": 1, "matmul": 1, "add": 1, "tanh": 1}
+    assert ops == {"w": 1, "x": 1, "0": 1, "matmul": 1, "add": 1, "tanh": 1}
     assert {node.count for node in graph.nodes if node.op} == {20}
     (loop,) = [edge for edge in graph.edges if edge.kind == "state"]
     by_id = {node.id: node for node in graph.nodes}
@@ -85,7 +89,7 @@ def test_scopes_are_collapsed_by_depth_and_by_name() -> None:
     for graph in (by_depth, by_name):
         stands = [node for node in graph.nodes if node.kind == "collapsed"]
         assert [node.label for node in stands] == ["t = 0", "t = 1", "t = 2"]
-        assert [node.count for node in stands] == [2, 2, 2]
+        assert [node.count for node in stands] == [3, 2, 2]  # the first with its zeros
         assert sum(node.count for node in graph.nodes) == len(whole.nodes)
         state = [edge for edge in graph.edges if edge.kind == "state"]
         assert [(edge.steps, edge.times) for edge in state] == [((0, 1), 2), ((1, 2), 2)]
@@ -93,7 +97,7 @@ def test_scopes_are_collapsed_by_depth_and_by_name() -> None:
     assert one.label == "t = 1"
     top = lstm(3, depth=0)
     assert [node.label for node in top.nodes if node.kind == "collapsed"] == ["LSTM"]
-    assert {node.kind for node in top.nodes} == {"collapsed", "parameter"}
+    assert {node.kind for node in top.nodes} == {"collapsed", "parameter", "input"}
 
 
 def test_a_fused_node_is_opened() -> None:
@@ -128,7 +132,7 @@ def test_every_edge_ends_at_a_node_in_every_view() -> None:
 def test_a_large_graph_is_elided_and_the_picture_says_so() -> None:
     graph = mg.graph(vanilla(300))
     assert graph.options.view == "elided"
-    assert "elided automatically: 1,201 nodes" in graph.dot()
+    assert "elided automatically: 1,202 nodes" in graph.dot()
     assert steps_of(graph) == [0, 1, 2, 299]
     y = vanilla(3)
     for k in range(3):
@@ -163,3 +167,71 @@ def test_loops_side_by_side_keep_their_steps_apart() -> None:
                 s = np.tanh(s @ w)  # type: ignore[assignment]
     graph = mg.graph(s)
     assert sum(edge.kind == "state" for edge in graph.edges) == 4
+
+
+def test_collapsed_steps_keep_their_inputs_outside() -> None:
+    w = mg.randn(7, 4, requires_grad=True)
+
+    def network(xs: Any) -> Any:
+        h: Any = mg.zeros((2, 4))
+        for _, x in mg.steps(xs):
+            h = np.tanh(np.concatenate([h, x], axis=-1) @ w)
+        return h.sum()
+
+    graph = mg.graph(network, mg.randn(3, 2, 3), params={"w": w}, collapse="t")
+    inputs = {node.id for node in graph.nodes if node.kind == "input" and node.label == "xs"}
+    fed = [edge.target for edge in graph.edges if edge.source in inputs]
+    assert len(inputs) == len(set(fed)) == 3  # one for each step; the zeros are inside
+    assert {node.kind for node in graph.nodes if node.id in fed} == {"collapsed"}
+
+
+def test_a_value_used_twice_by_a_collapsed_step_is_one_value() -> None:
+    gru = nn.GRU(3, 4, bias=False)
+    graph = mg.graph(lambda xs: gru(xs)[0].sum(), mg.randn(3, 2, 3), params=gru.named_parameters(), collapse="t")
+    assert [edge.times for edge in graph.edges if edge.kind == "state"] == [1, 1]
+
+
+def test_more_columns_than_can_be_looked_at_are_elided() -> None:
+    graph = lstm(200, collapse="t")
+    assert graph.options.note.startswith("elided automatically: ")
+    assert [node.span for node in graph.nodes if node.kind == "elided"] == [("t", 3, 198)]
+    assert len(lstm(200, collapse="t", view="full").nodes) > 200
+
+
+def test_the_graph_of_a_tensor_has_its_operands_with_the_users_names() -> None:
+    W = mg.tensor([[0.5, -1.0], [1.0, 0.25]], requires_grad=True)
+    p = {"V": mg.ones((4, 2), requires_grad=True)}
+    s: Any = mg.zeros(2)
+    for _, x in mg.steps(mg.tensor([[1.0, 0.0], [0.0, 1.0]])):
+        s = np.tanh(x + s @ W) * 2
+    graph = mg.graph((np.concatenate([s, x]) @ p["V"]).sum())
+    assert [node.label for node in graph.nodes if node.kind == "parameter"] == ["W", "V"]
+    assert [node.label for node in graph.nodes if node.kind == "input"] == ["0", "x", "x", "x"]
+    assert [node.formula for node in graph.nodes if node.op == "multiply"] == ["× 2", "× 2"]
+    used = Counter(edge.target for edge in graph.edges)
+    both = [node for node in graph.nodes if node.op in ("add", "matmul", "concatenate")]
+    assert [used[node.id] for node in both] == [2] * len(both)
+
+
+def test_weights_of_modules_know_their_names() -> None:
+    output, _ = nn.LSTM(3, 4)(mg.randn(3, 2, 3))
+    labels = [node.label for node in mg.graph(output).nodes if node.kind in ("parameter", "input")]
+    assert sorted(labels) == ["0", "bias_hh", "bias_ih", "input", "weight_hh", "weight_ih"]
+
+
+def test_a_running_loss_is_no_state() -> None:
+    W = mg.randn(3, 3, requires_grad=True)
+    s, loss = mg.zeros((2, 3)), mg.zeros(())
+    for _, x in mg.steps(mg.randn(4, 2, 3)):
+        s = np.tanh(x + s @ W)  # type: ignore[assignment]
+        loss = loss + (s**2).sum()
+    for options in ({}, {"view": "elided"}, {"view": "rolled"}):
+        graph = mg.graph(loss, **options)
+        totals, byid = running_totals(graph), {node.id: node for node in graph.nodes}
+        assert totals
+        for edge in graph.edges:
+            if edge.kind == "state":
+                ends = {byid[edge.source].op, byid[edge.target].op}
+                assert (edge in totals) == (ends <= {"add", ""} and "add" in ends), edge
+    red = [line for line in scene(mg.graph(loss)).lines if line.color == RED]
+    assert len(red) == 3
