@@ -12,7 +12,7 @@ import numpy as np
 
 from ..vocabulary import composed
 from .accumulations import data_of
-from .reductions import number_of, root
+from .reductions import loser, number_of, root
 from .statistics import quantiles
 
 Array = Any
@@ -104,13 +104,13 @@ def nanmin(a: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = N
 
 
 def _extreme(extreme: Any, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any, worst: float) -> Any:
+    if initial is not None or where is not True:
+        return extreme(a, axis=axis, keepdims=keepdims, initial=initial, where=valid(a, where))
     if a.dtype.kind != "f":
-        options = {} if initial is None else {"initial": initial, "where": where}
-        return extreme(a, axis=axis, keepdims=keepdims, **options)
-    if initial is not None:
-        return extreme(filled(a, worst), axis=axis, keepdims=keepdims, initial=initial, where=where)
-    found = extreme(filled(a, worst), axis=axis, keepdims=keepdims)
-    return np.where(np.any(valid(a), axis=axis, keepdims=keepdims), found, np.nan)
+        return extreme(a, axis=axis, keepdims=keepdims)
+    here = valid(a)
+    found = extreme(np.where(here, a, loser(a, axis, here, worst)), axis=axis, keepdims=keepdims)
+    return np.where(np.any(here, axis=axis, keepdims=keepdims), found, np.nan)
 
 
 @composed(np.nanquantile)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ..dispatch import unwrapped
 from ..scopes import here
+from ..tensors import Tensor
 from ..vocabulary import composed, first_order, operation
 from .elementwise import divided
 
@@ -201,10 +203,28 @@ def bounded(a: Any, axis: Any, initial: Any, where: Any, worst: float, name: str
         raise ValueError(f"{name}: with where=, an initial= value is needed for what has no element")
     if a.dtype.kind != "f":
         return np.where(where, a, initial)
-    axes = reduced_axes(axis, len(a.shape))
-    if count(a.shape, axis) == 0:
-        return np.full_like(a.data, worst, shape=[1 if k in axes else n for k, n in enumerate(a.shape)])
-    return counted(a, where, worst)
+    fill = loser(a, axis, where, worst, initial)
+    return Tensor._of(fill) if count(a.shape, axis) == 0 else counted(a, where, fill)
+
+
+def loser(a: Any, axis: Any, where: Any, worst: float, initial: Any = None) -> Array:
+    """For each row, a number that loses to the extreme of its elements and the initial value, with axes of size 1.
+
+    It is finite unless that extreme is infinite (or the last finite number): an infinity that the user did not pass
+    would be an anomaly.
+
+    worst  the infinity that loses to all numbers: −∞ for a maximum
+    """
+    data, where = unwrapped((a, where))
+    extreme, better = (np.max, np.maximum) if worst < 0 else (np.min, np.minimum)
+    if count(data.shape, axis) == 0:
+        axes = reduced_axes(axis, len(data.shape))
+        winner = np.full_like(data, worst, shape=[1 if k in axes else n for k, n in enumerate(data.shape)])
+    else:
+        winner = extreme(counted(data, where, worst), axis=axis, keepdims=True)
+    winner = winner if initial is None else better(winner, unwrapped(initial))
+    last = math.copysign(float(np.finfo(data.dtype).max), worst)
+    return np.where(better(winner, last) != last, last, worst).astype(data.dtype)
 
 
 # ---- along an axis: products, running sums -----------------------------------------------------------------------

@@ -72,3 +72,36 @@ def test_embedding_indices_are_looked_at() -> None:
     ids = backend.from_numpy(np.array([7]), "strict:0")
     with mg.detect_anomaly(), pytest.raises(IndexError, match="index 7 is out of range for 3 rows"):
         mg.embedding(weight, ids)
+
+
+EXTREMES = {
+    "max": lambda x: np.max(x, axis=1, where=SOME, initial=-9.0), "min": lambda x: np.min(x, where=SOME, initial=9.0),
+    "max from -inf": lambda x: np.max(x, axis=1, where=SOME, initial=-np.inf),
+    "max of nothing": lambda x: np.max(x[:0], axis=0, initial=0.5), "nanmax": lambda x: np.nanmax(x, axis=1),
+    "nanmin": lambda x: np.nanmin(x, axis=1), "nanmin of some": lambda x: np.nanmin(x, where=SOME, initial=9.0),
+}  # fmt: skip
+SOME = np.array([True, False, True])
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_nothing_is_said_of_elements_that_do_not_count(name: str) -> None:
+    data = np.array([[1.0, 2.0, 3.0], [6.0, np.nan if "nan" in name else 5.0, 4.0]])
+    x = mg.tensor(data, requires_grad=True)
+    with mg.detect_anomaly():
+        found = EXTREMES[name](x)
+        if found.requires_grad:
+            found.sum().backward()
+    np.testing.assert_array_equal(found.numpy(), EXTREMES[name](data))
+
+
+def test_the_stand_in_of_elements_that_do_not_count_never_wins() -> None:
+    inf, last = np.inf, np.finfo(float).max
+    rows = np.array([[-inf, 1, 2], [-inf] * 3, [inf, inf, 0], [1, 0, 0], [-last] * 3, [last, last, -last]])
+    some = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [0, 0, 0], [1, 0, 0], [1, 0, 1]], bool)
+    for extreme in (np.max, np.min, np.nanmax, np.nanmin):
+        for initial in (-inf, -last, -3.0, 0.5, last, inf):
+            for axis in (0, 1, None):
+                found = extreme(mg.tensor(rows), axis=axis, where=some, initial=initial)
+                np.testing.assert_array_equal(found.data, extreme(rows, axis=axis, where=some, initial=initial))
+    with pytest.raises(ValueError, match="initial="):
+        np.nanmax(mg.tensor(rows), where=some)
