@@ -50,6 +50,7 @@ ACCUMULATIONS: dict[Any, Any] = {np.add: np.cumsum, np.multiply: np.cumprod}
 METHODS: dict[str, Callable[..., Any]] = {}  # of any ufunc of two operands: reduce, accumulate, reduceat
 REFUSED: dict[Any, str] = {}
 _USUAL: dict[str, Any] = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True}
+_USUAL |= {"keepdims": False, "initial": np._NoValue}  # type: ignore[attr-defined]  # of methods
 
 
 def unwrapped(value: Any) -> Any:
@@ -120,30 +121,32 @@ def other_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     if kwargs.get("out") is not None:
         _refuse_out(name, kwargs["out"], inputs)
         return getattr(ufunc, method)(*unwrapped(inputs), **unwrapped(kwargs))
+    given = {k: v for k, v in kwargs.items() if k not in _USUAL or v is not _USUAL[k]}
+    if method in METHODS and "dtype" in given and isinstance(inputs[0], Tensor):
+        inputs = (inputs[0].astype(given.pop("dtype")), *inputs[1:])
     if method == "__call__":
         if ufunc in PLAIN_UFUNCS:
             return plainly(name, ufunc, inputs, kwargs)
         if ufunc in FUNCTIONS:
             return _called(name, ufunc, inputs, kwargs)
-        kwargs = {k: v for k, v in kwargs.items() if k not in _USUAL or v is not _USUAL[k]}
-        if ufunc in UFUNCS and not kwargs:
+        if ufunc in UFUNCS and not given:
             return UFUNCS[ufunc].apply(*inputs)
-        if ufunc in UFUNCS and set(kwargs) == {"dtype"} and np.dtype(kwargs["dtype"]).kind == "f":
-            cast = [x.astype(kwargs["dtype"]) if isinstance(x, Tensor) else x for x in inputs]
+        if ufunc in UFUNCS and set(given) == {"dtype"} and np.dtype(given["dtype"]).kind == "f":
+            cast = [x.astype(given["dtype"]) if isinstance(x, Tensor) else x for x in inputs]
             return UFUNCS[ufunc].apply(*cast)
-        if ufunc in UFUNCS and kwargs:
-            name += f" with {', '.join(kwargs)}="
+        if ufunc in UFUNCS and given:
+            name += f" with {', '.join(given)}="
     elif method == "reduce" and ufunc in REDUCTIONS:
-        return REDUCTIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
+        return REDUCTIONS[ufunc](*inputs, **{"axis": 0} | given)
     elif method == "accumulate" and ufunc in ACCUMULATIONS:
-        return ACCUMULATIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
-    elif method == "outer" and ufunc in UFUNCS and not kwargs:
+        return ACCUMULATIONS[ufunc](*inputs, **{"axis": 0} | given)
+    elif method == "outer" and ufunc in UFUNCS and not given:
         a, b = inputs
         return UFUNCS[ufunc].apply(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
     elif method in METHODS and ufunc in UFUNCS and ufunc.nin == 2 and ufunc.signature is None:
-        unknown = _unknown_arguments(METHODS[method], (ufunc, *inputs), kwargs)
+        unknown = _unknown_arguments(METHODS[method], (ufunc, *inputs), given)
         if not unknown:
-            return METHODS[method](ufunc, *inputs, **kwargs)
+            return METHODS[method](ufunc, *inputs, **given)
         name += unknown
     elif method == "at":
         raise TypeError(f"{name} writes in place; add np.zeros_like and an indexed gradient, or use mg.embedding")

@@ -20,6 +20,7 @@ from . import (
     editing,
     elementwise,
     equations,
+    extremes,
     indexing,
     joining,
     linalg,
@@ -38,8 +39,8 @@ from . import (
 
 __all__ = [
     "accumulations", "activations", "bessel", "calculus", "choosing", "copying", "decompositions", "editing",
-    "elementwise", "equations", "indexing", "joining", "linalg", "missing", "padding", "parts", "polynomials",
-    "products", "reductions", "refused", "sets", "shaping", "standard", "statistics",
+    "elementwise", "equations", "extremes", "indexing", "joining", "linalg", "missing", "padding", "parts",
+    "polynomials", "products", "reductions", "refused", "sets", "shaping", "standard", "statistics",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ element along the axis.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from ..dispatch import ACCUMULATIONS, METHODS, REDUCTIONS
 from ..tensors import Tensor
 from ..vocabulary import NUMPY_NAMES, composed, operation
 from .activations import logsumexp
+from .extremes import loser
 from .indexing import place, take, take_along_axis
 from .joining import along
-from .reductions import axes_of, reduced_axes
+from .reductions import axes_of, joined_last, reduced_axes
 
 Array = Any
 
@@ -67,20 +69,42 @@ def minimum_accumulate(array: Any, axis: int = 0, dtype: Any = None) -> Any:
 
 
 @composed()
-def logaddexp_reduce(array: Any, axis: Any = 0, dtype: Any = None, *, keepdims: bool = False) -> Any:
+def logaddexp_reduce(
+    array: Any, axis: Any = 0, dtype: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
     """np.logaddexp.reduce: log Σ exp along one or several axes."""
-    return logsumexp(array if dtype is None else array.astype(dtype), axis, keepdims)
+    array = array if dtype is None else array.astype(dtype)
+    if where is not True:
+        array = np.where(where, array, loser(array, axis, where, -math.inf, initial))
+    total = logsumexp(array, axis, keepdims)
+    return total if initial is None else np.logaddexp(initial, total)
 
 
 @composed()
-def ufunc_reduce(ufunc: Any, array: Any, axis: int = 0, *, keepdims: bool = False) -> Any:
-    """`ufunc.reduce` along one axis, from its first element to its last."""
-    (axis,) = reduced_axes(axis, array.ndim) or (0,)
-    parts = _parts(ufunc, array, axis)
-    total = parts[0]
-    for part in parts[1:]:
-        total = ufunc(total, part)
-    return np.expand_dims(total, axis) if keepdims else total
+def ufunc_reduce(
+    ufunc: Any, array: Any, axis: Any = 0, *, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
+    """`ufunc.reduce` along an axis, from the first element (or `initial`) to the last; along several, if the order of
+    the elements has no influence."""
+    name, axes = f"{ufunc.__name__}.reduce", reduced_axes(axis, array.ndim)
+    if len(axes) > 1 and ufunc.identity is None and ufunc not in (np.fmax, np.fmin):
+        raise ValueError(f"{name}: the order of elements matters, so give one axis, not {axis} of shape {array.shape}")
+    if where is not True:
+        where = np.broadcast_to(data_of(where), array.shape)
+        initial = ufunc.identity if initial is None else initial
+        if initial is None:
+            raise ValueError(f"{name}: with where=, an initial= value is needed for what has no element")
+    if len(axes) == 1:
+        flat, some, last = array, where, axes[0]
+    else:
+        flat, some, last = joined_last(array, axis), where if where is True else joined_last(where, axis), -1
+    total = initial
+    for k, part in enumerate([] if initial is not None and flat.shape[last] == 0 else _parts(ufunc, flat, last)):
+        after = part if total is None else ufunc(total, part)
+        total = after if where is True else np.where(some[along(last, k)], after, total)
+    if flat.shape[last] == 0:
+        total = np.full_like(array, total, shape=[n for k, n in enumerate(array.shape) if k not in axes])
+    return np.expand_dims(total, axes) if keepdims else total
 
 
 @composed()

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..vocabulary import composed
 from .accumulations import data_of
-from .reductions import loser, number_of, root
+from .extremes import loser
+from .reductions import number_of, root
 from .statistics import quantiles
 
 Array = Any

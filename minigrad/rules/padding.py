@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..tensors import Tensor
-from ..vocabulary import composed, operation
+from ..vocabulary import composed, operation, will_be_recorded
 from .accumulations import data_of
 from .editing import linspace
 from .joining import along
@@ -49,7 +50,8 @@ def pad(
     array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0.0, end_values: Any = 0.0,
     stat_length: Any = None, reflect_type: str = "even",
 ) -> Any:  # fmt: skip
-    """Pad with constants, a ramp to them, the edge, statistics, or reflected, symmetric or wrapped values.
+    """Pad with constants, a ramp to them, the edge, statistics, or reflected, symmetric or wrapped values. A function
+    as mode runs if no gradient flows.
 
     mode  "constant", "empty" (of zeros), "linear_ramp", "edge", "maximum", "mean", "median", "minimum", "reflect",
           "symmetric" or "wrap"
@@ -58,6 +60,15 @@ def pad(
     width = pairs("pad_width", pad_width, ndim, whole=True)
     if any(n < 0 for ends in width for n in ends):
         raise ValueError(f"pad: widths must not be negative, got {pad_width}")
+    if callable(mode):
+        if will_be_recorded(array):
+            raise TypeError(
+                "pad: a function as mode writes into a plain array, so its padding has no gradient; join the padding "
+                "with np.concatenate, or pass x.detach() if no gradient should flow"
+            )
+        return Tensor._of(np.pad(backend.to_numpy(data_of(array)), width, mode))
+    if reflect_type not in ("even", "odd"):
+        raise ValueError(f"pad: reflect_type must be 'even' or 'odd', got {reflect_type!r}")
     if mode == "empty":
         return _pad(array, width, 0.0)
     if mode == "constant":
@@ -68,16 +79,18 @@ def pad(
         filling = pairs("end_values", end_values, ndim)
     elif mode in _STATISTICS:
         filling = [(None, None)] * ndim if stat_length is None else pairs("stat_length", stat_length, ndim, True)
-    elif mode not in _INDEXED or reflect_type != "even":
-        what = f"mode {mode!r}" if mode not in _INDEXED else f"reflect_type={reflect_type!r}"
-        raise TypeError(f"pad: {what} has no rule; there are constant, empty, linear_ramp, {', '.join(_STATISTICS)}, "
-                        f"{', '.join(_INDEXED)}")  # fmt: skip
+    elif mode not in _INDEXED:
+        raise TypeError(f"pad: mode {mode!r} has no rule; there are constant, empty, linear_ramp, "
+                        f"{', '.join((*_STATISTICS, *_INDEXED))}")  # fmt: skip
     for axis, (before, after) in enumerate(width):
         if before == after == 0:
             continue
         if mode in _INDEXED:
-            places = np.pad(np.arange(np.shape(array)[axis]), (before, after), mode)  # type: ignore[call-overload]
-            array = np.take(array, places, axis=axis)
+            if reflect_type == "odd" and mode in ("reflect", "symmetric"):
+                array = _odd(array, axis, before, after, mode)
+            else:
+                places = np.pad(np.arange(np.shape(array)[axis]), (before, after), mode)  # type: ignore[call-overload]
+                array = np.take(array, places, axis=axis)
             continue
         first, last = filling[axis]
         if mode == "constant":
@@ -91,6 +104,29 @@ def pad(
         else:
             parts = [_statistic(mode, array, axis, before, first), array, _statistic(mode, array, axis, -after, last)]
         array = np.concatenate(parts, axis=axis)
+    return array
+
+
+def _odd(array: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    """The array between its odd reflections 2 edge − element, which are reflected again until the width is reached."""
+    n, offset = array.shape[axis], 1 if mode == "reflect" else 0  # a reflection leaves the edge out
+    if n == 1:
+        return np.take(array, [0] * (before + 1 + after), axis=axis)
+    while before or after:
+        size, period = array.shape[axis], n - offset
+        span = (size - offset) // period * period
+        left, right = min(span, before), min(span, after)
+        first = array[along(axis, slice(offset, offset + left))]
+        last = array[along(axis, slice(size - offset - right, size - offset))]
+        array = np.concatenate(
+            [
+                2 * array[along(axis, slice(0, 1))] - np.flip(first, axis),
+                array,
+                2 * array[along(axis, slice(size - 1, size))] - np.flip(last, axis),
+            ],
+            axis=axis,
+        )
+        before, after = before - left, after - right
     return array
 
 

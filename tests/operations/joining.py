@@ -79,4 +79,7 @@ case("pad", np.pad, real(0, 3), pad_width=1)
 for mode in ("edge", "reflect", "symmetric", "wrap"):
     case("pad", np.pad, real(3, 4), pad_width=((1, 2), (2, 0)), mode=mode)
     case("pad", np.pad, real(3), pad_width=5, mode=mode)
+for mode in ("reflect", "symmetric"):
+    case("pad", np.pad, real(3, 4), pad_width=((9, 7), (2, 0)), mode=mode, reflect_type="odd")
+    case("pad", np.pad, real(1), pad_width=(0, 2), mode=mode, reflect_type="odd")
 case("compress", lambda m, x: np.compress(m, x, axis=1), mask(3), real(2, 3))

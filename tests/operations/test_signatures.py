@@ -151,3 +151,52 @@ def test_methods_refuse_what_their_functions_refuse() -> None:
 def test_an_integer_tensor_chooses() -> None:
     rows = mg.Tensor(X, requires_grad=True)
     np.testing.assert_array_equal(mg.tensor([0, 1, 0]).choose(rows).numpy(), np.choose([0, 1, 0], X))
+
+
+BINARY = [u for u in dispatch.UFUNCS if isinstance(u, np.ufunc) and u.nin == 2 and u.nout == 1 and u.signature is None]
+# Along the last axis, NumPy's reduce of power and arctan2 takes wrong operands; float_power has no float32.
+OTHERS = {np.power, np.arctan2, np.float_power}
+FULL: dict[str, dict[str, Any]] = {
+    "reduce": {"axis": 0, "dtype": None, "out": None, "keepdims": False, "initial": np._NoValue, "where": True},  # type: ignore[attr-defined]
+    "accumulate": {"axis": 0, "dtype": None, "out": None}, "reduceat": {"axis": 0, "dtype": None, "out": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("ufunc", BINARY, ids=lambda f: f.__name__)
+def test_defaults_of_methods_may_be_spelled_out(ufunc: Any, grad: bool) -> None:
+    data = np.absolute(X)
+    for method, options in FULL.items():
+        first = [[0, 1]] if method == "reduceat" else []
+        for given in [options, *({name: value} for name, value in options.items())]:
+            found = getattr(ufunc, method)(mg.tensor(data, requires_grad=grad), *first, **given)
+            assert found.requires_grad == grad
+            np.testing.assert_allclose(found.numpy(), getattr(ufunc, method)(data, *first), rtol=1e-14)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("ufunc", [u for u in BINARY if u not in OTHERS], ids=lambda f: f.__name__)
+def test_reductions_of_some_and_from_an_initial_value(ufunc: Any, grad: bool) -> None:
+    data, some = np.absolute(X), X > 0
+    x = mg.tensor(data, requires_grad=grad)
+    for axis in (0, -1, None, (0, 1)):
+        for options in ({"initial": 0.5}, {"initial": 0.5, "where": some}, {"dtype": np.float32, "keepdims": True}):
+            try:
+                expected = ufunc.reduce(data, axis=axis, **options)
+            except ValueError:  # the order of the elements matters
+                with pytest.raises(ValueError, match="one axis"):
+                    ufunc.reduce(x, axis=axis, **options)
+                continue
+            found = ufunc.reduce(x, axis=axis, **options)
+            assert found.requires_grad == grad
+            assert found.dtype == expected.dtype
+            np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_a_function_pads_constants_only() -> None:
+    def ends(vector: Any, width: Any, axis: int, options: Any) -> None:
+        vector[: width[0]] = vector[len(vector) - width[1] :] = 7
+
+    np.testing.assert_array_equal(np.pad(mg.tensor(X), 1, ends).numpy(), np.pad(X, 1, ends))
+    with pytest.raises(TypeError, match="function as mode"):
+        np.pad(mg.tensor(X, requires_grad=True), 1, ends)
