@@ -80,7 +80,7 @@ CORNERS = """## Ties, repeated values, NaN
 * `norm` of order "nuc", 2 and -2, `cond`, `svdvals`, `eigvalsh`: where values coincide or are 0, one of the
   subgradients.
 * `pinv`, `lstsq`: the gradient holds among matrices of the same rank.
-* `qr`: where R is singular, `LinAlgError`.
+* `qr`: where R is singular up to rounding, `LinAlgError`.
 """
 
 

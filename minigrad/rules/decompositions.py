@@ -195,11 +195,24 @@ def over(x: Any, r: Any) -> Any:
     return columns(np.linalg.solve(r, columns(x)))
 
 
+def refuse_singular(name: str, r: Any, rows: int) -> None:
+    """Raise LinAlgError if a column depends on those before it, up to the rounding of a product of `rows` numbers."""
+    data = data_of(r)
+    if backend.backend_of(data).synchronous:
+        size = np.max(np.absolute(data), axis=-2, initial=0.0)
+        if (np.absolute(np.diagonal(data, axis1=-2, axis2=-1)) <= rows * np.finfo(data.dtype).eps * size).any():
+            raise np.linalg.LinAlgError(
+                f"{name}: a column of a matrix depends on those before it, so its factors are not unique and have no "
+                "gradient; use a function that needs no factors (pinv, lstsq, svdvals, norm)"
+            )
+
+
 def qr_rule(g: list[Any], y: Any, a: Any) -> Any:
     """(gQ + Q M) R⁻ᵀ, with M the lower triangle of R gRᵀ − gQᵀ Q, symmetrized. The first columns of a wide matrix are
     such a product; its other columns are Q times those of R."""
     (gq, gr), (q, r) = g, y
     k = q.shape[-1]
+    refuse_singular("qr", r[..., :k], q.shape[-2])
     gq = np.zeros_like(q) if gq is None else gq
     gr = np.zeros_like(r) if gr is None else gr
     gq = gq + a[..., k:] @ columns(gr[..., k:])

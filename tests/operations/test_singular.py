@@ -90,6 +90,25 @@ def test_a_singular_value_of_zero_has_no_vectors_with_a_gradient(rng: Any) -> No
         np.linalg.svd(a, full_matrices=False).U.sum().backward()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mode", ["reduced", "r"])
+def test_factors_of_dependent_columns_have_no_gradient(mode: str, dtype: Any, rng: Any) -> None:
+    dependent = rng.standard_normal((5, 3)) @ [[1.0, 0.0, 2.0, 1.0], [0.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    small = 1e-9 * dependent
+    wide = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 7.0]])
+    for matrix in (np.array([[1.0, 2], [2, 4], [3, 6]]), dependent, small, wide, np.diag([1.0, 0.0]), np.zeros((2, 2))):
+        a = mg.tensor(matrix.astype(dtype), requires_grad=True)
+        with pytest.raises(np.linalg.LinAlgError, match=r"qr: a column of a matrix depends on.*pinv"):
+            (np.linalg.qr(a, mode) if mode == "r" else np.linalg.qr(a).Q).sum().backward()
+
+
+def test_factors_of_columns_of_unequal_size_have_their_gradient() -> None:
+    a = mg.tensor(np.array([[1.0, 3.0, 1e20], [2.0, 1e-20, 1e20], [0.0, 1e-20, -1e20]]), requires_grad=True)
+    np.linalg.qr(mg.tensor(np.diag([1.0, 1e-20]), requires_grad=True)).R.sum().backward()
+    np.linalg.qr(a).Q.sum().backward()
+    assert np.isfinite(a.grad.numpy()).all()
+
+
 def test_other_vectors_and_all_values_have_their_gradients(rng: Any) -> None:
     """The projection on the vector of the value that is alone: d(v vᵀ) = Σⱼ (vⱼᵀ dA v) (vⱼ vᵀ + v vⱼᵀ) / (w − wⱼ)."""
     matrix = rotated([1.0, 1.0, 3.0], rng)
