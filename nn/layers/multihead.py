@@ -149,7 +149,7 @@ class MultiheadAttention(Module):
 
     def _heads(self, x: Any) -> Any:
         """(N, S, E) to (N, h, S, d)."""
-        return np.swapaxes(x.reshape(*x.shape[:2], self.num_heads, -1), 1, 2)
+        return np.swapaxes(x.reshape(*x.shape[:2], self.num_heads, self.embed_dim // self.num_heads), 1, 2)
 
     def _with_learned(self, k: Any, v: Any, allowed: Any, added: Any) -> tuple[Any, Any, Any, Any]:
         """Append the learned and zero keys and values, which all queries may see."""

@@ -131,6 +131,25 @@ def call(*shapes: Any, **masks: Any) -> Any:
 FITTING = (2, 3, 4), (5, 3, 4), (5, 3, 4)
 
 
+@pytest.mark.parametrize("options", [{}, {"add_zero_attn": True}, {"add_bias_kv": True}, {"kdim": 4, "vdim": 4}])
+@pytest.mark.parametrize("sizes", [(0, 3, 3), (2, 0, 4), (2, 3, 0), (2, 0, 0), (0, 0, 0)])
+def test_no_sequences_queries_or_keys(sizes: tuple[int, int, int], options: dict[str, Any]) -> None:
+    """Shapes are PyTorch's. Without keys, an output is what is projected from zeros."""
+    n, l, s = sizes
+    layer = nn.MultiheadAttention(E, H, **options)
+    query = mg.ones((l, n, E), requires_grad=True)
+    key = query if l == s and not options else mg.ones((s, n, layer.kdim))
+    more = s + ("kdim" not in options and bool(options))
+    masks: list[dict[str, Any]] = [{}, {"is_causal": True}, {"lengths": [min(s, 1)] * n}]
+    for mask in masks:
+        output, weights = layer(query, key, key, **mask)
+        assert (output.shape, weights.shape) == ((l, n, E), (n, l, more))
+        if not more:
+            near(output, np.broadcast_to(layer.out_proj.bias.numpy(), output.shape))
+        output.sum().backward()
+        assert np.isfinite(query.grad.numpy()).all()
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
