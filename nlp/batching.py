@@ -7,6 +7,7 @@ many of its batches were given out. `nn.Trainer` stores it in checkpoints.
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -225,6 +226,14 @@ class Batches(StreamBatches):
             )
         if len(examples) == 0:
             raise ValueError(f"{self._name}: there are no examples")
+        if hasattr(examples, "keys"):  # a mapping or a table
+            try:
+                examples[0]
+            except LookupError:
+                raise TypeError(
+                    f"{self._name}: examples must have the numbers 0 to {len(examples) - 1} as indices, but this "
+                    f"{type(examples).__name__} is indexed by {reprlib.repr(list(examples.keys()))}; give a list"
+                ) from None
         if len(examples) < self.ranks:
             raise ValueError(f"{self._name}: {len(examples)} examples are too few for {self.ranks} ranks; start fewer")
 

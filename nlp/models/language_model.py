@@ -147,8 +147,9 @@ class LanguageModel(Model):
 
         prompts  a `Padded` (T, N), or ids (T, N) that are all T long; or N first tokens, ids (N,)
         """
-        if not isinstance(prompts, tuple) and np.ndim(prompts) == 1:
-            prompts = np.asarray(prompts)[None]  # (1, N)
+        if not isinstance(prompts, tuple):
+            prompts = self.checked(prompts, self.embedding.weight, "prompts", ndim=None)
+            prompts = prompts[None] if prompts.ndim == 1 else prompts  # (1, N)
         ids, lengths = self.batch_of(prompts, "prompts", least=1)
         T, N = ids.shape
         state = undropped(self.layers).initial_state(N)

@@ -141,17 +141,25 @@ class Model(nn.Module):
         """The shapes of tensors that the arguments `o` imply, checked before anything is allocated."""
         yield from ()
 
-    def checked(self, ids: Any, like: Any, what: str = "ids", ndim: int = 2) -> Array:
+    def checked(self, ids: Any, like: Any, what: str = "ids", ndim: int | None = 2) -> Array:
         """Ids as an array of integers on the weights' device; errors describe the expected form.
 
-        Raises TypeError if they are not integers, ValueError for another number of axes.
+        Raises TypeError if they are not integers, ValueError for another number of axes (any is valid for None).
         """
-        array = backend.transfer(array_beside(ids, like), like.device)
+        try:
+            array = backend.transfer(array_beside(ids, like), like.device)
+        except ValueError as error:
+            if "inhomogeneous" not in str(error):
+                raise
+            raise ValueError(
+                f"{self._name}: {what} of unequal lengths are no array of axes (T, N); nlp.pad makes one of them, with "
+                f"their lengths{here()}"
+            ) from error
         if not array.size:  # an empty list has no dtype
             array = array.astype(np.intp)
         if array.dtype.kind not in "iu":
             raise TypeError(f"{self._name}: {what} must be integers, not {array.dtype}{here()}")
-        if array.ndim != ndim:
+        if ndim is not None and array.ndim != ndim:
             axes = "(T, N)" if ndim == 2 else "(N,)" if ndim == 1 else f"of {ndim} axes"
             raise ValueError(f"{self._name}: {what} must be {axes}, not {array.shape}{here()}")
         return array

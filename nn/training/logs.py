@@ -21,6 +21,9 @@ from typing import Any
 
 from .files import StrPath, atomic
 
+FILES = (".txt", ".log", ".tsv", ".json", ".jsonl", ".md", ".html", ".xlsx", ".parquet", ".pkl", ".npz")
+"""Endings that no folder would have."""
+
 Log = Callable[[Mapping[str, Any]], Any]
 
 
@@ -117,7 +120,14 @@ def logs_of(given: Any) -> list[Log]:
         return [log for each in given for log in logs_of(each)]
     if isinstance(given, str | os.PathLike):
         path = Path(given)
-        return [CSVLog(path) if path.suffix.lower() == ".csv" else TensorBoardLog(path)]
+        if path.suffix.lower() == ".csv":
+            return [CSVLog(path)]
+        if path.is_file() or path.suffix.lower() in FILES:
+            raise ValueError(
+                f"Trainer: log={str(given)!r:.80} names a file, but only .csv files are written; a folder is for "
+                "TensorBoard, and a function of a record writes anything else"
+            )
+        return [TensorBoardLog(path)]
     if not callable(given):
         raise TypeError(f"Trainer: log is a path, a function of a record, or a list of these, not {given!r:.80}")
     return [given]

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral, Real
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -28,6 +29,11 @@ from .files import StrPath
 from .history import History
 from .logs import logs_of, tell
 from .progress import Progress, uninterrupted
+
+
+def is_count(value: Any) -> bool:
+    """True for an integer of at least 1."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
 
 
 class Trainer:
@@ -105,9 +111,9 @@ class Trainer:
             "patience": patience, "save_steps": save_steps, "save_epochs": save_epochs, "log_every": log_every,
             "accumulate": accumulate,
         }  # fmt: skip
-        if wrong := [f"{name}={value}" for name, value in numbers.items() if value is not None and value < 1]:
-            raise ValueError(f"Trainer: {', '.join(wrong)}; expected at least 1")
-        if average is not None and not 0 <= average < 1:
+        if wrong := [f"{name}={value!r}" for name, value in numbers.items() if not (value is None or is_count(value))]:
+            raise ValueError(f"Trainer: {', '.join(wrong)}; expected integers of at least 1")
+        if average is not None and not (isinstance(average, Real) and 0 <= average < 1):
             raise ValueError(f"Trainer: average must be at least 0 and less than 1, not {average!r}")
         if schedule_every not in ("step", "epoch"):
             raise ValueError(f'Trainer: schedule_every must be "step" or "epoch", not {schedule_every!r}')

@@ -187,6 +187,8 @@ def test_bad_examples() -> None:
         Batches([], batch_size=1)
     with pytest.raises(TypeError, match="not str"):
         Batches("abc", batch_size=1)
+    with pytest.raises(TypeError, match=r"the numbers 0 to 1 as indices, but this dict .* by \['a', 'b'\]; give"):
+        Batches({"a": 1, "b": 2}, batch_size=1)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="is a generator, which can be gone through only once, but each epoch needs"):
         StreamBatches((x for x in [[1]]), batch_size=1)
     with pytest.raises(TypeError, match="must be an iterable of examples, not int"):

@@ -90,6 +90,10 @@ def test_a_log_that_is_told_where_a_run_begins(tmp_path: Path) -> None:
 def test_bad_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="Trainer: log is a path, a function of a record, or a list of these, not 3"):
         trainer(3)
+    (tmp_path / "notes").write_text("text")
+    for path in ("run.txt", tmp_path / "run.jsonl", tmp_path / "notes"):
+        with pytest.raises(ValueError, match=r"names a file, but only \.csv files are written"):
+            trainer(path)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"needs tensorboardX: pip install 'minigrad\[log\]'"):
         trainer(tmp_path / "runs")

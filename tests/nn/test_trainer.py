@@ -809,8 +809,11 @@ def test_nothing_waits_for_the_device_between_logs(monkeypatch: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patience": 0, "log_every": 0}, "Trainer: patience=0, log_every=0; expected at least 1"),
+        ({"patience": 0, "log_every": 0}, "Trainer: patience=0, log_every=0; expected integers of at least 1"),
         ({"save_steps": 0}, "save_steps=0"),
+        ({"accumulate": 1.5, "patience": "3"}, "patience='3', accumulate=1.5; expected integers"),
+        ({"log_every": True}, "log_every=True; expected integers"),
+        ({"average": "x"}, "average must be at least 0 and less than 1, not 'x'"),
         ({"save_epochs": -1}, "save_epochs=-1"),
         ({"nonfinite": "stop"}, "nonfinite must be .* not 'stop'"),
         ({"schedule_every": "batch"}, "schedule_every must be .* not 'batch'"),
