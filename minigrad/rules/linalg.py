@@ -170,6 +170,7 @@ def _norm(x: Array, axis: Any, keepdims: bool) -> Array:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """Vector norms of any order, and the matrix norms "fro", "nuc", 2, −2, 1, −1, ∞, −∞. The gradient at zero is zero;
     where singular values are equal or 0, it is a subgradient."""
+    x = x if x.dtype.kind == "f" else x.astype(np.float64)
     if axis is None and ord is None:
         return _norm(x, None, keepdims)
     axes = axes_of(axis, x.ndim)

@@ -13,7 +13,7 @@ import numpy as np
 from ..vocabulary import composed
 from .accumulations import data_of
 from .extremes import loser
-from .reductions import number_of, root
+from .reductions import count, number_of, root
 from .statistics import quantiles
 
 Array = Any
@@ -133,5 +133,7 @@ def nanpercentile(
 @composed(np.nanmedian)
 def nanmedian(a: Any, axis: Any = None, *, keepdims: bool = False, overwrite_input: bool = False) -> Any:
     """The middle number, or the mean of the two middle ones."""
+    if count(a.shape, axis) == 0:  # equal to the mean of nothing
+        return np.mean(a, axis=axis, keepdims=keepdims)
     lower, higher = (nanquantile(a, 0.5, axis, method=method, keepdims=keepdims) for method in ("lower", "higher"))
     return (lower + higher) / 2  # of infinite numbers, too

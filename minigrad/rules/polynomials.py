@@ -23,10 +23,9 @@ def coefficients(*polynomials: Any) -> list[Any]:
 
 @composed(np.polyval)
 def polyval(p: Any, x: Any) -> Any:
-    """Σ pₖ xⁿ⁻ᵏ, by Horner's scheme."""
+    """Σ pₖ xⁿ⁻ᵏ, by Horner's scheme; with more axes, pₖ are arrays beside x."""
     p = p.coeffs.tolist() if isinstance(p, np.poly1d) else p
     p, x = beside([p, x])
-    p = np.reshape(p, (-1,) + (1,) * np.ndim(x))
     y = p[0] + 0 * x if p.shape[0] else 0 * x
     for k in range(1, p.shape[0]):
         y = y * x + p[k]
@@ -115,6 +114,10 @@ def _counted(p: Any, last: int) -> Any:
     return backend.module_of(like).arange(p.shape[0] - last, 0, -1)
 
 
+def as_float(x: Any) -> Any:
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
 @composed(np.polyfit)
 def polyfit(
     x: Any, y: Any, deg: int, rcond: float | None = None, full: bool = False, w: Any = None, cov: Any = False
@@ -124,7 +127,7 @@ def polyfit(
     full  also return the residuals, the rank, the singular values and rcond
     cov   also return the coefficients' covariances, scaled by the residuals, or for errors of size 1/w ("unscaled")
     """
-    x, y, *weights = beside([x, y] if w is None else [x, y, w])
+    x, y, *weights = (as_float(v) for v in beside([x, y] if w is None else [x, y, w]))
     rcond = len(x) * np.finfo(x.dtype).eps if rcond is None else rcond
     left, right = np.vander(x, deg + 1), y
     if weights:

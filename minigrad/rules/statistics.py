@@ -77,7 +77,8 @@ def quantiles(
     """Quantiles by any of NumPy's methods. The positions to interpolate at are NumPy's own quantiles of 0, 1, ..., n −
     1.
 
-    A number or list q does not change the dtype; an array of float64 does, as in NumPy. A Tensor q has a gradient: the
+    As in NumPy, a q of float64 changes the dtype, and so does a list of Python's numbers, but not one such number. A
+    Tensor q has a gradient: the
     difference of the two neighbours times the derivative of the position.
     """
     a = a if isinstance(a, Tensor) else Tensor._of(a if backend.is_array(a) else np.asarray(a))
@@ -89,8 +90,9 @@ def quantiles(
     n = flat.shape[-1]
     if n == 0:
         raise ValueError(f"{name}: there are no elements along axis {axis} of shape {a.shape}")
-    wide = np.ndim(q) and isinstance(q, np.ndarray) and method not in DISCRETE
-    dtype = np.result_type(flat.dtype, q.dtype) if wide else flat.dtype
+    given = np.asarray(q).dtype if whole == 1 else fractions.dtype
+    wide = type(q) not in (int, float) and given.kind == "f" and method not in DISCRETE
+    dtype = np.result_type(flat.dtype, given) if wide else flat.dtype
     each = fractions.reshape(-1).astype(np.float64)
     order = np.argsort(data_of(flat), axis=-1, kind="stable")  # NaN come last
     ordered = take_along_axis(flat, order, -1)
@@ -186,6 +188,8 @@ def cov(
     for name, w in given:
         if np.shape(w) != (number,):
             raise ValueError(f"cov: {name} of shape {np.shape(w)} for {number} observations")
+        if backend.backend_of(rows.data).synchronous and np.any(np.asarray(data_of(w)) < 0):  # a GPU would wait
+            raise ValueError(f"cov: {name} must not be negative, got {np.asarray(data_of(w)).tolist()}")
     each = [w.astype(rows.dtype) for w in beside([rows, *[w for _, w in given]])[1:]]  # a weight for each observation
     less: float = (0 if bias else 1) if ddof is None else ddof
     if not each:

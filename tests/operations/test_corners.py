@@ -360,3 +360,39 @@ def test_the_median_of_numbers_beside_infinity() -> None:
     a = np.array([[1.0, np.inf, 2.0, np.inf], [np.nan, -np.inf, 3.0, 1.0], [np.inf, np.inf, -np.inf, -np.inf]])
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(np.nanmedian(mg.tensor(a), axis=1).numpy(), np.nanmedian(a, axis=1))
+
+
+AS_NUMPY: dict[str, Callable[[Any], Any]] = {  # of whole numbers, or of nothing
+    "polyval of rows": lambda x: np.polyval(x, 2.0), "polyfit": lambda x: np.polyfit(np.arange(3), x.T, 1),
+    "polyfit at": lambda x: np.polyfit(x[0], np.arange(3), 1, w=[1, 2, 1]),
+    "polyval of rows beside": lambda x: np.polyval(x, np.ones((4, 3))),
+    **{f"norm {o}": lambda x, o=o: np.linalg.norm(x[0], o) for o in (None, 0, 1, 2, 3, -1, np.inf, -np.inf)},
+    **{f"matrix norm {o}": lambda x, o=o: np.linalg.norm(x, o) for o in (None, "nuc", 1, -1, 2, -2, np.inf, -np.inf)},
+    "vector norm": lambda x: np.linalg.vector_norm(x, ord=1), "nanmedian of nothing": lambda x: np.nanmedian(x[:, :0]),
+    "nanmedian of no rows": lambda x: np.nanmedian(x[:0], axis=0, keepdims=True),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", AS_NUMPY)
+def test_whole_numbers_and_nothing_as_in_numpy(name: str) -> None:
+    data = np.array([[1, 2, 3], [2, 0, 5]])
+    found, expected = AS_NUMPY[name](mg.tensor(data)), AS_NUMPY[name](data)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["aweights", "fweights"])
+def test_weights_of_a_covariance_are_not_negative(weights: str) -> None:
+    with pytest.raises(ValueError, match=f"cov: {weights} must not be negative"):
+        np.cov(mg.ones((2, 3)), **{weights: [1, -1, 1]})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("q", [0.3, 1, [0.3], (0, 1), np.float64(0.3), np.float32(0.3), np.array(0.3), np.array([0.3])],
+                         ids=repr)  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_dtypes_of_quantiles(q: Any, dtype: Any) -> None:
+    x = np.arange(5, dtype=dtype)
+    for function in (np.quantile, np.nanquantile, np.percentile):
+        for method in ("linear", "lower"):
+            assert function(mg.tensor(x), q, method=method).dtype == function(x, q, method=method).dtype
