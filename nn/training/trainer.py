@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Integral, Real
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -33,7 +32,7 @@ from .progress import Progress, uninterrupted
 
 def is_count(value: Any) -> bool:
     """True for an integer of at least 1."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
 
 
 class Trainer:
@@ -113,7 +112,7 @@ class Trainer:
         }  # fmt: skip
         if wrong := [f"{name}={value!r}" for name, value in numbers.items() if not (value is None or is_count(value))]:
             raise ValueError(f"Trainer: {', '.join(wrong)}; expected integers of at least 1")
-        if average is not None and not (isinstance(average, Real) and 0 <= average < 1):
+        if average is not None and not (isinstance(average, int | float | np.floating) and 0 <= average < 1):
             raise ValueError(f"Trainer: average must be at least 0 and less than 1, not {average!r}")
         if schedule_every not in ("step", "epoch"):
             raise ValueError(f'Trainer: schedule_every must be "step" or "epoch", not {schedule_every!r}')

@@ -193,7 +193,7 @@ class SLSTMCell(Mapped):
     heads  the number of blocks on the diagonal of R: units of other heads are not seen
 
     m only scales c and n: h equals the value with exp(z_i) and σ(z_f) in place of i and f, without overflow. m starts
-    at −10⁴, so that the first step sets its scale.
+    at −10¹⁵ (or half the lowest number of a smaller dtype), so that the first step sets its scale.
     """
 
     states = ("h", "c", "n", "m")
@@ -214,9 +214,9 @@ class SLSTMCell(Mapped):
         self.register_buffer("blocks", mg.tensor(blocks, device=device, dtype=self.W.weight.dtype), persistent=False)
 
     def initial_state(self, batch: int) -> State:
-        """Zeros, and −10⁴ for m, (N, H) each."""
+        """Zeros, and −10¹⁵ for m, (N, H) each: less than any z_i, so that n' is at least 1."""
         h, c, n, m = super().initial_state(batch)
-        return h, c, n, m - 1e4
+        return h, c, n, m + max(-1e15, float(np.finfo(m.dtype).min) / 2)
 
     def step(self, x: Any, state: State) -> State:
         """x (N, 4H), state (h, c, n, m) to the next one and i, f, g, o."""

@@ -129,6 +129,22 @@ def test_slstm_beside_its_authors(rng: Rng) -> None:
     near(outputs(cell, xs), np.array(expected))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_slstm_of_large_inputs_is_finite(dtype: Any, rng: Rng) -> None:
+    """The first input gate is far below the stabiliser of usual inputs; the cell state is that of the first input."""
+    cell = nn.zoo.SLSTMCell(D, H, dtype=dtype)
+    layer = nn.Recurrent(cell)
+    size = 3e3 if dtype == np.float16 else 3e6
+    x = mg.tensor((rng.standard_normal((T, 2, D)) * size).astype(dtype), requires_grad=True)
+    found, _ = layer(x)
+    assert layer.rolled is True or dtype == np.float16
+    found.sum().backward()
+    for values in (found.numpy(), x.grad.numpy(), cell.W.weight.grad.numpy(), cell.R.grad.numpy()):
+        assert np.isfinite(values).all()
+    z_g, z_o = np.split((mg.linear(x[0], cell.W.weight, cell.W.bias)).numpy(), 4, axis=-1)[2:]
+    np.testing.assert_allclose(found[0].numpy(), sigmoid(np.clip(z_o, -9, 9)) * np.tanh(z_g), rtol=1e-2, atol=1e-3)
+
+
 def test_phased_lstm_beside_tensorflows(rng: Rng) -> None:
     """contrib.rnn.PhasedLSTMCell without peepholes: masks of input and forget, a new input, an output mask."""
     cell = randomize(nn.zoo.PhasedLSTMCell(D + 1, H, ratio=0.1, leak=0.001, dtype=np.float64), rng)
