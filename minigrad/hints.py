@@ -5,6 +5,10 @@ The table is consulted only when a missing name is asked for. The name stays mis
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+
 import numpy as np
 
 METHODS = {  # of a tensor x
@@ -29,6 +33,8 @@ METHODS = {  # of a tensor x
     "topk": "np.argsort(x, axis)[..., -k:] for the places, np.take_along_axis for the numbers",
     "gather": "np.take_along_axis(x, index, axis)", "index_select": "np.take(x, index, axis)",
     "masked_fill": "np.where(mask, value, x)", "masked_select": "x[mask]", "unbind": "mg.unstack(x, axis=axis)",
+    "repeat_interleave": "np.repeat(x, repeats, axis)",
+    "scatter_add": "x + np.bincount(index, values, x.size), for one axis",
     "chunk": "np.array_split(x, n, axis)", "select": "an index, x[:, i]",
     "narrow": "a slice, x[start : start + length]",
     **{name: f"mg.{name}(x)" for name in ("sigmoid", "relu", "softmax", "log_softmax", "logsumexp", "erf", "softplus")},
@@ -49,6 +55,27 @@ FUNCTIONS = METHODS | {  # of the package; x is the first argument
     "long": "np.int64", "int": "np.int32", "float": "np.float32", "double": "np.float64", "half": "np.float16",
     "bool": "bool", "fused": "mg.fuse", "jit": "mg.compile", "cuda": 'the device "cuda", as in x.to("cuda")',
 }  # fmt: skip
+
+
+KEYWORDS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof=1, or 0"}  # of functions and methods
+
+
+def instead_of(keywords: Iterable[str]) -> str:
+    """The end of the message of a TypeError: NumPy's keyword for the first of PyTorch's; empty if there is none."""
+    return next((f": here it is {KEYWORDS[name]}" for name in keywords if name in KEYWORDS), "")
+
+
+def with_hints(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of a tensor, whose error for a keyword of PyTorch says NumPy's."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for keyword in kwargs:
+            if keyword in KEYWORDS:
+                raise TypeError(f"Tensor.{name}() got an unexpected keyword argument {keyword!r}{instead_of(kwargs)}")
+        return method(*args, **kwargs)
+
+    return call
 
 
 def missing(title: str, name: str, table: dict[str, str]) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 
 from . import backend
 from .creation import as_array
+from .hints import instead_of
 from .modes import Mode, current_mode
 from .origins import MOVES, keep_origin
 from .scopes import here
@@ -125,7 +126,8 @@ class Primitive:
         try:
             values = self.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}: {str(error).replace('<lambda>()', 'the call').strip()}{here()}") from None
+            text = str(error).replace("<lambda>()", "the call").strip() + instead_of(kwargs)
+            raise TypeError(f"{self.name}: {text}{here()}") from None
         found = scalars = False
         arrays = []
         for value in values:

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import backend
 from .conversions import index_as_mapping, refuse_unless_asked
-from .hints import METHODS, missing
+from .hints import METHODS, missing, with_hints
 from .modes import current_mode
 from .origins import Origin, origin_of
 from .tape import WRITES, Edge, node_of
@@ -527,6 +527,12 @@ class Tensor:
         def __le__(self, other: Any) -> Array: ...
         def __gt__(self, other: Any) -> Array: ...
         def __ge__(self, other: Any) -> Array: ...
+
+
+for _name, _method in list(vars(Tensor).items()):
+    if callable(_method) and "axis" in getattr(getattr(_method, "__code__", None), "co_varnames", ()):
+        setattr(Tensor, _name, with_hints(_name, _method))
+del _name, _method
 
 
 def _given(**arguments: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ WAYS = {  # of methods: names in the sentence's expression, and its value
     "masked_fill": ({"mask": X > 2, "value": 0.0}, np.where(X > 2, 0, X)),
     "expand": ({"shape": (4, 2, 3)}, np.stack([X] * 4)),
     "unbind": ({"axis": 0}, list(X)), "chunk": ({"n": 2, "axis": 1}, np.array_split(X, 2, 1)),
-    "mm": ({"y": X.T}, X @ X.T),
+    "mm": ({"y": X.T}, X @ X.T), "repeat_interleave": ({"repeats": 2, "axis": 1}, np.repeat(X, 2, 1)),
     "lerp": ({"y": X + 1, "w": 0.5}, X + 0.5), "exp": ({}, np.exp(X)), "sigmoid": ({}, 1 / (1 + np.exp(-X))),
     "det": ({"x": mg.tensor(X[:, :2])}, 3.0 * 6 - 1 * 4), "new_zeros": ({"shape": (2,)}, np.zeros(2)),
 }  # fmt: skip
@@ -79,6 +79,25 @@ def test_no_name_of_the_tables_is_there_and_each_way_names_what_is() -> None:
                 for part in path.split("."):
                     assert hasattr(found, part), (name, text)
                     found = getattr(found, part)
+
+
+KEYWORDS = {
+    "dim": lambda x: x.sum(dim=1), "keepdim": lambda x: x.mean(1, keepdim=True),
+    "unbiased": lambda x: x.var(unbiased=True), "dim ": lambda x: x.squeeze(dim=0),
+    " dim": lambda x: mg.softmax(x, dim=1), "dim  ": lambda x: x.argmax(dim=0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_keywords(name: str) -> None:
+    way = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof="}[name.strip()]
+    with pytest.raises(TypeError, match=f"got an unexpected keyword argument '{name.strip()}': here it is {way}"):
+        KEYWORDS[name](mg.tensor(X, requires_grad=True))
+
+
+def test_values_may_be_added_at_places() -> None:
+    x, values = mg.tensor([1.0, 2.0, 3.0]), mg.tensor([5.0, 7.0])
+    np.testing.assert_array_equal((x + np.bincount([2, 2], values, x.size)).numpy(), [1.0, 2.0, 15.0])  # type: ignore
 
 
 def test_a_missing_name_stays_missing() -> None:
