@@ -127,9 +127,11 @@ def running_totals(graph: Graph) -> set[GraphEdge]:
     adding = {node.id for node in graph.nodes if adds(node)}
     carried = [edge for edge in graph.edges if edge.kind == "state"]
     ends = {id: node.kind == "elided" for id, node in byid.items()}
+    first = {id for id, edges in users.items() if len(edges) == 1}  # a first term, which nothing else uses
     return {
         edge
         for edge in carried
-        if (edge.source in adding or ends[edge.source]) and (edge.target in adding or ends[edge.target])
+        if (edge.source in adding or edge.source in first or ends[edge.source])
+        and (edge.target in adding or ends[edge.target])
         and (edge.source in adding or edge.target in adding)
-    }  # fmt: skip
+    }
