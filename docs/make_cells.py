@@ -194,15 +194,12 @@ def head(name: str) -> str:
 
 
 def picture(name: str) -> mg.Graph:
-    """One step."""
+    """One step, from its input and state to the new state."""
     mg.manual_seed(0)
     cell = made(name, 3, 4)
-    xs = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32)))
-    state = tuple([mg.name(s, label) for s, label in zip(cell.initial_state(1), cell.states, strict=True)])
-    for _, x in mg.steps(xs):
-        state = cell.step(cell.inputs(mg.name(x, "x")), state)[: len(state)]
-    after = [mg.name(s, f"{label}'") for s, label in zip(state, cell.states, strict=True)]
-    return mg.graph(after, params=cell.named_parameters())
+    x = mg.tensor(presented(name, np.ones((1, 1, 3), np.float32)))[0]
+    state = tuple(cell.initial_state(1))
+    return mg.graph(cell, x, state if len(state) > 1 else state[0], params=cell.named_parameters(), style="textbook")
 
 
 def plot(problem: str, measured: Any, path: Path, chance: float, unit: str) -> None:
