@@ -26,6 +26,7 @@ FAMILIES = {
     "bessel": "Bessel functions",
     "activations": "Activations, softmax, error function",
     "reductions": "Reductions and running sums",
+    "extremes": "Largest and smallest",
     "accumulations": "Methods of ufuncs",
     "statistics": "Order statistics and moments",
     "missing": "Past NaN",
