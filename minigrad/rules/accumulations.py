@@ -103,7 +103,8 @@ def ufunc_reduce(
         after = part if total is None else ufunc(total, part)
         total = after if where is True else np.where(some[along(last, k)], after, total)
     if flat.shape[last] == 0:
-        total = np.full_like(array, total, shape=[n for k, n in enumerate(array.shape) if k not in axes])
+        shape = [n for k, n in enumerate(array.shape) if k not in axes]
+        total = Tensor._of(np.full_like(data_of(array), data_of(total), shape=shape))
     return np.expand_dims(total, axes) if keepdims else total
 
 

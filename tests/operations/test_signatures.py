@@ -193,6 +193,14 @@ def test_reductions_of_some_and_from_an_initial_value(ufunc: Any, grad: bool) ->
             np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
+def test_reductions_of_nothing_from_an_initial_value() -> None:
+    x = mg.tensor(X[:0], requires_grad=True)
+    for ufunc in (np.subtract, np.maximum, np.add, np.logaddexp):
+        found = ufunc.reduce(x, initial=0.5)
+        assert isinstance(found, mg.Tensor)
+        np.testing.assert_array_equal(found.numpy(), ufunc.reduce(X[:0], initial=0.5))
+
+
 def test_a_function_pads_constants_only() -> None:
     def ends(vector: Any, width: Any, axis: int, options: Any) -> None:
         vector[: width[0]] = vector[len(vector) - width[1] :] = 7
