@@ -15,19 +15,16 @@ from .windows import mask_of
 
 
 @mg.fuse
-def layer_norm(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], eps: float) -> Any:
-    """(x − mean) / √(var + eps) · weight + bias; weight and bias may be None."""
+def layer_norm(x: Any, axes: tuple[int, ...], eps: float) -> Any:
+    """(x − mean) / √(var + eps)."""
     centred = x - np.mean(x, axis=axes, keepdims=True)
-    y = centred / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + eps)
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+    return centred / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + eps)
 
 
 @mg.fuse
-def rms_norm(x: Any, weight: Any, axes: tuple[int, ...], eps: float) -> Any:
-    """x / √(mean(x²) + eps) · weight; weight may be None."""
-    y = x / np.sqrt(np.mean(x * x, axis=axes, keepdims=True) + eps)
-    return y if weight is None else y * weight
+def rms_norm(x: Any, axes: tuple[int, ...], eps: float) -> Any:
+    """x / √(mean(x²) + eps)."""
+    return x / np.sqrt(np.mean(x * x, axis=axes, keepdims=True) + eps)
 
 
 class LayerNorm(Module):
@@ -53,7 +50,10 @@ class LayerNorm(Module):
         axes = _last_axes(self, x)
         if x.dtype.itemsize < 4:
             return _in_float32(self, x, self.weight, self.bias)  # type: ignore[no-any-return]
-        return layer_norm(x, self.weight, self.bias, axes, self.eps)  # type: ignore[no-any-return]
+        y = layer_norm(x, axes, self.eps)
+        if self.weight is not None:
+            y = y * self.weight
+        return y if self.bias is None else y + self.bias  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}"
@@ -82,7 +82,8 @@ class RMSNorm(Module):
         if x.dtype.itemsize < 4:
             return _in_float32(self, x, self.weight)  # type: ignore[no-any-return]
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
-        return rms_norm(x, self.weight, axes, eps)  # type: ignore[no-any-return]
+        y = rms_norm(x, axes, eps)
+        return y if self.weight is None else y * self.weight  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}"
