@@ -82,7 +82,7 @@ class TBPTT:
         outputs, after = layer(xs, _renewed(inner, state, reset, axis))
         if self._past.maxlen:
             self._past.append((self.state, xs.detach(), reset))
-        self.state = self._carried(detach(after))
+        self.state = self._carried(detach(after), state)
         return outputs
 
     def _followed(self, layer: Callable[..., tuple[Any, Any]], xs: Any, inner: Any, reset: Any, axis: int) -> Any:
@@ -105,10 +105,15 @@ class TBPTT:
         change(lambda: setattr(self, "state", held))
         return outputs
 
-    def _carried(self, new: Any) -> Any:
-        """A state to carry: the new one, in the tensors that a program of `mg.compile` overwrites if there are some."""
+    def _carried(self, new: Any, before: Any) -> Any:
+        """A state to carry: the new one, in the tensors that a program of `mg.compile` overwrites, if there are some and
+        this window has not read them (its backward may need them)."""
         held, leaves = (trees.flatten(state)[0] for state in (self._overwritten, new))
-        if self._overwritten is None or [s.shape for s in held] != [s.shape for s in leaves]:
+        if (
+            self._overwritten is None
+            or before is self._overwritten
+            or [s.shape for s in held] != [s.shape for s in leaves]
+        ):
             return new
         for tensor, s in zip(held, leaves, strict=True):
             Carried(tensor).value = s
