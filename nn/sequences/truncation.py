@@ -106,14 +106,13 @@ class TBPTT:
         return outputs
 
     def _carried(self, new: Any, before: Any) -> Any:
-        """A state to carry: the new one, in the tensors that a program of `mg.compile` overwrites, if there are some and
-        this window has not read them (its backward may need them)."""
+        """A state to carry: the new one, in the tensors that a program of `mg.compile` overwrites, if there are some. This
+        window must not have read them, since its backward may need them.
+        """
+        if self._overwritten is None or before is self._overwritten:
+            return new
         held, leaves = (trees.flatten(state)[0] for state in (self._overwritten, new))
-        if (
-            self._overwritten is None
-            or before is self._overwritten
-            or [s.shape for s in held] != [s.shape for s in leaves]
-        ):
+        if [s.shape for s in held] != [s.shape for s in leaves]:
             return new
         for tensor, s in zip(held, leaves, strict=True):
             Carried(tensor).value = s
