@@ -106,8 +106,9 @@ class TBPTT:
         return outputs
 
     def _carried(self, new: Any, before: Any) -> Any:
-        """The new state, in the tensors that a program of `mg.compile` overwrites if there are some. This window must not
-        have read them, since its backward may need them.
+        """The new state, in the tensors that a program of `mg.compile` overwrites, if there are some.
+
+        The window must not have begun `before` with these tensors, since its backward may need them.
         """
         if self._overwritten is None or before is self._overwritten:
             return new
