@@ -115,7 +115,7 @@ def report() -> str:
         lines.append(f"{module:<12} {version or 'not installed: ' + purpose}")
         if version is None:
             missing.setdefault(extra, []).append(module)
-    compiles = machine.available() and not machine.switched_off()
+    compiles = machine.in_use()
     lines.append(f"cache        {cache.report() if compiles else 'not used: nothing is compiled here'}")
     lines += _gpu_lines()
     lines += _strangers(owners)

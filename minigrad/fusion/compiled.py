@@ -1,7 +1,7 @@
 """A plan as a native kernel: NumPy allocates the results, and one call computes them (`loops`).
 
-Values computed from a sum or maximum (the gradient of a broadcast operand that was itself computed) are small, and left
-to a Plan. A computation that kernels cannot express is left to the plan entirely.
+Values computed from a sum over several rows (the gradient of a broadcast operand that was itself computed) are small,
+and left to a Plan. A computation that kernels cannot express is left to the plan entirely.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = Any
 
 def accelerated(plan: Plan, name: str) -> Any:
     """The plan of the function `name`, or the same computation as a kernel where there can be one."""
-    if machine.switched_off() or not machine.available() or not plan.results:
+    if not machine.in_use() or not plan.results:
         return plan
     try:
         return CompiledPlan(plan, name)

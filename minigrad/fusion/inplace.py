@@ -34,7 +34,7 @@ def in_place(function: Callable[..., Any], arrays: Sequence[Array]) -> bool:
     Returns False if there can be no kernel; then nothing has happened, and the caller calls the function itself.
     """
     first = arrays[0]
-    if not current_mode().fast or machine.switched_off() or not machine.available():
+    if not current_mode().fast or not machine.in_use():
         return False
     if any(type(a) is not np.ndarray or a.dtype is not first.dtype or a.shape != first.shape for a in arrays):
         return False

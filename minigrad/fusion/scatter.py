@@ -31,38 +31,32 @@ def add_rows(array: Array, indices: Array, rows: Array) -> None:
         wrong = indices[(indices < 0) | (indices >= V)][0]
         raise IndexError(f"index {wrong} is out of bounds for axis 0 with size {V}")
     plain = type(array) is type(rows) is np.ndarray and array.flags.carray  # dense, aligned, and writeable
-    if not plain or array.dtype not in KINDS or array.dtype.kind != "f" or not _compiled():
+    if not plain or array.dtype not in KINDS or array.dtype.kind != "f" or not machine.in_use():
         unique, sums = backend.sum_rows(indices, rows)
         array[unique] += sums
         return
-    kernel, fields = _kernel(array.dtype)
     rows = np.ascontiguousarray(rows, array.dtype)
     at, order = np.ascontiguousarray(indices, np.int64), np.arange(K)
-    size = array.dtype.itemsize
     columns = rows.size // K
     work = 4 * rows.size
     parts = min(threads.count(), columns) if work >= threads.LARGE else 1
-    words: list[int] = []
-    for start, stop in pairwise([columns * p // parts for p in range(parts + 1)]):
-        begin = len(words)
-        words += [machine.raw(kernel), 2 + len(fields)]
-        places: list[int] = []
-        changes: list[int] = []
-        for kind, number, _ in fields:
-            index = len(words) - begin
-            if kind == "data":
-                positions = order if number == 1 else at
-                places += [index, 2 if number == 1 else 1]  # array 0 is the job
-                changes += [index, int(positions.__array_interface__["data"][0]), columns * size]
-            words.append({"data": start * size, "stride": columns * size, "size": stop - start}[kind])
-        count = len(words) + 1 - begin
-        words += [0, *places, *changes]
-    head = parts, K, 0, 8, count, len(places) // 2, len(changes) // 3, work
-    driver.run()(np.array([*head, *words], np.int64), array, rows)
+    bounds = [columns * p // parts for p in range(parts + 1)]
+    found = [_part(array.dtype, columns, start, stop, at, order) for start, stop in pairwise(bounds)]
+    driver.run()(driver.job(found, K, work), array, rows)
 
 
-def _compiled() -> bool:
-    return not machine.switched_off() and machine.available()
+def _part(dtype: Any, columns: int, start: int, stop: int, at: Array, order: Array) -> driver.Part:
+    """The columns `start` to `stop` − 1 of a row: array 1 at the index, plus array 2 in order, into array 1."""
+    kernel, fields = _kernel(dtype)
+    words, size = [machine.raw(kernel), 2 + len(fields)], dtype.itemsize
+    places: list[int] = []
+    changes: list[int] = []
+    for kind, number, _ in fields:
+        if kind == "data":
+            places += [len(words), 2 if number == 1 else 1]
+            changes += [len(words), driver.address(order if number == 1 else at), columns * size]
+        words.append({"data": start * size, "stride": columns * size, "size": stop - start}[kind])
+    return driver.Part([*words, 0], places, changes)
 
 
 @functools.cache

@@ -56,33 +56,29 @@ class Steps:
         work = COST * sum(out.size for _, out in self.calls)
         parts = min(threads.count(), rows) if work >= threads.LARGE else 1
         bounds = [rows * p // parts for p in range(parts + 1)]
-        pieces = [self._part(kernel, first, stop) for first, stop in pairwise(bounds)]
-        words, places, changes = pieces[0]
-        head = parts, 0, 0, self._positions.itemsize, len(words), len(places) // 2, len(changes) // 3, work
-        return np.array([*head, *[word for piece in pieces for group in piece for word in group]], np.int64)
+        return driver.job([self._part(kernel, first, stop) for first, stop in pairwise(bounds)], 0, work)
 
-    def _part(self, kernel: Any, first: int, stop: int) -> tuple[list[int], list[int], list[int]]:
-        """The words of a step for rows `first` to `stop` − 1; which of them are addresses, and which change."""
-        words: list[int] = []
-        places: list[int] = []
-        changes: list[int] = []
+    def _part(self, kernel: Any, first: int, stop: int) -> driver.Part:
+        """The words of a step for rows `first` to `stop` − 1."""
+        part = words, places, changes = driver.Part([], [], [])
         address, number = machine.raw(kernel), 1  # array 0 is the job
-        positions = int(self._positions.__array_interface__["data"][0])
+        positions = driver.address(self._positions)
         single = [matrix(symbol)[0] == 1 for symbol in self.plan.arrays]  # the same row for all
         for operands, out in self.calls:
             strides = [array.strides for array in (*operands, out)]
-            words += [address, 2 + len(self.plan.fields)]
+            words.extend([address, 2 + len(self.plan.fields)])
             for kind, k, axis in self.plan.fields:
                 if kind == "data":
-                    changes += [len(words), positions, strides[k][0]]
-                    places += [len(words), number + k]
+                    changes.extend([len(words), positions, strides[k][0]])
+                    places.extend([len(words), number + k])
                     words.append(0 if single[k] else first * strides[k][1])
                 elif kind == "stride":
                     words.append(strides[k][1 + axis])
                 else:
                     words.append(self.plan.sizes[k] if k else stop - first)
             number += len(strides)
-        return [*words, 0], places, changes
+        words.append(0)
+        return part
 
 
 STEPS, FIRST = driver.HEAD.index("steps"), driver.HEAD.index("first")

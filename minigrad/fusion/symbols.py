@@ -260,10 +260,8 @@ def _where(trace: Trace, condition: Any, a: Any, b: Any) -> Symbol:
 def _sum(trace: Trace, a: Symbol, axis: Any, keepdims: bool = False) -> Symbol:
     axes = tuple(range(a.ndim)) if axis is None else normalize_axis_tuple(axis, a.ndim)
     shape = tuple([1 if k in axes else n for k, n in enumerate(a.shape)])
-    if axes == (1,) and a.shape == (trace.rows, a.shape[1]):
-        if not keepdims:
-            raise refuse("a sum along a row without keepdims=True")
-        return trace.symbol("sum", (a,), axes, shape, a.dtype)
+    if trace.rows is not None and axes == (1,) and a.shape[0] == trace.rows and not keepdims:
+        raise refuse("a sum along a row without keepdims=True")
     total = trace.symbol("sum", (a,), axes, shape, a.dtype)
     rest = tuple([n for k, n in enumerate(a.shape) if k not in axes])
     return total if keepdims or rest == shape else trace.symbol("reshape", (total,), rest, rest, a.dtype)

@@ -17,13 +17,36 @@ After these numbers follow, for each part, the words (with offsets in place of a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from . import machine, threads
 
 HEAD = ("parts", "steps", "first", "advance", "words", "places", "changes", "multiplications")
 COPY = ("ptr %to", "i64 %to.stride", "ptr %from", "i64 %from.stride", "i64 %n", "i64 %bytes")
 CLEAR = ("ptr %to", "i64 %to.stride", "i64 %n", "i64 %bytes")
+
+
+class Part(NamedTuple):
+    """One part of a job, as it follows the head."""
+
+    words: list[int]
+    places: list[int]
+    changes: list[int]
+
+
+def job(parts: Sequence[Part], steps: int, multiplications: int, first: int = 0, advance: int = 8) -> Any:
+    """A job, as an array. All parts have the same calls."""
+    words, places, changes = parts[0]
+    head = len(parts), steps, first, advance, len(words), len(places) // 2, len(changes) // 3, multiplications
+    return np.array([*head, *[word for part in parts for group in part for word in group]], np.int64)
+
+
+def address(array: Any) -> int:
+    """The address of an array's first number, as it stands among the changes."""
+    return int(array.__array_interface__["data"][0])
 
 
 @functools.cache

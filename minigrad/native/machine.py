@@ -48,6 +48,11 @@ def switched_off() -> bool:
     return os.environ.get("MINIGRAD_COMPILE") == "0"
 
 
+def in_use() -> bool:
+    """True if kernels can be compiled here, and are not switched off."""
+    return not switched_off() and available()
+
+
 @functools.cache
 def available() -> bool:
     """True if kernels can be compiled here."""

@@ -94,7 +94,7 @@ _FORMS = {"parameter": {"form": "pill"}}  # with its shape beside its name
 
 
 def _look(style: Mapping[str, str]) -> dict[str, Any]:
-    """How a kind of node is drawn, from its Graphviz attributes."""
+    """The look of a kind of node, from its Graphviz attributes."""
     lines, shape = style.get("style", ""), style["shape"]
     drawn = shape != "plaintext"
     forms = {"ellipse": "oval", "plaintext": "none", "box3d": "pages", "box": "round" if "round" in lines else "sharp"}

@@ -107,7 +107,7 @@ class Names:
         return str(numbers.pop() - way).replace("-", "−") if way is not None and len(numbers) == 1 else None
 
     def _place(self, loop: Loop | None, id: str) -> Place:
-        """Where a value is computed, to tell it from others of the same name."""
+        """The place of a value's computation, which tells it from others of the same name."""
         modules = self.modules.get(loop, set()) if loop is not None else set()
         scope = loop[1] if loop is not None else self._origin(id)
         module = next(iter(modules)).rpartition(".")[2] if len(modules) == 1 else ""

@@ -174,7 +174,7 @@ class Parts:
         return found
 
     def _stages(self, nodes: Iterable[GraphNode]) -> dict[str, int]:
-        """How often the way to a node came back from an inner loop to its step."""
+        """The number of times that the way to a node came back from an inner loop to its step."""
         found: dict[str, int] = {}
         for node in nodes:
             step, stage = self.steps[node.id], 0

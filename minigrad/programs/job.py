@@ -126,25 +126,23 @@ class Job:
         for made, piece in zip(lists, pieces, strict=True):
             made |= {f.kind: np.array(f.kind(piece), np.int64) for f in fields if callable(f.kind)}
         varying = {kind for made in lists for kind, found in made.items() if (found != found[0]).any()}
-        words: list[int] = []
+        found = []
         for made, piece in zip(lists, pieces, strict=True):
-            places: list[int] = []
-            changes: list[int] = []
+            part = driver.Part([], [], [])
             for index, (number, root, kind, factor) in enumerate(fields):
                 word = number
                 if root is not None:
-                    places += [index, number_of[root]]
+                    part.places.extend([index, number_of[root]])
                     word += 0 if kind is None else piece.first * factor
                 if kind in varying:
-                    changes += [index, _address(made[kind]), factor]
+                    part.changes.extend([index, driver.address(made[kind]), factor])
                 elif kind is not None:
                     word += int(made[kind][0]) * factor
-                words.append(word)
-            words += [*places, *changes]
+                part.words.append(word)
+            found.append(part)
         steps = len(rows.counts)
         first, advance = (8 * (steps - 1), -8) if self.back else (0, 8)
-        head = parts, steps, first, advance, len(fields), len(places) // 2, len(changes) // 3, multiplications
-        return _Written(np.array([*head, *words], np.int64), roots, lists)
+        return _Written(driver.job(found, steps, multiplications, first, advance), roots, lists)
 
 
 class _Written(NamedTuple):
@@ -159,7 +157,3 @@ def _at(location: Location) -> tuple[Field, Field]:
     """The words of a location: its address, and the bytes from row to row."""
     stride = location.strides[0]
     return Field(location.offset, location.root, location.kind, stride), Field(stride)
-
-
-def _address(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])

@@ -76,7 +76,7 @@ def rolls(array: Array) -> str | None:
         return "it does not compute on plain arrays of NumPy"
     if any(observer.inside for observer in mode.observers):
         return "its steps are being watched"
-    if machine.switched_off() or not machine.available():
+    if not machine.in_use():
         return "there are no compiled kernels (the extra `fast`)"
     return None
 

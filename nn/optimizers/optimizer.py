@@ -26,7 +26,6 @@ from ..clipping import (
     clip_factor,
     gradients_of,
     like,
-    limited,
     named,
     nonfinite,
     norm_bound,
@@ -280,61 +279,50 @@ class Optimizer:
         skipping: Skipping | None,
     ) -> None:  # fmt: skip
         """Write the update of one parameter, and its state."""
-        scale = None if factor is None else like(factor, gradient.values)
+        weight, rows = gradient.parameter.data, gradient.rows
+        scale: Any = None if factor is None else like(factor, gradient.values)
+        scale = float(scale) if type(scale) is np.ndarray else scale  # a number can be an input of a kernel
+        state, numbers, t = self._state_of(gradient, options)  # t: the number of this step
 
         def direction(g: Array) -> Array:
             """The clipped gradient, or its negative to go uphill."""
-            g = widened(g)
             if scale is not None:
                 g = g * scale
             if self.clip_value is not None:
-                g = limited(g, self.clip_value)
+                lo, hi = self.clip_value
+                g = np.minimum(np.maximum(g, lo), hi)
             return g if sign > 0 else -g
 
-        weight, rows = gradient.parameter.data, gradient.rows
-        state, numbers, t = self._state_of(gradient, options)  # t: the number of this step
+        def update(w: Array, g: Array, *slots: Array) -> None:
+            self.update(w, direction(g), dict(zip(state, slots, strict=True)) | numbers, t, **options)
+
         tape.WRITES.mark(weight)
-        if rows is None and skipping is None and self._as_kernel(gradient, state, numbers, t, options, sign, scale):
-            pass
-        elif rows is None:
-            for part, g, *slots in _blocks([weight, gradient.values, *state.values()]):
+        arrays = [weight, gradient.values, *state.values()]
+        if rows is not None:
+            w, s = widened(weight[rows]), {name: array[rows] for name, array in state.items()}  # copies
+            self.update_rows(w, direction(widened(gradient.values)), s | numbers, t, **options)
+            for array, new in ((weight, w), *[(array, s[name]) for name, array in state.items()]):
+                if skipping is not None:
+                    np.copyto(new, array[rows], where=skipping.where)
+                array[rows] = new
+        elif weight.size <= BLOCK or skipping is not None or not in_place(update, arrays):
+            for part, g, *slots in _blocks(arrays):
                 before = [] if skipping is None else [array.copy() for array in (part, *slots)]
                 w = widened(part)  # float16 is widened, since small numbers would vanish
-                self.update(w, direction(g), dict(zip(state, slots, strict=True)) | numbers, t, **options)
+                update(w, widened(g), *slots)
                 if w is not part:
                     part[...] = w
                 if skipping is not None:
                     for array, old in zip((part, *slots), before, strict=True):
                         np.copyto(array, old, where=skipping.where)
-        else:
-            w, s = widened(weight[rows]), {name: array[rows] for name, array in state.items()}  # copies
-            self.update_rows(w, direction(gradient.values), s | numbers, t, **options)
-            for array, new in ((weight, w), *[(array, s[name]) for name, array in state.items()]):
-                if skipping is not None:
-                    np.copyto(new, array[rows], where=skipping.where)
-                array[rows] = new
         if state:
             entry = self.state[gradient.name]
-            change(lambda: (skipping and skipping.now) or entry.update(self.counted(entry, options)), entry)
 
-    def _as_kernel(
-        self, gradient: Gradient, state: dict[str, Array], numbers: dict[str, Any], t: int, options: dict[str, Any],
-        sign: float, scale: Array | None,
-    ) -> bool:  # fmt: skip
-        """Update one parameter by a compiled kernel, if it is large, on a CPU, and can be; True if this was done."""
-        weight = gradient.parameter.data
-        if weight.size <= BLOCK or type(weight) is not np.ndarray:
-            return False
-        factor = None if scale is None else float(scale)
+            def count() -> None:
+                if skipping is None or not skipping.now:
+                    entry.update(self.counted(entry, options))
 
-        def update(w: Any, g: Any, *slots: Any) -> None:
-            d = g if factor is None else g * factor
-            if self.clip_value is not None:
-                for limit, function in zip(self.clip_value, (np.maximum, np.minimum), strict=True):
-                    d = function(d, limit)
-            self.update(w, d if sign > 0 else -d, dict(zip(state, slots, strict=True)) | numbers, t, **options)
-
-        return in_place(update, [weight, gradient.values, *state.values()])
+            change(count, entry)
 
     def _state_of(self, gradient: Gradient, options: Options) -> tuple[dict[str, Array], dict[str, Any], int]:
         """A parameter's state arrays (created if missing), its numbers, and the number of this step."""

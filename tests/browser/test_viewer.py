@@ -242,7 +242,7 @@ def test_no_edge_runs_through_a_node(view: View, name: str) -> None:
 
 
 def crosses(a: tuple[float, float], b: tuple[float, float], box: State) -> bool:
-    """Whether a straight line from a to b, short or along an axis, runs through a box."""
+    """True if a straight line from a to b, short or along an axis, runs through a box."""
     return bool(min(a[0], b[0]) < box["x"] + box["w"] and max(a[0], b[0]) > box["x"]
                 and min(a[1], b[1]) < box["y"] + box["h"] and max(a[1], b[1]) > box["y"])  # fmt: skip
 
