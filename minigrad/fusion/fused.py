@@ -246,31 +246,32 @@ class Fused(Primitive):
             return self.plain(*arrays)
         return self._of_arrays(arrays)(arrays, arrays[0])[0]
 
-    def into(self, arrays: Sequence[Any], outs: Sequence[Any], *constants: Any) -> None:
-        """Compute the function of matrices (and constants after them) into others, which may be operands.
+    def into(self, arguments: Sequence[Any], outs: Sequence[Any]) -> None:
+        """Compute the function of matrices (and constants) into other matrices, which may be operands.
 
         Each row is computed from the same row of the operands, and from those with a single row. Without a compiled
         kernel, blocks of rows are computed in turn, since NumPy needs memory for the intermediate values.
         """
         rows = len(outs[0])
         height = max(BLOCK // (outs[0].size // rows), 1)
-        plan = self._of_arrays(arrays, *constants) if current_mode().fast else None
+        plan = self._of_arrays(arguments) if current_mode().fast else None
         if not isinstance(plan, CompiledPlan) and rows > height:
             for start in range(0, rows, height):
-                part, into = (
-                    [a[start : start + height] if len(a) == rows else a for a in each] for each in (arrays, outs)
-                )
-                self.into(part, into, *constants)
+                parts = [
+                    [a[start : start + height] if backend.is_array(a) and len(a) == rows else a for a in each]
+                    for each in (arguments, outs)
+                ]
+                self.into(*parts)
         elif plan is not None:
-            plan.into(arrays, outs)
+            plan.into([a for a in arguments if backend.is_array(a)], outs)
         else:
-            for out, result in zip(outs, self.plain(*arrays, *constants), strict=True):
+            for out, result in zip(outs, self.plain(*arguments), strict=True):
                 out[...] = result
 
-    def _of_arrays(self, arrays: Sequence[Any], *constants: Any) -> Any:
-        """The plan of the function for such arrays."""
+    def _of_arrays(self, arguments: Sequence[Any]) -> Any:
+        """The plan of the function for such arrays (and constants)."""
         with changed_mode(grad=False):
-            return self.kernel(*map(Tensor, arrays), *constants).forward
+            return self.kernel(*[Tensor(a) if backend.is_array(a) else a for a in arguments]).forward
 
     def _prepared(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], recording: bool

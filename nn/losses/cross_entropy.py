@@ -51,28 +51,25 @@ def _column(v: Any) -> Any:
 
 
 @mg.fuse
-def _softmax(z: Any, *others: Any) -> Any:
-    """softmax(z), the maximum and Σ e^(z − maximum) of each row, and Σ (z − maximum) b of each, if b is given.
-
-    others  rows (1, C): a bias that is added to z first, and b; the flags after them tell which are there
+def _softmax(z: Any, bias: Any, b: Any) -> Any:
+    """softmax(z + bias), the maximum and Σ e^(z + bias − maximum) of each row, and Σ (z + bias − maximum) b, if b is
+    given. Both are (1, C), or None.
     """
-    *rows, has_bias, has_b = others
-    if has_bias:
-        z = z + rows[0]
+    z = z if bias is None else z + bias
     largest = np.max(z, axis=-1, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)
     e = np.exp(z - largest)
     total = np.sum(e, axis=-1, keepdims=True)
     found = e / total, largest, total
-    return (*found, np.sum((z - largest) * rows[-1], axis=-1, keepdims=True)) if has_b else found
+    return found if b is None else (*found, np.sum((z - largest) * b, axis=-1, keepdims=True))
 
 
 def _to_softmax(z: Array, bias: Array | None, b: Array | None) -> list[Array]:
     """Overwrite rows z + bias by their softmax; returns the maximum, Σ e^(z − maximum), and (z − maximum) b if b is
     given, (R, 1) each."""
-    given = [np.expand_dims(row, 0) for row in (bias, b) if row is not None]
+    rows = [None if row is None else np.expand_dims(row, 0) for row in (bias, b)]
     found = [np.empty_like(z, shape=(z.shape[0], 1)) for _ in range(2 if b is None else 3)]
-    _softmax.into([z, *given], [z, *found], bias is not None, b is not None)  # type: ignore[attr-defined]
+    _softmax.into([z, *rows], [z, *found])  # type: ignore[attr-defined]
     return found
 
 
