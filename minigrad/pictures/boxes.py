@@ -216,7 +216,7 @@ class Box(Item):
 
     def _room_for_lines(self, band: Sequence[Item]) -> float:
         """The height of the parameters' lines below a band."""
-        count = len({one for item in band for leaf in item.lowest() for one in leaf.supplies})
+        count = len({one for item in band for leaf in item.lowest() for one in leaf.lines})
         return self.lines[0] + self.lines[1] * (count - 1) + MARGIN if count else 0.0
 
     def _with_title(self, low: float, high: float) -> tuple[float, float]:

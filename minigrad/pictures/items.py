@@ -67,7 +67,8 @@ class Leaf(Item):
         self.width, self.tall = text.size()
         self.satellites: list[Leaf] = []
         self.beside: Leaf | None = None  # the step that a given state enters
-        self.supplies: list[Leaf] = []  # the parameters whose lines run below it
+        self.supplies: list[Leaf] = []  # the parameters of a loop that it uses
+        self.lines: set[Leaf] = set()  # the parameters whose lines run below it: its own, and its like's in other steps
         self.left = self.right = self.width / 2
         self.height = self.tall
 

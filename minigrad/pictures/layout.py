@@ -53,6 +53,7 @@ class Layout:
         self.of_loop = {one: row for row in self.rows() for one in row.satellites}
         for edge in graph.edges:
             self._connect(edge)
+        self._share_lines()
         self._draw_aside()
         self._level_stacks()
         for box in self.boxes.values():
@@ -174,6 +175,17 @@ class Layout:
     def _sideways(self, row: LoopRow, a: Item, b: Item) -> int:
         steps = {item: step for step, item in row.columns.items()}
         return -1 if a in steps and b in steps and steps[b] < steps[a] else 1
+
+    def _share_lines(self) -> None:
+        """Note which lines of parameters run below each node. A line goes on to the last column, below the nodes of all
+        columns between, also where these use other parameters: an encoder's steps and a decoder's."""
+        for row in self.rows():
+            shared: dict[Any, set[Leaf]] = {}
+            found = [one for column in row.items for one in alike(column).items()]
+            for key, leaf in found:
+                shared.setdefault(key, set()).update(leaf.supplies)
+            for key, leaf in found:
+                leaf.lines |= shared[key]
 
     def _draw_aside(self) -> None:
         """Place the ends of state edges at their side of the bands, in every box up to the column. If one column needs

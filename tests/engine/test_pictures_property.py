@@ -292,3 +292,16 @@ def unrolled(network: Any, xs: Any) -> Any:
     returned = network(*xs)
     unfold([returned.edge])
     return returned
+
+
+def test_lines_of_an_encoder_and_of_a_decoder_have_room_below_both() -> None:
+    """Their weights' lines run below all columns, also below those of the other, and cross no state's label."""
+    encoder, decoder = nn.GRU(3, 4, num_layers=2), nn.GRU(3, 4, num_layers=2)
+    modules = {"encoder": encoder, "decoder": decoder}
+    weights = {f"{m}.{n}": p for m in modules for n, p in modules[m].named_parameters()}
+
+    def network(xs: Any, ys: Any) -> Any:
+        return mg.name((decoder(ys, encoder(xs)[1])[0] ** 2).sum(), "loss")
+
+    for view in ("textbook", "all of a textbook"):
+        check(mg.graph(network, mg.randn(3, 2, 3), mg.randn(4, 2, 3), params=weights, **VIEWS[view]))
