@@ -14,6 +14,7 @@ from . import init
 from .losses.elementwise import array_beside, check_mask, check_reduction, reduced
 from .modules import Module, Parameter, beside
 from .sequences import reasons
+from .sequences.recurrent import Recurrent
 
 Array = Any
 
@@ -150,16 +151,19 @@ class CRF(Module):
         return first + np.sum(at_places, axis=0) + np.sum(between, axis=0) + last
 
     def _log_partition(self, e: Any, m: Array | None) -> Any:
-        """The forward algorithm (Rabiner 1989): α_t[j] = log Σ_i exp(α_t−1[i] + transitions[i, j]) + e_t[j]."""
-        reasons.note(self, "a step sums over pairs of tags, (N, K, K), and programs compute with rows (N, K)")
+        """The logarithm of the sum over all paths, (N,), from those that end at each tag (see `Forward`)."""
         start, transitions, end = self._allowed()
-        alpha: Any = None
-        for t, e_t in mg.steps(e):
-            if t == 0:
-                alpha = start + e_t  # (N, K)
-                continue
-            reached = mg.logsumexp(np.expand_dims(alpha, -1) + transitions, axis=1) + e_t
-            alpha = reached if m is None else np.where(np.expand_dims(m[t], -1), reached, alpha)
+        cell, alpha = Forward(transitions), start + e[0]  # (N, K)
+        reasons.note(self, None)
+        if backend.backend_of(e.data).synchronous and e.shape[0] > 1:
+            layer = Recurrent(cell)
+            _, alpha = layer.forward(e[1:], alpha, mask=None if m is None else m[1:])
+            reasons.adopt(self, layer)
+        elif e.shape[0] > 1:  # a layer over time would look at the mask
+            reasons.note(self, "on this device the mask is not looked at")
+            for t, e_t in mg.steps(e[1:]):
+                (reached,) = cell.step(e_t, (alpha,))
+                alpha = reached if m is None else np.where(np.expand_dims(m[t + 1], -1), reached, alpha)
         total = mg.logsumexp(alpha + end, axis=1)
         return total if m is None else np.where(m[0], total, 0.0)
 
@@ -211,6 +215,38 @@ class CRF(Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_tags}" + (", batch_first=True" if self.batch_first else "")
+
+
+class Forward:
+    """The cell of the forward algorithm (Rabiner 1989): α_t[j] = log Σ_i exp(α_t−1[i] + transitions[i, j]) + e_t[j].
+
+    transitions  (K, K)
+    """
+
+    rolled = True
+    states = ("alpha",)
+
+    def __init__(self, transitions: Any) -> None:
+        self.transitions = transitions
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        """Zeros (N, K)."""
+        return (mg.Tensor(np.zeros_like(self.transitions.data, shape=(batch, self.transitions.shape[0]))),)
+
+    def step(self, e: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """One step, with a sum over pairs of tags, (N, K, K)."""
+        return (mg.logsumexp(np.expand_dims(state[0], -1) + self.transitions, axis=1) + e,)
+
+    def fast_step(self, e: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same with a product: exp α_t = (exp α_t−1) exp(transitions), with the largest α_t−1 of a row taken out.
+
+        The smallest products are made 0, and their logarithms −∞: they lack the digits of terms that underflowed.
+        """
+        (alpha,) = state
+        most = np.max(alpha.detach(), axis=1, keepdims=True)
+        reached = np.exp(alpha - most) @ np.exp(self.transitions)  # (N, K)
+        least = np.finfo(alpha.dtype).tiny / np.finfo(alpha.dtype).eps
+        return (np.log(np.where(reached < least, 0.0, reached)) + most + e,)
 
 
 def _mask_of(lengths: Any, e: Any) -> Array:

@@ -40,11 +40,14 @@ class Saved:
 
 
 class Loop:
-    """A step that is ready to run for any number of rows and steps."""
+    """A step that is ready to run for any number of rows and steps.
 
-    def __init__(self, step: Step) -> None:
+    checked  its results are looked at: if one is not finite, the loop runs once more, step by step
+    """
+
+    def __init__(self, step: Step, checked: bool = False) -> None:
         self.step = step
-        self.accumulates = step.accumulates
+        self.checked = checked or step.accumulates
         self.fixed = [new is old for new, old in zip(step.new, step.states, strict=True)]  # states that stay
         moving = [s for s, stays in zip(step.new, self.fixed, strict=True) if not stays]
         draws = [draw.symbol for draw in step.draws]

@@ -98,13 +98,13 @@ def rolled(
     arrays = _dense([t.data for t in operands] if real is None else [*[t.data for t in operands], real])
     held = None if real is None else arrays.pop()
     initial = arrays[1 : 1 + len(states)]
-    drawn = generator("cpu").bit_generator.state if loop.step.draws and (needed or loop.accumulates) else None
+    drawn = generator("cpu").bit_generator.state if loop.step.draws and (needed or loop.checked) else None
     with np.errstate(all="ignore"):
         outputs, finals, saved = loop.run(arrays[0], held, initial, arrays[1 + len(states) :], rows, needed)
     if rows.begun < rows.batch:  # rows without a step keep their initial state
         finals = [np.concatenate([f, s[rows.begun :]]) for f, s in zip(finals, initial, strict=True)]
     ys = (*outputs, *finals)
-    if loop.accumulates and not _finite(ys):  # step by step, fewer values are NaN
+    if loop.checked and not _finite(ys):
         record_many(PRIMITIVE, ys, (), mode, operands)
         if drawn is not None:
             generator("cpu").bit_generator.state = drawn
@@ -162,7 +162,7 @@ def _gradients(g: Any, run: Run, kept: list[Array], parents: tuple[Any, ...], no
         )
     run.spent = release
     gradients = run.loop.pull(run.saved, arrived[:count], arrived[count:], release)
-    if run.loop.accumulates and not _finite(gradients):
+    if run.loop.checked and not _finite(gradients):
         return _step_by_step(g, run, parents, create_graph=False)
     return [None if p is None else found for p, found in zip(parents, gradients, strict=True)]
 

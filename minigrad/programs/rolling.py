@@ -49,7 +49,7 @@ class Rolling:
             if after == vary and all(uses):
                 break
             vary, self.used = after, [k for k, used in zip(self.used, uses, strict=True) if used]
-        self.loop = Loop(traced)
+        self.loop = Loop(traced, checked=hasattr(cell, "fast_step"))
 
     def _traced(
         self, every: list[Any], xs: Any, state: tuple[Any, ...], vary: list[bool], held: bool, grad: bool, shows: bool
@@ -67,7 +67,7 @@ class Rolling:
             x = inputs(x)
             if generator("symbol").draws:
                 raise Unrolled("its inputs draw random numbers, which the loop draws before its steps draw any")
-        return cell.step(x, state)
+        return step_of(cell)(x, state)
 
     def with_weights(self, weights: Any) -> Any:
         """The cell as it was when the program was made, with other tensors in place of its weights."""
@@ -75,6 +75,11 @@ class Rolling:
         for k, weight in zip(self.used, weights, strict=True):
             every[k] = weight
         return placed(self.cell, iter(every))
+
+
+def step_of(cell: Any) -> Any:
+    """The step that a program runs."""
+    return getattr(cell, "fast_step", None) or cell.step
 
 
 _NOTHING = Tensor(np.zeros(()))
@@ -124,8 +129,11 @@ def _program(
         if len(_kept) > MOST:
             _kept.popitem(last=False)
     program = found.program
-    if isinstance(program, Rolling) and program.loop.step.draws and current_mode().intake.follows:
-        return "its steps draw random numbers, and mg.compile records them one by one"
+    if isinstance(program, Rolling) and current_mode().intake.follows:
+        if program.loop.step.draws:
+            return "its steps draw random numbers, and mg.compile records them one by one"
+        if program.loop.checked:
+            return "its results are checked, and mg.compile records its steps one by one"
     return program
 
 
@@ -134,7 +142,7 @@ def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool, g
     if any(getattr(value, "_hooks", ()) for _, value in _attributes(cell) if _is_part(value)):
         return _Kept("a hook of a module looks at its steps", None, None)
     if not ("rolled" in vars(type(cell)) and cell.rolled is True):
-        effect, reads = reads_of(getattr(cell, "source", cell.step), getattr(cell, "inputs", None))
+        effect, reads = reads_of(getattr(cell, "source", None) or step_of(cell), getattr(cell, "inputs", None))
         if effect is not None:
             return _Kept(effect, reads, reads())
     values = None if reads is None else reads()

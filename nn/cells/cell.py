@@ -11,6 +11,9 @@ A cell is one step of a recurrent network. Any object with these methods is a ce
                            declares that it maps each row by itself, (..., D) to (..., anything), and gets rows (R, D)
     output(h)              optional: a layer's output from the first tensor of the state, for the rows of all steps at
                            once; without it, the output is that tensor itself
+    fast_step(x_t, state)  optional: `step` in a form that is faster and leaves the range of floats sooner. A loop that
+                           runs as a program runs it; if a result or a gradient is not finite, all steps run again by
+                           `step`
     states, gates          optional: names of the state's tensors and of the further ones (or `step` returns a named
                            tuple)
 """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from nn.crf import CRF
+from nn.crf import CRF, Forward
 
 T, N, K = 4, 3, 3
 LENGTHS = [4, 1, 3]
@@ -258,10 +258,105 @@ def test_it_runs_everywhere(constrained: bool, backend: Any, rng: Rng) -> None:
     assert np.all(np.isfinite(backend.numpy(crf.transitions.grad)))
 
 
+# ---- the recursion as a program ----------------------------------------------------------------------------------
+
+
+def gradients(crf: CRF, e: Any, y: Any, **given: Any) -> list[Any]:
+    """The loss of each sequence, and the gradients of their sum."""
+    x = mg.Tensor(e, requires_grad=True)
+    crf.zero_grad()
+    loss = crf(x, y, **given, reduction="none")
+    np.sum(loss).backward()
+    return [loss.numpy(), x.grad.numpy(), *[p.grad.numpy() for p in crf.parameters()]]
+
+
+def bio(types: int) -> dict[str, Any]:
+    """The constraints of tags O, B-1, I-1, B-2, ...: an I-k follows B-k or I-k."""
+    K = 2 * types + 1
+    inside = (np.arange(K) % 2 == 0) & (np.arange(K) > 0)
+    allowed = np.ones((K, K), bool)
+    for k in np.flatnonzero(inside):
+        allowed[:, k] = False
+        allowed[[k - 1, k], k] = True
+    return {"constraints": allowed, "first": ~inside}
+
+
+@every_dtype
+@pytest.mark.parametrize("options", [{}, bio(2)], ids=["free", "constrained"])
+@pytest.mark.parametrize("lengths", [None, [9, 0, 1, 5, 2, 9]])
+def test_the_program_is_the_loop(lengths: Any, options: Any, dtype: Any, rng: Rng) -> None:
+    crf = random_crf(rng, 5, dtype, **options)
+    e = (3 * rng.standard_normal((9, 6, 5))).astype(dtype)
+    y = rng.integers(0, 2, (9, 6))
+    found = gradients(crf, e, y, lengths=lengths)
+    assert crf.rolled is True or "no compiled kernels" in str(crf.rolled)
+    with mg.plain_path():
+        expected = gradients(crf, e, y, lengths=lengths)
+    assert "switched off" in str(crf.rolled)
+    tolerance = 1e-12 if dtype is np.float64 else 2e-5
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("far", [30.0, 50.0, 60.0, 300.0])
+def test_scores_that_underflow_are_summed_exactly(far: float, rng: Rng) -> None:
+    """The only path to the last tag begins at an unlikely one: too unlikely for the exp of float32."""
+    chain = np.zeros((3, 3), bool)
+    chain[0, 0] = chain[1, 1] = chain[1, 2] = chain[2, 2] = True
+    e = np.zeros((4, 2, 3))
+    e[:, :, 0] = far  # the tag 0 leads to itself alone
+    e[2:, :, 2] = 2 * far + rng.standard_normal((2, 2))
+    e += rng.standard_normal(e.shape)
+    y = np.array([[1, 1], [1, 2], [2, 2], [2, 2]])
+    exact = gradients(random_crf(np.random.default_rng(1), constraints=chain), e, y)
+    found = gradients(
+        random_crf(np.random.default_rng(1), dtype=np.float32, constraints=chain), e.astype(np.float32), y
+    )
+    for a, b in zip(found, exact, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@every_dtype
+def test_a_fast_step_is_right_or_not_finite(dtype: Any) -> None:
+    transitions = np.where([[True, False], [False, True]], 0.0, -np.inf).astype(dtype)
+    limit = -float(np.log(np.finfo(dtype).tiny))
+    far = np.linspace(0.5 * limit, 1.3 * limit, 200).astype(dtype)
+    state = (mg.Tensor(np.stack([np.zeros_like(far), -far], axis=1)),)
+    cell, e = Forward(mg.Tensor(transitions)), mg.zeros((200, 2), dtype=dtype)
+    with np.errstate(all="ignore"):
+        fast = cell.fast_step(e, state)[0].numpy()[:, 1]
+    exact = cell.step(e, state)[0].numpy()[:, 1]
+    finite = np.isfinite(fast)
+    assert finite[0]
+    assert not finite[-1]
+    np.testing.assert_allclose(fast[finite], exact[finite], rtol=4 * np.finfo(dtype).eps)
+
+
+def test_a_compiled_loss_is_the_loss(rng: Rng) -> None:
+    crf, y = random_crf(rng, 4), rng.integers(0, 4, (7, 3))
+
+    @mg.compile
+    def step(e: Any) -> Any:
+        crf.zero_grad()
+        loss = crf(e, y)
+        loss.backward()
+        return loss.detach()
+
+    for _ in range(3):
+        e = mg.Tensor(rng.standard_normal((7, 3, 4)))
+        found, gradient = step(e).item(), crf.transitions.grad.numpy().copy()
+        crf.zero_grad()
+        loss = crf(e, y)
+        loss.backward()
+        assert found == pytest.approx(loss.item(), rel=1e-12)
+        np.testing.assert_allclose(gradient, crf.transitions.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
 def test_it_tells_why_its_recursion_is_not_rolled() -> None:
     crf = CRF(3)
     assert crf.rolled == "not rolled: it was not called yet"
-    with mg.profile() as p:
+    with mg.plain_path(), mg.profile() as p:
         crf(mg.randn(4, 2, 3), np.zeros((4, 2), int))
-    assert str(crf.rolled).startswith("not rolled: a step sums over pairs of tags, (N, K, K)")
-    assert "CRF: not rolled: a step sums over pairs of tags" in str(p)
+    assert crf.rolled == "not rolled: fast paths are switched off"
+    assert "not rolled: fast paths are switched off" in str(p)

@@ -161,6 +161,54 @@ def _compare(layer: Any, found: list[Any], ragged: Any, vary: bool = True, toler
     assert plain.rolled is not True
 
 
+class Softplus(nn.Module):
+    """h' = log(1 + exp(x U + h V)). The fast form overflows if forward is too large, and its gradient a little sooner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.U, self.V = (nn.Parameter(mg.tensor(np.random.default_rng(k).standard_normal((3, 3)))) for k in (1, 2))
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return (mg.zeros((batch, 3), dtype=self.U.dtype),)
+
+    def step(self, x: Any, state: Any) -> Any:
+        return (mg.softplus(x @ self.U + state[0] @ self.V),)
+
+    def fast_step(self, x: Any, state: Any) -> Any:
+        e = np.exp(x @ self.U + state[0] @ self.V)
+        return (0.5 * np.log((1 + e) * (1 + e)),)
+
+
+class Printing(Softplus):
+    """Its fast form has an effect."""
+
+    def fast_step(self, x: Any, state: Any) -> Any:
+        print("a step")
+        return super().fast_step(x, state)
+
+
+@pytest.mark.parametrize("size", [1.0, 350.0, 700.0], ids=["small", "gradient", "output"])
+def test_a_fast_step_runs_while_its_results_are_finite(size: float) -> None:
+    found = {}
+    for way in ("program", "loop"):
+        layer = nn.Recurrent(Softplus(), rolled=way == "program")
+        x = mg.tensor(np.random.default_rng(0).standard_normal((5, 2, 3)), requires_grad=True)
+        x.data[3, 1] = size / 2 * np.sign(layer.cell.U.data.sum(axis=1))
+        output, _ = layer(x, lengths=[5, 4])
+        np.sum(output**2).backward()
+        assert layer.rolled is (way == "program") or "rolled=False" in layer.rolled
+        found[way] = [output, x.grad, *[p.grad for p in layer.parameters()]]
+    for a, b in zip(found["program"], found["loop"], strict=True):
+        assert np.all(np.isfinite(a.numpy()))
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-11, atol=1e-11)
+
+
+def test_the_code_of_a_fast_step_is_read() -> None:
+    layer = nn.Recurrent(Printing())
+    layer(mg.zeros((2, 1, 3), dtype=np.float64))
+    assert "print" in str(layer.rolled)
+
+
 @pytest.mark.parametrize("ragged", [{}, {"lengths": [2, 5, 3]}], ids=["full", "ragged"])
 def test_a_state_that_stays_as_it_is(ragged: Any) -> None:
     layer = nn.Recurrent(Cell(lambda c, x, s: (np.tanh(x @ c.U + s[0] @ c.V + s[1] @ c.W), s[1]), 2))

@@ -297,3 +297,26 @@ def test_every_cell_is_in_the_table_and_on_the_page() -> None:
         equations = text[text.index("\n    ") :].split("\n\n")[0].strip("\n").split("\n")
         assert f"### {name}\n" in page
         assert all(line[4:] in page for line in equations)
+
+
+def test_a_compiled_layer_of_on_lstms_is_the_layer() -> None:
+    """Its loop is checked for values that are not finite, so a recording has its single steps."""
+    mg.manual_seed(0)
+    layer = nn.Recurrent(nn.zoo.ONLSTMCell(3, 4))
+
+    @mg.compile
+    def step(xs: Any) -> Any:
+        layer.zero_grad()
+        loss = np.sum(layer(xs)[0] ** 2)
+        loss.backward()
+        return loss.detach()
+
+    for _ in range(3):
+        xs = mg.randn(5, 2, 3)
+        found, gradients = step(xs).item(), [p.grad.numpy().copy() for p in layer.parameters()]
+        layer.zero_grad()
+        loss = np.sum(layer(xs)[0] ** 2)
+        loss.backward()
+        assert found == pytest.approx(loss.item(), rel=1e-5)
+        for p, gradient in zip(layer.parameters(), gradients, strict=True):
+            np.testing.assert_allclose(gradient, p.grad.numpy(), rtol=1e-4, atol=1e-6)
