@@ -162,7 +162,7 @@ def _compare(layer: Any, found: list[Any], ragged: Any, vary: bool = True, toler
 
 
 class Softplus(nn.Module):
-    """h' = log(1 + exp(x U + h V)). The fast form overflows if forward is too large, and its gradient a little sooner."""
+    """h' = log(1 + exp(x U + h V)). The fast form overflows if forward is too large, its gradient sooner."""
 
     def __init__(self) -> None:
         super().__init__()
