@@ -62,7 +62,7 @@ def scan(
     reason: str | None = "its inputs have other than three axes"
     if xs.ndim == 3:
         rows = xs.reshape((T * xs.shape[1], xs.shape[2]))
-        program, tensors = programs.program_of(captured, rows, before, real is not None)
+        program, tensors = programs.program_of(captured, rows, before, programs.Form(held=real is not None))
         reason = program if isinstance(program, str) else None
     if reason is None:
         assert isinstance(program, programs.Rolling)

@@ -14,11 +14,12 @@ purity    the check that a step is a function of its arguments
 from .loop import Loop
 from .purity import effect_of
 from .rolled import Run, rolled, rolls, unfold
-from .rolling import Rolling, program_of
+from .rolling import Form, Rolling, program_of
 from .step import Operand, Step, Unrolled
 from .tracks import Rows, layout
 
 __all__ = [
+    "Form",
     "Loop",
     "Operand",
     "Rolling",

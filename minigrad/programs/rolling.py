@@ -27,6 +27,19 @@ MOST = 256  # cached programs
 OWN = ("_label", "_buffers", "_hooks")  # attributes of a module that no step reads
 
 
+class Form(NamedTuple):
+    """How a layer runs a cell.
+
+    held    there is a mask of rows that take part
+    shows   everything that a step returns is returned, of all steps
+    mapped  its inputs are results of the cell's `inputs`
+    """
+
+    held: bool = False
+    shows: bool = False
+    mapped: bool = False
+
+
 class Rolling:
     """The program of a cell's steps.
 
@@ -34,16 +47,15 @@ class Rolling:
     used   the indices of the tensors that it reads, among the cell's (see `tensors_of`)
     """
 
-    def __init__(
-        self, cell: Any, xs: Any, state: tuple[Any, ...], held: bool, grad: bool, shows: bool
-    ) -> None:  # fmt: skip
+    def __init__(self, cell: Any, xs: Any, state: tuple[Any, ...], form: Form, grad: bool) -> None:
+        self.form = form
         every = list(tensors_of(cell))
         self.count = len(every)
         self.cell: Any = placed(cell, iter([_NOTHING] * self.count))  # keeps no weight alive
         self.used = list(range(self.count))
         vary = [grad and s.requires_grad for s in state]
         while True:  # a state may begin to require grad at the second step
-            traced = self._traced(every, xs, state, vary, held, grad, shows)
+            traced = self._traced(every, xs, state, vary, grad)
             after = [old or new for old, new in zip(vary, traced.varies, strict=True)]
             uses = traced.uses_weights()
             if after == vary and all(uses):
@@ -51,19 +63,17 @@ class Rolling:
             vary, self.used = after, [k for k, used in zip(self.used, uses, strict=True) if used]
         self.loop = Loop(traced, checked=hasattr(cell, "fast_step"))
 
-    def _traced(
-        self, every: list[Any], xs: Any, state: tuple[Any, ...], vary: list[bool], held: bool, grad: bool, shows: bool
-    ) -> Step:  # fmt: skip
+    def _traced(self, every: list[Any], xs: Any, state: tuple[Any, ...], vary: list[bool], grad: bool) -> Step:
         weights = [Operand(w.shape, w.dtype, grad and w.requires_grad) for w in (every[k] for k in self.used)]
         states = [Operand(s.shape[1:], s.dtype, v) for s, v in zip(state, vary, strict=True)]
         x = Operand(xs.shape[1:], xs.dtype, grad and xs.requires_grad)
-        return Step(self.step, x, states, weights, held, grad, shows)
+        return Step(self.step, x, states, weights, self.form.held, grad, self.form.shows)
 
     def step(self, x: Any, state: Any, weights: Any) -> Any:
         """A step with these weights, including its input map."""
         cell = self.with_weights(weights)
         inputs: Any = getattr(cell, "inputs", None)
-        if getattr(inputs, "each_row", False):
+        if getattr(inputs, "each_row", False) and not self.form.mapped:
             x = inputs(x)
             if generator("symbol").draws:
                 raise Unrolled("its inputs draw random numbers, which the loop draws before its steps draw any")
@@ -97,20 +107,14 @@ _kept: OrderedDict[Any, _Kept] = OrderedDict()
 
 
 def program_of(
-    cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool = False
-) -> tuple[Rolling | str, list[Tensor]]:
-    """The program for a cell's steps over rows xs (R, ·), or the reason why there is none; and the cell's tensors.
-
-    held   True if there is a mask of rows that take part
-    shows  True to return everything that a step returns, of all steps
-    """
+    cell: Any, xs: Any, state: tuple[Any, ...], form: Form
+) -> tuple[Rolling | str, list[Tensor]]:  # fmt: skip
+    """The program for a cell's steps over rows xs (R, ·), or the reason why there is none; and the cell's tensors."""
     every: list[Tensor] = []
-    return _program(cell, xs, state, held, shows, every), every
+    return _program(cell, xs, state, form, every), every
 
 
-def _program(
-    cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool, every: list[Tensor]
-) -> Rolling | str:  # fmt: skip
+def _program(cell: Any, xs: Any, state: tuple[Any, ...], form: Form, every: list[Tensor]) -> Rolling | str:
     if "rolled" in vars(type(cell)) and cell.rolled is False:
         return f"{type(cell).__name__} says rolled = False"
     if (reason := rolls(xs.data)) is not None:
@@ -120,12 +124,12 @@ def _program(
     grad = current_mode().grad
     try:
         about = [each for tensor in (xs, *state) for each in _about(tensor)]
-        key = (held, shows, grad, get_default_dtype(), *about, *_signature(cell, every))
+        key = (form, grad, get_default_dtype(), *about, *_signature(cell, every))
         found = _kept.get(key)
     except TypeError:
         return f"{getattr(cell, 'title', type(cell).__name__)} reads {_unhashable(cell)}, which may change unnoticed"
     if found is None or (found.reads is not None and found.reads() != found.values):
-        found = _kept[key] = _made(cell, xs, state, held, shows, grad)
+        found = _kept[key] = _made(cell, xs, state, form, grad)
         if len(_kept) > MOST:
             _kept.popitem(last=False)
     program = found.program
@@ -137,7 +141,7 @@ def _program(
     return program
 
 
-def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool, grad: bool) -> _Kept:
+def _made(cell: Any, xs: Any, state: tuple[Any, ...], form: Form, grad: bool) -> _Kept:
     reads = None
     if any(getattr(value, "_hooks", ()) for _, value in _attributes(cell) if _is_part(value)):
         return _Kept("a hook of a module looks at its steps", None, None)
@@ -147,7 +151,7 @@ def _made(cell: Any, xs: Any, state: tuple[Any, ...], held: bool, shows: bool, g
             return _Kept(effect, reads, reads())
     values = None if reads is None else reads()
     try:
-        return _Kept(Rolling(cell, xs, state, held, grad, shows), reads, values)
+        return _Kept(Rolling(cell, xs, state, form, grad), reads, values)
     except Unrolled as error:
         return _Kept(str(error), reads, values)
     except Exception as error:  # the loop itself will raise it, if it is the user's

@@ -14,7 +14,7 @@ from nn.losses.elementwise import array_beside
 from nn.sequences.mappings import last_state
 
 from ..decoding.protocol import evaluating
-from .layers import Cell, Claim, Layers, make_layers
+from .layers import Cell, Claim, Layers, make_layers, vectors_of
 from .model import Model, positive, real_steps
 
 Array = Any
@@ -89,7 +89,7 @@ class SequenceClassifier(Model):
     def encode(self, words: Any) -> Any:
         """One vector for each sequence, (N, K)."""
         ids, lengths = self.batch_of(words, "words")
-        outputs, state = self.layers(self.dropout(self.embedding(ids)), lengths=lengths)
+        outputs, state = self.layers(vectors_of(self.embedding, ids, self.dropout), lengths=lengths)
         if self.pooling == "last":
             return last_state(self.layers, state)
         real = real_steps(lengths, ids.shape[0], outputs)  # (T, N)

@@ -14,7 +14,7 @@ from nn.layers.dropout import undropped
 from nn.losses.elementwise import array_beside
 
 from ..decoding.protocol import Start, Step
-from .layers import Cell, Claim, Layers, make_layers, rows_first, tie
+from .layers import Cell, Claim, Layers, make_layers, rows_first, tie, vectors_of
 from .model import Model, ids_within, positive, real_steps
 
 Array = Any
@@ -97,10 +97,11 @@ class LanguageModel(Model):
                it through a stream of windows
         """
         ids = self.checked(ids, self.embedding.weight)
-        words = self.embedding(ids)  # (T, N, E)
         if self.training and self.words.p:
-            words = words * np.expand_dims(self._kept_words()[ids], -1)
-        h, state = self.layers(self.dropout(words), state)
+            words = self.dropout(self.embedding(ids) * np.expand_dims(self._kept_words()[ids], -1))  # (T, N, E)
+        else:
+            words = vectors_of(self.embedding, ids, self.dropout)
+        h, state = self.layers(words, state)
         h = self.dropout(h)
         return (h if self.project is None else self.project(h)), state
 
@@ -155,7 +156,7 @@ class LanguageModel(Model):
         state = undropped(self.layers).initial_state(N)
         real = real_steps(lengths, T, self.embedding.weight)
         if T > 1:
-            words = self.dropout(self.embedding(ids[:-1]))
+            words = vectors_of(self.embedding, ids[:-1], self.dropout)
             _, state = self.layers(words, state, mask=None if real is None else real[1:])
         last = ids[-1] if lengths is None else np.stack([ids[n - 1, k] for k, n in enumerate(lengths.tolist())])
         return Start(last, rows_first(self.layers, state))

@@ -36,6 +36,15 @@ def checked_cell(cell: str) -> str:
     return cell
 
 
+def vectors_of(embedding: Any, ids: Any, dropout: Any) -> Any:
+    """The vectors of ids (T, N) after dropout, as the input of a layer; without dropout, each different one is mapped
+    once (see `nn.Embedding.lookup`)."""
+    active = dropout.training and dropout.p > 0
+    if active or type(embedding) is not nn.Embedding:
+        return dropout(embedding(ids))
+    return embedding.lookup(ids)
+
+
 def make_layers(
     cell: Cell, input_size: int, hidden_size: int, num_layers: int, *, dropout: float = 0.0,
     bidirectional: bool = False, variational: bool = False, recurrent_dropout: float = 0.0, weight_drop: float = 0.0,

@@ -12,7 +12,7 @@ from nn.layers.dropout import undropped
 
 from ..decoding.protocol import Start, Step
 from .decoder import Bridge, Decoder, Memory, Writing, first_ids, state_sizes
-from .layers import Cell, Claim, Layers, make_layers, states_of, tie
+from .layers import Cell, Claim, Layers, make_layers, states_of, tie, vectors_of
 from .model import Model, ids_within, positive, real_steps
 
 Array = Any
@@ -154,7 +154,7 @@ class Seq2Seq(Model):
     def encode(self, source: Any) -> Encoded:
         """Encode sources (S, N)."""
         ids, lengths = self.batch_of(source, "source ids")
-        outputs, state = self.encoder(self.dropout(self.embedding(ids)), lengths=lengths)
+        outputs, state = self.encoder(vectors_of(self.embedding, ids, self.dropout), lengths=lengths)
         return Encoded(outputs, states_of(self.encoder, state), lengths)
 
     def prepare(self, encoded: Encoded) -> tuple[Writing, Memory]:

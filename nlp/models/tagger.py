@@ -18,7 +18,7 @@ from ..decoding.protocol import evaluating
 from ..lists import refuse_text
 from ..padding import pad
 from ..vocabulary import Vocabulary
-from .layers import Cell, Claim, Layers, make_layers
+from .layers import Cell, Claim, Layers, make_layers, vectors_of
 from .model import Model, positive, real_steps
 
 Array = Any
@@ -134,16 +134,17 @@ class SequenceTagger(Model):
     def forward(self, words: Any, characters: Spelled | None = None) -> Any:
         """Emissions (T, N, K): the score of each tag for each word; without a CRF, logits."""
         ids, lengths = self.batch_of(words, "words")
-        vectors: Any = self.embedding(ids)  # (T, N, E)
         if (self.spelling is None) != (characters is None):
             raise ValueError(
                 "SequenceTagger: it was made without characters, and they were given" + here()
                 if characters is not None
                 else f"SequenceTagger: it was made with characters; give them, characters=nlp.spell(...){here()}"
             )
-        if characters is not None:
-            vectors = np.concatenate([vectors, self._spelled(characters, ids)], axis=-1)
-        outputs, _ = self.layers(self.dropout(vectors), lengths=lengths)
+        if characters is None:
+            vectors = vectors_of(self.embedding, ids, self.dropout)
+        else:
+            vectors = self.dropout(np.concatenate([self.embedding(ids), self._spelled(characters, ids)], axis=-1))
+        outputs, _ = self.layers(vectors, lengths=lengths)
         return self.out(self.dropout(outputs))
 
     def _spelled(self, characters: Spelled, ids: Array) -> Any:

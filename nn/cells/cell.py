@@ -41,19 +41,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def each_row(inputs: F) -> F:
-    """Declare that a cell's `inputs` maps each row by itself, so that a batch of unequal lengths is one product."""
+    """Declare that a cell's `inputs` maps each row by itself, and equal rows to equal results. So a batch of unequal
+    lengths is one product, and a row that repeats may be mapped once."""
     inputs.each_row = True  # type: ignore[attr-defined]
     return inputs
 
 
+def maps_rows(cell: Any) -> bool:
+    """True if a cell's `inputs` maps each row by itself."""
+    return getattr(getattr(cell, "inputs", None), "each_row", False)
+
+
 def looks_around(cell: Any) -> bool:
     """True if a cell's `inputs` needs whole sequences, because it reads other steps."""
-    return hasattr(cell, "inputs") and not getattr(cell.inputs, "each_row", False)
-
-
-def mapped(cell: Any, rows: Any) -> Any:
-    """Map rows by a cell's `inputs` if it maps each by itself; otherwise the rows are mapped already."""
-    return cell.inputs(rows) if getattr(getattr(cell, "inputs", None), "each_row", False) else rows
+    return hasattr(cell, "inputs") and not maps_rows(cell)
 
 
 def inputs_of(cell: Any, rows: Any, packing: Packing | None = None, reverse: bool = False) -> Any:
@@ -62,7 +63,7 @@ def inputs_of(cell: Any, rows: Any, packing: Packing | None = None, reverse: boo
     Sequences with the same number of real steps are mapped together, each as if alone; with `reverse`, from the end.
     """
     if not looks_around(cell):
-        return mapped(cell, rows)
+        return cell.inputs(rows) if maps_rows(cell) else rows
     order = slice(None, None, -1 if reverse else 1)
     groups = None if packing is None else packing.groups()
     if groups is None:

@@ -8,11 +8,13 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
+from minigrad.modes import current_mode
 from minigrad.scopes import here
 
 from .. import init
 from ..losses.elementwise import array_beside
 from ..modules import Module, Parameter, beside
+from .lookup import Lookup, distinct, worth
 
 Array = Any
 
@@ -119,9 +121,35 @@ class Embedding(_Vectors):
         made.weight = Parameter(array.copy(), requires_grad=not freeze)
         return made
 
-    def forward(self, ids: Any) -> mg.Tensor:
-        """Integer ids of any shape (...) to (..., embedding_dim)."""
-        return self._rows(self._ids(ids))  # type: ignore[no-any-return]
+    def forward(self, ids: Any, *, for_layer: bool = False) -> Any:
+        """Integer ids of any shape (...) to (..., embedding_dim).
+
+        for_layer  see `lookup`
+        """
+        ids = self._ids(ids)
+        return self._rows(ids) if not for_layer else self._lookup(ids) or self._rows(ids)
+
+    def lookup(self, ids: Any) -> Any:
+        """The vectors of ids (T, N) as the input of a layer over time alone: `lstm(embedding.lookup(ids))`.
+
+        Where ids repeat, this is a `Lookup`: the layer maps each different row once. Otherwise, it is the result of a
+        call.
+        """
+        return self(ids, for_layer=not self._hooks)
+
+    def _lookup(self, ids: Array) -> Lookup | None:
+        """A Lookup, if rows repeat often enough, and nothing watches or changes them."""
+        watched = any(observer.inside for observer in current_mode().observers)
+        if self.max_norm is not None or self.scale_grad_by_freq or watched or ids.dtype.kind not in "iu":
+            return None
+        V, D = self.weight.shape
+        if self.padding_idx is None and not self.sparse and worth(min(2 * V, ids.size), ids.size, D):
+            return Lookup(self.weight, ids)
+        found = distinct(ids) if worth(0, ids.size, D) else None
+        if found is None or not worth(len(found[0]), ids.size, D):
+            return None
+        table = mg.embedding(self.weight, found[0], padding_idx=self.padding_idx, sparse=self.sparse)
+        return Lookup(table, found[1])
 
 
 class EmbeddingBag(_Vectors):

@@ -22,8 +22,9 @@ from minigrad import programs
 from minigrad.modes import current_mode
 from minigrad.scopes import here, offered
 
-from ..cells.cell import complete, inputs_of, looks_around, mapped
+from ..cells.cell import complete, inputs_of, looks_around, maps_rows
 from ..layers.linear import check_features
+from ..layers.lookup import Lookup
 from ..modules import Module, Parameter, beside
 from . import reasons, rolling
 from .packing import Packing, from_rows, packing_of, to_rows
@@ -36,7 +37,7 @@ class OverTime(Module):
 
     `output, state = layer(xs, state=None, lengths=None, mask=None, return_states=False)`
 
-    xs       (T, N, D), or (N, T, D) with batch_first
+    xs       (T, N, D), or (N, T, D) with batch_first; or a result of `Embedding.lookup`
     state    from an earlier call, or None for the initial state
     lengths  (N,) integers from 0 to T: sequence n ends after lengths[n] steps
     mask     (T, N) booleans ((N, T) with batch_first), holes allowed: False where there is no real step
@@ -56,7 +57,7 @@ class OverTime(Module):
     ) -> Any:
         """See the class."""
         title = self._title()
-        xs = beside(self, xs)
+        xs = xs if isinstance(xs, Lookup) else beside(self, xs)
         if xs.ndim != 3:
             axes = "(N, T, D)" if self.batch_first else "(T, N, D)"
             raise ValueError(f"{title}: expected an input {axes}, got shape {xs.shape}{here()}")
@@ -66,11 +67,12 @@ class OverTime(Module):
         if size is not None:
             check_features(self, xs, size, "input_size")
         if self.batch_first:
-            xs = np.swapaxes(xs, 0, 1)
+            xs = xs.batch_second() if isinstance(xs, Lookup) else np.swapaxes(xs, 0, 1)
         T, N, _ = xs.shape
         packing = packing_of(title, T, N, lengths, mask, xs.device, self.batch_first)
         shown: Shown | None = [] if return_states else None
-        rows, final = self.run(to_rows(xs, packing.places, packing.real), packing, state, shown)
+        rows = xs.packed(packing) if isinstance(xs, Lookup) else to_rows(xs, packing.places, packing.real)
+        rows, final = self.run(rows, packing, state, shown)
         output = self._batch(rows, packing)
         return (output, final) if shown is None else (output, final, self._named(shown, packing))
 
@@ -105,7 +107,7 @@ class OverTime(Module):
         return None
 
     def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
-        """From rows (R, D) and a state in the caller's form to rows (R, H) and the final state."""
+        """From rows (R, D), or their `Lookup`, and a state in the caller's form to rows (R, H) and the final state."""
         raise NotImplementedError
 
     def initial_state(self, batch: int) -> Any:
@@ -173,15 +175,15 @@ class Recurrent(OverTime):
         state = tuple([s if s.device == rows.device else s.to(rows.device) for s in state])
         if packing.order is not None:
             state = tuple([s[packing.order] for s in state])
-        xs = inputs_of(cell, rows, packing, self.reverse) if looks_around(cell) else rows
-        program, tensors = self._program(xs, state, packing, shown)
+        xs, mapped = inputs_of_rows(cell, rows, packing, self.reverse)
+        program, tensors = self._program(xs, state, packing, shown, mapped)
         if isinstance(program, str):
-            loop = self._unrolled(cell, xs, state, packing, shown is not None)
+            loop = self._unrolled(cell, xs, state, packing, shown is not None, mapped)
             outputs, final, fields = loop.rows(self.reverse), loop.final(), loop.fields
         else:
 
             def again(cell: Any, xs: Any, state: tuple[Any, ...]) -> tuple[list[Any], tuple[Any, ...]]:
-                loop = self._unrolled(cell, xs, state, packing, shown is not None)
+                loop = self._unrolled(cell, xs, state, packing, shown is not None, mapped)
                 return loop.rows(self.reverse), loop.final()
 
             outputs, final = rolling.run(program, tensors, xs, state, packing, self.reverse, again)
@@ -198,7 +200,7 @@ class Recurrent(OverTime):
         return output, final[0] if len(final) == 1 else final
 
     def _program(
-        self, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None
+        self, xs: Any, state: tuple[Any, ...], packing: Packing, shown: Shown | None, mapped: bool
     ) -> tuple[programs.Rolling | str, list[mg.Tensor]]:
         """The program of the loop, or the reason why it runs step by step; and the cell's tensors."""
         found: programs.Rolling | str
@@ -208,7 +210,8 @@ class Recurrent(OverTime):
         elif not any(packing.sizes):
             found = "it has no steps"
         else:
-            found, tensors = programs.program_of(self.cell, xs, state, packing.real is not None, shown is not None)
+            form = programs.Form(packing.real is not None, shown is not None, mapped)
+            found, tensors = programs.program_of(self.cell, xs, state, form)
         reasons.note(self, found if isinstance(found, str) else None)
         return found, tensors
 
@@ -218,17 +221,31 @@ class Recurrent(OverTime):
         return reasons.rolled(self)
 
     def _unrolled(
-        self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shows: bool
+        self, cell: Any, xs: Any, state: tuple[Any, ...], packing: Packing, shows: bool, mapped: bool
     ) -> _Loop:  # fmt: skip
-        """Run the loop step by step; it `shows` everything that a step returns, or only the first state."""
+        """Run the loop step by step; it `shows` everything that a step returns, or only the first state.
+
+        mapped  xs are results of the cell's `inputs`
+        """
         loop = _Loop(cell, state, packing.held or [None], shows)
-        parts = np.split(mapped(cell, xs), packing.cuts)  # T tensors (n_t, ...)
+        xs = cell.inputs(xs) if maps_rows(cell) and not mapped else xs
+        parts = np.split(xs, packing.cuts)  # T tensors (n_t, ...)
         for t, x in mg.steps(parts, reverse=self.reverse):
             if x.shape[0]:
                 loop.step(t, x)
         if not loop.outputs:  # no step is real
             loop.step(0, parts[0])
         return loop
+
+
+def inputs_of_rows(cell: Any, rows: Any, packing: Packing, reverse: bool) -> tuple[Any, bool]:
+    """The rows that a loop is run on, and True if they are results of the cell's `inputs`."""
+    if isinstance(rows, Lookup):
+        if maps_rows(cell):
+            return rows.mapped(cell.inputs), True
+        rows = rows.rows()
+    around = looks_around(cell)
+    return (inputs_of(cell, rows, packing, reverse) if around else rows), around
 
 
 class _Loop:

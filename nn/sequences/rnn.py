@@ -16,6 +16,7 @@ from ..cells import GRUCell, LSTMCell, RNNCell
 from ..cells.cell import NUMBERS
 from ..layers.dropout import check_probability
 from ..layers.linear import check_features
+from ..layers.lookup import Lookup
 from ..modules import Parameter, beside
 from .packing import Packing
 from .recurrent import OverTime, Recurrent, Shown
@@ -102,7 +103,10 @@ class Layered(OverTime):
         self, xs: Any, state: Any = None, *, lengths: Any = None, mask: Any = None, return_states: bool = False
     ) -> Any:
         """See OverTime; inputs without a batch are allowed."""
-        xs = beside(self, xs)
+        if not isinstance(xs, Lookup):
+            xs = beside(self, xs)
+        elif xs.ndim == 2:
+            xs = xs.rows()
         if xs.ndim != 2:
             return super().forward(xs, state, lengths=lengths, mask=mask, return_states=return_states)
         check_features(self, xs, self.input_size, "input_size")

@@ -10,13 +10,6 @@ from minigrad import programs
 from .packing import Packing
 
 
-def _alone(cell: Any) -> bool:
-    """True if the result of the cell's `inputs` has no alias. A user's `inputs` may end in a function whose rule reads
-    its result, or that is observed; those of `nn` are products."""
-    module: str = getattr(getattr(type(cell), "inputs", None), "__module__", "")
-    return module.startswith("nn.cells.")
-
-
 def run(
     found: programs.Rolling, every: list[mg.Tensor], xs: Any, state: tuple[Any, ...], packing: Packing, reverse: bool,
     plain: Any,

@@ -11,6 +11,7 @@ import minigrad as mg
 from minigrad.scopes import here
 
 from ..layers.dropout import Dropout
+from ..layers.lookup import Lookup
 from ..modules import Module
 from .packing import Packing, to_rows
 from .recurrent import OverTime, Recurrent, Shown
@@ -109,6 +110,8 @@ class Stacked(OverTime):
     def run(self, rows: Any, packing: Packing, state: Any, shown: Shown | None) -> tuple[Any, Any]:
         """See OverTime."""
         layers = self._modules
+        if isinstance(rows, Lookup) and (self.residual or not isinstance(layers[0], OverTime)):
+            rows = rows.rows()
         recurrent = sum(isinstance(layer, OverTime) for layer in layers)
         states = list(parts_of(self._title(), state, recurrent, "recurrent layers"))
         finals = []
