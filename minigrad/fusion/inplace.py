@@ -1,19 +1,21 @@
 """Element-wise functions that write into their arrays, as one kernel: the updates of optimizers.
 
 Such a function is written for arrays, with `w -= lr * g`, `v *= beta` and `out=`. A call on `Noted` values notes its
-operations, in some microseconds. Numbers among the operands are inputs of the kernel, so a learning rate or a step
-count may change at each call. Functions with the same operations share a kernel, which reads and writes each array
-once, for any number of elements, in several threads. The results are those of NumPy's calls.
+operations, in some microseconds. Numbers among the operands, and arrays without axes, are inputs of the kernel, so a
+learning rate or a step count may change at each call. Functions with the same operations share a kernel, which reads
+and writes each array once, for any number of elements, in several threads. The results are those of NumPy's calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from .. import backend
 from ..modes import current_mode
 from ..native import machine
 from .loops import Loops
@@ -33,10 +35,13 @@ def in_place(function: Callable[..., Any], arrays: Sequence[Array]) -> bool:
 
     Returns False if there can be no kernel; then nothing has happened, and the caller calls the function itself.
     """
-    first = arrays[0]
-    if not current_mode().fast or not machine.in_use():
+    mode = current_mode()
+    if not mode.fast or not machine.in_use():
         return False
-    if any(type(a) is not np.ndarray or a.dtype is not first.dtype or a.shape != first.shape for a in arrays):
+    arrays = mode.intake.operands(*arrays)
+    plain = [backend.held(a) for a in arrays]
+    first = plain[0]
+    if any(type(a) is not np.ndarray or a.dtype is not first.dtype or a.shape != first.shape for a in plain):
         return False
     notes = Notes(len(arrays))
     try:
@@ -47,12 +52,13 @@ def in_place(function: Callable[..., Any], arrays: Sequence[Array]) -> bool:
     if key not in _kernels:
         _kernels[key] = _made(notes, first.dtype, getattr(function, "__name__", "update"))
     kernel = _kernels[key]
-    dense = [a.flags.c_contiguous and a.flags.aligned for a in arrays]
-    if kernel is None or not all(dense[k] and arrays[k].flags.writeable for k in kernel.written):
+    if kernel is None or not all(plain[k].flags.carray for k in kernel.written):
         return False
-    kernel(
-        [a if d else np.require(a, requirements=["C", "A"]) for a, d in zip(arrays, dense, strict=True)], notes.numbers
-    )
+    call = backend.backend_of(arrays[0]).call
+    if call is None:
+        kernel(*arrays, *notes.numbers)
+    else:
+        call(kernel, (*arrays, *notes.numbers), tuple([arrays[k] for k in kernel.written]))
     return True
 
 
@@ -66,7 +72,7 @@ class Notes:
 
     def __init__(self, count: int) -> None:
         self.operations: list[tuple[Any, tuple[int, ...]]] = []
-        self.numbers: list[float] = []
+        self.numbers: list[Any] = []
         self.count = count
         self.arrays = [Noted(self, k) for k in range(count)]
 
@@ -74,9 +80,9 @@ class Notes:
         """The number of an operand."""
         if isinstance(value, Noted):
             return value.number
-        if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        if isinstance(value, bool) or not (isinstance(value, Real) or (backend.is_array(value) and not value.ndim)):
             raise TypeError(f"{type(value).__name__} is not a number")
-        self.numbers.append(float(value))
+        self.numbers.append(value)
         return ~(len(self.numbers) - 1)
 
     def add(self, function: Any, operands: Sequence[Any]) -> int:
@@ -129,10 +135,12 @@ class InPlaceKernel:
         loops = Loops([*arrays, *scalars], results, "C", together=True)
         self.kernel = machine.compiled(loops.source, f"the function {name}")
         self.sizes = loops.sizes[1:]
-        self.dtype = dtype
+        self.count, self.dtype = notes.count, dtype
+        self.__name__ = name
 
-    def __call__(self, arrays: Sequence[Array], numbers: Sequence[float]) -> None:
-        scalars = np.array(numbers, self.dtype).reshape(-1, 1, 1)
+    def __call__(self, *operands: Any) -> None:
+        arrays = [np.require(a, requirements=["C", "A"]) for a in operands[: self.count]]  # itself, if it is that
+        scalars = np.array(operands[self.count :], self.dtype).reshape(-1, 1, 1)
         for rows, parts in _matrices(arrays):
             sizes = np.array([rows, *[parts[0].shape[1] for _ in self.sizes]], np.int64)
             if self.kernel(sizes, *parts, *scalars, *[parts[k] for k in self.written]):

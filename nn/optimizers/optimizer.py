@@ -281,7 +281,6 @@ class Optimizer:
         """Write the update of one parameter, and its state."""
         weight, rows = gradient.parameter.data, gradient.rows
         scale: Any = None if factor is None else like(factor, gradient.values)
-        scale = float(scale) if type(scale) is np.ndarray else scale  # a number can be an input of a kernel
         state, numbers, t = self._state_of(gradient, options)  # t: the number of this step
 
         def direction(g: Array) -> Array:

@@ -745,6 +745,40 @@ def test_large_parameters_are_updated_by_a_kernel(
         np.testing.assert_allclose(a, b, rtol=0, atol=4 * np.finfo(dtype).eps * max(1.0, float(np.abs(b).max())))
 
 
+@pytest.mark.skipif(not machine.available() or machine.switched_off(), reason="there are no compiled kernels")
+@pytest.mark.parametrize("more", LARGE, ids=lambda more: "-".join(more))
+@every
+def test_a_recorded_update_is_one_kernel(kind: Any, options: Any, more: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the learning rate, the norm and the number of the step of each run."""
+    calls: list[bool] = []
+    monkeypatch.setattr(base, "in_place", lambda *args: calls.append(in_place(*args)) or calls[-1])
+
+    def after(compiled: bool) -> list[Any]:
+        rng = np.random.default_rng(0)
+        w, b = Parameter(rng.standard_normal((300, 131))), Parameter(rng.standard_normal(131))
+        optimizer = kind([("w", w), ("b", b)], **(options | more))
+
+        def step(x: Any) -> None:
+            optimizer.zero_grad()
+            np.sum(np.square(x @ w + b)).backward()
+            optimizer.step()
+
+        run = mg.compile(step) if compiled else step
+        for k in range(5):
+            optimizer.param_groups[0]["lr"] *= 0.8
+            run(mg.tensor((k + 1) * rng.standard_normal((2, 300))))
+        state = optimizer.state_dict()["state"]
+        slots = [v.numpy() if isinstance(v, mg.Tensor) else v for entry in state.values() for v in entry.values()]
+        return [w.numpy(), b.numpy(), *slots]
+
+    found = after(True)
+    assert calls.count(True) == len(calls) < 5  # it is recorded once, and replayed
+    with mg.plain_path():
+        expected = after(False)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
 def test_a_weight_that_must_not_be_written_stays() -> None:
     w = Parameter(np.ones((300, 200)))
     w.grad = mg.ones(w.shape, dtype=np.float64)
