@@ -21,7 +21,7 @@ E = TypeVar("E")
 CORNER = 7.0  # radius
 BESIDE = 6.0  # distance between a node and a detour around it
 TURN = 30.0  # the length that a turn counts for
-SAMPLES = np.linspace(0, 1, 13)
+SAMPLES = np.linspace(0, 1, 25)
 WEIGHTS = np.stack([(1 - SAMPLES) ** 3, 3 * SAMPLES * (1 - SAMPLES) ** 2, 3 * SAMPLES**2 * (1 - SAMPLES), SAMPLES**3])
 
 

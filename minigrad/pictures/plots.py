@@ -88,19 +88,12 @@ class _Drawing:
         from matplotlib.patches import PathPatch, Polygon
         from matplotlib.path import Path
 
-        *way, tip = line.way
-        (x, y), (tx, ty) = way[-1], tip
-        length = max(((tx - x) ** 2 + (ty - y) ** 2) ** 0.5, 1e-6)
-        ux, uy = (tx - x) / length, (ty - y) / length
-        end = (tx - ux * line.tip, ty - uy * line.tip)
         codes = [Path.MOVETO] + [Path.CURVE4] * (len(line.way) - 1)
         color = self.color(line.color)
         look: dict[str, Any] = {"zorder": 1, **_alpha(line.opacity)}
         stroke = {"linewidth": line.thick, "linestyle": (0, line.dash) if line.dash else "-"}
-        self.ax.add_patch(PathPatch(Path([*way, end], codes), facecolor="none", edgecolor=color, **stroke, **look))
-        side = line.tip * 0.38
-        head = [(end[0] + uy * side, end[1] - ux * side), tip, (end[0] - uy * side, end[1] + ux * side)]
-        self.ax.add_patch(Polygon(head, facecolor=color, edgecolor="none", **look))
+        self.ax.add_patch(PathPatch(Path(line.shaft(), codes), facecolor="none", edgecolor=color, **stroke, **look))
+        self.ax.add_patch(Polygon(line.head(), facecolor=color, edgecolor="none", **look))
         for dx, dy in line.dots:
             self.area("circle", (dx - 1.6, dy - 1.6, dx + 1.6, dy + 1.6), line.color, None, **look)
         if line.mark is not None:

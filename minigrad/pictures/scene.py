@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import hypot
 
 from .detours import Point, Rect
 from .graph import Graph, GraphEdge, GraphNode
@@ -93,6 +94,37 @@ class Line:
     mark: Label | None = None
     dots: tuple[Point, ...] = ()  # where it leaves a line that it shares
     opacity: float = 1.0
+
+    def shaft(self) -> list[Point]:
+        """The spline up to the base of the arrowhead: a part of the way, so that it is where the way was laid."""
+        *before, a, b, c, d = self.way
+        low, high = 0.0, 1.0
+        if hypot(a[0] - d[0], a[1] - d[1]) <= self.tip:  # the last piece is shorter than the head
+            length = max(hypot(c[0] - d[0], c[1] - d[1]), 1e-6)
+            return [*before, a, b, c, _between(d, c, self.tip / length)]
+        for _ in range(18):
+            middle = (low + high) / 2
+            x, y = _cut(a, b, c, d, middle)[-1]
+            low, high = (middle, high) if hypot(x - d[0], y - d[1]) > self.tip else (low, middle)
+        return [*before, *_cut(a, b, c, d, low)]
+
+    def head(self) -> list[Point]:
+        """The corners of the arrowhead: its base's left end, the tip, and the right end."""
+        (x, y), tip = self.shaft()[-1], self.way[-1]
+        length = max(hypot(tip[0] - x, tip[1] - y), 1e-6)
+        nx, ny = (tip[1] - y) / length * self.tip * 0.38, -(tip[0] - x) / length * self.tip * 0.38
+        return [(x + nx, y + ny), tip, (x - nx, y - ny)]
+
+
+def _between(a: Point, b: Point, share: float) -> Point:
+    return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
+
+
+def _cut(a: Point, b: Point, c: Point, d: Point, share: float) -> list[Point]:
+    """The first part of a cubic piece (de Casteljau's algorithm)."""
+    ab, bc, cd = _between(a, b, share), _between(b, c, share), _between(c, d, share)
+    abc, bcd = _between(ab, bc, share), _between(bc, cd, share)
+    return [a, ab, abc, _between(abc, bcd, share)]
 
 
 @dataclass(frozen=True)

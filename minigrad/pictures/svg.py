@@ -109,14 +109,10 @@ class Writer:
 
     def line(self, line: Line) -> Iterator[str]:
         """An edge with its head, its mark, and dots at its branches."""
-        *way, end, tip = _shortened(line.way, line.tip)
-        path = f"M{_p(way[0])}C" + " ".join(map(_p, [*way[1:], end]))
+        start, *way = line.shaft()
+        path = f"M{_p(start)}C" + " ".join(map(_p, way))
         yield f'<path d="{path}" fill="none"{self.stroke(line.color, line.thick, line.dash)}/>'
-        (x, y), (tx, ty) = end, tip
-        length = max(((tx - x) ** 2 + (ty - y) ** 2) ** 0.5, 1e-6)
-        nx, ny = (ty - y) / length * line.tip * 0.38, -(tx - x) / length * line.tip * 0.38
-        head = [(x + nx, y + ny), tip, (x - nx, y - ny)]
-        yield f'<path d="M{" L".join(map(_p, head))}Z" {self.fill(line.color)}/>'
+        yield f'<path d="M{" L".join(map(_p, line.head()))}Z" {self.fill(line.color)}/>'
         for x, y in line.dots:
             yield f'<circle cx="{number(x)}" cy="{number(-y)}" r="1.6" {self.fill(line.color)}/>'
         if line.mark is not None:
@@ -145,13 +141,6 @@ def _scripted(label: Label) -> str:
         out.append(f'<tspan dy="{number(shift)}"{size}>{text}</tspan>' if shift or size else text)
         low = down
     return "".join(out)
-
-
-def _shortened(way: Sequence[Point], tip: float) -> list[Point]:
-    """The spline up to the arrowhead, and the tip."""
-    (x, y), (tx, ty) = way[-2], way[-1]
-    length = max(((tx - x) ** 2 + (ty - y) ** 2) ** 0.5, 1e-6)
-    return [*way[:-1], (tx - (tx - x) / length * tip, ty - (ty - y) / length * tip), way[-1]]
 
 
 def _color(color: str) -> tuple[str, str]:

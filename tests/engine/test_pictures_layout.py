@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_pictures_property import check
+from test_pictures_property import EXAMPLES, SAME, check
 
 import minigrad as mg
 import nn
@@ -269,7 +269,7 @@ def test_states_between_collapsed_scopes_are_drawn() -> None:
     assert mg.graph(inner + outer, depth=1).dot().startswith("digraph")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=max(15, EXAMPLES), deadline=None, derandomize=SAME)
 @given(programs(), st.sampled_from(OPTIONS))
 def test_any_program_can_be_drawn(y: mg.Tensor, options: dict[str, Any]) -> None:
     graph = mg.graph(y, **options)
