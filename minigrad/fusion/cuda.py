@@ -97,20 +97,8 @@ class OnGpu:
         self._tail = plan.rest([*plan.givens, *self.outputs], tail) if tail else None
         if not self.outputs:
             raise Unsuited("nothing is computed")
-        self._kernels = [
-            Piecewise(plan.givens, found, make) for found in self._pieces(schedule_of(plan.givens, wanted))
-        ]
+        self._kernels = kernels(plan.givens, wanted, self.outputs, make)
         self.sources = [kernel.body for kernel in self._kernels]
-
-    def _pieces(self, schedule: Sequence[Symbol]) -> list[list[tuple[Symbol, int, int]]]:
-        """Pieces of the outputs (symbol, first column, width), those of one shape together."""
-        cuts = cuts_of(schedule)
-        found: dict[tuple[bool, int], list[tuple[Symbol, int, int]]] = {}
-        for symbol in self.outputs:
-            rows, columns = matrix(symbol)
-            for start, stop in itertools.pairwise(sorted({0, columns, *cuts.get(symbol, ())})):
-                found.setdefault((rows != 1, stop - start), []).append((symbol, start, stop - start))
-        return list(found.values())
 
     def __call__(self, arrays: Sequence[Array], like: Array) -> list[Array]:
         """The results' arrays."""
@@ -126,8 +114,27 @@ class OnGpu:
         return [known[s] for s in self.plan.results]
 
 
+def kernels(
+    givens: Sequence[Symbol], wanted: Sequence[Symbol], outputs: Sequence[Symbol], make: Callable[..., Any]
+) -> list[Piecewise]:  # fmt: skip
+    """Kernels that compute the outputs among the wanted values: one for all pieces of outputs of one shape.
+
+    Raises Unsuited for what a kernel cannot express.
+    """
+    cuts = cuts_of(schedule_of(givens, wanted))
+    pieces: dict[tuple[bool, int], list[tuple[Symbol, int, int]]] = {}  # symbol, first column, width
+    for symbol in outputs:
+        rows, columns = matrix(symbol)
+        for start, stop in itertools.pairwise(sorted({0, columns, *cuts.get(symbol, ())})):
+            pieces.setdefault((rows != 1, stop - start), []).append((symbol, start, stop - start))
+    return [Piecewise(givens, found, make) for found in pieces.values()]
+
+
 class Piecewise:
-    """One kernel: pieces of one width, of several outputs."""
+    """One kernel: pieces of one width, of several outputs.
+
+    pieces  its operands: (symbol, first column, width), what it reads and then what it writes
+    """
 
     def __init__(
         self, givens: Sequence[Symbol], pieces: Sequence[tuple[Symbol, int, int]], make: Callable[..., Any]
@@ -149,20 +156,17 @@ class Piecewise:
         self.body = "\n".join(self.lines)
         reads = ", ".join(f"{s.dtype} a{k}" for k, (s, _, _) in enumerate(self.read))
         writes = ", ".join(f"{s.dtype} o{k}" for k, (s, _) in enumerate(self.written))
-        self._kernel = make(reads, writes, self.body, "minigrad_fused", preamble=PREAMBLE)
+        self.kernel = make(reads, writes, self.body, "minigrad_fused", preamble=PREAMBLE)
+        self.pieces = [(s, start, 1 if alone else self.width) for s, start, alone in self.read]
+        self.pieces += [(s, start, self.width) for s, start in self.written]
 
     def __call__(self, arrays: dict[Symbol, Array], like: Array) -> None:
-        reads = [self._piece(arrays[s], start, 1 if alone else self.width) for s, start, alone in self.read]
-        writes = [self._piece(arrays[s], start, self.width) for s, start in self.written]
+        operands = [piece_of(arrays[s], start, width) for s, start, width in self.pieces]
         if backend.is_recorded(like):
             kind: Any = backend.backend_of(like)
-            kind.call(self._kernel, (*reads, *writes), writes)
+            kind.call(self.kernel, tuple(operands), operands[len(self.read) :])
         else:
-            self._kernel(*reads, *writes)
-
-    @staticmethod
-    def _piece(array: Array, start: int, width: int) -> Array:
-        return array if not array.shape or array.shape[-1] == width else array[..., start : start + width]
+            self.kernel(*operands)
 
     def _computed(self, place: ColumnRef) -> str:
         """A name for the value at a place; the line that computes it."""
@@ -200,6 +204,11 @@ class Piecewise:
         name = f"v{len(self.lines)}"
         self.lines.append(f"const {kind} {name} = {text};")
         return name
+
+
+def piece_of(array: Array, start: int, width: int) -> Array:
+    """Columns of an array; all of a number or of an array of this width."""
+    return array if not array.shape or array.shape[-1] == width else array[..., start : start + width]
 
 
 def _number(value: Any) -> str:

@@ -5,6 +5,7 @@ stages    Symbols as a straight line of kernels
 tracks    the memory layout of the rows of each step
 job       the calls of all steps, for machine code
 calls     the stages with each value in its memory, as a job
+launches  the calls of all steps on a GPU
 loop      forward and backward of all steps
 rolled    the loop as one node on the tape, and its unfolding
 rolling   from a cell or a function to its program

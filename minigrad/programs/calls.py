@@ -14,8 +14,9 @@ from ..fusion.symbols import Symbol
 from ..hoisting import product
 from ..native import panels, products, threads
 from .job import Job, Location
+from .launches import Launches, multiply
 from .stages import ElementwiseCall, Product, Stages, base_among, givens_of, results_of, untransposed
-from .tracks import Rows
+from .tracks import Rows, taken
 
 Array = Any
 Inside = Mapping[Symbol, tuple[Symbol, int]]
@@ -30,23 +31,25 @@ class Calls:
     back     True to go from the last step to the first
     lasting  values of all steps that are read afterwards
     buffers  values that no later step reads: all steps share one array for each
-    inside   values written over others that are no longer needed: the host of each, and its first column there
+    inside   values written over others that are no longer needed: the host of each, and its first column there. On a
+             device, where a call may be several kernels, there are none
     """
 
     def __init__(
         self, stages: Stages, layout: Layout, alone: bool, back: bool = False, inside: Inside | None = None
     ) -> None:
         self.stages = stages
+        device = stages.make is not None
         lasting = [s for s in stages.stored if s not in layout and base_among(s, layout) is None]
         passing = [s for s in stages.passing if s not in layout]
-        self.inside = replacing(stages, set(lasting), set(passing)) if inside is None else inside
+        self.inside = {} if device else replacing(stages, set(lasting), set(passing)) if inside is None else inside
         hosts = list(dict.fromkeys(host for host, _ in self.inside.values() if host in set(passing)))
         self.lasting = [*hosts, *[s for s in lasting if s not in self.inside]]
         passing = [s for s in passing if s not in set(hosts)]
         self.layout = {**layout, **{s: (s, "rows") for s in (*self.lasting, *passing)}}
         outside = {s for c in (*stages.ahead, *stages.behind) for s in results_of(c)}
         self.stacks = [s for s in passing if s not in outside]
-        self.job = Job(back)
+        self.job: Job | Launches = Launches(back) if device else Job(back)
         self.buffers: list[Symbol] = []
         self.matrices = list(dict.fromkeys(c.matrix for c in stages.calls if isinstance(c, Product)))
         outer = (*stages.ahead, *stages.behind)
@@ -95,7 +98,7 @@ class Calls:
         if location.kind == "first":  # a state that stays
             array = np.concatenate([array[:n] for n in sorted(rows.counts, reverse=True)])
         elif location.kind in ("old", "new"):
-            array = array[rows.old if location.kind == "old" else rows.new]
+            array = taken(array, rows.old if location.kind == "old" else rows.new)
         return array[:, start : start + symbol.shape[1]]
 
     # ---- a run ---------------------------------------------------------------------------------------------------
@@ -132,12 +135,12 @@ class Calls:
         own |= {s: constants[s] if s in self.factors else _laid_out(constants[s]) for s in stages.once}
         for call in stages.ahead:
             self._do(call, own, rows)
-        for matrix in self.matrices:
+        for matrix in self.matrices if stages.make is None else ():
             own["packed", matrix] = _packed(constants[matrix], matrix in self.alone)
         for symbol in self.stacks:
-            own[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
+            own[symbol] = self._room(rows.count, symbol, own)
         for symbol in self.buffers:
-            own[symbol] = np.empty((rows.begun, symbol.shape[1]), symbol.dtype)
+            own[symbol] = self._room(rows.begun, symbol, own)
         count = threads.count()
         parts = count if self.fits and rows.begun >= count else 1
         self.job.run(own, rows, parts, rows.count * stages.multiplications)
@@ -150,16 +153,29 @@ class Calls:
         def given(symbol: Symbol) -> Array:
             return arrays[symbol] if symbol in self.stages.fixed else self.whole(symbol, arrays, rows)
 
+        on_device = self.stages.make is not None
+        for symbol in results_of(call) if on_device or not isinstance(call, Product) else ():
+            if symbol not in arrays:
+                arrays[symbol] = self._room(rows.count, symbol, arrays)
         if isinstance(call, Product):
             start = None if call.start is None else arrays[call.start]
-            arrays[call.result] = product(given(call.rows), arrays[call.matrix], start, arrays.get(call.result))
+            if on_device:
+                multiply(given(call.rows), arrays[call.matrix], start, arrays[call.result])
+            else:
+                arrays[call.result] = product(given(call.rows), arrays[call.matrix], start, arrays.get(call.result))
+        elif on_device:
+            call.launch({s: given(s) for s in call.givens} | {s: arrays[s] for s in call.results})
         else:
-            for symbol in call.results:
-                if symbol not in arrays:
-                    arrays[symbol] = np.empty((rows.count, symbol.shape[1]), symbol.dtype)
             sizes = np.array([rows.count, *call.sizes[1:]], np.int64)
             if call.kernel(sizes, *map(given, call.givens), *[arrays[s] for s in call.results]):
                 raise RuntimeError("a kernel of a loop refused its arrays")
+
+    def _room(self, rows: int, symbol: Symbol, arrays: Mapping[Any, Array]) -> Array:
+        """Memory for rows of a value."""
+        shape = rows, symbol.shape[1]
+        if self.stages.make is None:
+            return np.empty(shape, symbol.dtype)
+        return backend.shaped(np.empty_like, arrays[self.stages.given[0]], shape, dtype=symbol.dtype, order="C")
 
 
 def replacing(stages: Stages, lasting: set[Symbol], passing: set[Symbol]) -> dict[Symbol, tuple[Symbol, int]]:
@@ -260,4 +276,4 @@ def _packed(matrix: Array, alone: bool) -> Array:
 def _laid_out(array: Array) -> Array:
     """The array, or a copy whose rows have no gaps."""
     dense = not array.ndim or array.strides[-1] == array.itemsize
-    return array if dense and array.flags.aligned else array.copy()
+    return array if type(array) is not np.ndarray or (dense and array.flags.aligned) else array.copy()

@@ -20,7 +20,7 @@ from .draws import drawn
 from .job import Location
 from .stages import Stages, base_among, fixed_by, givens_of, untransposed
 from .step import Step, Unrolled
-from .tracks import Rows
+from .tracks import Rows, taken
 
 Array = Any
 
@@ -43,11 +43,15 @@ class Loop:
     """A step that is ready to run for any number of rows and steps.
 
     checked  its results are looked at: if one is not finite, the loop runs once more, step by step
+    make     makes the kernels of a device; None for machine code
     """
 
-    def __init__(self, step: Step, checked: bool = False) -> None:
+    def __init__(self, step: Step, checked: bool = False, make: Any = None) -> None:
         self.step = step
         self.checked = checked or step.accumulates
+        if make is not None and (self.checked or step.draws):
+            raise Unrolled("its results are checked, for which Python would wait for the GPU" if self.checked
+                           else "its steps draw random numbers on a GPU")  # fmt: skip
         self.fixed = [new is old for new, old in zip(step.new, step.states, strict=True)]  # states that stay
         moving = [s for s, stays in zip(step.new, self.fixed, strict=True) if not stays]
         draws = [draw.symbol for draw in step.draws]
@@ -70,7 +74,7 @@ class Loop:
             kept = [s for s in step.kept if s not in known]
             carried = [p for p in (step.pulled[1 + k] for k in self.carried) if p is not None]
             there = [*always, *old, *moving, *kept]
-            self.backward = Stages([*given, *moving, *kept, *seeds], step.weights, pulled, carried, there, there)
+            self.backward = Stages([*given, *moving, *kept, *seeds], step.weights, pulled, carried, there, there, make)
             read = _read(self.backward)
             self.spent = [s for s in draws if s not in read]
             read -= {*given, *self.backward.fixed}
@@ -78,9 +82,9 @@ class Loop:
         shown = step.outputs[len(step.new) :]
         results = [*moving, *shown, *needed]
         then = [*always, *old, *moving]
-        self.forward = Stages(given, step.weights, results, moving, always, then)
+        self.forward = Stages(given, step.weights, results, moving, always, then, make)
         fewer = [*moving, *shown]
-        self.without = Stages(given, step.weights, fewer, moving, always, then) if needed else self.forward
+        self.without = Stages(given, step.weights, fewer, moving, always, then, make) if needed else self.forward
         self.kept = [s for s in needed if s not in set(moving)]
         self._calls: dict[Any, Calls] = {}
 
@@ -110,7 +114,7 @@ class Loop:
         outputs[len(states) :] = [output.copy() for output in outputs[len(states) :]]  # backward may overwrite them
         for symbol in self.spent:
             del arrays[symbol]
-        finals = [states[k][: rows.begun] if self.fixed[k] else arrays[step.new[k]][rows.final].copy()
+        finals = [states[k][: rows.begun] if self.fixed[k] else taken(arrays[step.new[k]], rows.final).copy()
                   for k in range(len(states))]  # fmt: skip
         return outputs, finals, Saved(rows, arrays, list(states))
 
@@ -183,7 +187,7 @@ class Loop:
                 layout[gradient] = ("pair", k), "before"
             else:
                 elsewhere.append(k)
-        if release:
+        if release and stages.make is None:
             inside = {**inside, **overwriting(stages, inside)}
         calls = Calls(stages, layout, alone, back=True, inside=inside)
         for k in self.carried:

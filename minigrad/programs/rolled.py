@@ -72,13 +72,19 @@ def rolls(array: Array) -> str | None:
     mode = current_mode()
     if not mode.fast:
         return "fast paths are switched off"
-    if type(backend.held(array)) is not np.ndarray:
-        return "it does not compute on plain arrays of NumPy"
     if any(observer.inside for observer in mode.observers):
         return "its steps are being watched"
-    if not machine.in_use():
-        return "there are no compiled kernels (the extra `fast`)"
+    if type(backend.held(array)) is np.ndarray:
+        return None if machine.in_use() else "there are no compiled kernels (the extra `fast`)"
+    if kernel_maker(array) is None:
+        return "mg.compile records the launches of a GPU one by one" if backend.is_recorded(array) else (
+            "its arrays have no compiled kernels")  # fmt: skip
     return None
+
+
+def kernel_maker(array: Array) -> Any:
+    """What makes the kernels of an array's device; None for NumPy's arrays and in a recording."""
+    return backend.backend_of(array).elementwise
 
 
 def rolled(
@@ -144,7 +150,8 @@ def _dense(arrays: Iterable[Array]) -> list[Array]:
         dtype = backend.native(array.dtype)
         if array.dtype is not dtype:
             array = array.astype(dtype)
-        found.append(array if array.flags.c_contiguous and array.flags.aligned else array.copy())
+        dense = array.flags.c_contiguous and (not backend.on_cpu(array) or array.flags.aligned)
+        found.append(array if dense else array.copy())
     return found
 
 

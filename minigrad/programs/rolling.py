@@ -20,7 +20,7 @@ from ..randomness import generator
 from ..tensors import Tensor
 from .loop import Loop
 from .purity import CapturedValues, reads_of
-from .rolled import rolls
+from .rolled import kernel_maker, rolls
 from .step import Operand, Step, Unrolled
 
 MOST = 256  # cached programs
@@ -61,7 +61,7 @@ class Rolling:
             if after == vary and all(uses):
                 break
             vary, self.used = after, [k for k, used in zip(self.used, uses, strict=True) if used]
-        self.loop = Loop(traced, checked=hasattr(cell, "fast_step"))
+        self.loop = Loop(traced, hasattr(cell, "fast_step"), kernel_maker(xs.data))
 
     def _traced(self, every: list[Any], xs: Any, state: tuple[Any, ...], vary: list[bool], grad: bool) -> Step:
         weights = [Operand(w.shape, w.dtype, grad and w.requires_grad) for w in (every[k] for k in self.used)]
@@ -124,7 +124,7 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], form: Form, every: list
     grad = current_mode().grad
     try:
         about = [each for tensor in (xs, *state) for each in _about(tensor)]
-        key = (form, grad, get_default_dtype(), *about, *_signature(cell, every))
+        key = (form, grad, kernel_maker(xs.data), get_default_dtype(), *about, *_signature(cell, every))
         found = _kept.get(key)
     except TypeError:
         return f"{getattr(cell, 'title', type(cell).__name__)} reads {_unhashable(cell)}, which may change unnoticed"
@@ -132,6 +132,8 @@ def _program(cell: Any, xs: Any, state: tuple[Any, ...], form: Form, every: list
         found = _kept[key] = _made(cell, xs, state, form, grad)
         if len(_kept) > MOST:
             _kept.popitem(last=False)
+    if not current_mode().intake.follows and _several_devices([xs, *state, *every]):
+        return "its tensors are on several devices"
     program = found.program
     if isinstance(program, Rolling) and current_mode().intake.follows:
         if program.loop.step.draws:
@@ -156,6 +158,11 @@ def _made(cell: Any, xs: Any, state: tuple[Any, ...], form: Form, grad: bool) ->
         return _Kept(str(error), reads, values)
     except Exception as error:  # the loop itself will raise it, if it is the user's
         return _Kept(f"{type(error).__name__}: {error}".split("\n")[0], reads, values)
+
+
+def _several_devices(tensors: list[Tensor]) -> bool:
+    kinds = {type(tensor.data) for tensor in tensors}
+    return len(kinds) > 1 or (kinds != {np.ndarray} and len({tensor.device for tensor in tensors}) > 1)
 
 
 def _about(tensor: Any) -> tuple[Any, ...]:

@@ -32,18 +32,40 @@ class Product(NamedTuple):
 
 
 class ElementwiseCall:
-    """One kernel, from `givens` to `results`; see `fusion.loops.Loops` for `fields` and `sizes`."""
+    """One kernel, from `givens` to `results`; see `fusion.loops.Loops` for `fields` and `sizes`.
 
-    def __init__(self, givens: Sequence[Symbol], results: Sequence[Symbol], fixed: set[Symbol]) -> None:
+    make  makes the kernels of a device (see `kinds.Backend.elementwise`), which `launch` launches
+    """
+
+    def __init__(
+        self, givens: Sequence[Symbol], results: Sequence[Symbol], fixed: set[Symbol], make: Any = None
+    ) -> None:  # fmt: skip
         self.givens, self.results = list(givens), list(results)
         if any(s.ndim == 2 and s.shape[0] != 1 for s in fixed.intersection(givens)):
             raise Unrolled("a weight that has a row for each sequence")
         try:
+            if make is not None:
+                self.launched = _on_device(self.givens, self.results, make)
+                return
             loops = Loops(self.givens, self.results, "C")
         except Unsuited as error:
             raise Unrolled(f"no kernel expresses {error}") from None
         self.fields, self.sizes = loops.fields, loops.sizes
         self.kernel = machine.compiled(loops.source, "a step of a loop")
+
+    def launch(self, arrays: dict[Symbol, Array]) -> None:
+        """Compute the results on a device, into the arrays given for them."""
+        for kernel in self.launched:
+            kernel(arrays, arrays[self.results[0]])
+
+
+def _on_device(givens: Sequence[Symbol], results: Sequence[Symbol], make: Any) -> list[Any]:
+    """The kernels of a call on a device."""
+    from ..fusion.cuda import kernels  # most machines never need it
+
+    if any(s.op in REDUCTIONS for s in schedule_of(givens, results)):
+        raise Unsuited("a sum or maximum of a row on a GPU")
+    return kernels(givens, results, results, make)
 
 
 class Stages:
@@ -52,6 +74,7 @@ class Stages:
     carried    the results that the next step begins with
     first      given values that exist for all steps before the loop runs
     then       given values that exist after it
+    make       see `ElementwiseCall`
 
     ahead, calls, behind  `Product` and `ElementwiseCall`, in order: for all steps before the loop, at each step, for
                all steps after it. A product independent of states runs ahead; one that no state depends on, behind
@@ -66,8 +89,9 @@ class Stages:
 
     def __init__(
         self, given: Iterable[Symbol], weights: Iterable[Symbol], results: Iterable[Symbol], carried: Iterable[Symbol],
-        first: Iterable[Symbol], then: Iterable[Symbol],
+        first: Iterable[Symbol], then: Iterable[Symbol], make: Any = None,
     ) -> None:  # fmt: skip
+        self.make = make
         self.given, self.weights = list(given), list(weights)
         results = list(dict.fromkeys(results))
         schedule = schedule_of([*self.given, *self.weights], results)
@@ -98,6 +122,9 @@ class Stages:
         self.once = [s for s in dict.fromkeys(used) if s in self.fixed]
         self.before = Evaluation(self.weights, self.once)
         self.after = Evaluation([*self.weights, *self.terms], [s for s in results if s in summed or s in self.fixed])
+        made = [s.op for s in (*self.before.schedule, *self.after.schedule) if s.op in ("fill", "triangle")]
+        if made and make is not None:
+            raise Unrolled("an array of constants on a GPU")
         self.multiplications = sum(
             c.matrix.size if isinstance(c, Product) else 32 * sum(s.shape[-1] for s in c.results) for c in self.calls
         )
@@ -218,7 +245,7 @@ class Stages:
             outputs = [s for s in here if s not in available and (s in read or last.get(s, 0) > n)]
             outputs = [s for s in outputs if s in set(self.stored) or base_among(s, available) is None]
             if outputs:
-                calls.append(ElementwiseCall(self._reached(outputs, available), outputs, self.fixed))
+                calls.append(ElementwiseCall(self._reached(outputs, available), outputs, self.fixed, self.make))
                 available.update(outputs)
         return calls
 

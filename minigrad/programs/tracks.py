@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import backend
+
 Array = np.ndarray[Any, Any]
 
 
@@ -126,6 +128,13 @@ class Rows:
         for first, n in self.begins:
             track[first + before : first + n] = initial[before:n]
             before = n
+
+
+def taken(array: Any, index: slice | Array) -> Any:
+    """Rows of an array on any device: a view for a slice."""
+    if not isinstance(index, slice) and not backend.on_cpu(array):
+        index = backend.from_numpy(index, backend.device_of(array))
+    return array[index]
 
 
 @lru_cache(maxsize=64)
