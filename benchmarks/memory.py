@@ -58,7 +58,7 @@ def peaks(call: Callable[[], Any]) -> dict[str, int]:
     ctypes.CDLL(None).malloc_trim(0)
     baseline = resident("VmRSS")
     found = {}
-    CLEAR.write_text("5")  # the peak is now what is resident now
+    CLEAR.write_text("5")  # the peak is now the present resident size
     for phase in phases(call):
         if phase is not None:
             found[phase] = resident("VmHWM") - baseline + getattr(call, "held", int)()

@@ -54,7 +54,7 @@ def adaptive(svg: str) -> str:
         return svg
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)  # contains a date
     svg = re.sub(r'"white"', '"#ffffff"', svg)
-    rules = [f".plot {{ fill: {DARK['#333333'].lower()} }}"]  # of what is black because nothing is said
+    rules = [f".plot {{ fill: {DARK['#333333'].lower()} }}"]  # for elements without a colour, which are black
     for light, dark in DARK_PLOTS.items():
         color = light.lower()
         if color in svg:

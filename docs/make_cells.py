@@ -292,7 +292,7 @@ def page(measured: Any, drawn: dict[str, Path]) -> str:
 
 
 def numbers(measured: Any) -> dict[str, Any]:
-    """The tables and the settings that the page says."""
+    """The tables and the settings for the page."""
     tables = {"table": table(measured), "timings": timings(measured)}
     lyapunov = {"sequences": SEQUENCES, "counted": COUNTED, "settled": SETTLED}
     learning = {"hidden": HIDDEN, "steps": STEPS, "batch": BATCH, "adding": ADDING, "copying": COPYING}
@@ -313,22 +313,22 @@ TABLE = """## All of them
 
 ## Lyapunov spectra
 
-The rates at which small changes of the state die or last, a step, before training: `nn.diagnose.lyapunov` of 16 units
-that see 8 features from N(0, 1), in {sequences} sequences of {counted} steps after {settled} that do not count. Near 0
-a change lasts, below it is forgotten. A cell with several states has an exponent for each of their numbers. −∞ says
-that ReLUs were closed at some step, or that a part of the state is not carried on (the output of an SRU, QRNN or LRU,
-the inputs that a QRNN holds); these, and what shrinks below 1/400 in a step, are outside of the picture. The clock of
-the clockwork RNN is left out.
+The rates per step at which small changes of the state shrink or grow, before training: `nn.diagnose.lyapunov` of 16
+units that see 8 features from N(0, 1), in {sequences} sequences of {counted} steps after {settled} that do not count.
+Near 0 a change lasts, below it is forgotten. A cell with several states has an exponent for each of their numbers. An
+exponent is −∞ if ReLUs were closed at some step, or if a part of the state is not carried on (the output of an SRU,
+QRNN or LRU, the inputs that a QRNN holds). These, and changes that shrink below 1/400 in a step, are not in the
+picture. The clock of the clockwork RNN is left out.
 
 ![Lyapunov spectra](cells/spectra.svg)
 
 ## Two problems of memory
 
-The adding problem: two of {adding} numbers are marked, and their sum is wanted (mean squared error; 1/6 for always 1).
-Copy memory: 5 of 8 symbols are to be said again {copying} steps later (cross-entropy over all {copying} + 10 steps;
-blanks and then chance give 5 log 8/({copying} + 10)). Dotted: these two. {hidden} units, {steps} steps of Adam at
-0.005, batches of {batch}, gradients clipped at 1, one seed, all cells with their own defaults: the runs are short, and
-say which cells learn soon, not which are best.
+The adding problem: two of {adding} numbers are marked, and the target is their sum (mean squared error; always
+answering 1 gives 1/6). Copy memory: 5 symbols out of 8 are repeated after {copying} steps (cross-entropy over all
+{copying} + 10 steps; blanks, and then guesses, give 5 log 8/({copying} + 10)). The dotted lines are these two losses.
+All cells have {hidden} units, their own defaults, and {steps} steps of Adam at 0.005 on batches of {batch}, with
+gradients clipped at 1 and one seed. The runs are short: they show which cells learn soon, not which are best.
 
 ![Losses of the adding problem](cells/adding.svg)
 
@@ -338,18 +338,19 @@ say which cells learn soon, not which are best.
 
 Milliseconds of forward and backward, to inputs and all weights, float32, for N T D H =
 {sizes}: a layer of ours, beside the same equations as a loop in PyTorch and as
-`lax.scan` under `jax.jit`, which compute before the loop all that does not depend on the state (`python -m benchmarks
---only zoo`). Medians of {rounds} rounds in which the sides take turns; in brackets, how many times as long as ours.
-Compiling is not counted. On one core of {processor}; the load by other programs was {load} before.
+`lax.scan` under `jax.jit`. These compute everything that does not depend on the state before the loop (`python -m
+benchmarks --only zoo`). Medians of {rounds} rounds in which the sides take turns; in brackets, the ratio to our time.
+Compilation is not counted. On one core of {processor}; the load by other programs was {load} before.
 
 {timings}
 
 ## Beside public implementations
 
 Each cell has a public implementation. The tests compute with its conventions (`tests/nn/test_zoo_references.py` and
-`test_zoo_references_memory.py`); with the weights in our order, the outputs are equal. The differences:
+`test_zoo_references_memory.py`); with the weights in our order, the outputs are equal. The implementations differ as
+follows:
 
-| cell | implementation | there |
+| cell | implementation | differences |
 | --- | --- | --- |
 | MGUCell | chaobrain/brainstate | one matrix for x and h, orthogonal at first |
 | UGRNNCell | TensorFlow, contrib.rnn.UGRNNCell | 1 is added to b_g: with that, its test's numbers are ours |

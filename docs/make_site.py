@@ -27,7 +27,7 @@ VIEWERS = "viewers"
 
 
 def lay_out(stage: Path) -> None:
-    """Write all that Sphinx reads: pages, figures, the reference; and what comes to the site as it is."""
+    """Write Sphinx's input: pages, figures and the reference; and the files that are copied to the site."""
     shutil.rmtree(stage, ignore_errors=True)
     pages.lay_out(stage)
     reference.write(stage / "reference")

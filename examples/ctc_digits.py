@@ -156,7 +156,7 @@ def use(args: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = common.options("ctc_digits", __doc__, epochs=8, data="is not for this example", use="numbers")
-    parser.add_argument("--drawings", type=int, default=3000, help="so many to learn from (default: %(default)s)")
+    parser.add_argument("--drawings", type=int, default=3000, help="drawings to learn from (default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=48, help="size H of the states (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-2, help="Adam's learning rate at first (default: %(default)s)")
     common.run(parser, train, use)

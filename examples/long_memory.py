@@ -277,7 +277,7 @@ def arguments(
     args = parser.parse_args()
     args.cells = args.cells.split(",")
     if unknown := [cell for cell in args.cells if cell not in NAMES]:
-        parser.error(f"--cells: {', '.join(unknown)} is none of {', '.join(NAMES)}")
+        parser.error(f"--cells: {', '.join(unknown)} is not one of {', '.join(NAMES)}")
     for name in ("length", "steps", "every", "hidden", "batch"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")

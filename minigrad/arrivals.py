@@ -1,4 +1,4 @@
-"""Gradients on their way: what has arrived at nodes and leaves, and which node comes next.
+"""Pending gradients: those that have arrived at nodes and leaves, and the choice of the next node.
 
 The next node is always the one with the highest position among those reached. Every use of its output was recorded
 later, so its whole gradient has arrived: there is no recursion and no sorting beforehand, and memory is released as

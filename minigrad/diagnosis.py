@@ -1,4 +1,4 @@
-"""`mg.doctor()`: a report on what is installed, what is compiled, and how to install what is missing."""
+"""`mg.doctor()`: a report of the installed and the compiled parts, with commands that install the missing ones."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     UFUNCS     np.tanh, np.add, ...         -> primitive
     FUNCTIONS  np.sum, np.concatenate, ...  -> primitive, or a function composed of them
     QUERIES    np.shape, np.argmax, ...: functions without a gradient; they return plain values
-    REFUSED    np.fft.fft, np.copyto, ...   -> the reason why there is no rule, and the way out
+    REFUSED    np.fft.fft, np.copyto, ...   -> the reason why there is no rule, and an alternative
 
 Other functions run on the arrays if no operand requires grad, and raise otherwise.
 """

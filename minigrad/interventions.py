@@ -124,7 +124,7 @@ class Intervention(Observer):
 
     def named(self, label: str, value: Tensor, *, by: str = "name") -> Tensor:
         """See Observer."""
-        if self._busy:
+        if self._busy or by == "gate":
             return value
         scope = current_mode().scope
         if by == "loop" and (scope, label) in self._scopes:
@@ -177,7 +177,7 @@ class Intervention(Observer):
             except ValueError:
                 fits = False
             if not fits:
-                raise ValueError(f"intervene: {name!r} has shape {old.shape}, what shall replace it {new.shape}")
+                raise ValueError(f"intervene: {name!r} has shape {old.shape}, its replacement {new.shape}")
             replaced: Tensor = REPLACED(new, kept)
         finally:
             self._busy = False
@@ -289,7 +289,7 @@ def intervene(
     another shape; RuntimeError if a value was used before it was named, or its old version is used after replacement.
     """
     if not isinstance(replace, Mapping | None):
-        raise TypeError(f"intervene: expected names with what replaces them, as a dict, not {type(replace).__name__}")
+        raise TypeError(f"intervene: expected a dict from names to replacements, not {type(replace).__name__}")
     return Intervention(replace or {})
 
 

@@ -29,7 +29,7 @@ class Origin(NamedTuple):
 
 
 def origin_of(edge: Edge, name: str | None) -> Origin:
-    """The origin of the value at an edge that is no leaf: below the operations that only moved it."""
+    """The origin of the value at an edge that is not a leaf: below the operations that only moved it."""
     while True:
         node, index = node_of(edge)
         labels = node.extra.labels if node.extra is not None else {}

@@ -116,7 +116,7 @@ class Primitive:
             self.parameters = list(parameters)
             self.bind = eval(f"lambda {', '.join(parameters)}: ({', '.join(parameters)},)")
         if joint and joint not in self.parameters:
-            raise TypeError(f"joint={joint!r} is none of the operation's parameters {self.parameters}")
+            raise TypeError(f"joint={joint!r} is not one of the operation's parameters {self.parameters}")
         self.constants = {self.parameters.index(c) for c in constants}
         self.pulls = [Pull(operand, formula, self.parameters) for operand, formula in pulls.items()]
         self._pull_of = {pull.operand: pull for pull in self.pulls}

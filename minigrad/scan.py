@@ -59,7 +59,7 @@ def scan(
     real = None if lengths is None else _real(lengths, T, xs.shape[1] if xs.ndim > 1 else 0)
     captured = Captured(step, single)
 
-    reason: str | None = "its inputs have other than three axes"
+    reason: str | None = "its inputs do not have three axes"
     if xs.ndim == 3:
         rows = xs.reshape((T * xs.shape[1], xs.shape[2]))
         program, tensors = programs.program_of(captured, rows, before, programs.Form(held=real is not None))

@@ -35,11 +35,13 @@ class Operation(Protocol):
 
 
 class Extra:
-    """Attributes that few nodes have: a label, hooks and tensors that retain their gradient (by output), unrecorded
-    inputs, and its outputs that took the place of a rolled loop's: (the loop's position, which of its outputs) to its
-    own.
+    """Attributes that few nodes have.
 
-    A `shared` instance has labels only, and serves all nodes of one kind.
+    labels, hooks  by output
+    retained       the tensors that retain their gradient, by output
+    ends           for outputs that replace those of a rolled loop: (position of the loop, its output) to output
+    inputs         unrecorded operands, as ("input" or "detached", label, origin)
+    shared         True for an instance that has labels only, and serves all nodes of one kind
     """
 
     __slots__ = ("ends", "hooks", "inputs", "labels", "retained", "shared")
@@ -123,7 +125,8 @@ class Observer:
     def named(self, label: str, value: Tensor, *, by: str = "name") -> Tensor:
         """A value was given a label in the current scope; the returned value replaces it.
 
-        by  the origin of the label: "name" (`mg.name`), "loop" (a layer, for the states of its cell) or "module"
+        by  the origin of the label: "name" (`mg.name`), "loop" (a layer, for the states of its cell), "gate" (a layer,
+            for further values that its cell returns; a replacement has no effect) or "module"
         """
         return value
 

@@ -536,7 +536,7 @@ del _name, _method
 
 
 def _given(**arguments: Any) -> dict[str, Any]:
-    """The arguments of a call without those that leave everything to NumPy."""
+    """The arguments of a call, without those equal to NumPy's defaults: None, and where=True."""
     return {k: v for k, v in arguments.items() if v is not None and not (k == "where" and v is True)}
 
 

@@ -46,7 +46,7 @@ def accuracy(predicted: Any, gold: Any, mask: Any = None) -> float:
     refuse_text("accuracy", "gold", gold)
     a, b = _numbers(predicted), _numbers(gold)
     if a.shape != b.shape:
-        raise ValueError(f"accuracy: predictions are {a.shape}, but what is right is {b.shape}")
+        raise ValueError(f"accuracy: predictions are {a.shape}, but the gold ones are {b.shape}")
     counts = np.ones(a.shape, bool) if mask is None else _numbers(mask)
     if counts.shape != a.shape or counts.dtype != bool:
         raise ValueError(f"accuracy: the mask must be boolean and {a.shape}, not {counts.dtype} {counts.shape}")
@@ -220,7 +220,7 @@ def span_f1(gold: Iterable[Tags], predicted: Iterable[Tags]) -> SpanScores:
         refuse_text("span_f1", name, sentences, f"[{TAGS}]")
     for n, (one, other) in enumerate(_paired(gold, predicted)):
         refuse_text("span_f1", f"sentence {n}", one, TAGS)
-        refuse_text("span_f1", f"sentence {n} of what is predicted", other, TAGS)
+        refuse_text("span_f1", f"sentence {n} of the predictions", other, TAGS)
         if len(one) != len(other):
             raise ValueError(f"span_f1: sentence {n} has {len(one)} tags, but {len(other)} are predicted")
         a, b = set(spans(one)), set(spans(other))

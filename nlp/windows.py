@@ -113,7 +113,7 @@ def save_ids(path: StrPath, arrays: Iterable[Any], dtype: Any = np.int32) -> int
             ids = np.asarray(part)
             ids = ids if ids.size else ids.astype(dtype)
             if ids.dtype.kind not in "iu" or ids.ndim != 1:
-                raise TypeError(f"save_ids: part {number} is no array of ids (T,), but {ids.dtype} {ids.shape}")
+                raise TypeError(f"save_ids: part {number} is not an array of ids (T,), but {ids.dtype} {ids.shape}")
             if ids.size and not limits.min <= ids.min() <= ids.max() <= limits.max:
                 raise ValueError(f"save_ids: part {number} has ids from {ids.min()} to {ids.max()}; {dtype} holds "
                                  f"{limits.min} to {limits.max}")  # fmt: skip

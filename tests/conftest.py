@@ -23,7 +23,7 @@ from minigrad import backend as backends
 from minigrad import dispatch
 from minigrad.modes import current_mode
 
-# ---- what is collected -------------------------------------------------------------------------------------------
+# ---- collection ------------------------------------------------------------------------------------------------------
 
 
 settings.register_profile("unhurried", settings.default, deadline=None)  # other programs may be running

@@ -201,7 +201,7 @@ def test_an_error_inside_a_function_is_not_taken_for_an_unknown_argument(m: mg.T
     ("make", "message"),
     [
         (lambda: mg.primitive(lambda x: x, z=lambda g: g), "formula for 'z', but the operation's parameters"),
-        (lambda: mg.primitive(lambda x: x, joint="q", x=lambda g: g), "joint='q' is none of"),
+        (lambda: mg.primitive(lambda x: x, joint="q", x=lambda g: g), "joint='q' is not one of"),
         (lambda: mg.primitive(np.spacing, z=lambda g: g), r"spacing needs formulas for \('x',\), got \('z',\)"),
         (lambda: mg.primitive(np.nextafter, a=lambda g: g), r"nextafter needs formulas for \('a', 'b'\)"),
     ],

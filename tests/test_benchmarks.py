@@ -1,4 +1,4 @@
-"""That the sides of a benchmark are compared before they are timed."""
+"""The sides of a benchmark are compared before they are timed."""
 
 from __future__ import annotations
 

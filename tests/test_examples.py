@@ -132,7 +132,7 @@ def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--cells", "gru,gate"), "gate is none of gru, lstm, rnn, irnn"),
+        (("--cells", "gru,gate"), "gate is not one of gru, lstm, rnn, irnn"),
         (("--hidden", 0), "--hidden must be at least 1"),
         (("--length", 1), "two marks need at least 2 steps"),
     ],

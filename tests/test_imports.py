@@ -31,6 +31,10 @@ def test_what_a_training_step_does_not_need_is_not_imported() -> None:
     assert not SLOW & set(printed(code))
 
 
+def test_layers_need_no_pictures() -> None:
+    assert not [module for module in printed("import sys, nn; print(*sys.modules)") if "minigrad.pictures" in module]
+
+
 @pytest.mark.parametrize("module", sorted(set(LATER.values())))
 def test_the_rest_comes_when_it_is_asked_for(module: str) -> None:
     """Lazy modules load as an attribute, by `from`, and by `import`, each in a fresh process."""

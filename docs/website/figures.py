@@ -23,7 +23,7 @@ COLOR = re.compile(r"(?<=[:\"\s])(#[0-9a-fA-F]{6}\b|#[0-9a-fA-F]{3}\b|white|blac
 NAMED = {"white": "#ffffff", "black": "#000000"}
 PAGE = "#131416"  # the theme's dark page
 WIDE = 360.0  # points; a phone shows some 270
-DARKEST, INK = 0.08, 0.92  # the lightness of that page, and of what is written on it
+DARKEST, INK = 0.08, 0.92  # the lightness of that page, and of its text
 
 
 def both(text: str) -> tuple[str, str]:
@@ -45,7 +45,7 @@ def turn(color: str) -> str:
     if min(red, green, blue) == 1:
         return PAGE
     hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
-    drawn = light**1.5 if light < 0.7 else light**0.8  # lines stand out from the page, and grounds from what is on them
+    drawn = light**1.5 if light < 0.7 else light**0.8  # lines contrast with the page, areas with their content
     turned = colorsys.hls_to_rgb(hue, INK - (INK - DARKEST) * drawn, saturation)
     return "#" + "".join(f"{round(255 * part):02x}" for part in turned)
 

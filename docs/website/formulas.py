@@ -31,7 +31,7 @@ def mathml(tex: str, display: str) -> str:
     tree = ElementTree.fromstring(convert(tex.replace("{aligned}", "{align*}"), xmlns="", display=display))
     tree.set("aria-label", " ".join(tex.split()))
     for node in tree.iter("mo"):
-        if node.text in BARS:  # no relation, which stands apart; and as high as what \left gives, or a letter
+        if node.text in BARS:  # not a relation, so no space around; as high as by \left, or as a letter
             node.attrib |= {"lspace": "0", "rspace": "0", "stretchy": node.get("stretchy", "false")}
     for node in [*tree.iter()]:
         if node.tag in LIMITS and node[0].tag == "mo":

@@ -46,13 +46,13 @@ class Linked(SphinxPostTransform):
 
     @staticmethod
     def _is_an_argument(literal: nodes.literal) -> bool:
-        """It begins an item of a list, and says what follows: `name`: a string."""
+        """True at the beginning of an item of a list, before its description: `name`: a string."""
         paragraph = literal.parent
         return isinstance(paragraph.parent, nodes.list_item) and paragraph.astext().startswith(f"{literal.astext()}: ")
 
     @staticmethod
     def _around(node: nodes.Node) -> set[str]:
-        """The anchors of what the node stands in: a text need not lead to itself."""
+        """The anchors of the sections around the node: a section needs no links to itself."""
         found: set[str] = set()
         while (node := node.parent) is not None:
             for child in getattr(node, "children", [])[:1]:

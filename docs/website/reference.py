@@ -1,7 +1,7 @@
 """The reference, written from docstrings: a page for each package, and one for each of its sections.
 
-Docstrings are Markdown with two habits of their own: examples stand without a fence, and arguments stand in columns,
-a name and what it is. `markdown` makes fences and lists of these.
+Docstrings are Markdown with two exceptions: examples have no fence, and arguments are in columns, names and
+descriptions. `markdown` makes fences and lists of these.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SECTIONS = {
         "Metrics": "metrics",
     },
 }
-REST = "More"  # what stands in none of these modules
+REST = "More"  # the names of all other modules
 SENTENCE = re.compile(r".*?(?:(?<!\bal)(?<!\beq)\.(?= [A-Z])|$)")
 COLUMN = re.compile(r"(\*{0,2}[\w.]+(?:, \*{0,2}[\w.]+)*) {2,}(\S.*)")
 
@@ -96,7 +96,7 @@ def _table(package: str, names: list[str]) -> str:
 
 
 def public_names(package: ModuleType) -> list[str]:
-    """`__all__`, or what the module defines itself."""
+    """`__all__`, or the names that the module itself defines."""
     listed = getattr(package, "__all__", None)
     if listed is None:
         listed = [n for n, o in vars(package).items() if getattr(o, "__module__", None) == package.__name__]

@@ -160,7 +160,7 @@ class Stages:
                     raise Unrolled(f"a product of {rows.dtype} rows and a {matrix.dtype} matrix")
         of_terms = {a for s in self.terms for a in s.args[:1]}
         if any(s.op == "transpose" and s not in self.fixed and s not in of_terms for s in schedule):
-            raise Unrolled("a transpose of what changes from step to step")
+            raise Unrolled("a transpose of a changing matrix")
 
     def _starts(self, body: Sequence[Symbol]) -> dict[Symbol, tuple[Symbol, Symbol]]:
         """Sums of a product and a row, which become the product's start: by the sum, the product and the row."""

@@ -148,7 +148,7 @@ def _shown(values: Sequence[Any]) -> list[Any]:
     """The values that a step returned in addition to its states, if they exist for all steps."""
     for value in values:
         if not isinstance(value, Tensor) or not isinstance(value.data, Symbol) or value.shape[:-1] != (ROWS,):
-            raise Unrolled("a step shows what is not a row for each sequence")
+            raise Unrolled("a step shows a value that is not a row for each sequence")
     return list(values)
 
 

@@ -93,7 +93,7 @@ def ufunc_reduce(
         where = np.broadcast_to(data_of(where), array.shape)
         initial = ufunc.identity if initial is None else initial
         if initial is None:
-            raise ValueError(f"{name}: with where=, an initial= value is needed for what has no element")
+            raise ValueError(f"{name}: with where=, an initial= value is needed for rows without an element")
     if len(axes) == 1:
         flat, some, last = array, where, axes[0]
     else:

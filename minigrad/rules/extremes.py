@@ -49,7 +49,7 @@ def min_(a: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = Non
 def bounded(a: Any, axis: Any, initial: Any, where: Any, worst: float, name: str) -> Any:
     """The operand of an extreme, with an initial value as a further element."""
     if initial is None:
-        raise ValueError(f"{name}: with where=, an initial= value is needed for what has no element")
+        raise ValueError(f"{name}: with where=, an initial= value is needed for rows without an element")
     if a.dtype.kind != "f":
         return np.where(where, a, initial)
     fill = loser(a, axis, where, worst, initial)

@@ -34,11 +34,11 @@ refuse(
 )
 refuse("shows memory twice; use np.lib.stride_tricks.sliding_window_view", np.lib.stride_tricks, "as_strided")
 refuse(
-    "counts, which do not vary, between edges, which would; pass x.detach(), or sum weights with np.bincount",
+    "counts elements, and a count has no gradient; pass x.detach(), or sum weights with np.bincount",
     np,
     "histogram histogram2d histogramdd histogram_bin_edges",
 )
-refuse("steps between neighbouring floats, which has no derivative; write x itself", np, "nextafter")
+refuse("steps to a neighbouring float, and has no derivative; write x itself", np, "nextafter")
 refuse("computes with bits of integers, which have no gradient; pass integers", np,
        "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift gcd lcm")  # fmt: skip
-refuse("knows dates only; pass numbers elsewhere", np, "isnat busday_count busday_offset is_busday datetime_as_string")
+refuse("takes dates, which have no gradient", np, "isnat busday_count busday_offset is_busday datetime_as_string")

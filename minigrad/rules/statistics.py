@@ -74,11 +74,10 @@ def quantiles(
     name: str, a: Any, q: Any, axis: Any, method: str, keepdims: bool, weights: Any, nan: bool = False,
     whole: float = 1.0,
 ) -> Any:  # fmt: skip
-    """Quantiles by any of NumPy's methods. The positions to interpolate at are NumPy's own quantiles of 0, 1, ..., n −
-    1.
+    """Quantiles by any of NumPy's methods.
 
-    As in NumPy, a q of float64 changes the dtype, and so does a list of Python's numbers, but not one such number. A
-    Tensor q has a gradient: the
+    The positions to interpolate at are NumPy's own quantiles of 0, 1, ..., n − 1. As in NumPy, a q of float64 changes
+    the dtype, and so does a list of Python's numbers, but a single one does not. A Tensor q has a gradient: the
     difference of the two neighbours times the derivative of the position.
     """
     a = a if isinstance(a, Tensor) else Tensor._of(a if backend.is_array(a) else np.asarray(a))

@@ -177,7 +177,7 @@ class _Prefixes:
         self.last: list[int] = []
         self.after: list[Any] = []
         self.children: dict[tuple[int, int], int] = {}
-        self._add([(-1 - n, -1) for n in range(N)])  # the empty prefixes, whose parents are no nodes
+        self._add([(-1 - n, -1) for n in range(N)])  # the empty prefixes, which have no parents
 
     def grown(self, parents: list[int], labels: list[int]) -> list[int]:
         """The nodes of prefixes with one more label."""

@@ -82,7 +82,7 @@ def limits_of(
         if i is not None and (isinstance(i, bool) or not isinstance(i, numbers.Integral)):
             raise TypeError(f"{title}: {name} takes ids, which are integers, not {i!r}")
     if end in out:
-        raise ValueError(f"{title}: the token {end}, which ends a sequence, is forbidden; eos=None: nothing ends one")
+        raise ValueError(f"{title}: the token {end}, which ends a sequence, is forbidden; eos=None leaves it out")
     return Limits(int(max_length), int(min_length), None if end is None else int(end), tuple(map(int, out)))
 
 

@@ -73,7 +73,7 @@ class Running:
         if wrong.any():
             source, total = self.sources[wrong.argmax() // self.width], float(backend.to_numpy(sums)[wrong.argmax()])
             raise ValueError(
-                f"{self.title}: exp of what the model's step gives for source {source} sums to {total:.4g}, not to 1; "
+                f"{self.title}: exp of the model's log_p for source {source} sums to {total:.4g}, not to 1; "
                 "pass log-probabilities, such as mg.log_softmax(logits)"
             )
 

@@ -77,7 +77,7 @@ def _by_blocks(x: Array, k: int, width: int) -> tuple[Array, Array]:
     counts = np.bincount(rows, minlength=R)[:, None]
     nth = np.arange(k) + np.cumsum(counts)[:, None] - counts  # (R, k)
     nth = np.where(np.arange(k) < counts, nth, len(rows))
-    order, places, found = np.append(order, len(rows)), np.append(places, 0), np.append(found, -np.inf)  # what lacks
+    order, places, found = np.append(order, len(rows)), np.append(places, 0), np.append(found, -np.inf)  # missing
     chosen = order[nth]
     return places[chosen], np.where(np.isnan(high).any(axis=-1, keepdims=True), np.nan, found[chosen])
 

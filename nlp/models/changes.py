@@ -63,7 +63,7 @@ def changes_of(title: str, model: nn.Module, made: Made, resized: Mapping[str, s
     for name in (*before, *new):
         if (was := before.get(name, "not there")) != (value := now.get(name, "gone")):
             raise ValueError(
-                f"{title}: {name} was {was} when the model was made, and is {value} now, which its file cannot tell; "
+                f"{title}: {name} was {was} when the model was made, and is {value} now, which its file cannot record; "
                 "make the model with the arguments that give this, or write its weights alone by nn.save"
             )
     modules = dict(model.named_modules())
@@ -89,16 +89,16 @@ def change(model: nn.Module, changes: Document) -> None:
     for name in changes.get_list("sparse", str):
         embedding = modules.get(name)
         if not isinstance(embedding, nn.Embedding):
-            changes.fail(f"{name!r} is no embedding")
+            changes.fail(f"{name!r} is not an embedding")
         embedding.sparse = True
     for name, rate in changes.get("rates", dict).items():
         owner, _, attribute = name.rpartition(".")
         if attribute not in RATES or type(vars(modules.get(owner, model)).get(attribute)) not in (int, float):
-            changes.fail(f"{name!r} is no rate of dropout")
+            changes.fail(f"{name!r} is not a rate of dropout")
         if type(rate) not in (int, float) or not 0 <= rate <= 1:
-            changes.fail(f"{name} = {rate!r} is no probability")
+            changes.fail(f"{name} = {rate!r} is not a probability")
         setattr(modules[owner], attribute, float(rate))
     for name in changes.get_list("frozen", str):
         if name not in weights:
-            changes.fail(f"{name!r} is no weight that could be frozen")
+            changes.fail(f"{name!r} is not a weight that could be frozen")
         weights[name].requires_grad = False

@@ -94,7 +94,7 @@ class Decoder(nn.Module):
         if tied:
             if (readout_size or combined) != embedding_size:
                 raise ValueError(
-                    f"Decoder: a tied output map sees what has the embedding's width, {embedding_size}; give "
+                    f"Decoder: the input of a tied output map has the embedding's width, {embedding_size}; give "
                     f"readout_size={embedding_size}, not {readout_size}"
                 )
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)  # N(0, 1) would be too large for an output map

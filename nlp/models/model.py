@@ -98,7 +98,7 @@ class Model(nn.Module):
         """
         metadata = nn.load_metadata(path)
         if KEY not in metadata:
-            raise ValueError(f"{os.fspath(path)} holds weights only; a file that {cls.__name__}.save wrote says more")
+            raise ValueError(f"{os.fspath(path)} holds weights only; load a file written by {cls.__name__}.save")
         document = Document(os.fspath(path), parse_json(os.fspath(path), metadata[KEY]))
         content = document.content
         kinds = {f"nlp.{kind.__name__}": kind for kind in (cls, *kinds_of(cls))}
@@ -152,7 +152,7 @@ class Model(nn.Module):
             if "inhomogeneous" not in str(error):
                 raise
             raise ValueError(
-                f"{self._name}: {what} of unequal lengths are no array of axes (T, N); nlp.pad makes one of them, with "
+                f"{self._name}: {what} of unequal lengths are not an array (T, N); nlp.pad makes one of them, with "
                 f"their lengths{here()}"
             ) from error
         if not array.size:  # an empty list has no dtype

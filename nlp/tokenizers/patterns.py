@@ -98,7 +98,7 @@ def _translated(pattern: str) -> str:
         if c == "\\":
             escape = _ESCAPES.match(pattern, at)
             if escape is None:
-                raise ValueError(f"{pattern[at : at + 2]!r} in the pattern {pattern[:80]!r} is not done here")
+                raise ValueError(f"{pattern[at : at + 2]!r} in the pattern {pattern[:80]!r} is not supported")
             size = len(escape.group())
             parts.append({"\\s": r"\p{White_Space}", "\\S": r"\P{White_Space}"}.get(escape.group(), escape.group()))
         else:
@@ -108,7 +108,7 @@ def _translated(pattern: str) -> str:
                 or (pattern[at : at + 2] == "(?" and not pattern.startswith(_GROUPS, at))
             )  # fmt: skip
             if wrong:
-                raise ValueError(f"{pattern[at : at + 3]!r} in the pattern {pattern[:80]!r} is not done here")
+                raise ValueError(f"{pattern[at : at + 3]!r} in the pattern {pattern[:80]!r} is not supported")
             if c == "[":
                 within = True
                 size = 2 if pattern[at + 1 : at + 2] == "^" else 1

@@ -81,7 +81,7 @@ def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabular
     for name in ("truncation", "padding"):  # unsupported, but kept
         document.get(name, dict, None, default=None)
     if (kind := document.get_object("decoder").get("type", str)) != "ByteLevel":
-        document.fail(f"the decoder {kind!r} is not done here, only 'ByteLevel'")
+        document.fail(f"the decoder {kind!r} is not supported, only 'ByteLevel'")
     steps = pretokenizers(document)
     around, trim, prefix = post_processor(document)
     model = document.get_object("model")
@@ -89,7 +89,7 @@ def read(document: Document, roles: Mapping[str, str | None]) -> tuple[Vocabular
         model.fail(f"the type is {model.content['type']!r}; only 'BPE' is read here")
     for name, values in UNUSED.items():
         if model.content.get(name) not in values:
-            model.fail(f"{name} = {model.content[name]!r} is not done here")
+            model.fail(f"{name} = {model.content[name]!r} is not supported")
     whole = model.get("ignore_merges", bool, None, default=False) or False
     added, known_roles = _added_tokens(document)
     specials = {one.content: one.id for one in added if one.special}
@@ -137,7 +137,8 @@ def _added_tokens(document: Document) -> tuple[list[Added], dict[str, str | None
         found[text] = Added(text, token.get("id", int), **flags)
         if (role := token.get("role", str, None, default=None)) is not None:
             if role not in ROLES or role in roles or not flags["special"]:
-                token.fail(f"the role {role!r} is none of {', '.join(ROLES)}, or there twice, or of no special token")
+                known = ", ".join(ROLES)
+                token.fail(f"the role {role!r} is not one of {known}, or is given twice, or is not of a special token")
             roles[role] = text
     return list(found.values()), roles
 
@@ -191,5 +192,5 @@ def _normalizer(document: Document) -> Normalizer:
     form = kinds.pop(0) if kinds and kinds[0] in FORMS else None
     lowercase = kinds == ["Lowercase"]
     if kinds and not lowercase:
-        document.fail(f"the normalizer {' then '.join(kinds)} is not done here")
+        document.fail(f"the normalizer {' then '.join(kinds)} is not supported")
     return Normalizer(form, lowercase)

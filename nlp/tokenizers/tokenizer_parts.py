@@ -15,7 +15,7 @@ def pretokenizers(document: Document) -> list[Pretokenizer]:
     kinds = [part.get("type", str) for part in parts]
     if kinds.count("ByteLevel") != 1 or kinds[-1] != "ByteLevel":
         document.fail(
-            f"the pre_tokenizer {' then '.join(kinds) or 'of no parts'} is not done here, but ByteLevel as the last"
+            f"the pre_tokenizer {' then '.join(kinds) or 'of no parts'} is not supported, but ByteLevel as the last"
         )
     return [_pretokenizer(part, kind) for part, kind in zip(parts, kinds, strict=True)]
 
@@ -42,14 +42,14 @@ def _pretokenizer(part: Document, kind: str) -> Pretokenizer:
             name = next(iter(pattern.content), "")
             behavior = part.get("behavior", str)
             if len(pattern.content) != 1 or name not in ("String", "Regex") or behavior not in BEHAVIORS:
-                part.fail(f"the pattern of the kind {name!r} or the behavior {behavior!r} is none that is known here")
+                part.fail(f"the pattern of the kind {name!r} or the behavior {behavior!r} is not supported")
             invert = part.get("invert", bool, default=False)
             return Pretokenizer(splitter(pattern.get(name, str), name == "String", behavior, invert))
     except ValueError as error:
         if str(error).startswith(part.path):
             raise
         part.fail(str(error))
-    part.fail(f"the pre_tokenizer {kind!r} is not done here")
+    part.fail(f"the pre_tokenizer {kind!r} is not supported")
 
 
 def post_processor(document: Document) -> tuple[dict[str, str], bool, bool]:
@@ -64,14 +64,14 @@ def post_processor(document: Document) -> tuple[dict[str, str], bool, bool]:
         if kind in ("ByteLevel", "RobertaProcessing"):
             trims = part.get("trim_offsets", bool, default=True)
             if trims and trim:
-                part.fail("the offsets are trimmed twice, which is not done here")
+                part.fail("the offsets are trimmed twice, which is not supported")
             trim, prefix = trim or trims, prefix or (trims and part.get("add_prefix_space", bool, default=True))
         if kind in ("RobertaProcessing", "BertProcessing"):
             roles |= {"bos": _named(part, "cls"), "eos": _named(part, "sep")}
         elif kind == "TemplateProcessing":
             roles |= _template(part)
         elif kind != "ByteLevel":
-            part.fail(f"the post_processor {kind!r} is not done here")
+            part.fail(f"the post_processor {kind!r} is not supported")
     return roles, trim, prefix
 
 

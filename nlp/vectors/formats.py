@@ -48,8 +48,8 @@ def _format(path: StrPath, format: Format | None) -> Format:
     if found is None or found not in SUFFIXES.values():
         what = f"a name that ends in {suffix!r}" if format is None else repr(format)
         raise ValueError(
-            f"WordVectors: {what} is no format; names end in {', '.join(SUFFIXES)}, or give format='text', 'binary' or "
-            "'safetensors'"
+            f"WordVectors: {what} is not a format; names end in {', '.join(SUFFIXES)}, or give format='text', 'binary' "
+            "or 'safetensors'"
         )
     return found
 
@@ -211,7 +211,7 @@ def _load_text(path: StrPath, limit: int | None, errors: Errors) -> tuple[list[s
             break
         if expected is not None and len(words) == expected:
             if line.strip():
-                _fail(path, f"line {number}: the first line speaks of {expected:,} words, but here is another one")
+                _fail(path, f"line {number}: the first line announces {expected:,} words, but here is another one")
             continue
         fields = line.rstrip().rsplit(" ", dim)
         if len(fields) != dim + 1 or "" in fields:  # tabs or several blanks between the columns
@@ -230,7 +230,7 @@ def _load_text(path: StrPath, limit: int | None, errors: Errors) -> tuple[list[s
     if batch:
         rows.add(batch)
     if expected is not None and len(words) < expected and len(words) != limit:
-        _fail(path, f"the first line speaks of {expected:,} words, but it ends after {len(words):,}")
+        _fail(path, f"the first line announces {expected:,} words, but it ends after {len(words):,}")
     return words, rows.done()
 
 
@@ -274,7 +274,7 @@ def _read_binary(file: IO[bytes], path: StrPath, limit: int | None, errors: Erro
         rows.add(np.frombuffer(data, "<f4", dim, at)[None])
         at += 4 * dim
     if len(words) == expected and (data[at:] + file.read(CHUNK)).strip():
-        _fail(path, f"the first line speaks of {expected:,} words, but more bytes follow")
+        _fail(path, f"the first line announces {expected:,} words, but more bytes follow")
     return words, rows.done()
 
 

@@ -90,7 +90,7 @@ def _batches(windows: Windows, together: bool, size: int) -> Iterator[tuple[Arra
     for k in range(0, len(ids), size):
         first, lengths = windows.first[k : k + size], (windows.last - windows.first)[k : k + size]
         word = np.repeat(np.arange(k, k + len(first)), lengths)  # the owner of each window
-        at = np.arange(len(word)) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)  # what is there
+        at = np.arange(len(word)) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)  # all words of the windows
         at, word = at[at != word], word[at != word]
         if len(at):
             starts = np.flatnonzero(np.diff(word, prepend=-1)) if together else np.arange(len(at))

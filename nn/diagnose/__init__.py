@@ -5,9 +5,9 @@
     bptt_terms(loss, parameter)       the summands of ∂L/∂W, one for each step
     state_jacobians(layer, xs)        ∂s_{t+1}/∂s_t, their products, Lyapunov exponents
     lyapunov(layer, xs)               the Lyapunov spectrum, of long sequences and batches
-    truncation_report(layer, xs, f)   what truncated back-propagation leaves of the gradient
-    gate_statistics(layer, xs)        how saturated each gate is over time
-    report(model, batch, loss)        one page on all of it, with the cause and what to try
+    truncation_report(layer, xs, f)   the part of the gradient that truncated back-propagation keeps
+    gate_statistics(layer, xs)        the saturation of each gate over time
+    report(model, batch, loss)        one page with all checks, the causes, and things to try
 
 They work for any cell and for hand-written loops, without changes to the model's code: they read the tape. Each returns
 a small result with numbers (NumPy arrays), a `verdict` in one line of words, and `plot()`. No `.grad` changes, no graph

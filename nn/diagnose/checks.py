@@ -62,7 +62,10 @@ class Checks(ThroughTime):
         _, before = outputs_of(self.loss, self.model, self.whole)
         _, after = outputs_of(self.loss, self.model, other)
         rows = padding.where.any(axis=1 - (self.batch.axis or 0)).sum()
-        where = "padded steps" if padding.certain else f"the equal ends of {rows} sequences, which look like padding"
+        guess = f"the equal ends of {rows} sequences, which look like padding"
+        if rows == 1:
+            guess = "the equal steps at the end of a sequence, which look like padding"
+        where = "padded steps" if padding.certain else guess
         changed = not abs(after - before) <= 1e-6 * abs(before)
         if changed:
             digits = 4 if f"{after:.4g}" != f"{before:.4g}" else 7
@@ -89,6 +92,8 @@ class Checks(ThroughTime):
             self.say("batch and time", "the outputs of a sequence do not depend on the other sequences")
             return
         layer = next((label for m, xs, label in self.watched.layers if _over_rows(m, xs, self.batch, N)), None)
+        if layer is None and self.batch.input.shape[1 - axis] != N:
+            layer = next((f"the loop of {loop.name}" for loop in self.watched.loops if len(loop.steps) == N), None)
         what = f"a change of one sequence changes the outputs of {mixed} of the {N - 1} others"
         if layer is not None:
             self.blame("batch and time swapped", f"{what}: {layer} reads the {N} sequences as steps")

@@ -115,6 +115,8 @@ class GradientFlow(Result):
             return f"{subject} arrives at {'the first step' if not way[0] else f'step {way[0]}'} only"
         after = f"after {steps} step{'s' if steps > 1 else ''}"
         source, end = "", f"its {'first' if self.reverse else 'last'}-step size"
+        if self.start not in (None, 0 if self.reverse else len(self.norms) - 1):
+            end = f"its size at step {way[0]}"
         if self.losses > 1:
             source, end = f" from the loss of step {way[0]}", "its size there"
         fate, peak = self._fate(norms)
@@ -184,9 +186,12 @@ def gradient_flow(loss: mg.Tensor, states: Any) -> GradientFlow:
     if entering:
         start = min(entering) if reverse else max(entering)
         followed = tape.gradients(entering[start], places.sources) if len(entering) > 1 else found
+    norms = places.norms(places.gather(followed)[0])
+    if start == (places.T - 1 if reverse else 0) and np.delete(norms, start).any():
+        reverse = not reverse  # from its end, a direction passes nothing on: these are the states of two directions
     return GradientFlow(
-        places.norms(gradient), places.row_norms(gradient, known), places.norms(places.gather(followed)[0]), start,
-        len(entering), places.reached(followed), places.off(), reverse,
+        places.norms(gradient), places.row_norms(gradient, known), norms, start, len(entering),
+        places.reached(followed), places.off(), reverse,
     )  # fmt: skip
 
 

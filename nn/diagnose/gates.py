@@ -128,9 +128,8 @@ def gate_statistics(
     layer   a layer over time, or a cell, which is run over `xs`; or the states from `return_states=True`, then without
             `xs`
     xs      (T, N, D), or (N, T, D) with batch_first
-    state, lengths, mask   as for the layer; steps that are not real do not count. For the states of a layer, lengths
-    and
-            mask are those of its call, time first
+    state, lengths, mask   as for the layer; steps that are not real do not count. For the states of a layer,
+            lengths and mask are those of its call, time first
     gates   names of gates; None: for a layer, all gates that its cell shows; for a tuple of states, all fields
 
     Sigmoid and tanh are distinguished by their values. A saturated gate hardly passes its own gradient: σ' = σ(1 − σ)
@@ -175,8 +174,8 @@ def gate_statistics(
             found[f"[{k}].{name}" if several else name] = _gate(values, real)
     if not found:
         raise ValueError(
-            "gate_statistics: the cell shows no gates; what `step` returns after the state is shown by the names in "
-            "its `gates`"
+            "gate_statistics: the cell shows no gates; its attribute `gates` names the values that `step` returns "
+            "after the state"
         )
     return GateStatistics(found)
 

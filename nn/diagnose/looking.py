@@ -22,6 +22,7 @@ from .tape import Tape
 from .watching import LoopPass, Run
 
 EXPLODED = 1e2
+OVERFLOWED = 1e10  # growth of a state that ends beyond the range of its numbers
 NOTHING_KNOWN = Known()
 
 
@@ -101,7 +102,11 @@ class Look:
             said.append(f"weights: {some(weights)}")
         if values is not None:
             if not said and not harmless:
-                self.blame("non-finite values", f"the first NaN or Inf is the result of {values}")
+                grown = self._grown()
+                if grown:
+                    self.blame("exploding", grown)
+                else:
+                    self.blame("non-finite values", f"the first NaN or Inf is the result of {values}")
             said.append(f"the first NaN or Inf is the result of {values}")
         if gradients and not said:
             said.append(f"the gradients of {some(gradients)} are not finite")
@@ -111,6 +116,23 @@ class Look:
             said.append("but the loss and its gradients are finite")
         self.say("non-finite values", "; ".join(said) or "data, weights, values and gradients are finite")
         return loss and not weights
+
+    def _grown(self) -> str:
+        """A state that grew from step to step until it overflowed, in a sentence; "" if there is none."""
+        for loop, name, states in self._chains():
+            steps = sorted(loop.steps)[-len(states) :][loop.order]
+            with np.errstate(all="ignore"):
+                sizes = np.array([float(np.abs(backend.to_numpy(s.data)).max(initial=0)) for s in states[loop.order]])
+            good = np.flatnonzero(np.isfinite(sizes) & (sizes > 0))
+            if len(good) < 2 or np.isfinite(sizes).all():
+                continue
+            first, last = good[0], good[-1]
+            if sizes[last] > OVERFLOWED * sizes[first]:
+                return (
+                    f"the state {name} grows from {sizes[first]:.2g} at step {steps[first]} to {sizes[last]:.2g} at "
+                    f"step {steps[last]}, and then overflows"
+                )
+        return ""
 
     # ---- through time --------------------------------------------------------------------------------------------
 

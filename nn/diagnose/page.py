@@ -228,7 +228,9 @@ def _loss(model: Any, batch: Any, loss: Callable[..., Any] | None) -> Any:
 
 
 def _wrapped(head: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+    )  # fmt: skip
 
 
 def _aligned(head: str, line: str) -> list[str]:

@@ -14,6 +14,7 @@ from minigrad import backend, trees
 from ..sequences.recurrent import OverTime
 
 Array = Any
+SHORTEST = 2  # steps of padding in a sequence; a single step may have the value of another one's end by chance
 SAME = 1e-5  # relative to the largest number: the effect of rounding on other rows
 
 
@@ -26,15 +27,15 @@ class Batch:
 
     def __init__(self, batch: Any, axis: int | None, lengths: Any, mask: Any) -> None:
         self.leaves, self.rebuild = trees.flatten(batch)
-        self.names = _names(batch)
+        self.paths = list(_paths(batch))
+        self.names = [_name(path) for path in self.paths]
         arrays = [self.array(k) for k in range(len(self.leaves))]
         self.place = next((k for k, a in enumerate(arrays) if a is not None and a.ndim > 1), None)
         self.input = None if self.place is None else arrays[self.place]
         others = [a for k, a in enumerate(arrays) if a is not None and k != self.place]
         self.axis = axis if axis is not None else self._axis(others)
-        named = dict(zip(self.names, arrays, strict=True))
-        self.lengths = lengths if lengths is not None else named.get("lengths")
-        self.mask = mask if mask is not None else named.get("mask")
+        self.lengths = lengths if lengths is not None else self._beside("lengths")
+        self.mask = mask if mask is not None else self._beside("mask")
 
     def array(self, k: int) -> Array | None:
         """A leaf as a NumPy array; None for any other leaf."""
@@ -42,6 +43,17 @@ class Batch:
         if isinstance(leaf, mg.Tensor):
             leaf = leaf.data
         return backend.to_numpy(leaf) if backend.is_array(leaf) else None
+
+    def _beside(self, name: str) -> Array | None:
+        """The leaf of this name in the innermost container that holds the input, too; None if there is none."""
+        if self.place is None:
+            return None
+        around = self.paths[self.place]
+        found = {
+            len(path): k for k, path in enumerate(self.paths)
+            if path[-1:] == (name,) and path[:-1] == around[: len(path) - 1]
+        }  # fmt: skip
+        return self.array(found[max(found)]) if found else None
 
     def _axis(self, others: list[Array]) -> int | None:
         """The axis whose size equals that of one-dimensional leaves: labels or lengths, one for each sequence."""
@@ -91,14 +103,24 @@ class Batch:
         return found
 
 
-def _names(batch: Any, where: str = "") -> list[str]:
-    """A name for each leaf: `[0]` for the first of a tuple, its key in a dict."""
+def _paths(batch: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to each leaf: numbers in a tuple or list, names in a named tuple, keys in a dict."""
     if isinstance(batch, dict):
-        return [n for key, child in batch.items() for n in _names(child, str(key))]
-    if isinstance(batch, tuple | list):
-        keys = getattr(batch, "_fields", None) or [f"{where}[{k}]" for k in range(len(batch))]
-        return [n for key, child in zip(keys, batch, strict=True) for n in _names(child, key)]
-    return [where or "batch"]
+        for key, child in batch.items():
+            yield from _paths(child, (*path, str(key)))
+    elif isinstance(batch, tuple | list):
+        for key, child in zip(getattr(batch, "_fields", None) or range(len(batch)), batch, strict=True):
+            yield from _paths(child, (*path, key))
+    else:
+        yield path
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """A leaf's name: `[0]` for the first of a tuple, its key in a dict."""
+    name = ""
+    for key in path:
+        name = f"{name}[{key}]" if isinstance(key, int) else key
+    return name or "batch"
 
 
 # ---- padding -----------------------------------------------------------------------------------------------------
@@ -146,17 +168,19 @@ def padding_of(batch: Batch) -> Padding | None:
 def _ends(rows: Array) -> Array | None:
     """(N,): the step at which the padding of rows (N, T, D) begins; None if there seems to be none."""
     N, T, D = rows.shape
+    few = 1.0
     if rows.dtype.kind == "f":
         pad = (rows == 0).all(axis=2)
     elif D == 1:
         lasts, counts = np.unique(rows[:, -1, 0], return_counts=True)
         pad = rows[:, :, 0] == lasts[np.argmax(counts)]
+        few = max(N / 4, 1)  # some sequences may end in one word by chance
     else:
         return None
     ends: Array = T - np.where(pad.all(axis=1), T, np.argmin(pad[:, ::-1], axis=1))
     inside = pad & (np.arange(T) < ends[:, None])
     padded = ends < T
-    if inside.any() or padded.sum() < max(N / 4, 1) or len(set(ends)) == 1:
+    if inside.any() or padded.sum() < few or ends.min() > T - SHORTEST or len(set(ends)) == 1:
         return None
     return ends
 

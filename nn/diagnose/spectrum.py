@@ -1,5 +1,4 @@
-"""The Lyapunov spectrum of a recurrent layer: at which rates small changes of its state grow or die, direction by
-direction."""
+"""The Lyapunov spectrum of a recurrent layer: rates at which small changes of its state grow or die, by direction."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ class Lyapunov(Result):
     of_each  (N, K): of each sequence
     running  (T, K): the mean over sequences after each step, from the steps that count; NaN before
     size     S, the numbers in the whole state (h and c of an LSTM)
-    discard  how many steps at the beginning do not count
+    discard  the number of steps at the beginning that do not count
     """
 
     of_each: Array
@@ -104,7 +103,7 @@ def lyapunov(layer: Any, xs: Any, state: Any = None, *, count: int | None = None
     layer    a cell, or a layer with one cell, as `state_jacobians` takes it; dropout and zoneout are off
     xs       (T, N, D) ((N, T, D) with batch_first), or one sequence (T, D)
     state    the initial state, as the layer takes it; None for the layer's own
-    count    K, how many exponents, the largest; None: all S
+    count    K, the number of exponents, the largest ones; None: all S
     discard  steps at the beginning that do not count, while the state and the directions settle
 
     Directions Q (S, K) are carried along: Q_{t+1} R_{t+1} = J_t Q_t with the Jacobian J_t = ∂s_{t+1}/∂s_t, and λ_i is
@@ -118,7 +117,7 @@ def lyapunov(layer: Any, xs: Any, state: Any = None, *, count: int | None = None
     >>> found.of_each.shape, bool(found.exponents[0] < 0)
     ((4, 3), True)
 
-    Raises TypeError for what is no cell or has several, ValueError for wrong shapes, counts and states.
+    Raises TypeError for an object that is not a cell or has several, ValueError for wrong shapes, counts and states.
     """
     cell, runner = cell_of(layer, "lyapunov")
     with mg.no_grad(), _evaluated(layer):

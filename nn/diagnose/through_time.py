@@ -26,7 +26,7 @@ class ThroughTime(Values):
     def gradient_flow(self) -> None:
         """Follow the gradient back to the early states."""
         self.all_flows()
-        cuts = list(dict.fromkeys(tuple(sorted(pair)) for pair in self.watched.watch.detached))
+        cuts = list(dict.fromkeys(tuple(sorted(pair)) for pair in self.watched.detached))
         if cuts:
             more = f", and at {len(cuts) - 1} other steps" if len(cuts) > 2 else ""
             self.blame("detached", f"a state is cut between steps {cuts[0][0]} and {cuts[0][1]}{more}")

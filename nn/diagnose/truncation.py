@@ -116,7 +116,7 @@ def truncation_report(
         raise ValueError(f"truncation_report: ks must be integers from 1 to T = {T}, got {ks}")
     if parameters is None:
         if not isinstance(layer, Module):
-            raise TypeError(f"truncation_report: {type(layer).__name__} is no Module; pass its parameters by name")
+            raise TypeError(f"truncation_report: {type(layer).__name__} is not a Module; pass its parameters by name")
         parameters = dict(layer.named_parameters())
     parameters = {name: p for name, p in parameters.items() if p.requires_grad}
     mask = _mask(xs, time, lengths, mask)

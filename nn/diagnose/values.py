@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
 from minigrad import backend
+from minigrad.backward import key_of
 
 from ..cells.lstm import LSTMCell
 from .causes import Known
 from .charts import BETWEEN, bars
-from .flow import gradient_flow
 from .gates import LEAST, Gate, GateStatistics, _gate
 from .looking import Look
-from .result import BLUE, RED, share
-from .watching import LoopPass, Run
+from .result import BLUE, RED, Array, share
+from .tape import Tape
+from .watching import LoopPass
 
+PAIRS = 8  # of consecutive steps that are compared
 MOSTLY = 0.5  # of the gates' values or of the units
 KEEPS = ("f", "forget", "z")  # names of gates that keep the state where they are open, or, in some cells, closed
 
@@ -39,7 +43,7 @@ class Values(Look):
                     blamed.setdefault("closed forget gate", loop)
             others = {n: g for n, g in found.items() if n not in keepers and g.kind != "free"}
             parts = [gate.saturated for gate in others.values()]
-            if parts and float(np.mean(parts)) >= MOSTLY:  # a gate that only keeps, open at every step, is meant so
+            if parts and float(np.mean(parts)) >= MOSTLY:  # a forget gate may stay open
                 wrong = others | {n: g for n, g in keepers.items() if g.overall(g.low) >= LEAST}
                 stuck |= {f"{loop.name} {name}": gate for name, gate in wrong.items()}
                 blamed.setdefault("saturated", loop)
@@ -95,17 +99,27 @@ class Values(Look):
         return self.open_keeps[kind]
 
     def _opened(self, loop: LoopPass, name: str) -> bool:
-        """Compute the loss with the gate closed and with it open. True unless closed it keeps more of the gradient."""
-        kept = []
-        for value in (0.0, 1.0):
-            try:
-                with mg.intervene({f"{loop.name} {name}": value}):
-                    run = Run(self.loss, self.model)
-                states = [each.states for each in run.loops if each.name == loop.name]
-                kept.append(max(gradient_flow(run.loss, s).ratio for each in states for s in each.values()))
-            except (ValueError, RuntimeError):  # the gate cannot be replaced, or nothing depends on its states
-                return True
-        return kept[1] >= kept[0]
+        """Compare the gate with the share of the state's gradient that returns to the same unit one step before.
+
+        That share is the gate where it keeps the state open, and 1 minus the gate where it keeps it closed, plus the
+        gradient through the recurrent product, which random signs cancel in the mean.
+        """
+        try:
+            tape = Tape("report", self.watched.loss)
+        except (TypeError, RuntimeError):
+            return True
+        rng, gates = np.random.default_rng(0), loop.gates[name][loop.order]
+        errors = []  # (squared error of the gate, of 1 minus the gate), for each state
+        for states in loop.states.values():
+            pairs = list(zip(states[loop.order], states[loop.order][1:], gates[1:], strict=False))
+            if len(states) != len(gates) or states[0].shape != gates[0].shape:
+                continue
+            each = [_returned(tape, *pair, rng) for pair in pairs[:: -(-len(pairs) // PAIRS)]]
+            errors.append(np.sum([((q - f) @ (q - f), (q - 1 + f) @ (q - 1 + f)) for q, f in each], axis=0))
+        if not errors:
+            return True
+        opened, closed = min(errors, key=min)
+        return bool(opened <= closed)
 
     def _gates_of(self, loop: LoopPass) -> dict[str, Gate]:
         arrays = loop.gates or {
@@ -140,6 +154,17 @@ class Values(Look):
         picture = bars({n: [p] for n, p in parts.items()}, "share of the units",
                        [(RED, "0 in the whole batch, at every step")], parts)  # fmt: skip
         self.say("dead units", f"{worst}: {share(parts[worst])} of its units are 0 in the whole batch", picture)
+
+
+def _returned(tape: Tape, before: mg.Tensor, after: mg.Tensor, gate: Array, rng: Any) -> tuple[Array, Array]:
+    """v · (∂after/∂before)ᵀ v for random signs v, and the gate, as vectors over the rows of both steps."""
+    device = backend.device_of(after.data)
+    signs = rng.choice([-1.0, 1.0], after.shape).astype(after.dtype)
+    found = tape.gradients([(after.edge, backend.from_numpy(signs, device))], {key_of(before.edge)}, stop=True)
+    rows = min(len(before), len(after))
+    gradient = found.get(key_of(before.edge))
+    back = np.zeros(before.shape) if gradient is None else backend.to_numpy(gradient)
+    return (signs[:rows] * back[:rows]).reshape(-1), gate[:rows].reshape(-1)
 
 
 def _keeps(name: str, gate: Gate) -> bool:

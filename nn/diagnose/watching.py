@@ -1,21 +1,28 @@
-"""One observed run of a model: its loops with their states and gates, non-finite values, detached values."""
+"""One observed run of a model: its loops with their states and gates, non-finite values, detached values.
+
+Loops written without `mg.steps` are recognised as pictures recognise them: by lines that repeat with the same weights.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import backend
 from minigrad.modes import changed_mode, current_mode
+from minigrad.origins import Origin
 from minigrad.scopes import here
 from minigrad.tape import Node, Observer, Output, node_of
 from minigrad.where import Scope, caller, line_of
 
 from ..sequences.recurrent import OverTime
+
+if TYPE_CHECKING:
+    from minigrad.pictures.origins import Origins
 
 Array = Any
 RELUS = ("relu", "maximum")
@@ -24,17 +31,25 @@ RELUS = ("relu", "maximum")
 class Watch(Observer):
     """Keeps the results of all recorded operations, by node.
 
-    spoilt    the first operation that gave NaN or Inf, in words, or None
-    used      the used leaves that require grad, by id
-    detached  (step, step) for each detached value made in one step of a loop and used in another
+    spoilt  the first operation that gave NaN or Inf, in words, or None
+    used    the used leaves that require grad, by id
+    cuts    (origin, node, scope) for each use of a detached value; node is None if the use is not on the tape
+    labels  the names that layers give to what their cells return, by node and output
     """
 
     def __init__(self) -> None:
         self.outputs: dict[Node, tuple[Array, ...]] = {}
-        self.places: dict[float, Node] = {}
         self.spoilt: str | None = None
         self.used: dict[int, mg.Tensor] = {}
-        self.detached: list[tuple[int, int]] = []
+        self.cuts: list[tuple[Origin, Node | None, Scope | None]] = []
+        self.labels: dict[Node, dict[int, str]] = {}
+
+    def named(self, label: str, value: mg.Tensor, *, by: str = "name") -> mg.Tensor:
+        """See Observer."""
+        if by in ("loop", "gate") and value.edge is not None:
+            node, index = node_of(value.edge)
+            self.labels.setdefault(node, {})[index] = label
+        return value
 
     def recorded(self, primitive: Any, operands: tuple[Any, ...], outputs: tuple[Any, ...], edge: Any) -> None:
         """See Observer."""
@@ -46,18 +61,10 @@ class Watch(Observer):
                     if value.requires_grad and value.edge is None:
                         self.used[id(value)] = value
                     elif value._origin is not None:
-                        self._note_cut(value._origin.position)
+                        node = edge if isinstance(edge, Node) else None
+                        self.cuts.append((value._origin, node, current_mode().scope))
         if isinstance(edge, Node):
             self.outputs[edge] = outputs
-            self.places[edge.position] = edge
-
-    def _note_cut(self, position: float) -> None:
-        """Note the use of a detached value that was made at this position."""
-        made = self.places.get(position)
-        before, now = (_innermost(s) for s in (made.scope if made else None, current_mode().scope))
-        if before is None or now is None or before.outer is not now.outer or before.step == now.step:
-            return
-        self.detached.append((int(before.step or 0), int(now.step or 0)))
 
 
 def _finite(array: Array) -> bool:
@@ -69,6 +76,26 @@ def _innermost(scope: Scope | None) -> Scope | None:
     while scope is not None and scope.step is None:
         scope = scope.outer
     return scope
+
+
+def _scopes(
+    nodes: Sequence[Node], cuts: Sequence[tuple[Origin, Node | None, Scope | None]], origins: Origins
+) -> Mapping[Node, Scope | None]:
+    """The innermost time step around each node: of the tape, or of a recognised loop; None for nodes outside loops."""
+    from minigrad.pictures.calls import places
+
+    found = {node: _innermost(node.scope) for node in nodes}
+    cut: dict[Node, list[Origin]] = {}
+    for origin, node, _ in cuts:
+        if node is not None:
+            cut.setdefault(node, []).append(origin)
+    made: dict[tuple[Any, ...], Scope] = {}
+    for node, path in places([node for node in nodes if found[node] is None], cut, origins).items():
+        scope = None
+        for depth, (label, step) in enumerate(path):
+            scope = made.setdefault(path[: depth + 1], Scope(scope, label, step))
+        found[node] = _innermost(scope)
+    return found
 
 
 @dataclass
@@ -86,12 +113,18 @@ class LoopPass:
     states: dict[str, list[mg.Tensor]] = field(default_factory=dict)
     gates: dict[str, list[Array]] = field(default_factory=dict)
 
+    @property
+    def order(self) -> slice:
+        """The order of execution: values are listed in the order of time."""
+        return slice(None, None, -1 if next(iter(self.steps)) == max(self.steps) else 1)
+
 
 class Run:
     """A loss, and the observations made while it was computed.
 
-    layers  (layer, input, label) for each layer over time that was called
-    loops   its loops over steps
+    layers    (layer, input, label) for each layer over time that was called
+    loops     its loops over steps
+    detached  (step, step) for each detached value made in one step of a loop and used in another
     """
 
     def __init__(self, loss: Callable[[], Any], model: Any) -> None:
@@ -100,19 +133,33 @@ class Run:
         watched = changed_mode(grad=True, observers=(*current_mode().observers, self.watch))
         with hooked(model, self._note), np.errstate(all="ignore"), watched:
             self.loss: Any = loss()
-        self.loops = list(self._loops())
+        from minigrad.pictures.origins import Origins  # `import nn` needs no pictures
+
+        nodes = sorted(self.watch.outputs, key=lambda n: n.position)
+        origins = Origins(nodes)
+        self.scopes = _scopes(nodes, self.watch.cuts, origins)
+        self.loops = list(self._loops(nodes))
+        self.detached = list(self._detached(origins))
 
     def _note(self, module: Any, args: tuple[Any, ...], label: str) -> None:
         if isinstance(module, OverTime) and args:
             self.layers.append((module, args[0], label))
 
-    def _loops(self) -> Iterator[LoopPass]:
+    def _detached(self, origins: Origins) -> Iterator[tuple[int, int]]:
+        for origin, node, scope in self.watch.cuts:
+            now = _innermost(scope) if node is None else self.scopes[node]
+            for made, _ in origins(origin):
+                before = self.scopes[made]
+                if before is not None and now is not None and before.outer is now.outer and before.step != now.step:
+                    yield int(before.step or 0), int(now.step or 0)
+
+    def _loops(self, nodes: Sequence[Node]) -> Iterator[LoopPass]:
         """The loops, each pass separately: a layer that is called twice has two."""
         passes: dict[Any, tuple[LoopPass, int, int]] = {}  # (the current pass, its last step, its direction)
         where: dict[Node, tuple[LoopPass, int]] = {}
         found: list[LoopPass] = []
-        for node in sorted(self.watch.outputs, key=lambda n: n.position):
-            scope = _innermost(node.scope)
+        for node in nodes:
+            scope = self.scopes[node]
             if scope is None:
                 continue
             t, key = int(scope.step or 0), (id(scope.outer), scope.label)
@@ -141,7 +188,7 @@ class Run:
                 name = node.primitive.name
                 count[name] = count.get(name, 0) + 1
                 several = type(node.dtype) is tuple
-                labels = node.extra.labels if node.extra is not None else {}
+                labels = self.watch.labels.get(node, {}) | (node.extra.labels if node.extra is not None else {})
                 for k in range(len(node.shape) if several else 1):
                     key = (name, count[name], k)
                     index: Any = k if several else None

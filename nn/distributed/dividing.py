@@ -72,15 +72,15 @@ def _part(state: Any, group: Group, carrier: Any) -> Any:
     if isinstance(state, dict) and list(state) == ["ranks"]:
         if len(state["ranks"]) != group.size:
             raise ValueError(
-                f"what {type(carrier).__name__} carries was saved by {len(state['ranks'])} ranks and cannot be divided "
-                f"anew; there are {group.size} now: start as many as then"
+                f"the state of {type(carrier).__name__} was saved by {len(state['ranks'])} ranks and cannot be divided "
+                f"among {group.size}; start as many as then"
             )
         return state["ranks"][group.rank]
     if state is None or group.size == 1:
         return state
     if not hasattr(carrier, "split"):
         raise ValueError(
-            f"what {type(carrier).__name__} carries was saved by one process, and it has no split(state, rank, ranks) "
-            f"to divide it among {group.size}: start one"
+            f"the state of {type(carrier).__name__} was saved by one process, and it has no split(state, rank, ranks) "
+            f"to divide it among {group.size}; start one"
         )
     return carrier.split(state, group.rank, group.size)

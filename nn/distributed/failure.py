@@ -34,7 +34,7 @@ class Watchdog:
     def __init__(self, communicator: Any, named: Callable[[int], str]) -> None:
         self.communicator, self.named = communicator, named
         self._question = 0
-        self._answers: dict[int, tuple[bool, str]] = {}  # (True if it has left, what it awaits)
+        self._answers: dict[int, tuple[bool, str]] = {}  # (True if it has left, the awaited operation)
         self._sent: list[tuple[Any, bytes]] = []
         self._what = ""
 

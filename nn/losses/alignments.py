@@ -91,7 +91,7 @@ def onward(skipped: Any, before: Any, same: Any, skip: Any, x: Any) -> Any:
 
 @mg.fuse
 def passing(alpha: Any, beta: Any, x: Any, rest: Any) -> Any:
-    """γ_t[s] from α_t[s], β_t[s] without x_t, x_t[y'_s], and what remains of the exponent."""
+    """γ_t[s] from α_t[s], β_t[s] without x_t, x_t[y'_s], and the rest of the exponent."""
     return np.exp(np.minimum(alpha + beta - x + rest, 0.0))
 
 

@@ -36,7 +36,7 @@ class CTCLoss(Loss):
 
     A labelling needs a step for each label, and one more for each label that equals the one before it. One that is
     longer than its sequence allows has no alignment: the loss is infinite, and its gradient NaN, with a RuntimeWarning
-    that names the sequence, unless zero_infinity says what to do with it.
+    that names the sequence, unless zero_infinity is set.
 
     Log-probabilities come from `mg.log_softmax`. The gradient by them is −γ, the posterior of each class at each step,
     hence softmax − γ by the logits. (PyTorch expects a log_softmax before, and already adds the softmax here; by the
@@ -139,7 +139,7 @@ def read(
     labels = np.where(real, labels, -1)
     if (labels.size and not -1 <= labels.min() <= labels.max() < C) or np.any((labels < 0) & real):
         n, s = np.argwhere(real & ((labels < 0) | (labels >= C)))[0]
-        raise _told(IndexError, f"label {s} of sequence {n} is {labels[n, s]}, which is none of {C} classes")
+        raise _told(IndexError, f"label {s} of sequence {n} is {labels[n, s]}, not one of {C} classes")
     if (labels == blank).any():
         n, s = np.argwhere(labels == blank)[0]
         raise _told(ValueError, f"label {s} of sequence {n} is {blank}, the blank; leave it out, or set blank=")

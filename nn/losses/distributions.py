@@ -51,7 +51,7 @@ class GaussianNLLLoss(Loss):
             input, target, v = np.where(mask, input, 0.0), np.where(mask, target, 0.0), np.where(mask, v, 1.0)
         array: Any = v.data
         if backend.backend_of(array).synchronous and bool(np.any(array < 0)):
-            raise ValueError(f"GaussianNLLLoss: {array.min()} is no variance; it must not be negative{here()}")
+            raise ValueError(f"GaussianNLLLoss: {array.min()} is not a variance; it must not be negative{here()}")
         v = v + np.maximum(self.eps - array, 0.0)
         loss = 0.5 * (np.log(v) + np.square(input - target) / v)
         if self.full:

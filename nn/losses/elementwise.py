@@ -275,7 +275,7 @@ class BCELoss(_Weighted):
         p = input.data
         if backend.backend_of(p).synchronous and bool(np.any((p < 0) | (p > 1))):
             wrong = float(p.min()) if bool(np.any(p < 0)) else float(p.max())
-            raise ValueError(f"BCELoss: {wrong} is no probability; BCEWithLogitsLoss takes any number{here()}")
+            raise ValueError(f"BCELoss: {wrong} is not a probability; BCEWithLogitsLoss takes any number{here()}")
         return binary_cross_entropy(input, target)
 
 

@@ -48,10 +48,9 @@ def export_onnx(
     operators (onnxruntime has the first three for float32 only). Decisions made in Python while the model runs, such as
     the number of steps of a loop, must not depend on the inputs: if the two runs differ, an error names the place.
 
-    Raises RuntimeError for what has no counterpart, with its place; ValueError for an example or axes that do not fit,
-    or another opset;
-    OSError if the file cannot be written; ImportError without the extra `onnx`. The old file stays as it was until the
-    new one is complete.
+    Raises RuntimeError for an operation without a counterpart, with its place; ValueError for an example or axes that
+    do not fit, or another opset; OSError if the file cannot be written; ImportError without the extra `onnx`. The old
+    file stays as it was until the new one is complete.
     """
     try:
         import onnx
@@ -183,8 +182,8 @@ def _check_same(model: Module, records: list[Record], others: list[Record]) -> N
         if isinstance(module, OverTime) and (why := recurrent.foreign(module)) is not None:
             raise RuntimeError(
                 f"export_onnx: {name or 'the model'} ({type(module).__name__}) is a loop with {why}, and ONNX has only "
-                "RNN, LSTM and GRU as loops; export one step, by call=, or so many steps as the example has, by axes= "
-                "with None for the axis of time"
+                "RNN, LSTM and GRU as loops; export one step, by call=, or a fixed number of steps, by axes= with None "
+                "for the axis of time"
             )
     place = (different or max(records, others, key=len)[min(len(records), len(others))]).place
     raise RuntimeError(

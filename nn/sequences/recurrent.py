@@ -299,9 +299,12 @@ class _Loop:
         return [np.concatenate(parts[:: -1 if reverse else 1]) for parts in zip(*self.outputs, strict=True)]
 
     def _offered(self, state: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The state under the cell's names, offered to observers."""
-        labels = names(self.cell, getattr(new, "_fields", None), len(new), len(state))[: len(state)]
-        return tuple([s if n is None else offered(n, s, "loop") for n, s in zip(labels, state, strict=True)])
+        """The state under the cell's names, offered to observers. They see the further values of the step, too."""
+        labels = names(self.cell, getattr(new, "_fields", None), len(new), len(state))
+        for n, value in zip(labels[len(state) :], new[len(state) :], strict=True):
+            if n is not None:
+                offered(n, value, "gate")
+        return tuple([s if n is None else offered(n, s, "loop") for n, s in zip(labels, state, strict=False)])
 
     def _resize(self, n: int, alive: int) -> None:
         """Drop rows that have ended, or add rows that begin."""

@@ -57,7 +57,7 @@ class CSVLog:
             rows = list(reader)
             names = list(reader.fieldnames or ())
         if rows and not all((row.get("step") or "").isdigit() for row in rows):
-            raise ValueError(f"{self.path} is no log of a Trainer: it has no column of steps; give another file")
+            raise ValueError(f"{self.path} is not a log of a Trainer: it has no column of steps; give another file")
         self.names = self.names or names
         return rows
 

@@ -117,7 +117,7 @@ def _check_random(what: str, state: Any) -> None:
     try:
         np.random.default_rng(0).bit_generator.state = state["cpu"]
     except Exception as error:  # its type depends on the damage
-        raise ValueError(f"{what}: cpu is no state of NumPy's generator: {error}") from error
+        raise ValueError(f"{what}: cpu is not a state of NumPy's generator: {error}") from error
 
 
 @contextmanager

@@ -395,7 +395,7 @@ def test_nan_and_inf_pass_through() -> None:
             np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-# ---- what cannot be fused ----------------------------------------------------------------------------------------
+# ---- functions that cannot be fused ------------------------------------------------------------------------------
 
 
 def branches(x: mg.Tensor) -> mg.Tensor:

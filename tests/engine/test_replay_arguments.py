@@ -96,7 +96,7 @@ def test_the_same_argument_again_and_again_is_recorded_once() -> None:
     assert len(step.why) <= 2
 
 
-# ---- what comes back ---------------------------------------------------------------------------------------------
+# ---- results -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_floats_of_several_threads_are_not_mixed_up() -> None:
     assert not wrong
 
 
-# ---- what else may be another one --------------------------------------------------------------------------------
+# ---- other changes -----------------------------------------------------------------------------------------------
 
 
 def test_the_default_dtype() -> None:

@@ -198,7 +198,7 @@ def test_one_array_for_several_operands_is_added_to_for_each_alone() -> None:
     assert not np.shares_memory(a.grad.data, b.grad.data)
 
 
-# ---- what backward takes -----------------------------------------------------------------------------------------
+# ---- arguments of backward ---------------------------------------------------------------------------------------
 
 
 def test_inputs_limits_who_gets_a_gradient_and_what_is_visited() -> None:

@@ -243,7 +243,7 @@ def test_greedy_is_a_beam_of_one() -> None:
             np.testing.assert_array_equal(a.attention, b.attention)
 
 
-# ---- when it stops, and what it keeps ----------------------------------------------------------------------------
+# ---- the end of a search, and its results ----------------------------------------------------------------------------
 
 
 def test_stopping_early_changes_nothing_without_penalties() -> None:

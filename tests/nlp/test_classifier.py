@@ -179,7 +179,7 @@ def test_a_file_of_another_task_is_refused(tmp_path: Path) -> None:
         SequenceClassifier.load(path)
 
 
-# ---- what is refused ---------------------------------------------------------------------------------------------
+# ---- refused arguments -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ def test_top_p_keeps_as_few_as_it_takes(rng: Rng) -> None:
         assert set(ids.tolist()) == kept
 
 
-# ---- what it gives back ------------------------------------------------------------------------------------------
+# ---- results ---------------------------------------------------------------------------------------------------------
 
 
 def test_rescoring_sequences_of_unequal_lengths() -> None:
@@ -329,7 +329,7 @@ def test_texts() -> None:
     assert not any("<eos>" in text for by in (tokenizer, tokenizer.vocabulary) for text in shown.texts(by))
 
 
-# ---- what is refused ---------------------------------------------------------------------------------------------
+# ---- refused arguments -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_logits_are_refused(function: Any, shift: float) -> None:
     model = Tables(1, N=3)
     model.log_p += shift
     given: Any = {"sequences": [[1, 2]] * 3} if function is rescore else {"max_length": 3}
-    with pytest.raises(ValueError, match=f"{function.__name__}: exp of what .* pass log-probabilities"):
+    with pytest.raises(ValueError, match=f"{function.__name__}: exp of the model.* pass log-probabilities"):
         function(model, model.start(), **given)
 
 

@@ -261,7 +261,7 @@ def test_what_is_refused() -> None:
         with pytest.raises(error, match=message):
             model(ids)
     for ragged in (model.start, model.log_probability, model):
-        with pytest.raises(ValueError, match=r"of unequal lengths are no array of axes \(T, N\); nlp.pad makes one"):
+        with pytest.raises(ValueError, match=r"of unequal lengths are not an array \(T, N\); nlp.pad makes one"):
             ragged([[1, 2, 3], [2, 3]])
     with pytest.raises(ValueError, match="prompts must be at least 1 long; sequence 1 has 0"):
         model.start(nlp.pad([[1, 2, 3], []]))

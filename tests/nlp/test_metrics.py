@@ -246,7 +246,7 @@ def test_accuracy(make: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1, 2], [1]), r"predictions are \(2,\), but what is right is \(1,\)"),
+        (([1, 2], [1]), r"predictions are \(2,\), but the gold ones are \(1,\)"),
         (([], []), "nothing that counts"),
         (([1], [1], [False]), "nothing that counts"),
         (([1], [1], [1]), "the mask must be boolean"),

@@ -115,8 +115,8 @@ def test_bad_ids_leave_no_file(tmp_path: Path) -> None:
         save_ids(path, [[1], [3, 256]], np.uint8)
     with pytest.raises(TypeError, match="the dtype must be one of integers, not float32"):
         save_ids(path, [[1]], np.float32)
-    with pytest.raises(TypeError, match=r"part 0 is no array of ids \(T,\), but float64"):
+    with pytest.raises(TypeError, match=r"part 0 is not an array of ids \(T,\), but float64"):
         save_ids(path, [[0.5]])
-    with pytest.raises(TypeError, match=r"part 0 is no array of ids \(T,\), but <U1"):
+    with pytest.raises(TypeError, match=r"part 0 is not an array of ids \(T,\), but <U1"):
         save_ids(path, "ab")
     assert os.listdir(tmp_path) == []

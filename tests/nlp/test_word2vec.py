@@ -160,7 +160,7 @@ def test_the_objective_of_a_model(rng: np.random.Generator) -> None:
         Word2Vec().objective()
 
 
-# ---- what is drawn -----------------------------------------------------------------------------------------------
+# ---- random numbers --------------------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=40))
@@ -403,7 +403,7 @@ def test_a_long_compilation_is_announced_once(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-# ---- what is refused ---------------------------------------------------------------------------------------------
+# ---- refused arguments -----------------------------------------------------------------------------------------------
 
 
 class Once:

@@ -467,9 +467,9 @@ def test_words_that_word2vec_cannot_hold(tmp_path: Path, name: str, word: str) -
 
 
 def test_names_that_say_no_format(vectors: WordVectors, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a name that ends in '\.pkl' is no format"):
+    with pytest.raises(ValueError, match=r"a name that ends in '\.pkl' is not a format"):
         vectors.save(tmp_path / "v.pkl")
-    with pytest.raises(ValueError, match="'pickle' is no format"):
+    with pytest.raises(ValueError, match="'pickle' is not a format"):
         WordVectors.load(tmp_path / "v.txt", format="pickle")  # type: ignore[arg-type]
     vectors.save(tmp_path / "v.dat", format="binary")
     assert WordVectors.load(tmp_path / "v.dat", format="binary").words == vectors.words
@@ -485,16 +485,16 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "empty binary": ("v.bin", b"", "it should begin with a line of two numbers, not b''"),
     "no line end": ("v.bin", b"1 3", "it should begin with a line of two numbers"),
     "no head": ("v.bin", b"a " + ROW, "it should begin with a line of two numbers"),
-    "too few, text": ("v.txt", b"3 2\na 1 2\nb 3 4\n", "speaks of 3 words, but it ends after 2"),
+    "too few, text": ("v.txt", b"3 2\na 1 2\nb 3 4\n", "announces 3 words, but it ends after 2"),
     "too many, text": (
         "v.txt",
         b"1 2\na 1 2\nb 3 4\n",
-        "line 3: the first line speaks of 1 words, but here is another",
+        "line 3: the first line announces 1 words, but here is another",
     ),
     "too few, binary": ("v.bin", b"3 3\na " + ROW + b"b " + ROW, "it ends before word 3 of 3"),
-    "too many, binary": ("v.bin", b"1 3\na " + ROW + b"b " + ROW, "speaks of 1 words, but more bytes follow"),
+    "too many, binary": ("v.bin", b"1 3\na " + ROW + b"b " + ROW, "announces 1 words, but more bytes follow"),
     "cut off": ("v.bin", b"2 3\na " + ROW + b"b " + ROW[:5], "it ends within the vector of word 2 of 2"),
-    "huge count, text": ("v.txt", b"999999999999999 2\na 1 2\n", "speaks of 999,999,999,999,999 words, but it ends"),
+    "huge count, text": ("v.txt", b"999999999999999 2\na 1 2\n", "announces 999,999,999,999,999 words, but it ends"),
     "huge count": ("v.bin", b"999999999999999 3\na " + ROW, "it ends before word 2 of 999,999,999,999,999"),
     "huge width": ("v.bin", b"1 99999999999999\na " + ROW, "its vectors would have 99,999,999,999,999 numbers"),
     "huge width, text": ("v.txt", b"1 99999999999999\na 1 2 3\n", "its vectors would have 99,999,999,999,999 numbers"),

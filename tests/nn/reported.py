@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -179,6 +179,12 @@ def shorter(rng: Rng) -> tuple[Any, Any, Any]:
     return x, y, lengths
 
 
+def one_shorter_sequence(rng: Rng) -> Made:
+    x, y = batch(rng, 12)
+    x.data[8:, 2] = 0
+    return Last(nn.GRU(D, H)), (x, y), CRITERION, {}
+
+
 def untold_mean(rng: Rng) -> Made:
     x, y, _ = shorter(rng)
     return Averaging(nn.LSTM(D, H)), (x, y), CRITERION, {}
@@ -219,15 +225,73 @@ def plainly(model: Callable[[], Any], steps: int = T) -> Callable[[Rng], Made]:
     return lambda rng: (model(), batch(rng, steps), CRITERION, {})
 
 
+class Plain(nn.Module):
+    """A loop of its own, with or without `mg.steps`; the output after step `pick`.
+
+    cut   the step at which the state is detached
+    """
+
+    def __init__(self, gain: float, cut: int | None = None, marked: bool = False, pick: int | None = None) -> None:
+        super().__init__()
+        self.W, self.U, self.out = nn.Linear(D, H), nn.Linear(H, H, bias=False), nn.Linear(H, K)
+        nn.init.orthogonal_(self.U.weight, gain=gain)
+        self.cut, self.marked, self.pick = cut, marked, pick
+
+    def forward(self, xs: Any) -> Any:
+        s, states = mg.zeros((xs.shape[1], H)), []
+        for t, x in mg.steps(xs) if self.marked else enumerate(xs):
+            s = np.tanh(self.W(x) + self.U(s.detach() if t == self.cut else s))
+            states.append(s)
+        return self.out(s if self.pick is None else np.stack(states)[:, self.pick])
+
+
+class GatedCell(nn.Cell):
+    """h' = f h + (1 − f) g, whose gate has a name in `gates` alone."""
+
+    gates = ("f",)
+
+    def __init__(self, bias: float) -> None:
+        super().__init__(D, (H,))
+        self.W, self.U = nn.Linear(D, 2 * H), nn.Linear(H, 2 * H, bias=False)
+        self.W.bias.data[:H] = bias
+
+    def update(self, x: Any, state: Any, recurrent: Any) -> Any:
+        z_f, z_g = np.split(self.W(x) + self.U(recurrent), 2, axis=-1)
+        f = mg.sigmoid(z_f)
+        return f * state[0] + (1 - f) * np.tanh(z_g), f
+
+
+def own_loop_swapped(marked: bool) -> Callable[[Rng], Made]:
+    def make(rng: Rng) -> Made:
+        x, y = batch(rng, 12)
+        return Plain(1.0, marked=marked, pick=-1), (np.swapaxes(x, 0, 1), y), CRITERION, {}
+
+    return make
+
+
+def saturated_loop(rng: Rng) -> Made:
+    model = Plain(1.0)
+    model.W.weight.data[...] *= 50
+    return model, batch(rng), CRITERION, {}
+
+
 MORE: dict[str, tuple[str, Callable[[Rng], Made]]] = {
     "a tanh network over 150 steps": ("vanishing", plainly(lambda: Last(nn.RNN(D, H)), 150)),
     "two LSTMs over 150 steps": ("vanishing", plainly(lambda: Last(nn.LSTM(D, H, num_layers=2)), 150)),
     "a ReLU network that explodes": ("exploding", plainly(lambda: Last(rnn(2.4, "relu")), 40)),
     "a GRU with large weights": ("saturated", plainly(lambda: Last(scaled_weights(nn.GRU(D, H), 60)))),
+    "a state that overflows": ("exploding", plainly(lambda: Last(rnn(8.0, "relu")), 120)),
+    "a loop without steps": ("vanishing", plainly(lambda: Plain(0.6), 40)),
+    "a saturated loop without steps": ("saturated", saturated_loop),
+    "a cut loop without steps": ("detached", plainly(lambda: Plain(1.0, 13))),
+    "a swapped loop without steps": ("batch and time swapped", own_loop_swapped(False)),
+    "a swapped loop of one's own": ("batch and time swapped", own_loop_swapped(True)),
+    "a gate of one's own cell": ("closed forget gate", plainly(lambda: Last(nn.Recurrent(GatedCell(-5.0))))),
     "a detached encoder": ("detached", plainly(Encoded, 12)),
     "a swapped tagger": ("batch and time swapped", swapped_tagger),
     "the last of padded steps": ("reading at padding", last_of_padded),
     "the mean of padded steps": ("reading at padding", untold_mean),
+    "one shorter sequence": ("reading at padding", one_shorter_sequence),
     "one infinity": ("non-finite data", with_infinity),
     "one weight": ("non-finite weights", with_nan_weight),
     "a logarithm of 0": ("non-finite values", plainly(lambda: Logarithmic(nn.GRU(D, H)), 12)),
@@ -267,6 +331,31 @@ def padded(rng: Rng) -> Made:
     return model, {"x": x, "lengths": lengths, "y": y}, loss, {"optimizer": nn.Adam(model.parameters())}
 
 
+class Several(NamedTuple):
+    """Padded sequences (T, N, D), and their lengths."""
+
+    values: Any
+    lengths: Any
+
+
+class Translating(Encoded):
+    """A decoder that begins with the encoder's state; both know the lengths of their sequences."""
+
+    def forward(self, source: Any, target: Any) -> Any:
+        _, h = self.encoder(source.values, lengths=source.lengths)
+        return self.out(self.decoder(target.values, h, lengths=target.lengths)[1][-1])
+
+
+def two_kinds_of_lengths(rng: Rng) -> Made:
+    """The lengths of the targets say nothing about the sources."""
+    sides = []
+    for lengths in ([9, 4, 6, 2, 8, 9], [3, 7, 5, 7, 2, 4]):
+        values = rng.standard_normal((max(lengths), N, D)).astype(np.float32)
+        values[np.arange(max(lengths))[:, None] >= lengths] = 0
+        sides.append(Several(mg.tensor(values), np.array(lengths)))
+    return Translating(), (*sides, rng.integers(0, K, N)), lambda m, b: CRITERION(m(b[0], b[1]), b[2]), {}
+
+
 def perceptron(rng: Rng) -> Made:
     model = nn.Sequential(nn.Linear(D, 32), nn.ReLU(), nn.Linear(32, K))
     data = mg.tensor(rng.standard_normal((16, D)).astype(np.float32)), rng.integers(0, K, 16)
@@ -301,4 +390,32 @@ def remembering_lstm(rng: Rng) -> Made:
     return model, batch(rng, 20), CRITERION, {"optimizer": nn.Adam(model.parameters())}
 
 
-SOUND = [tagger, open_lstm, padded, perceptron, both_directions, with_crf, tagger_of_both_directions, remembering_lstm]
+class Spoken(Last):
+    """Classes from words."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.GRU(D, H))
+        self.embedding = nn.Embedding(40, D)
+
+    def forward(self, ids: Any, lengths: Any = None) -> Any:
+        return self.out(self.layer(self.embedding(ids))[0][-1])
+
+
+def equal_last_words(rng: Rng) -> Made:
+    """Two of the sentences end in the same word, which is no padding."""
+    ids = rng.integers(1, 40, (12, N))
+    ids[-1, :2] = 0
+    return Spoken(), (ids, rng.integers(0, K, N)), CRITERION, {}
+
+
+def tied_layers(rng: Rng) -> Made:
+    """One layer after another with the same weights, which looks like a loop over steps."""
+    inner = nn.Linear(16, 16)
+    model = nn.Sequential(nn.Linear(D, 16), *[nn.Tanh() if k % 2 else inner for k in range(7)], nn.Linear(16, K))
+    return model, perceptron(rng)[1], CRITERION, {"optimizer": nn.Adam(model.parameters())}
+
+
+SOUND = [
+    tagger, open_lstm, padded, two_kinds_of_lengths, perceptron, both_directions, with_crf, tagger_of_both_directions,
+    remembering_lstm, equal_last_words, tied_layers,
+]  # fmt: skip

@@ -151,7 +151,7 @@ def test_other_programs_see_arrays_under_readable_names(tmp_path: Path) -> None:
     assert same(arrays["model.0.weight"].data, model[0].weight.data)
 
 
-# ---- what cannot be saved ----------------------------------------------------------------------------------------
+# ---- refused values ----------------------------------------------------------------------------------------------
 
 
 class Plain:

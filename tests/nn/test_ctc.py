@@ -141,7 +141,7 @@ def test_evaluation_makes_no_posteriors(rng: Rng) -> None:
     assert loss.item() == recorded.item()
 
 
-# ---- what does not count, and what cannot be ---------------------------------------------------------------------
+# ---- padding, and impossible labellings --------------------------------------------------------------------------
 
 
 def test_padding_does_not_leak(rng: Rng) -> None:
@@ -288,8 +288,8 @@ L = [[1, 2], [1, 1]]
         (lambda: CTCLoss()(X, L, [5, 5], [3, 2]), ValueError, "target_lengths must be from 0 to S = 2, not 3"),
         (lambda: CTCLoss()(X, L, [5]), ValueError, r"input_lengths must be 2 integers, .* int64 \(1,\)"),
         (lambda: CTCLoss()(X, L, [5, 5], [1.0, 2.0]), ValueError, "target_lengths must be 2 integers"),
-        (lambda: CTCLoss()(X, [[1, 2], [1, 3]]), IndexError, "label 1 of sequence 1 is 3, which is none of 3 classes"),
-        (lambda: CTCLoss()(X, [[-1, 2], [1, 1]]), IndexError, "label 0 of sequence 0 is -1, which is none"),
+        (lambda: CTCLoss()(X, [[1, 2], [1, 3]]), IndexError, "label 1 of sequence 1 is 3, not one of 3 classes"),
+        (lambda: CTCLoss()(X, [[-1, 2], [1, 1]]), IndexError, "label 0 of sequence 0 is -1, not one"),
         (lambda: CTCLoss()(X, [[1, 0], [1, 1]]), ValueError, "label 1 of sequence 0 is 0, the blank; leave it out"),
         (lambda: CTCLoss(2)(X, [[1, 0], [2, 1]]), ValueError, "label 0 of sequence 1 is 2, the blank"),
     ],

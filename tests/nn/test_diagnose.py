@@ -184,6 +184,24 @@ def test_the_flow_says_the_cause(options: Any, verdict: str) -> None:
         assert nn.diagnose.gradient_flow(loss, given).verdict.startswith(verdict)
 
 
+def test_a_loss_at_an_inner_step_is_said_with_its_step() -> None:
+    for reverse in (False, True):
+        _, states = chain(lambda s: 0.3 * s, reverse=reverse)
+        flow = nn.diagnose.gradient_flow((states[6] ** 2).sum(), states)
+        steps = 3 if reverse else 6
+        assert flow.verdict.endswith(f" of its size at step 6 after {steps} steps")
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_the_states_of_two_directions_are_followed_from_either_end(at: int, rng: Rng) -> None:
+    layer = nn.GRU(3, 4, bidirectional=True)
+    output, _ = layer(rng.standard_normal((12, 2, 3)))
+    flow = nn.diagnose.gradient_flow((output[at] ** 2).sum(), output)
+    size = "first-step" if at == 0 else "last-step"
+    assert flow.verdict.endswith(f" its {size} size after 11 steps")
+    assert flow.ratio == pytest.approx(flow.norms[-1 - at] / flow.norms[at])
+
+
 def test_a_relu_that_dies_on_the_way() -> None:
     W = mg.tensor(np.eye(3), requires_grad=True)
     s, states = mg.tensor(np.full((2, 3), 0.5)), []
@@ -658,7 +676,7 @@ def test_mistakes_with_layers(rng: Rng) -> None:
             report(lstm, xs, loss, ks)
     with pytest.raises(ValueError, match=r"expected an input \(T, N, D\), got shape \(6,\)"):
         report(lstm, xs[:, 0, 0], loss)
-    with pytest.raises(TypeError, match="function is no Module; pass its parameters"):
+    with pytest.raises(TypeError, match="function is not a Module; pass its parameters"):
         report(lambda x, s: (x, s), xs, loss)
     with pytest.raises(RuntimeError, match=r"truncation_report: .*not a scalar"):
         report(lstm, xs, lambda y: y)

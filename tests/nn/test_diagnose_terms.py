@@ -364,7 +364,7 @@ def test_losses_of_single_rows_may_be_added_up_in_the_loop(rng: Rng) -> None:
     assert np.argwhere(found.norms).tolist() == [[t, k] for t in (1, 3) for k in range(t + 1)]
 
 
-# ---- what is left behind -----------------------------------------------------------------------------------------
+# ---- side effects ------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_touched_and_nothing_is_kept(rng: Rng) -> None:
@@ -436,7 +436,7 @@ def test_on_every_backend(backend: Place, by: str, rng: Rng) -> None:
         near(sums[name].sum(axis=0) + found[name].rest, backend.numpy(parameter.grad), 1e-5, name)
 
 
-# ---- what it looks like, and mistakes ----------------------------------------------------------------------------
+# ---- representations and mistakes --------------------------------------------------------------------------------
 
 
 def test_results_read_well(rng: Rng, tmp_path: Any) -> None:

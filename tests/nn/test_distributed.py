@@ -37,7 +37,7 @@ from tests.nn.together import together
 ALONE = Group()
 
 
-# ---- what ranks find together ------------------------------------------------------------------------------------
+# ---- the same results on all ranks -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "size"), [("language model", 2), ("classifier", 3), ("seq2seq", 2)])
@@ -220,7 +220,7 @@ def test_a_leaf_is_whole_after_its_last_use() -> None:
 
 
 def test_float16_is_summed_in_float32() -> None:
-    """Whose sum on the way would be infinite: 40,000 + 40,000 − 40,000."""
+    """In float16 the partial sum would be infinite: 40,000 + 40,000 − 40,000."""
 
     def work(group: Any) -> Any:
         p = nn.Parameter(mg.Tensor(np.full(3, 1, np.float16)))
@@ -481,7 +481,7 @@ def test_what_cannot_be_divided_stays_with_as_many_ranks() -> None:
         {"count": 0},
         {"count": 1},
     ]
-    with pytest.raises(ValueError, match=r"what Counter carries was saved by 2 ranks .* there are 3 now"):
+    with pytest.raises(ValueError, match=r"the state of Counter was saved by 2 ranks .* among 3; start as many"):
         together(3, lambda g: dividing.divided(saved, g, Counter()))
     with pytest.raises(ValueError, match="saved by one process, and it has no split"):
         together(2, lambda g: dividing.divided(Progress(carried={"count": 1}), g, Counter()))

@@ -297,7 +297,7 @@ def test_long_names_of_files(tmp_path: Path) -> None:
     assert files_in(tmp_path) == [name]
 
 
-# ---- files that are not what they claim to be --------------------------------------------------------------------
+# ---- invalid files -----------------------------------------------------------------------------------------------
 
 
 def made(header: Any, data: bytes = b"") -> bytes:
@@ -436,7 +436,7 @@ def test_float8_is_read_as_its_definition_says(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.reshape(-1), np.array(expected, np.float32))
 
 
-# ---- what a killed process left ----------------------------------------------------------------------------------
+# ---- leftovers of a killed process -------------------------------------------------------------------------------
 
 KILLED = """
 import os, sys, numpy as np

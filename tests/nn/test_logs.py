@@ -102,7 +102,7 @@ def test_bad_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table.csv"
     path.write_text("a,b\n1,2\n")
     log = CSVLog(path)
-    with pytest.raises(ValueError, match="is no log of a Trainer: it has no column of steps; give another file"):
+    with pytest.raises(ValueError, match="is not a log of a Trainer: it has no column of steps; give another file"):
         log.begin(3)
     assert path.read_text() == "a,b\n1,2\n"
 

@@ -425,7 +425,7 @@ def test_memory_of_cross_entropy(rng: Rng) -> None:
     assert peak < 2.1 * x.nbytes
 
 
-# ---- what is given -----------------------------------------------------------------------------------------------
+# ---- arguments ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -445,8 +445,8 @@ def test_memory_of_cross_entropy(rng: Rng) -> None:
         (lambda: MSELoss()(np.ones(3), np.ones(3), np.ones(3)), ValueError, "boolean"),
         (lambda: HuberLoss(delta=0.0), ValueError, "positive, not 0.0"),
         (lambda: SmoothL1Loss(beta=-1.0), ValueError, "must not be negative, and is -1.0"),
-        (lambda: BCELoss()([0.5, 1.5], [0, 1]), ValueError, "BCELoss: 1.5 is no probability"),
-        (lambda: BCELoss()([0.5, -0.5], [0, 1]), ValueError, "BCELoss: -0.5 is no probability"),
+        (lambda: BCELoss()([0.5, 1.5], [0, 1]), ValueError, "BCELoss: 1.5 is not a probability"),
+        (lambda: BCELoss()([0.5, -0.5], [0, 1]), ValueError, "BCELoss: -0.5 is not a probability"),
         (lambda: KLDivLoss(reduction="batchmean")(0.5, 0.5), ValueError, "batch axis"),
         (lambda: MSELoss(reduction="batchmean"), ValueError, "batchmean"),
     ],

@@ -35,7 +35,7 @@ def names(pairs: Any) -> list[str]:
     return [name for name, _ in pairs]
 
 
-# ---- what it is made of ------------------------------------------------------------------------------------------
+# ---- parts -------------------------------------------------------------------------------------------------------
 
 
 def test_the_order_is_that_of_the_definition() -> None:
@@ -388,7 +388,7 @@ def test_modules_by_name() -> None:
         modules["es"]
 
 
-# ---- what takes a part's place -----------------------------------------------------------------------------------
+# ---- replaced parts ----------------------------------------------------------------------------------------------
 
 
 def test_nothing_pushes_a_parameter_out_unnoticed() -> None:

@@ -609,7 +609,7 @@ def test_the_state_of_another_optimizer() -> None:
         adam.load_state_dict(adam.state_dict() | {"state": {"W": {"step": [1, 2], "exp_avg": 0, "exp_avg_sq": 0}}})
 
 
-# ---- clipping and what is not finite -----------------------------------------------------------------------------
+# ---- clipping, NaN and Inf ---------------------------------------------------------------------------------------
 
 
 @given(

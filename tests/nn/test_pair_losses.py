@@ -137,7 +137,7 @@ def test_nothing_counts(loss: Any, shape: Any, third: Any, rng: Rng) -> None:
         (lambda: GaussianNLLLoss(eps=0.0), "eps must be positive, not 0.0"),
         (lambda: GaussianNLLLoss()(np.ones(3), np.ones(2), 1.0), r"the input is \(3,\), but the target is \(2,\)"),
         (lambda: GaussianNLLLoss()(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)), r"one for each of its rows.* \(3,\)"),
-        (lambda: GaussianNLLLoss()(np.ones(2), np.ones(2), [1.0, -0.5]), "-0.5 is no variance"),
+        (lambda: GaussianNLLLoss()(np.ones(2), np.ones(2), [1.0, -0.5]), "-0.5 is not a variance"),
         (lambda: MarginRankingLoss()(np.ones(3), np.ones(2), np.ones(3)), r"are \(3,\) and \(2,\); expected one shape"),
         (lambda: MarginRankingLoss()(np.ones(3), np.ones(3), np.ones(2)), r"the target must be \(3,\), not \(2,\)"),
         (lambda: MarginRankingLoss()(np.ones(2), np.ones(2), [1, 0]), "targets are 1 or -1, not 0"),

@@ -106,7 +106,7 @@ def test_the_plain_path_agrees(kind: Any, rng: Rng) -> None:
         near(fast, both())
 
 
-# ---- what is shown -----------------------------------------------------------------------------------------------
+# ---- shown states ------------------------------------------------------------------------------------------------
 
 
 def test_shown_states_are_those_of_a_loop_by_hand_and_have_gradients(rng: Rng) -> None:

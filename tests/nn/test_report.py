@@ -55,6 +55,29 @@ def test_more_broken_models(name: str, rng: Rng) -> None:
     ElementTree.fromstring(found._repr_html_())
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_state_that_overflows_explodes(backward: bool, rng: Rng) -> None:
+    layer = nn.RNN(D, H // 2, nonlinearity="relu", bidirectional=True)
+    way = 1 if backward else 0
+    for k, cell in enumerate(each.cell for each in layer.modules() if isinstance(each, nn.Recurrent)):
+        nn.init.orthogonal_(cell.weight_hh, gain=9.0 if k == way else 0.1)
+    found = causes(layer, rng, 120, pick=0 if backward else -1)["exploding"]
+    place = r"layer\[0\]\.(?:forward|backward) h"
+    assert re.search(rf"the state .*{place} grows from \S+ at step \d+ to \S+e\+\d\d at step \d+, and", found.what)
+
+
+@pytest.mark.parametrize("name", ["a cut loop without steps", "a gate of one's own cell"])
+def test_loops_and_gates_are_named(name: str, rng: Rng) -> None:
+    model, data, loss, options = MORE[name][1](rng)
+    found = nn.diagnose.report(model, data, loss, **options)
+    if "loop" in name:
+        assert found.causes[0].what == "a state is cut between steps 12 and 13"
+        assert "the gradient of Plain tanh is cut between steps 12 and 13" in str(found).replace("\n" + " " * 19, " ")
+    else:
+        assert found.causes[0].what.startswith("Last.layer f: 100 % of its values are below 0.1")
+        assert found.causes[1].what.startswith("the gradient of Last.layer h vanishes")
+
+
 @pytest.mark.parametrize("make", SOUND)
 def test_nothing_is_said_against_a_sound_model(make: Any, rng: Rng) -> None:
     model, data, loss, options = make(rng)
@@ -142,6 +165,35 @@ def test_the_gate_of_a_users_cell_may_keep_the_state_open_or_closed(opposite: bo
     assert "vanishing" not in found(4.1 * sign)
     assert ("closed forget gate" in found(-5.0)) != opposite
     assert "closed forget gate" not in found(5.0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "keeps", "name"),
+    [
+        (nn.zoo.MGUCell, "closed", "f"),
+        (nn.zoo.MinGRUCell, "closed", "z"),
+        (nn.zoo.JANETCell, "open", "f"),
+    ],
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gates_that_keep_the_state_are_told_from_their_opposites(
+    cell: Any, keeps: str, name: str, reverse: bool, rng: Rng
+) -> None:
+    """h' = (1 − f)·h + f·n, or f·h + (1 − f)·n: by the gradient from each state to the one before."""
+    sign = 1 if keeps == "open" else -1
+
+    def found(bias: float) -> dict[str, Any]:
+        one = cell(D, H)
+        one.W.bias.data[:H] = bias
+        return causes(nn.Recurrent(one, reverse=reverse), rng, 60, pick=0 if reverse else -1)
+
+    remembering = found(5.0 * sign)
+    assert "closed forget gate" not in remembering
+    assert "vanishing" not in remembering
+    forgetting = found(-5.0 * sign)
+    assert ("closed forget gate" in forgetting) == (keeps == "open")
+    said = f"{'Open' if keeps == 'open' else 'Close'} the gate {name} further: "
+    assert forgetting["vanishing"].advice.startswith(said)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
@@ -302,6 +354,9 @@ def test_on_every_backend(backend: Place, rng: Rng) -> None:
     found = nn.diagnose.report(model, data, CRITERION, optimizer=optimizer)
     assert [cause.name for cause in found.causes] == ["batch and time swapped"]
     assert str(found.sections)
+    model.layer.bias_ih_l0.data[H : 2 * H] = -6
+    found = nn.diagnose.report(model, data, CRITERION)
+    assert [cause.name for cause in found.causes] == ["batch and time swapped", "closed forget gate"]
 
 
 # ---- the page ----------------------------------------------------------------------------------------------------

@@ -445,7 +445,7 @@ def test_final_states_have_memory_of_their_own() -> None:
     assert not np.shares_memory(output.data, h.data)
 
 
-# ---- what is not rolled ------------------------------------------------------------------------------------------
+# ---- loops that are not rolled -----------------------------------------------------------------------------------
 
 
 def test_changed_options_and_modes_are_seen() -> None:

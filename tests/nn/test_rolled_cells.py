@@ -292,7 +292,7 @@ def test_hooks_of_modules_within_a_cell_are_called_at_each_step() -> None:
     assert layer.rolled is True
 
 
-# ---- what is not rolled ------------------------------------------------------------------------------------------
+# ---- loops that are not rolled -----------------------------------------------------------------------------------
 
 
 def _twice(c: Any, x: Any, s: Any) -> Any:
@@ -308,7 +308,7 @@ LEFT: dict[str, tuple[Step, int, str]] = {
     "another dtype": (lambda c, x, s: (np.tanh(x @ c.U).astype(np.float32),), 1, "changed the shape or the dtype"),
     "indexing": (lambda c, x, s: (np.tanh(x @ c.U) * s[0][:, :1],), 1, "a step indexes a tensor"),
     "a product of states": (lambda c, x, s: (np.tanh(s[0] @ s[0]),), 1, "do not fit"),
-    "a transpose": (lambda c, x, s: (np.tanh(np.tanh(s[0].T).T),), 1, "a transpose of what changes from step to step"),
+    "a transpose": (lambda c, x, s: (np.tanh(np.tanh(s[0].T).T),), 1, "a transpose of a changing matrix"),
     "parts of the rows": (
         lambda c, x, s: (np.concatenate(np.split(np.tanh(s[0] @ c.V), 2, axis=0)[::-1], axis=0),), 1, "rows"),
     "a sum along a row": (lambda c, x, s: (s[0] * np.exp(np.sum(x @ c.U, axis=-1))[:, None],), 1, "without keepdims"),

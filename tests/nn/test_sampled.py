@@ -206,7 +206,7 @@ def test_probabilities_sum_to_one(counts: list[int], seed: int) -> None:
     np.testing.assert_allclose(np.exp(loss.log_prob(3 * rng.standard_normal((3, 2))).numpy()).sum(-1), 1, rtol=1e-12)
 
 
-# ---- what is given -----------------------------------------------------------------------------------------------
+# ---- arguments ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [NegativeSamplingLoss, HierarchicalSoftmaxLoss])

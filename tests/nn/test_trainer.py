@@ -531,7 +531,7 @@ def test_a_compiled_trainer_is_for_one_process() -> None:
         Trainer(model, SGD(model.named_parameters()), squared_error, compile=True, group=Two())  # type: ignore[arg-type]
 
 
-# ---- what it computes --------------------------------------------------------------------------------------------
+# ---- results -----------------------------------------------------------------------------------------------------
 
 
 def test_it_is_the_loop_of_its_docstring() -> None:
@@ -851,7 +851,7 @@ def test_losses_that_are_none() -> None:
         make(step=lambda model, batch: model(mg.tensor(batch[0]))).fit(points(), 1)
 
 
-# ---- what is seen ------------------------------------------------------------------------------------------------
+# ---- progress, history and logs ----------------------------------------------------------------------------------
 
 
 def test_the_bar_shows_what_is_measured(capsys: Any) -> None:
@@ -906,7 +906,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("random", 3, "random must be a mapping with seed, cpu"),
     ("random", {"seed": 1}, "random should have .* missing: cpu"),
     ("random", {"seed": -1, "cpu": {}}, "seed must be a whole number"),
-    ("epoch_random", {"seed": 1, "cpu": {"bit_generator": "PCG64"}}, "cpu is no state of NumPy's generator"),
+    ("epoch_random", {"seed": 1, "cpu": {"bit_generator": "PCG64"}}, "cpu is not a state of NumPy's generator"),
 ]  # fmt: skip
 
 

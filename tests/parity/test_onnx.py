@@ -343,7 +343,7 @@ def test_captioners(every_step: bool, rng: Rng, path: Path) -> None:
     compare(path, model, *features, call="start")
 
 
-# ---- what cannot be ----------------------------------------------------------------------------------------------
+# ---- refused models --------------------------------------------------------------------------------------------------
 
 
 class Function(nn.Module):

@@ -229,7 +229,7 @@ case("slogdet", lambda a: np.linalg.slogdet(a)[1], lambda a: torch.linalg.slogde
 case("solve", np.linalg.solve, torch.linalg.solve, regular(2, 3, 3), real(2, 3, 2), second=True)
 case("cholesky", np.linalg.cholesky, torch.linalg.cholesky, definite(2, 3, 3))
 
-# ---- spectral and orthogonal linear algebra: what does not depend on the signs of vectors
+# ---- spectral and orthogonal linear algebra, up to the signs of vectors ----------------------------------------------
 
 
 def ours_of_vectors(a: Any) -> Any:

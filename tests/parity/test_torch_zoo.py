@@ -1,4 +1,4 @@
-"""That the peers of the zoo's benchmarks compute what our cells compute: outputs and all gradients, of every cell."""
+"""The peers of the zoo's benchmarks compute the same as our cells: outputs and all gradients, of every cell."""
 
 from __future__ import annotations
 
