@@ -37,8 +37,9 @@ def weights(V: int, H: int, L: int) -> dict[str, Array]:
 
 
 def text(V: int, B: int, T: int) -> tuple[Array, Array]:
-    """Inputs and targets (T, B)."""
-    ids = np.random.default_rng(3).integers(0, V, (T + 1, B))
+    """Inputs and targets (T, B). Like words and characters of a text, few ids are frequent (Zipf 1935)."""
+    weights = 1 / np.arange(2, V + 2)
+    ids = np.random.default_rng(3).choice(V, (T + 1, B), p=weights / weights.sum())
     return ids[:-1], ids[1:]
 
 

@@ -104,8 +104,8 @@ class OuterIteration:
         return "double" if symbol.op == "sum" else self.loops.kinds[symbol]
 
     def totals(self, alone: bool) -> list[str]:
-        """Write the reductions to one number after all loops, others after the inner loop: with what is there, if they
-        have earlier terms.
+        """Write reductions to one number after all loops, and others after the inner loop. One with earlier terms is
+        added to them.
         """
         block = self.loops.block()
         for (symbol, start), found in self.reduced.items():

@@ -31,7 +31,7 @@ from .symbols import Symbol
 Array = Any
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtype(np.bool_): "bool"}
 
-# What C++ has no operator or function for. A NaN among the operands of maximum and minimum is the result.
+# Functions that C++ lacks. A NaN among the operands of maximum and minimum is the result.
 PREAMBLE = """
 __device__ inline float as_float(double x) { return (float)x; }
 __device__ inline double as_double(double x) { return x; }
@@ -78,7 +78,7 @@ class Planned(Protocol):
 
 
 class OnGpu:
-    """Computes what a plan computes; called like it, with CuPy's arrays.
+    """A plan as kernels, with the plan's interface, for CuPy's arrays.
 
     make     cupy.ElementwiseKernel
     sources  the kernels' bodies

@@ -336,7 +336,7 @@ class Recording(Intake):
         return Live(read, title)
 
     def fixed(self, values: dict[str, Any], names: Iterable[str], title: str) -> None:
-        """Guard plain values. A tensor computed in this call is none: the function itself has put it there."""
+        """Guard plain values, except for tensors computed in this call, which the function itself has put there."""
         for name in names:
             value = values.get(name)
             if isinstance(value, Tensor) and self.is_traced(value.data) and value.data.value.root.kind == "made":
