@@ -1,6 +1,7 @@
 """Pictures of graphs: the data flow of a computation, through layers and through time.
 
-making      `mg.graph`                 builder, calls, sources, origins, inner, running, numbers   from the tape to data
+making      `mg.graph`                 builder, sources, origins, inner, running, numbers          from the tape to data
+scopes      of nodes                   calls, repetitions, frames                                  calls and loops
 graph       the data                   views, loops, plumbing, textbook                            to less of it
 scene       shapes, lines and texts    places, marks, palette, labels, scripts, themes             with their places
 layout      through time               boxes, items, columns, bands, routes, detours               where all stands

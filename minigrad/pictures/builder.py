@@ -20,6 +20,7 @@ from .loops import crossed
 from .numbers import Observations, Source, numbers
 from .operands import Operands, formula_of, name_of
 from .origins import Origins
+from .slices import index_of, place_of
 
 
 def build(below: Iterable[Node], roots: Iterable[Any], names: Mapping[Tensor, str], record: Observations) -> Graph:
@@ -137,6 +138,7 @@ class _Builder:
             scope=scope,
             line=self._line(node.code, node.instruction),
             formula=self.record.formulas.get(node, "") if self.record.run else formula_of(node),
+            part=place_of(node),
             bytes=self._bytes(node),
             value=values[0] if values and not several else None,
             grad=grads[0] if grads and not several else None,
@@ -216,6 +218,7 @@ class _Builder:
                 "shape": tuple(array.shape),
                 "dtype": str(array.dtype),
                 "value": numbers(array) if self.record.run else None,
+                "part": index_of(array, source.whole) if source.origin is None else "",
             }
         if source is not None and source.op:
             parts = [self._outside(node, *_entering(part)[1:]) for part in source.parts]

@@ -34,7 +34,7 @@ def without_columns(graph: Graph, ends: Mapping[LoopKey, Set[int]], always: bool
         nth = seen[kind] = seen.get(kind, -1) + 1
         key = (run, without_steps(inner), node.kind, node.op, nth)
         standing[node.id] = dots.setdefault(
-            key, GraphNode(f"{node.id}_dots", "elided", "", scope=run, order=node.order)
+            key, GraphNode(f"{node.id}_dots", "elided", "", op=node.op, part=node.part, scope=run, order=node.order)
         )
     weights = {node.id for node in graph.nodes if node.kind == "parameter"}
     edges = [e for e in graph.edges

@@ -60,6 +60,8 @@ class GraphNode:
     order    its position in the forward order, from 0
     line     the user's line that made it
     formula  the operation with a plain number, such as "× 0.5", if known
+    part     of an input: the index in the named array, such as "[2]"; of an operation that takes a part: which;
+             of a box of a textbook: its lane
     span     the steps that an elided or collapsed node replaces: (label, first, last)
     bytes    of the arrays it keeps alive for backward, each counted once in a graph
     count    the number of nodes it replaces
@@ -78,6 +80,7 @@ class GraphNode:
     order: int = 0
     line: str = ""
     formula: str = ""
+    part: str = ""
     span: tuple[str, int, int] | None = None
     bytes: int = 0
     count: int = 1
@@ -138,7 +141,8 @@ class Inner:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a drawing. `view` is the one in effect, `note` a sentence for the reader of the picture."""
+    """The options of a drawing. `view` is the one in effect, `note` a sentence for the reader of the picture, and
+    `windows` has for each window of a textbook its title and the ids of its nodes."""
 
     shapes: bool = False
     dtypes: bool = False
@@ -152,6 +156,7 @@ class Options:
     style: str | None = None  # see `mg.graph`
     backward: bool = False
     note: str = ""
+    windows: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def replace(self, **changes: Any) -> Options:
         """A copy with other values."""
@@ -176,6 +181,7 @@ class Graph:
         Numbers that are not finite are the strings "nan", "inf" and "-inf".
         """
         shown = {f.name: getattr(self.options, f.name) for f in fields(self.options)}
+        shown["windows"] = [[title, list(ids)] for title, ids in self.options.windows]
         return {
             "nodes": [_node_data(node) for node in self.nodes],
             "edges": [_edge_data(edge) for edge in self.edges],

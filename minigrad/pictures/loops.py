@@ -52,9 +52,11 @@ def rolled_steps(label: str) -> str | None:
 
 
 def likeness(node: GraphNode) -> tuple[bool, str, str]:
-    """A key shared by corresponding nodes of all steps: the operation and its line; for inputs, the name."""
-    outside = node.kind in ("input", "detached")
-    return outside, node.op, node.label if outside else node.line
+    """A key shared by corresponding nodes of all steps: the operation and its line; for inputs, the name; for
+    boxes of textbooks, the lane."""
+    if node.kind in ("input", "detached"):
+        return True, node.op, node.label
+    return False, node.op or node.part, node.line
 
 
 def crossed(source: Scope, target: Scope) -> tuple[int, int] | None:
@@ -118,7 +120,7 @@ def running_totals(graph: Graph) -> set[GraphEdge]:
                      rolled_steps(label) is not None), node.scope)  # fmt: skip
         for edge in users.get(node.id, ()):
             target = byid[edge.target]
-            if edge.kind == "state" and target.op == "add":
+            if (edge.kind == "state" and target.op == "add") or (target.kind == "output" and not target.op):
                 continue
             if target.kind != "elided" and (edge.kind == "state" or target.scope[: len(step)] == step):
                 return False
@@ -126,12 +128,11 @@ def running_totals(graph: Graph) -> set[GraphEdge]:
 
     adding = {node.id for node in graph.nodes if adds(node)}
     carried = [edge for edge in graph.edges if edge.kind == "state"]
-    ends = {id: node.kind == "elided" for id, node in byid.items()}
     first = {id for id, edges in users.items() if len(edges) == 1}  # a first term, which nothing else uses
     return {
         edge
         for edge in carried
-        if (edge.source in adding or edge.source in first or ends[edge.source])
-        and (edge.target in adding or ends[edge.target])
+        if (edge.source in adding or edge.source in first or byid[edge.source].kind in ("cell", "elided"))
+        and (edge.target in adding or byid[edge.target].kind == "elided")
         and (edge.source in adding or edge.target in adding)
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from ..backward import nodes_below
@@ -15,7 +15,7 @@ from . import views
 from .builder import build
 from .graph import Graph, Options
 from .numbers import Observations
-from .plumbing import without_plumbing
+from .plumbing import with_parts_as_inputs, without_plumbing
 from .running import follow_gradients, run
 from .spreading import spread
 from .textbook import textbook
@@ -109,7 +109,7 @@ def made(given: dict[str, Any], annotated: Callable[[Graph], Graph] = lambda gra
         chosen = None if expand is True else (expand,) if isinstance(expand, str) else tuple(expand)
         found = views.expanded(found, lambda node: chosen is None or node.op in chosen)
     if style == "textbook":
-        found = spread(found)
+        found = spread(with_parts_as_inputs(found))
     if not (style is None if plumbing is None else plumbing):
         found = without_plumbing(found)
     steps = views.longest(found)
@@ -122,8 +122,7 @@ def made(given: dict[str, Any], annotated: Callable[[Graph], Graph] = lambda gra
         found = views.rolled(found)
     if depth is not None or collapse:
         found = views.collapsed(found, depth, collapse)
-    if style == "textbook":
-        found = textbook(found, view)
+    found = textbook(found, view) if style == "textbook" else _with_parts(found)
     return views.fitting(found) if view == "auto" else found
 
 
@@ -138,6 +137,12 @@ def _options(given: dict[str, Any]) -> Options:
     if given["style"] not in STYLES:
         raise ValueError(f"graph: style must be 'textbook' or None, got {given['style']!r}")
     return Options(**{f.name: given[f.name] for f in fields(Options) if f.name in given and f.name != "view"})
+
+
+def _with_parts(graph: Graph) -> Graph:
+    """The graph with the indices of parts in their labels, as xs[2]; textbooks have subscripts."""
+    nodes = [node if node.op else replace(node, label=node.label + node.part) for node in graph.nodes]
+    return graph.replace(nodes=tuple(nodes))
 
 
 def _tensors(what: Any) -> list[Tensor]:

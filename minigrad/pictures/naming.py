@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from .graph import Graph, GraphNode, Scope
 from .parts import GIVEN, step_of
+from .slices import step_in
 from .subscripts import Place, constant, distinct, indexed, weights
 from .timeline import Timeline
 
@@ -86,7 +87,8 @@ class Names:
         belongs to the loop that it enters."""
         entered = {self.loops.get(id) for id in self.users.get(node.id, ())} if node.kind in GIVEN else set()
         loop = entered.pop() if len(entered) == 1 else self.loops.get(node.id)
-        step = (self._before(node) if node.kind in GIVEN else None) or self._step(node.id)
+        before = self._before(node) if node.kind in GIVEN else None
+        step = before or (node.scope and step_in(node.part)) or self._step(node.id)
         if node.kind == "output" and self.steps.get((loop, label), 0) == 1 < len(set(self.columns.get(loop, ()))):
             step = ""  # a name of one step alone, such as the loss at the end
         return indexed(label, step) if step else label, self._place(loop, node.id)

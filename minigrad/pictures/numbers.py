@@ -48,6 +48,7 @@ class Source:
     origin        of a detached value, the operation that it was detached from
     op, parts, line
                   of a value that joins others (`concatenate`, `stack`): the operation, the others, the user's line
+    whole         the array that has the name, of which this may be a part
     constant      True if it has no name, and is labelled by its numbers
     """
 
@@ -57,6 +58,7 @@ class Source:
     op: str = ""
     parts: tuple[Source, ...] = ()
     line: Any = None
+    whole: Any = None
     constant: bool = False
 
 

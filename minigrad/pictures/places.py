@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from .boxes import SPACED, Box
+from .boxes import SPACED, TITLE, Box
 from .detours import Point, Rect, around_nodes
 from .dot import bare
 from .drawing import draw
 from .graph import Graph, GraphEdge
+from .items import Leaf
 from .labels import text_of
 from .layout import Layout, layout_of
 from .memory import memory_of, on_top, states_way, ways_to
-from .routes import routes
+from .routes import frame, routes
 from .scene import Picture, Scene
+
+BESIDE = 6.0  # between a window's frame and its nodes
 
 
 def scene(graph: Graph) -> Scene:
@@ -45,6 +48,8 @@ class Placed(Picture):
         return {id: (leaf.x, leaf.middle) for id, leaf in self.layout.leaves.items()}
 
     def frames(self) -> Iterator[tuple[Rect, str, bool]]:
+        for title, ids in self.options.windows:
+            yield around([self.layout.leaves[id] for id in ids]), title, True
         if self.options.style == "textbook":
             return
         scopes = dict.fromkeys([n.scope[: k + 1] for n in self.graph.nodes for k in range(len(n.scope))])
@@ -64,6 +69,14 @@ class Placed(Picture):
         (x, line), end = self.layout.branches[edge], way[-1][1]  # the branch, where it leaves its line
         between = -SPACED[1] / 2 if line < end <= line + SPACED[1] else SPACED[1] / 2  # below a line close to its node
         return [(x, line + between)] * 3 + [(x, line + between * 1.2)]
+
+
+def around(leaves: Sequence[Leaf]) -> Rect:
+    """The frame of the nodes of a window, with a line for its title."""
+    rects = [frame(leaf) for leaf in leaves]
+    (left, bottom), (right, top) = ([pick(rect[k] for rect in rects) for k in ends] for pick, ends in
+                                    ((min, (0, 1)), (max, (2, 3))))  # fmt: skip
+    return left - BESIDE, bottom - BESIDE - TITLE, right + BESIDE, top + BESIDE
 
 
 def frame_of(box: Box) -> Rect:

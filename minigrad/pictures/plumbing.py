@@ -9,10 +9,33 @@ from dataclasses import replace
 from ..origins import MOVES
 from .graph import Graph, GraphEdge, GraphNode
 from .loops import crossed
-from .spreading import gathers
+from .slices import counted
+from .spreading import gathers, taken
 
 PLUMBING = MOVES | {"stack"}
 NOTHING = ("0 +", "+ 0", "1 ×", "× 1")  # the first step of a running sum
+
+
+def with_parts_as_inputs(graph: Graph) -> Graph:
+    """The graph with an input of its own in place of each part that is taken from an input, as where no gradient flows
+    into inputs and taking a part is no operation of the graph."""
+    into: dict[str, list[GraphEdge]] = {}
+    for edge in graph.edges:
+        into.setdefault(edge.target, []).append(edge)
+    byid = {node.id: node for node in graph.nodes}
+    parts: dict[str, GraphNode] = {}
+    for node in graph.nodes:
+        operands = into.get(node.id, [])
+        if node.op != "getitem" or node.kind != "operation" or node.label or not node.part or len(operands) != 1:
+            continue
+        whole = byid[operands[0].source]
+        if whole.kind == "input" and not whole.op and not whole.part:
+            index = counted(node.part, whole.shape or ())
+            parts[node.id] = replace(node, kind="input", label=whole.label, op="", part=index)
+    edges = [edge for edge in graph.edges if edge.target not in parts]
+    unused = {into[id][0].source for id in parts} - {edge.source for edge in edges}
+    nodes = [parts.get(node.id, node) for node in graph.nodes if node.id not in unused]
+    return graph.replace(nodes=tuple(nodes), edges=tuple(edges)) if parts else graph
 
 
 def without_plumbing(graph: Graph) -> Graph:
@@ -35,7 +58,8 @@ def without_plumbing(graph: Graph) -> Graph:
     edges: dict[tuple[str, str, int], GraphEdge] = {}
     shown: set[str] = set()
     for node in graph.nodes:
-        found = [one for edge in into.get(node.id, ()) for one in reaching(edge)]
+        some = taken(node, into, byid)
+        found = [one for edge in (into.get(node.id, ()) if some is None else some) for one in reaching(edge)]
         if node.id in hidden:
             sources[node.id] = found
             if node.kind == "output":
@@ -73,5 +97,5 @@ def _moves(node: GraphNode, sources: list[GraphNode]) -> bool:
     if node.label or node.kind not in ("operation", "output"):
         return False
     if node.op == "concatenate":
-        return gathers(node, sources)
+        return len(sources) == 1 or gathers(node, sources)
     return node.op in PLUMBING or node.formula in NOTHING

@@ -12,6 +12,7 @@ from ..origins import MOVES
 from ..tensors import Tensor
 from ..where import caller
 from .numbers import Source
+from .slices import within
 
 JOINS = ("concatenate", "stack")
 SIGNED = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "maximum": "max", "minimum": "min"}
@@ -23,10 +24,12 @@ class Sources:
 
     def __init__(self) -> None:
         self.known: dict[int, Source] = {}  # by the id of an array, which the source keeps alive
+        self.named: list[Source] = []
 
     def name(self, label: str, array: Any) -> None:
         """Give an array a name."""
-        self.known[id(array)] = Source(label, array)
+        self.known[id(array)] = found = Source(label, array)
+        self.named.append(found)
 
     def of(self, value: Any) -> Source | None:
         """The source of an operand that is not on the tape, if it is named, or was made from a named one."""
@@ -39,7 +42,9 @@ class Sources:
             origin = value._origin
             if found is None or found.origin != origin:
                 found = self.known[id(array)] = Source(value.name or origin.label, array, origin)
-        elif tensor and value.name is not None and (found is None or (found.label != value.name and not found.op)):
+        elif found is None and (whole := next((one for one in self.named if within(array, one.array)), None)):
+            found = self.known[id(array)] = Source(whole.label, array, whole=whole.array)
+        if tensor and value.name is not None and (found is None or (found.label != value.name and not found.op)):
             found = self.known[id(array)] = Source(value.name, array, found.origin if found is not None else None)
         return found
 
@@ -69,12 +74,12 @@ class Sources:
             for array in outputs:
                 self.known[id(array)] = Source("", array, None, name, parts, caller())
             return
-        label, origin = first.label, first.origin
+        label, origin, whole = first.label, first.origin, first.array if first.whole is None else first.whole
         if name not in MOVES or first.op:
             labels = ", ".join(dict.fromkeys([s.label or s.op for s in found]))
-            label, origin = (f"{name}({labels})" if len(name + labels) <= LONGEST else f"{name}(…)"), None
+            label, origin, whole = (f"{name}({labels})" if len(name + labels) <= LONGEST else f"{name}(…)"), None, None
         for array in outputs:
-            self.known[id(array)] = Source(label, array, origin)
+            self.known[id(array)] = Source(label, array, origin, whole=whole)
 
 
 def constant(array: Any) -> str:

@@ -13,6 +13,7 @@ from heapq import heapify, heappop, heappush
 
 from .graph import Graph, GraphEdge, GraphNode, Scope
 from .loops import LoopKey, steps_in
+from .slices import chosen
 
 SPLITTERS = ("split", "unstack")
 GATHERS = ("concatenate", "stack")
@@ -59,7 +60,7 @@ class _Spreading:
                 found[node.id] = splitters[node.id]
                 continue
             using = [edge.target for edge in self.users.get(node.id, ())]
-            copied = [found[id] for id in using if id in found]
+            copied = [found[id] for id in using if id in found and not self._takes(id, found[id])]
             if not copied or node.kind not in ("operation", "fused", "input"):
                 continue
             whole = len(copied) == len(using) or node.kind == "input"  # others may use all of an input
@@ -84,15 +85,29 @@ class _Spreading:
             gathered = gathers(node, [self.byid[edge.source] for edge in self.into.get(node.id, ())])
             for output, scope in sorted(parts.items(), key=lambda item: item[1][-1][1] or 0):
                 name = _copy(node.id, output)
-                nodes.append(replace(node, id=name, scope=scope, value=None, grad=None, outputs=(), shape=None))
+                nodes.append(replace(node, id=name, scope=scope, part="" if node.kind == "input" else node.part,
+                                     value=None, grad=None, outputs=(), shape=None))  # fmt: skip
                 operands = self.into.get(node.id, [])
-                if gathered:
+                if (rows := self._rows(node)) is not None and len(rows) == len(parts):
+                    nodes[-1] = replace(nodes[-1], op="getitem", part="")
+                    operands = [rows[output]]
+                elif gathered:
                     nodes[-1] = replace(nodes[-1], op="getitem")
                     operands = self._at_step(operands, scope)
                 edges += [replace(e, source=_copy(e.source, output) if e.source in self.parts else e.source,
                                   target=name) for e in operands]  # fmt: skip
         ordered = _in_order(nodes, edges)
         return self.graph.replace(nodes=tuple([replace(n, order=k) for k, n in enumerate(ordered)]), edges=tuple(edges))
+
+    def _rows(self, node: GraphNode) -> list[GraphEdge] | None:
+        """The edge to each row of stacked values, or of those of a loop's steps that a node takes."""
+        stacked = node.op == "stack" and node.part == "[…]"
+        return self.into.get(node.id, []) if stacked else taken(node, self.into, self.byid)
+
+    def _takes(self, id: str, parts: Parts) -> bool:
+        """True for a node in the steps to which its operands belong as they are: one to each step, or all to all."""
+        node, rows = self.byid[id], self._rows(self.byid[id])
+        return rows is not None and (len(rows) == len(parts) or node.op == "getitem")
 
     def _entering(self, edge: GraphEdge) -> Iterable[GraphEdge]:
         """An edge to a node that is not copied: from a splitter, from the copy for that part."""
@@ -158,6 +173,28 @@ def gathers(node: GraphNode, sources: Iterable[GraphNode]) -> bool:
     return any(len(taken) > 1 for taken in steps.values())
 
 
+def taken(node: GraphNode, into: dict[str, list[GraphEdge]], byid: dict[str, GraphNode]) -> list[GraphEdge] | None:
+    """For an operation that takes some of the gathered values, such as those of the last step: their edges."""
+    if node.op != "getitem":
+        return None
+    part, axis = node.part, int(node.part.startswith("[:,"))
+    along, count = axis, 0  # count: of the steps whose values are the rows of a batch
+    while len(edges := into.get(node.id, [])) == 1:
+        node = byid[edges[0].source]
+        operands = into.get(node.id, [])
+        below = byid[operands[0].source].shape if operands else None
+        if node.op == "transpose" and node.shape and below and tuple(below[:2]) == tuple(node.shape[1::-1]):
+            along = 1 - along
+        elif node.op == "batch" and along == 0 and node.shape:
+            count = node.shape[0]
+        elif (node.op == "concatenate" and count == len(operands)) or node.part == f"[{':,' * along}…]":
+            places = chosen(part, axis, len(operands))
+            return None if places is None else [operands[k] for k in places]
+        else:
+            return None
+    return None
+
+
 def _in_order(nodes: list[GraphNode], edges: Iterable[GraphEdge]) -> list[GraphNode]:
     """The nodes in an order in which each comes after its operands, otherwise in their old order."""
     waiting = dict.fromkeys([node.id for node in nodes], 0)
@@ -201,7 +238,7 @@ def joined(graph: Graph) -> Graph:
             for edge in into[node.id]:
                 del edges[edge]
             edges |= {GraphEdge(f"{node.id}_{scope[-1][1]}j", node.id): None for scope, _ in found}
-            node = replace(node, op="stack")
+            node = replace(node, op="stack", part="[…]")
         nodes.append(node)
     return graph.replace(nodes=tuple([replace(n, order=k) for k, n in enumerate(nodes)]), edges=tuple(edges))
 

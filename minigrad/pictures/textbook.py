@@ -12,14 +12,16 @@ from dataclasses import replace
 from .eliding import without_columns
 from .graph import Graph, GraphEdge, GraphNode, Scope
 from .inside import inside, seed
-from .loops import rolled_steps
+from .lanes import entered, in_columns
+from .loops import WINDOW, rolled_steps, title
 from .naming import Names
 from .parts import Part, Parts, step_of
-from .timeline import entered, in_columns, timeline
+from .timeline import timeline
 from .views import merged
 
 CELL = "cell"
 ACRONYM = 4  # letters, at most: RNN, LSTM
+_NO_MODULE = re.compile(r"\[.*|forward|backward|loop \d+")  # layers, directions, and loops of one place
 
 
 def textbook(graph: Graph, view: str = "auto") -> Graph:
@@ -40,7 +42,19 @@ def textbook(graph: Graph, view: str = "auto") -> Graph:
     ordered = sorted([*whole.nodes, *above], key=lambda node: node.order)
     found = whole.replace(nodes=tuple([replace(n, order=k) for k, n in enumerate(ordered)]), edges=(*kept, *edges))
     found = without_columns(found, line.ends, view == "elided") if view in ("auto", "elided") else found
-    return in_columns(entered(found, boxed.entering()))
+    found = in_columns(entered(found, boxed.entering()))
+    return found.replace(options=found.options.replace(windows=_windows(graph, found)))
+
+
+def _windows(recorded: Graph, drawn: Graph) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The windows of a loop, each with its nodes."""
+    numbers = {node.id: dict(node.scope).get(WINDOW) for node in recorded.nodes}
+    windows: dict[int, list[str]] = {}
+    for node in drawn.nodes:
+        number = numbers.get(re.sub("_(box|out)$", "", node.id))
+        if number is not None and node.kind != "elided" and step_of(node.scope) is not None:
+            windows.setdefault(number, []).append(node.id)
+    return tuple([(title(WINDOW, number), tuple(ids)) for number, ids in sorted(windows.items())])
 
 
 def _outputs(
@@ -72,8 +86,9 @@ def _members(graph: Graph, parts: dict[str, Part]) -> dict[Part, list[GraphNode]
 
 def _box(part: Part, nodes: list[GraphNode], scopes: dict[str, Scope]) -> GraphNode:
     first = nodes[0]
-    title = _title(part, nodes, scopes)
-    return GraphNode(f"{first.id}_box", "cell", title, scope=part.step, order=first.order)
+    name = _title(part, nodes, scopes)
+    lane = " ".join([label for label, step in part.step if step is None])
+    return GraphNode(f"{first.id}_box", "cell", name, part=lane, scope=part.step, order=first.order)
 
 
 def _title(part: Part, nodes: list[GraphNode], scopes: dict[str, Scope]) -> str:
@@ -86,7 +101,7 @@ def _title(part: Part, nodes: list[GraphNode], scopes: dict[str, Scope]) -> str:
         return name.upper() if len(name) <= ACRONYM else name
     outer = [label for label, step in scopes[nodes[0].id] if step is None]
     plain = [label for label in outer if rolled_steps(label) is None]
-    modules = [label for label in plain if not label.startswith("[") and label not in ("forward", "backward")]
+    modules = [label for label in plain if not _NO_MODULE.fullmatch(label)]
     return _plain(modules[-1]) if modules else CELL
 
 

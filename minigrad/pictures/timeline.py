@@ -6,13 +6,12 @@ side by side. A layer of a stack stays above the one below it, over the same ste
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from .graph import Graph, GraphEdge, GraphNode, Scope
-from .loops import WINDOW, LoopKey, crossed, rolled_steps
-from .parts import GIVEN
-from .subscripts import constant
+from .loops import WINDOW, LoopKey, crossed, likeness, rolled_steps
 
 
 @dataclass(eq=False)
@@ -60,7 +59,7 @@ def timeline(graph: Graph) -> Timeline:
     own: dict[str, Stretch] = {}
     depths: dict[str, int] = {}
     for node in graph.nodes:
-        depth = _outermost(node.scope)
+        depth = outermost(node.scope)
         if depth is None or node.span is not None:
             continue
         label, step = node.scope[depth]
@@ -96,7 +95,7 @@ def timeline(graph: Graph) -> Timeline:
     return Timeline(graph.replace(nodes=tuple(nodes), edges=edges), columns, numbers, before, ends)
 
 
-def _outermost(scope: Scope) -> int | None:
+def outermost(scope: Scope) -> int | None:
     """The depth of the outermost time step in a scope that is no window."""
     return next((k for k, (label, step) in enumerate(scope) if step is not None and label != WINDOW), None)
 
@@ -128,8 +127,8 @@ def _undetached(graph: Graph) -> Graph:
 
 
 def _chain(graph: Graph, own: dict[str, Stretch], depths: dict[str, int]) -> None:
-    """Put a loop behind another if all that it takes from that one is its last state, at its own first step; and
-    windows of the same loop in their order."""
+    """Put a loop behind another if all that it takes from that one is its last state, at its own first step, in place
+    of what its other steps take from the step before; and windows of the same loop in their order."""
     byid = {node.id: node for node in graph.nodes}
     windows: dict[LoopKey, Stretch] = {}
     for stretch in dict.fromkeys(own.values()):
@@ -138,10 +137,21 @@ def _chain(graph: Graph, own: dict[str, Stretch], depths: dict[str, int]) -> Non
             stretch.before = windows[key]
             windows[key].after = stretch
         windows[key] = stretch
+    seen: Counter[object] = Counter()
+    places: dict[str, object] = {}  # equal for like nodes of a stretch's steps
+    for node in graph.nodes:
+        kind = (node.scope, likeness(node))
+        places[node.id] = (likeness(node), seen[kind])
+        seen[kind] += 1
+    carried = {(own[e.target], places[e.target]) for e in graph.edges
+               if e.steps is not None and e.target in own and own.get(e.source) is own[e.target]}  # fmt: skip
     handed: dict[tuple[Stretch, Stretch], bool] = {}
     for edge in graph.edges:
         a, b = own.get(edge.source), own.get(edge.target)
         if a is None or b is None or a is b:
+            continue
+        if len(b.steps) > 1 and (b, places[edge.target]) not in carried:  # an input, not a state
+            handed[a, b] = False
             continue
         last = byid[edge.source].scope[depths[edge.source]][1] == a.steps[-1]
         first = byid[edge.target].scope[depths[edge.target]][1] == b.steps[0]
@@ -191,82 +201,3 @@ def _between(edge: GraphEdge, byid: dict[str, GraphNode]) -> GraphEdge:
     steps = crossed(source.scope, target.scope)
     kind = edge.kind if edge.kind == "detached" else "state" if steps is not None else ""
     return replace(edge, kind=kind, steps=steps)
-
-
-# ---- lanes -------------------------------------------------------------------------------------------------------
-
-
-def entered(graph: Graph, states: Mapping[str, int]) -> Graph:
-    """The graph with the states that are given in a column before the first step, or behind the last one if time runs
-    backward. A number that enters several boxes stands beside each."""
-    byid = {node.id: node for node in graph.nodes}
-    boxes = {node.id for node in graph.nodes if node.kind == "cell"}
-    users: dict[str, list[str]] = {}
-    taken: dict[Scope, set[int]] = {}
-    for node in graph.nodes:
-        if node.id in boxes:
-            taken.setdefault(node.scope[:-1], set()).add(node.scope[-1][1] or 0)
-    for edge in graph.edges:
-        users.setdefault(edge.source, []).append(edge.target)
-    made: dict[tuple[str, str], GraphNode] = {}  # by label and box
-    moved: dict[tuple[str, str], str] = {}
-    for id, way in states.items():
-        given, beside = byid.get(id), users.get(id, [])
-        if given is None or not boxes.issuperset(beside) or (len(beside) > 1 and not constant(given.label)):
-            continue
-        columns = [(byid[box].scope, (byid[box].scope[-1][1] or 0) - way) for box in beside]
-        if any(column in taken[scope[:-1]] for scope, column in columns):
-            continue
-        for box, (scope, column) in zip(beside, columns, strict=True):
-            place = (*scope[:-1], (scope[-1][0], column))
-            new = replace(given, id=f"{id}_{box}", scope=place)
-            moved[id, box] = made.setdefault((given.label, box), new).id
-    gone = {id for id, _ in moved}
-    edges: dict[tuple[str, str], GraphEdge] = {}
-    others = []
-    for edge in graph.edges:
-        source = moved.get((edge.source, edge.target))
-        if source is None:
-            others.append(edge)
-            continue
-        column = byid[edge.target].scope[-1][1] or 0
-        new_edge = replace(edge, source=source, kind="state", steps=(column - states[edge.source], column))
-        edges.setdefault((source, edge.target), new_edge)
-    nodes = [node for node in graph.nodes if node.id not in gone]
-    ordered = sorted([*made.values(), *nodes], key=lambda node: node.order)
-    return graph.replace(nodes=tuple(ordered), edges=(*edges.values(), *others))
-
-
-def in_columns(graph: Graph) -> Graph:
-    """The graph with one loop in place of several over the same columns that are connected within a step: its layers
-    and directions, above each other."""
-    lanes: dict[LoopKey, set[int]] = {}
-    of: dict[str, LoopKey] = {}
-    for node in graph.nodes:
-        depth = _outermost(node.scope)
-        if depth is not None:
-            label, step = node.scope[depth]
-            assert step is not None
-            of[node.id] = lane = (node.scope[:depth], label)
-            columns = lanes.setdefault(lane, set())
-            if node.kind not in GIVEN:
-                columns.add(step)
-    first = {key: key for key in lanes}
-
-    def root(key: LoopKey) -> LoopKey:
-        while first[key] != key:
-            key = first[key]
-        return key
-
-    for edge in graph.edges:
-        a, b = of.get(edge.source), of.get(edge.target)
-        if a is not None and b is not None and lanes[a] == lanes[b] and edge.steps is None:
-            first[root(b)] = root(a)
-    nodes: list[GraphNode] = []
-    for node in graph.nodes:
-        scope = node.scope
-        if node.id in of:
-            (own, _), (around, label) = of[node.id], root(of[node.id])
-            scope = (*around, (label, scope[len(own)][1]), *scope[len(own) + 1 :])
-        nodes.append(replace(node, scope=scope, order=len(nodes)))
-    return graph.replace(nodes=tuple(nodes))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from . import slices
 from .graph import Graph, GraphEdge, GraphNode, Numbers, Scope
 from .loops import LoopKey, likeness, loops_of, rolled_steps, span_of, steps_in, title, without_steps
 from .palette import norm_of
@@ -72,6 +73,7 @@ def rolled(graph: Graph) -> Graph:
     first: dict[object, GraphNode] = {}
     labels: dict[object, Counter[str]] = {}
     formulas: dict[object, set[str]] = {}
+    parts: dict[object, list[tuple[str, str, int]]] = {}  # each with its innermost step
     for node in graph.nodes:
         if not loops[node.id]:
             continue
@@ -81,6 +83,8 @@ def rolled(graph: Graph) -> Graph:
         stand = first.get(key)
         labels.setdefault(key, Counter())[node.label] += 1
         formulas.setdefault(key, set()).add(node.formula)
+        label, step = next((label, step) for label, step in reversed(node.scope) if step is not None)
+        parts.setdefault(key, []).append((node.part, label, step))
         if stand is None:
             around = iter(loops[node.id])
             scope = tuple([
@@ -95,7 +99,8 @@ def rolled(graph: Graph) -> Graph:
         if stand.kind == "output" and not label:  # a name that only the last step's has
             label = max(labels[like], key=len)
         formula = stand.formula if len(formulas[like]) == 1 else ""  # "0 +" is the first step's alone
-        first[like] = replace(stand, label=label, formula=formula)
+        part = slices.rolled([index for index, _, _ in parts[like]], parts[like][0][1], [k for *_, k in parts[like]])
+        first[like] = replace(stand, label=label, formula=formula, part=part)
     standing = {id: first[key] for id, key in keys.items()}
     return _with_view(merged(graph, standing, loops=True), "rolled")
 
@@ -120,14 +125,14 @@ def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = 
     chosen = set(labels)
     standing: dict[str, GraphNode] = {}
     made: dict[Scope, GraphNode] = {}
-    inputs: dict[tuple[Scope, str], GraphNode] = {}
+    inputs: dict[tuple[Scope, str, str], GraphNode] = {}
     for node in graph.nodes:
         for level, (label, step) in enumerate(node.scope):
             if (depth is not None and level >= depth) or chosen & names_of(label, step):
                 inside = node.scope[: level + 1]
                 if node.kind == "input" and not _constant(node.label):
                     outside = replace(node, scope=node.scope[:level])
-                    standing[node.id] = inputs.setdefault((inside, node.label), outside)
+                    standing[node.id] = inputs.setdefault((inside, node.label, node.part), outside)
                     break
                 if inside not in made:
                     made[inside] = GraphNode(node.id, "collapsed", title(label, step), scope=node.scope[:level],

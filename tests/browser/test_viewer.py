@@ -372,6 +372,36 @@ def test_textbooks_have_the_boxes_of_the_static_picture(view: View) -> None:
     assert at["C_t"] < at["h_t"]  # the state is on top
 
 
+def test_windows_of_textbooks_have_frames(view: View) -> None:
+    gru = nn.GRU(3, 4, bias=False)
+
+    def network(xs: Any) -> Any:
+        state, loss = None, 0.0
+        for window in np.split(xs, 2):
+            output, state = gru(window, state)
+            loss = loss + output.sum()
+        return mg.name(loss, "loss")
+
+    svg = view(mg.graph(network, random(4, 2, 3), style="textbook").data(), "svg:")["svg"]
+    assert [text for text in re.findall(r">([^<]*)</text>", svg) if "window" in text] == ["window 1", "window 2"]
+
+
+@pytest.mark.parametrize("kind", ["two calls", "two directions"])
+def test_lanes_of_textbooks_are_above_each_other(view: View, kind: str) -> None:
+    gru = nn.GRU(3, 4, bias=False, bidirectional=kind == "two directions")
+
+    def network(a: Any, b: Any) -> Any:
+        return mg.name((gru(a)[0][-1] * gru(b)[0][-1]).sum() if kind == "two calls" else gru(a)[0].sum(), "loss")
+
+    data = mg.graph(network, random(3, 2, 3), random(3, 2, 3), style="textbook").data()
+    boxes = view(data)["boxes"]
+    cells = [boxes[node["id"]] for node in data["nodes"] if node["kind"] == "cell"]
+    assert len({round(box["y"]) for box in cells}) == 2
+    middles = sorted(box["x"] + box["w"] / 2 for box in cells)
+    assert all(b - a < 2 for a, b in zip(middles[::2], middles[1::2], strict=True))
+    assert all(b - a > 40 for a, b in zip(middles[1::2], middles[2::2], strict=False))
+
+
 def test_a_backward_picture_has_norms(view: View) -> None:
     data = LOOKS["backward"]()
     state = view(data)

@@ -40,6 +40,90 @@ def test_a_loop_without_steps_gets_columns(joined: bool) -> None:
     assert {node.steps.get("t") for node in without_running.nodes if node.op == "tanh"} == set(range(5))
 
 
+W, U, V = (mg.randn(*shape, requires_grad=True) for shape in ((4, 4), (7, 4), (4, 4)))
+Count = Any  # steps of a loop: marked, or not
+
+
+def inner_first(xs: Any, over: Count, inner: Count) -> Any:
+    """A loop in a loop, at the beginning of the step."""
+    h: Any = mg.zeros((1, 4))
+    for _, x in over(xs):
+        for _ in inner(range(3)):
+            h = np.tanh(h @ V)
+        h = np.tanh(np.concatenate([x, h], axis=1) @ U)
+    return h
+
+
+def after_a_join(xs: Any, over: Count, inner: Count) -> Any:
+    """A loop in a loop, after a line that is not recorded at the first step."""
+    h: Any = mg.zeros((1, 4))
+    loss: Any = 0.0
+    for _, x in over(xs):
+        z = np.concatenate([x, h], axis=1)
+        for _ in inner(range(2)):
+            with mg.scope("gate"):
+                h = h * 0.5 + np.tanh(z @ U)
+        for _ in inner(range(2)):
+            h = np.tanh(h @ V)
+        loss = loss + (h @ W).sum()
+    return loss
+
+
+def two_functions(xs: Any, over: Count, inner: Count) -> Any:
+    """A function of lines of its own in the step, and first a line that is not recorded at the first step."""
+
+    def cell(x: Any, h: Any) -> Any:
+        a = np.concatenate([x, h], axis=1)
+        return np.tanh(a @ U)
+
+    h: Any = mg.zeros((1, 4))
+    for _, x in over(xs):
+        h = h * 0.5 + np.concatenate([x, x], axis=1) @ mg.ones((6, 7)) @ U
+        h = cell(x, h)
+    return h
+
+
+def two_loops(xs: Any, over: Count, inner: Count) -> Any:
+    """An encoder and a decoder that share a matrix, and what they do first."""
+    h: Any = mg.zeros((1, 4))
+    for _, x in over(xs):
+        with mg.scope("embedding"):
+            e = np.concatenate([x, x[:, :1]], axis=1) @ W
+        h = np.tanh(h @ V + e)
+    for _, x in over(xs[:2]):
+        with mg.scope("embedding"):
+            e = np.concatenate([x, x[:, :1]], axis=1) @ W
+        h = np.tanh(e + np.concatenate([h, x], axis=1) @ U)
+    return h
+
+
+@pytest.mark.parametrize("steps", [2, 4])
+@pytest.mark.parametrize("network", [inner_first, after_a_join, two_functions, two_loops])
+def test_loops_in_loops_and_after_loops_have_the_steps_that_marks_would_give_them(network: Any, steps: int) -> None:
+    plain, marked = (
+        mg.graph(lambda xs, over=over, inner=inner: network(xs, over, inner).sum(), mg.randn(steps, 1, 3), view="full")
+        for over, inner in ((enumerate, iter), (mg.steps, lambda ks: mg.steps(ks, "k")))
+    )
+    assert [(n.kind, n.op, n.scope) for n in plain.nodes] == [(n.kind, n.op, n.scope) for n in marked.nodes]
+
+
+def test_two_loops_over_the_same_steps_are_no_windows() -> None:
+    """They share a weight and follow each other, but have lines of their own."""
+
+    def network(xs: Any) -> Any:
+        h: Any = mg.zeros((1, 4))
+        for _, x in mg.steps(xs):
+            h = np.tanh(np.concatenate([x, h], axis=1) @ U)
+        for _, x in mg.steps(xs):
+            h = np.tanh(np.concatenate([h, x], axis=1) @ U)
+        return h.sum()
+
+    found = {label for node in mg.graph(network, mg.randn(3, 1, 3)).nodes for label, _ in node.scope}
+    assert found == {"loop 1", "loop 2", "t"}
+    boxes = [n.label for n in mg.graph(network, mg.randn(3, 1, 3), style="textbook").nodes if n.kind == "cell"]
+    assert boxes == ["cell"] * 6
+
+
 def test_depth_is_not_time() -> None:
     x: Any = mg.randn(2, 3)
     for _ in range(4):  # other weights in each layer
@@ -176,7 +260,7 @@ def test_joined_inputs_and_initial_states_are_drawn() -> None:
     assert set(joins) == {0, 1, 2}
     for t, id in joins.items():
         entering = sorted(byid[e.source].label or byid[e.source].op for e in graph.edges if e.target == id)
-        assert entering == (["0", "xs"] if t == 0 else ["tanh", "xs"])
+        assert entering == (["0", "xs[0]"] if t == 0 else ["tanh", f"xs[{t}]"])
     assert [n.formula for n in graph.nodes if n.formula] == ["× 2"] * 3
 
 

@@ -85,9 +85,49 @@ def test_slices_of_an_input_go_by_its_name() -> None:
     found = [n for n in mg.graph(f, xs).nodes if n.kind == "input"]
     inputs = [n for n in found if n.label != "0"]
     assert [n.steps for n in found if n.label == "0"] == [{"t": 0}]  # the initial state
-    assert [(n.label, n.steps) for n in inputs] == [("xs", {"t": t}) for t in range(4)]
+    assert [(n.label, n.steps) for n in inputs] == [(f"xs[{t}]", {"t": t}) for t in range(4)]
     for t, n in enumerate(inputs):
         np.testing.assert_array_equal(n.value.array, xs.numpy()[t])
+
+
+@pytest.mark.parametrize("of", [np.asarray, mg.tensor])
+def test_parts_of_an_input_have_their_index(of: Any) -> None:
+    """The index is that in the whole input, also of another order, of windows, and of the second axis."""
+    W = mg.randn(3, 3, requires_grad=True)
+
+    def labels(pick: Any, shape: tuple[int, ...] = (4, 2, 3), **options: Any) -> list[str]:
+        def f(xs: Any) -> Any:
+            h: Any = mg.zeros((2, 3))
+            for t in range(4):
+                h = np.tanh(pick(xs, t) @ W + h)
+            return h.sum()
+
+        given = of(np.arange(float(math.prod(shape))).reshape(shape).copy())
+        return [n.label for n in mg.graph(f, given, **options).nodes if n.kind == "input" and n.label[0] in "xy"]
+
+    assert labels(lambda xs, t: xs[3 - t]) == ["xs[3]", "xs[2]", "xs[1]", "xs[0]"]
+    assert labels(lambda xs, t: xs[3 - t], style="textbook") == ["x_{3}", "x_{2}", "x_{1}", "x_{0}"]
+    assert labels(lambda xs, t: xs[:, t], (2, 4, 3)) == [f"xs[:,{t}]" for t in range(4)]
+    assert labels(lambda xs, t: xs[:, t], (1, 4, 3)) == [f"xs[:,{t}]" for t in range(4)]
+    assert labels(lambda xs, t: np.split(xs, 2)[t // 2][t % 2]) == [f"xs[{t}]" for t in range(4)]
+    assert labels(lambda xs, t: xs[t : t + 1], (4, 2, 3)) == [f"xs[{t}]" for t in range(4)]
+    assert labels(lambda xs, t: xs[:, 0], (2, 1, 3)) == ["xs"] * 4  # all of it
+    assert labels(lambda xs, t: xs.T, (3, 2)) == ["xs"] * 4
+    assert labels(lambda xs, t: xs[t], view="rolled") == ["xs[t]"]
+    assert labels(lambda xs, t: xs[t + 1], (5, 2, 3), view="rolled") == ["xs[t+1]"]
+    assert labels(lambda xs, t: xs[3 - t], view="rolled") == ["xs[…]"]
+    assert labels(lambda xs, t: xs[2], view="rolled") == ["xs[2]"]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_layer_s_inputs_in_textbooks_are_counted_by_its_steps(batch: int, batch_first: bool) -> None:
+    """Also if its sequence is a part of an input."""
+    gru = nn.GRU(3, 4, batch_first=batch_first)
+    sequence = mg.randn(*((batch, 3, 3) if batch_first else (3, batch, 3)))
+    for given, take in ((sequence, lambda xs: xs), (np.stack([sequence] * 4), lambda xs: xs[2])):
+        graph = mg.graph(lambda xs, take=take: gru(take(xs))[0].sum(), given, style="textbook")
+        assert [n.label for n in graph.nodes if n.kind == "input" and n.label[0] == "x"] == ["x_{0}", "x_{1}", "x_{2}"]
 
 
 def test_drawing_gradients_touches_nobodys_grad() -> None:

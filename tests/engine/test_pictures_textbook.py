@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from test_pictures_property import check
 import minigrad as mg
 import nn
 from minigrad.pictures.memory import states_way
+from minigrad.pictures.palette import RED
 from minigrad.pictures.places import scene
 from minigrad.pictures.scripts import pieces, plain, tex
 from minigrad.pictures.subscripts import weight, weights
@@ -228,6 +230,145 @@ def test_two_directions_are_joined_at_each_step() -> None:
     check(graph)
 
 
+@pytest.mark.parametrize("of", ["tensor", "function"])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("taken", [-1, 0, slice(1, None), slice(None, 2)])
+def test_what_takes_the_last_step_is_connected_with_that_step_alone(
+    taken: Any, both: bool, first: bool, of: str
+) -> None:
+    gru = nn.GRU(3, 4, bidirectional=both, batch_first=first)
+    xs = mg.randn(3, 3, 3)
+
+    def network(xs: Any) -> Any:
+        output, _ = gru(xs)
+        return mg.name(np.tanh(output[:, taken] if first else output[taken]).sum(), "loss")
+
+    graph = mg.graph(network(xs) if of == "tensor" else network, *([] if of == "tensor" else [xs]), style="textbook")
+    byid = {node.id: node for node in graph.nodes}
+    top = next(node.id for node in graph.nodes if node.op == "tanh")
+    steps = [byid[edge.source].steps["t"] for edge in graph.edges if edge.target == top]
+    assert sorted(steps) == ([range(3)[taken]] if isinstance(taken, int) else list(range(3)[taken]))
+
+
+def test_values_stacked_along_another_axis_are_taken_from_that() -> None:
+    W = mg.randn(4, 4, requires_grad=True)
+
+    def network(xs: Any) -> Any:
+        h: Any = mg.zeros((3, 4))
+        hs = []
+        for _, x in mg.steps(xs):
+            h = np.tanh(x + h @ W)
+            hs.append(h)
+        return np.exp(np.stack(hs, axis=1)[:, 1]).sum() + np.exp(np.stack(hs, axis=1)[1]).sum()
+
+    graph = mg.graph(network, mg.randn(3, 3, 4), style="textbook")
+    byid = {node.id: node for node in graph.nodes}
+    users = [node.id for node in graph.nodes if node.op == "exp"]
+    found = [[byid[edge.source].steps["t"] for edge in graph.edges if edge.target == id] for id in users]
+    assert sorted(map(sorted, found)) == [[0, 1, 2], [1]]
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("steps", [2, 3, 5])
+def test_a_running_loss_is_grey_from_its_first_term_to_its_last(steps: int, named: bool) -> None:
+    W = mg.randn(4, 4, requires_grad=True)
+
+    def network(xs: Any) -> Any:
+        s: Any = mg.zeros((1, 4))
+        loss: Any = 0.0
+        for _, x in mg.steps(xs):
+            s = mg.name(np.tanh(x + s @ W), "s")
+            y = mg.name(s @ W, "y") if named else s
+            loss = loss + (y**2).sum()
+        return mg.name(loss, "loss")
+
+    graph = mg.graph(network, mg.randn(steps, 1, 4), style="textbook")
+    byid = {node.id: node for node in graph.nodes}
+    red = {line.target for line in scene(graph).lines if line.color == RED}
+    assert {byid[id].kind for id in red} == {"cell"}
+    assert len(red) == steps
+
+
+def test_what_has_no_state_has_no_step() -> None:
+    """A perceptron is no cell; and one step of a layer joins nothing."""
+    W = mg.randn(3, 2, requires_grad=True)
+    graph = mg.graph(lambda x: mg.name(np.tanh(x @ W).sum(), "loss"), mg.randn(2, 3), params={"W": W}, style="textbook")
+    assert {node.label for node in graph.nodes if node.label} == {"x", "W", "loss"}
+    gru = nn.GRU(3, 4)
+    graph = mg.graph(lambda xs: mg.name(gru(xs)[0].sum(), "loss"), mg.randn(1, 2, 3), style="textbook")
+    assert not any(node.op == "concatenate" for node in graph.nodes)
+
+
+def in_reverse(xs: Any, W: mg.Tensor) -> Any:
+    s: Any = mg.zeros((2, 3))
+    for k in range(3):
+        s = np.tanh(xs[-1 - k] + s @ W)
+    return s.sum()
+
+
+def by_sentence(xs: Any, W: mg.Tensor) -> Any:
+    total: Any = 0.0
+    for k in range(2):
+        s: Any = mg.zeros((2, 3))
+        for _, x in mg.steps(xs[k]):
+            s = np.tanh(x + s @ W)
+        total = total + s.sum()
+    return total
+
+
+@pytest.mark.parametrize(("network", "shape"), [(in_reverse, (3, 2, 3)), (by_sentence, (2, 3, 2, 3))])
+def test_inputs_have_the_same_names_backward(network: Any, shape: tuple[int, ...]) -> None:
+    """Taking a part is an operation of the graph there, since gradients flow into the inputs, too."""
+    W = mg.randn(3, 3, requires_grad=True)
+    found = []
+    for backward in (False, True):
+        graph = mg.graph(lambda xs: network(xs, W), mg.randn(*shape), style="textbook", backward=backward)
+        found.append([label for label in labels(graph, "input") if "x" in label])
+        assert len(set(found[-1])) == len(found[-1]) == (3 if network is in_reverse else 6)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("lengths", [(3, 3), (3, 4), (5, 2)])
+def test_two_calls_of_an_encoder_are_lanes_with_the_same_weights(lengths: tuple[int, int]) -> None:
+    """The weights stand to the left of both, and their lines run below the boxes of each."""
+    gru = nn.GRU(3, 4, bias=False)
+
+    def network(a: Any, b: Any) -> Any:
+        return mg.name((gru(a)[0][-1] * gru(b)[0][-1]).sum(), "score")
+
+    given_ = [mg.randn(steps, 2, 3) for steps in lengths]
+    graph = mg.graph(network, *given_, params=gru.named_parameters(), style="textbook")
+    at = shown(graph)
+    boxes = [node for node in graph.nodes if node.kind == "cell"]
+    columns = {step: {round(at[n.id].x) for n in boxes if n.steps["t"] == step} for step in range(max(lengths))}
+    assert all(len(places) == 1 for places in columns.values())
+    assert len({round(at[node.id].y) for node in boxes}) == 2
+    weights = [node for node in graph.nodes if node.kind == "parameter"]
+    assert all(at[one.id].x < min(at[box.id].x for box in boxes) - 40 for one in weights)
+    check(graph)
+
+
+def test_last_states_of_many_calls_are_inputs_of_the_steps_of_another_loop() -> None:
+    """Words of sentences: each sentence's last state enters one step of the document, and is no state of that."""
+    words, sentences = nn.GRU(3, 4, bias=False), nn.GRU(4, 4, bias=False)
+
+    def network(xs: Any) -> Any:
+        vectors = np.stack([words(xs[k])[0][-1] for k in range(3)])
+        return mg.name(sentences(vectors)[0][-1].sum(), "loss")
+
+    params = {f"{m}.{n}": p for m, module in (("words", words), ("sentences", sentences))
+              for n, p in module.named_parameters()}  # fmt: skip
+    graph = mg.graph(network, mg.randn(3, 3, 2, 3), params=params, style="textbook")
+    byid = {node.id: node for node in graph.nodes}
+    cells = {node.id for node in graph.nodes if node.kind == "cell"}
+    above = [(byid[e.source].steps["t"], byid[e.target].steps["t"]) for e in graph.edges
+             if {e.source, e.target} <= cells and e.kind == ""]  # fmt: skip
+    assert sorted(above) == [(2, 0), (2, 1), (2, 2)]
+    assert len([e for e in graph.edges if {e.source, e.target} <= cells and e.kind == "state"]) == 4 * 2
+    check(graph)
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_dots_of_left_out_steps_are_between_the_boxes(both: bool) -> None:
     graph = layer(nn.LSTM(3, 4, bidirectional=both, bias=False), 60)
@@ -300,6 +441,16 @@ def test_windows_go_on_in_time(cut: bool) -> None:
     dashed = [edge.steps for edge in between if edge.kind == "detached"]
     assert dashed == ([(1, 2), (3, 4)] if cut else [])
     check(graph)
+    drawn = scene(graph)
+    at = {shape.id: (shape.x, shape.y) for shape in drawn.nodes}
+    frames = {frame.labels[0].text: frame.rect() for frame in drawn.frames}
+    assert list(frames) == ["window 1", "window 2", "window 3"]
+    for node in graph.nodes:
+        if "t" in node.steps and node.label != "0":
+            x, y = at[node.id]
+            around = [title for title, (a, b, c, d) in frames.items() if a < x < c and b < y < d]
+            assert around == [f"window {node.steps['t'] // 2 + 1}"]
+    assert all(a[2] < b[0] for a, b in itertools.pairwise(frames.values()))
 
 
 @pytest.mark.parametrize("aspect", ["slide", "square", 0.5])

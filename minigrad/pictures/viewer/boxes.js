@@ -40,7 +40,8 @@ class Box extends Item {
     [this.bottoms, this.tops] = [[], []];
     for (const item of this.items) item.x = 0;
     const pairs = lanePairs(this.items);
-    const links = uniqueLinks([...this.links.map(([a, b]) => [a, b]), ...pairs]);
+    const mains = this.mains();
+    const links = uniqueLinks([...this.links.map(([a, b]) => [a, b]), ...pairs, ...this.between(mains)]);
     const held = new Set([...this.entering.values()].flat());
     this.level = ranksOf(this.items, links, held);
     this.passLanes(links);
@@ -54,6 +55,7 @@ class Box extends Item {
       above.get(b).weight = 100;
       b.weight = 1e6;
     }
+    for (const item of mains) item.weight = 1e6;
     bands.forEach((band, k) => {
       band.sort((a, b) => a.order - b.order);
       bands[k] = inOrder(band, new Map(band.map((item) => [item, 0])));
@@ -68,13 +70,34 @@ class Box extends Item {
         for (const item of bands[at]) {
           const first = above.get(item);
           const around = (near.get(item) || []).filter((one) => one[0] === side || late);
-          wanted.set(item, first ? first.x + first.axis() - item.axis() : wishOf(item, around));
+          const at = first ? first.x + first.axis() - item.axis() : wishOf(item, around);
+          wanted.set(item, mains.includes(item) ? 0 : at);
         }
         if (!late) bands[at] = inOrder(bands[at], wanted);
         settleBand(bands[at], (item) => wanted.get(item));
       }
     }
     this.measure(bands);
+  }
+
+  // The boxes of a textbook's step: above each other, in the middle of the column.
+  mains() {
+    if (this.header || !this.step) return [];
+    return this.items.filter((item) => item instanceof Leaf && ["cell", "elided"].includes(item.node.kind));
+  }
+
+  // Pairs to place above each other: these boxes, and what enters or leaves one and is not to be beside another.
+  between(mains) {
+    const pairs = mains.slice(1).map((item, k) => [mains[k], item]);
+    const [above, below] = [new Map(pairs), new Map(pairs.map(([a, b]) => [b, a]))];
+    const given = this.links.filter(([, , leaf]) => ["input", "detached"].includes(leaf.node.kind));
+    for (const [a, b] of given) {
+      if (below.has(b) && given.every(([other, to]) => other !== a || to === b)) pairs.push([below.get(b), a]);
+    }
+    for (const [a, b] of this.links) {
+      if (above.has(a) && b instanceof Leaf && b.node.kind === "output") pairs.push([b, above.get(a)]);
+    }
+    return pairs;
   }
 
   // A node beside a loop that it has nothing to do with goes above it, to make room.

@@ -100,14 +100,14 @@ function heightIn(leaf, box) {
   return y;
 }
 
-// The leaves of a column by what makes them the same in another one: operation, line, depth, and place.
+// The leaves of a column by what makes them the same in another one: operation or lane, line, depth, and place.
 function alike(column) {
   const seen = new Map();
   const found = new Map();
   for (const leaf of leavesOf(column)) {
-    const { kind, op, label, line } = leaf.node;
+    const { kind, op, part, label, line } = leaf.node;
     const outside = kind === "input" || kind === "detached";
-    const like = [outside, op, outside ? label : line, leaf.around().length].join("|");
+    const like = [outside, op || (outside ? "" : part), outside ? label : line, leaf.around().length].join("|");
     const nth = (seen.get(like) ?? -1) + 1;
     seen.set(like, nth);
     found.set(`${like}|${nth}`, leaf);

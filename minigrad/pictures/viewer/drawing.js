@@ -31,6 +31,7 @@ class Drawing {
       context.fillStyle = themed("#FFFFFF");
       context.fillRect(x, y, width, height);
     }
+    for (const window of scene.layout.windows) if (this.inSight(window)) this.stretch(window);
     for (const cluster of scene.layout.clusters) if (this.inSight(cluster)) this.cluster(cluster);
     const top = [];
     for (const route of scene.routes) {
@@ -54,20 +55,31 @@ class Drawing {
     return box.x <= x + w + 20 && box.x + box.w >= x - 20 && box.y <= y + h + 20 && box.y + box.h >= y - 20;
   }
 
-  cluster(cluster) {
+  // A frame; false if its title is too small to read.
+  frame({ x, y, w, h, fused }, hovered) {
     const c = this.context;
-    const { key, label, x, y, w, h, fused, header } = cluster;
     roundRect(c, x, y, w, h, 7);
     c.fillStyle = fused ? themed("#FFFFFF") : themed("#00000007");
     c.fill();
     c.lineWidth = 1;
-    c.strokeStyle = themed(this.scene.hover === `cluster:${key}` ? BLUE : "#D0D0D0");
+    c.strokeStyle = themed(hovered ? BLUE : "#D0D0D0");
     c.stroke();
-    if (this.zoom < 0.3) return;
     c.font = SMALL;
     c.textAlign = "left";
     c.textBaseline = "middle";
-    c.fillStyle = themed(this.scene.hover === `cluster:${key}` ? BLUE : "#555555");
+    c.fillStyle = themed(hovered ? BLUE : "#555555");
+    return this.zoom >= 0.3;
+  }
+
+  // A window of a textbook.
+  stretch({ label, header, ...frame }) {
+    if (this.frame(frame, false)) this.context.fillText(label, frame.x + 8, header.y + header.h / 2 + 0.5);
+  }
+
+  cluster(cluster) {
+    const c = this.context;
+    const { key, label, x, w, header } = cluster;
+    if (!this.frame(cluster, this.scene.hover === `cluster:${key}`)) return;
     const middle = header.y + header.h / 2;
     const from = Math.max(x, Math.min(this.window.x, x + w - 120)); // stays in sight
     const left = titlePlace(cluster, from + 6);

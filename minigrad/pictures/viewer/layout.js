@@ -230,7 +230,17 @@ class Layout {
         return { key, scope, label: name, fused, step, depth: scope.length, ...frame, header };
       })
       .sort((a, b) => a.depth - b.depth);
-    this.bounds = boundsOf([...this.boxes.values(), ...this.clusters]);
+    this.windows = this.look.windows.map((window) => this.frameOf(window)).filter(Boolean);
+    this.bounds = boundsOf([...this.boxes.values(), ...this.clusters, ...this.windows]);
+  }
+
+  // The frame of a window of a textbook around its nodes, with a line for its title.
+  frameOf([label, ids]) {
+    const boxes = ids.map((id) => this.boxes.get(id)).filter(Boolean);
+    if (!boxes.length) return null;
+    const { x, y, w, h } = boundsOf(boxes);
+    const frame = { x: x - BESIDE, y: y - BESIDE, w: w + 2 * BESIDE, h: h + 2 * BESIDE + HEADER };
+    return { label, ...frame, header: { ...frame, y: frame.y + frame.h - HEADER - 3, h: HEADER + 3 } };
   }
 
   // On the page.

@@ -7,10 +7,11 @@ const SIGNED = { ...PALETTE.pointwise, sigmoid: "σ", matmul: "·", concatenate:
 const signOf = (node) => (node.kind === "operation" && !node.label && !node.formula && PALETTE.signs[node.op]) || "";
 
 class Look {
-  constructor({ style, backward, view }) {
+  constructor({ style, backward, view, windows }) {
     this.textbook = style === "textbook";
     this.backward = !!backward; // edges show gradients
     this.rolled = view === "rolled";
+    this.windows = windows || []; // of a textbook: [title, ids]
     this.framed = !this.textbook; // scopes have frames
   }
 

@@ -80,6 +80,8 @@ function placeTexts(layout, routes, look) {
     solid.add({ x, y: y - behind, w: w + behind, h: h + behind });
   }
   for (const part of allStretches(routes)) lines.add(part);
+  for (const { label, x, header } of layout.windows)
+    solid.add({ x: x + 8, y: header.y, w: textWidth(label, SMALL), h: header.h });
   for (const cluster of layout.clusters) {
     const { header } = cluster;
     const across = [...lines.over({ ...header, y: header.y + 2, h: header.h - 4 })];
