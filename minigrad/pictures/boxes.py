@@ -190,7 +190,7 @@ class Box(Item):
         return [item for item in self.items if isinstance(item, Leaf) and item.node.kind in MAIN]
 
     def _between(self, mains: list[Item]) -> Iterator[tuple[Item, Item]]:
-        """Pairs of items to place above each other, so that what enters or leaves one box of a step is not beside
+        """Pairs of items to place above each other, so that inputs and outputs of one box of a step are not beside
         another, in the way of its state."""
         users: dict[Item, list[Item]] = {}
         for a, b, leaf in self.links:
@@ -206,7 +206,7 @@ class Box(Item):
                 yield b, above[a]
 
     def lift(self, item: Item, by: float) -> None:
-        """Raise an item, and all that is in its band or above it."""
+        """Raise an item, its band, and all bands above."""
         level = self.level[item]
         for one in [*self.items, *self.passing.values()]:
             one.y += by if self.level[one] >= level else 0.0

@@ -29,7 +29,7 @@ ENDINGS = ("svg", "gif")
 FAINT = 0.2  # the opacity of what is still to come
 FADE = 0.2  # seconds of a change
 HOLD = {"": 0.4, "forward": 1.0, "backward": 3.0}  # seconds that the end of each phase stays, besides its own
-FORWARD = "#4477AA"  # what is being computed
+FORWARD = "#4477AA"  # values as they are computed
 CAPTIONS = {"forward": "forward: values", "backward": "backward: gradients"}
 CAPTION = 20.0  # the height of that line
 MOST = 400  # moments
@@ -69,11 +69,11 @@ class Film:
         return float(moment.phase == phase and id in moment.now)
 
     def during(self, phase: str, moment: Moment) -> float:
-        """The opacity of what is seen in one phase."""
+        """The opacity of elements that are seen in one phase."""
         return float(moment.phase == phase)
 
     def edge(self, k: int, moment: Moment) -> float:
-        """The opacity of an edge to what it computes."""
+        """The opacity of an edge to its operation."""
         edge = self.graph.edges[k]
         if edge.target in moment.flowed and self.flows[k]:
             return 0.0

@@ -20,7 +20,7 @@ KINDS = ("operation", "fused", "output", "parameter", "input", "detached", "elid
 
 @dataclass(frozen=True)
 class Numbers:
-    """What an array holds. `array` is all of it as nested lists, where that is not much; a number that is not finite
+    """An array in numbers. `array` is all of it as nested lists, if it is small; a number that is not finite
     stands there as "nan", "inf" or "-inf", and is left out of mean, min and max. Of several arrays together only the
     norm is known."""
 

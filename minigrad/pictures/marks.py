@@ -43,7 +43,8 @@ class Space:
         return points[inside], owner[inside], rects[meets]
 
     def best(self, rects: np.ndarray, costs: np.ndarray, own: int = -1) -> int:
-        """The number of the rectangle for a text that costs least with all that it covers, or comes close to.
+        """The number of the rectangle whose place costs least: the given cost, and that of everything it covers or nearly
+        touches.
 
         own  the number of the edge that the text belongs to
         """

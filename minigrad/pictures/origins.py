@@ -29,7 +29,7 @@ class Origins:
         }
 
     def __call__(self, origin: Origin) -> list[tuple[Node, int]]:
-        """The nodes, and which of their outputs: the one that the value was detached from, else what it used."""
+        """The nodes and the numbers of their outputs: the value that was detached, or else its operands."""
         if origin.parts:
             each = [found for part in origin.parts if part is not None for found in self(part)]
             return list(dict.fromkeys(each))

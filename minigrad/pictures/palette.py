@@ -116,7 +116,7 @@ class Scale:
 
 
 def scale_of(nodes: Iterable[GraphNode], color: str | None) -> Scale | None:
-    """The scale of what colours show in a graph; None if they show kinds."""
+    """The scale of the numbers that colours show in a graph; None if they show kinds."""
     if color is None:
         return None
     return Scale([n for n in map(norm_of, nodes) if n is not None], UNCHANGED if color == "change" else NOTHING)

@@ -130,10 +130,10 @@ class Parts:
                 self.found[node.id] = Part(step, None, module, stages[node.id])
             elif step not in busy and key not in self.sums:
                 self.found[node.id] = Part(step, ALONE, "", stages[node.id])
-        for node in reversed(inside):  # what only feeds the cell
+        for node in reversed(inside):  # nodes that only feed the cell
             if node.kind != "output":
                 self._join(node.id, self.after.get(node.id, ()))
-        for node in inside:  # what only follows it
+        for node in inside:  # nodes that only follow it
             self._join(node.id, [id for id in self.into.get(node.id, ()) if id in self.steps])
 
     def _join(self, id: str, others: Iterable[str]) -> None:
@@ -148,10 +148,10 @@ class Parts:
     def entering(self) -> dict[str, int]:
         """The states that are given to the first step of a loop: 1 if time runs forward there, else -1.
 
-        They take the place of what the other steps get from the step before.
+        They take the place of the state that the other steps get from the step before.
         """
         direction: dict[object, int] = {}
-        later: dict[object, set[str]] = {}  # the labels of what is given to other steps as well
+        later: dict[object, set[str]] = {}  # the labels of values that are given to other steps as well
         receives = {target for _, target in self.carried}
         for edge in self.edges:
             if edge.target in self.keys and edge.target in receives:

@@ -68,7 +68,7 @@ def _used(given: dict[str, list[str]], run: Sequence[str]) -> Iterable[str]:
 
 
 def _runs(events: Sequence[GraphNode], by: str) -> list[list[str]]:
-    """The nodes of each moment: one, or all of a time step, or of what lies between two loops."""
+    """The nodes of each moment: one, or all of a time step, or all between two loops."""
     if by == "operation":
         return [[node.id] for node in events]
     runs: list[list[str]] = []

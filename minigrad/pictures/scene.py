@@ -208,7 +208,7 @@ class Picture:
         if self.scale is not None and scaled:
             norm = norm_of(node)
             fill = "#FFFFFF" if norm is None else self.scale.color(norm)
-            ink = ink_on(fill) if norm else INK  # what has no colour of the scale is as the page is
+            ink = ink_on(fill) if norm else INK  # a node without a colour of the scale is as the page is
             if style["shape"] == "plaintext":  # a parameter in a textbook
                 style = style | {"shape": "box", "style": "rounded,filled", "color": BLUE}
         lines = style.get("style", "")

@@ -119,7 +119,7 @@ def collapsed(graph: Graph, depth: int | None = None, labels: Collection[str] = 
     unknown = [label for label in labels if label not in known]
     if unknown:
         scopes = ", ".join(sorted({label for node in graph.nodes for label, _ in node.scope})) or "none"
-        raise ValueError(f"graph: collapse={unknown[0]!r} is no scope of this graph; its scopes are: {scopes}")
+        raise ValueError(f"graph: collapse={unknown[0]!r} is not a scope of this graph; its scopes are: {scopes}")
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
         raise ValueError(f"graph: depth must be a number of scopes, 0 or more, got {depth!r}")
     chosen = set(labels)

@@ -102,7 +102,7 @@ def test_bad_input() -> None:
         mg.graph(y, direction="LR")
     with pytest.raises(ValueError, match="depth must be a number of scopes"):
         mg.graph(y, depth=-1)
-    with pytest.raises(ValueError, match=r"collapse='encoder' is no scope of this graph; its scopes are: none"):
+    with pytest.raises(ValueError, match=r"collapse='encoder' is not a scope of this graph; its scopes are: none"):
         mg.graph(y, collapse="encoder")
     with pytest.raises(ValueError, match=r"does not keep values; pass the function"):
         mg.graph(y, values=True)
