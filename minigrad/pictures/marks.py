@@ -43,8 +43,8 @@ class Space:
         return points[inside], owner[inside], rects[meets]
 
     def best(self, rects: np.ndarray, costs: np.ndarray, own: int = -1) -> int:
-        """The number of the rectangle whose place costs least: the given cost, and that of everything it covers or nearly
-        touches.
+        """The number of the rectangle whose place costs least: the given cost, and that of everything it covers or is
+        close to.
 
         own  the number of the edge that the text belongs to
         """

@@ -8,11 +8,13 @@ with the weight a of the target, and the weight b of every class due to label sm
 outputs, ℓ and s: the gradients need nothing else of the logits, and since s is on the tape, too, the gradients have
 gradients. A row with a negative target does not count: its ℓ and s are 0.
 
-For z = x Wᵀ + bias, with a matrix x of rows, the gradients are products with s, and ∂ℓ/∂z is never made. With k the
-gradient of each row's ℓ:
+For z = x Wᵀ + bias, with a matrix x of rows and many classes, the gradients are products with s, and ∂ℓ/∂z is never
+made. With k the gradient of each row's ℓ:
 
     ∂ℓ/∂x = (k (a + Σ b)) s W − (k a) W[t] − k (b W)
     ∂ℓ/∂W = sᵀ (k (a + Σ b)) x − (k a) x, added at the rows t − b (k x)ᵀ
+
+These go over x some times more. With few classes, ∂ℓ/∂z is smaller than x, and made.
 """
 
 from __future__ import annotations
@@ -146,11 +148,18 @@ def _scales(by_loss: Any, targets: Array, a: Array | None, b: Array | None) -> t
     return k, k * _total(a, b), k if a is None else k * a
 
 
+def _few(s: Any, width: int) -> bool:
+    """True if ∂ℓ/∂z is so small, beside rows of a width, that it is made."""
+    return bool(s.shape[1] <= 2 * width)
+
+
 def _by_x(g: list[Any], y: Any, weight: Any, targets: Array, a: Array | None, b: Array | None) -> Any:
     (by_loss, by_s), (_, s) = g, y
     through_s = None if by_s is None else _through_softmax(by_s, s) @ weight
     if by_loss is None:
         return through_s
+    if _few(s, weight.shape[1]):
+        return _sum(_product(cross_entropy_error(by_loss, s, targets, a, b), weight), through_s)
     k, of_all, of_target = _scales(by_loss, targets, a, b)
     by_x = _scaled(_product(s, weight), of_all)
     by_x -= _scaled(weight[np.maximum(targets, 0)], of_target)
@@ -164,6 +173,8 @@ def _by_weight(
     through_s = None if by_s is None else _through_softmax(by_s, s).T @ x
     if by_loss is None:
         return through_s
+    if _few(s, weight_shape[1]):
+        return _sum(_product(cross_entropy_error(by_loss, s, targets, a, b).T, x), through_s)
     k, of_all, of_target = _scales(by_loss, targets, a, b)
     by_weight = _less_at_targets(_product(s.T, _column(of_all) * x), _column(of_target) * x, targets)
     return _sum(by_weight, None if b is None else -_column(b) * (k @ x), through_s)
