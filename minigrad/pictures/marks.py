@@ -121,7 +121,7 @@ def free_place(number: int, way: Sequence[Point], text: str, space: Space, side:
     share = np.linspace(-1, 1, len(along))
     at, costs = [], []
     for to in (1, -1):
-        for far in (0.0, 6.0, 14.0, 24.0):
+        for far in (0.0, 6.0, 14.0, 24.0, 36.0):
             at.append(along + normal * (to * (reach + far))[:, None])
             costs.append(25.0 * np.abs(share) + 6.0 * (to != side) + 6.0 * far + SHARED * space.shared(along, number))
     middles, cost = np.concatenate(at), np.concatenate(costs)

@@ -386,6 +386,18 @@ def test_windows_of_textbooks_have_frames(view: View) -> None:
     assert [text for text in re.findall(r">([^<]*)</text>", svg) if "window" in text] == ["window 1", "window 2"]
 
 
+def test_weights_of_a_backward_textbook_have_the_norm_of_all_their_uses(view: View) -> None:
+    """The lines to them are close together, and have no numbers."""
+    data = LOOKS["backward textbook"]()
+    weights = {node["id"]: node["grad"]["norm"] for node in data["nodes"] if node["kind"] == "parameter"}
+    state = view(data, "svg:")
+    shown = [text for text in re.findall(r">([^<]*)</text>", state["svg"]) if "‖∂‖" in text]
+    assert sorted(shown) == sorted(f"‖∂‖ {norm:.2g}" for norm in weights.values())
+    numbers = [text for text in re.findall(r">([^<]*)</text>", state["svg"]) if re.fullmatch(r"[\d.e-]+", text)]
+    others = [e for e in data["edges"] if e["grad"] is not None and e["source"] not in weights]
+    assert len(numbers) <= len(others) + 2 * len(weights)  # subscripts are numbers, too
+
+
 @pytest.mark.parametrize("kind", ["two calls", "two directions"])
 def test_lanes_of_textbooks_are_above_each_other(view: View, kind: str) -> None:
     gru = nn.GRU(3, 4, bias=False, bidirectional=kind == "two directions")

@@ -23,10 +23,11 @@ class Look {
   }
 
   // Signs for operations; a value that has a name goes by it, with the sign that made it.
-  inTextbooks({ kind, op = "", label = "", formula = "" }) {
+  inTextbooks({ kind, op = "", label = "", formula = "", grad }) {
     const signed = SIGNED[op];
     const sign = signed || op.replaceAll("_", " ");
     if (kind === "elided") return { head: "⋯", small: "" };
+    if (kind === "parameter" && this.backward && grad) return { head: label, small: `‖∂‖ ${numberText(grad.norm, 2)}` };
     if (["input", "output", "parameter", "detached", "cell"].includes(kind) || !op)
       return { head: label || formula || sign, small: "" };
     if (label && PALETTE.squashes.includes(op)) return { head: sign, small: label };
@@ -68,6 +69,7 @@ class Look {
 
   // The text beside an edge, or "".
   mark(edge, source, target) {
+    if (this.textbook && this.backward && source.kind === "parameter") return ""; // its node has the sum
     if (this.backward) return edge.grad === null || edge.grad === undefined ? "" : numberText(edge.grad, 2);
     const carried = edge.kind === "state" || (edge.kind === "detached" && edge.steps);
     if (this.textbook) return carried ? edge.label || "" : "";
