@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 SUBJECTS = (
     "overhead", "chain", "broadcasting", "embedding", "slices", "lstm", "gathering", "layers", "cells", "scaling",
-    "fusion", "optimizers", "tokenizers", "word2vec", "models", "translation", "decoding", "ctc", "crf", "convolution",
-    "zoo",
+    "fusion", "optimizers", "tokenizers", "word2vec", "models", "classification", "translation", "decoding", "ctc",
+    "crf", "convolution", "zoo",
 )  # fmt: skip
 
 
