@@ -155,15 +155,16 @@ class CRF(Module):
         start, transitions, end = self._allowed()
         cell, alpha = Forward(transitions), start + e[0]  # (N, K)
         reasons.note(self, None)
-        if backend.backend_of(e.data).synchronous and e.shape[0] > 1:
+        if (m is None or backend.backend_of(e.data).synchronous) and e.shape[0] > 1:
             layer = Recurrent(cell)
             _, alpha = layer.forward(e[1:], alpha, mask=None if m is None else m[1:])
             reasons.adopt(self, layer)
-        elif e.shape[0] > 1:  # a layer over time would look at the mask
-            reasons.note(self, "on this device the mask is not looked at")
+        elif e.shape[0] > 1:  # a layer over time would look at the mask, and wait for it
+            assert m is not None
+            reasons.note(self, "its mask is not read, on a GPU or in a recording of mg.compile")
             for t, e_t in mg.steps(e[1:]):
                 (reached,) = cell.step(e_t, (alpha,))
-                alpha = reached if m is None else np.where(np.expand_dims(m[t + 1], -1), reached, alpha)
+                alpha = np.where(np.expand_dims(m[t + 1], -1), reached, alpha)
         total = mg.logsumexp(alpha + end, axis=1)
         return total if m is None else np.where(m[0], total, 0.0)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from .cuda import OnGpu
 from .structure import REDUCTIONS, VIEWS, Unsuited, schedule_of
 from .symbols import Symbol
 
@@ -84,8 +85,6 @@ class Plan:
         if make is None:
             return None
         if make not in self._kernels:
-            from .cuda import OnGpu  # most machines never need it
-
             try:
                 self._kernels[make] = OnGpu(self, make)
             except Unsuited:

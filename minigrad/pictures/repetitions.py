@@ -95,7 +95,7 @@ def _token(entry: list[Entry]) -> Any:
 
 
 def _cuts(tokens: list[Any], entries: list[list[Entry]], start: int, period: int, floor: int) -> list[int]:
-    """Where the steps of a loop begin, and where the last one ends, if the loop's body is `period` entries long; [] if
+    """The beginnings of a loop's steps, and the end of the last one, if the loop's body is `period` entries long; [] if
     there is none. The first and the last step may lack entries that were not recorded."""
     if period == 1 and isinstance(entries[start][0], Node):
         return []

@@ -83,7 +83,7 @@ def rolls(array: Array) -> str | None:
 
 
 def kernel_maker(array: Array) -> Any:
-    """What makes the kernels of an array's device; None for NumPy's arrays and in a recording."""
+    """The maker of kernels for an array's device; None for NumPy's arrays and in a recording."""
     return backend.backend_of(array).elementwise
 
 

@@ -28,7 +28,7 @@ OWN = ("_label", "_buffers", "_hooks")  # attributes of a module that no step re
 
 
 class Form(NamedTuple):
-    """How a layer runs a cell.
+    """The way in which a layer runs a cell.
 
     held    there is a mask of rows that take part
     shows   everything that a step returns is returned, of all steps

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..fusion.cuda import kernels
 from ..fusion.loops import Loops
 from ..fusion.structure import REDUCTIONS, Unsuited, bounds_of, schedule_of
 from ..fusion.symbols import Symbol
@@ -61,8 +62,6 @@ class ElementwiseCall:
 
 def _on_device(givens: Sequence[Symbol], results: Sequence[Symbol], make: Any) -> list[Any]:
     """The kernels of a call on a device."""
-    from ..fusion.cuda import kernels  # most machines never need it
-
     if any(s.op in REDUCTIONS for s in schedule_of(givens, results)):
         raise Unsuited("a sum or maximum of a row on a GPU")
     return kernels(givens, results, results, make)

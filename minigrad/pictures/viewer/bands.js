@@ -41,7 +41,7 @@ function ranksOf(items, links, held) {
   return done;
 }
 
-// Where an item would like to be: right between those that it is connected with.
+// The place that suits an item: right between those that it is connected with.
 function wishOf(item, near) {
   if (!near.length) return item.x;
   let [sum, total] = [0, 0];

@@ -1,6 +1,6 @@
 // The numbers of what is being computed, beside it.
 
-// How many nodes a rectangle would hide.
+// The number of nodes that a rectangle would hide.
 function covered(layout, { x, y, w, h }, own) {
   let count = 0;
   for (const box of layout.boxes.values()) {
@@ -63,7 +63,7 @@ function drawCallout(drawing, node, box) {
   c.restore();
 }
 
-// What is shown first of a node with several outputs: its first.
+// Of a node with several outputs, the first is shown first.
 function numbersOf(node, which) {
   if (node[which]) return node[which];
   const first = (node.outputs || []).find((output) => output[which]);

@@ -1,4 +1,4 @@
-// What part of the graph the canvas shows: (x, y) at its corner, `zoom` pixels for a unit.
+// The part of the graph that the canvas shows: (x, y) at its corner, `zoom` pixels for a unit.
 
 const READABLE = 0.55; // the least zoom to begin with
 const NARROW = [600, 0.38]; // pixels of a narrow screen, and the least zoom there

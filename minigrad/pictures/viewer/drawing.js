@@ -126,7 +126,7 @@ class Drawing {
     c.globalAlpha = 1;
   }
 
-  // How an edge is drawn: {colour, width, dash, tip, carried}.
+  // The look of an edge: {colour, width, dash, tip, carried}.
   lineOf(edge) {
     const parameter = this.scene.layout.byId.get(edge.source).kind === "parameter";
     const carried = edge.kind === "state" || (edge.kind === "detached" && !!edge.steps);
@@ -162,7 +162,7 @@ class Drawing {
     c.restore();
   }
 
-  // What an edge carries, and for how many it stands, or the norm of its gradient.
+  // An edge's state and the number of edges that it stands for, or the norm of its gradient.
   mark({ text, x, y }, red) {
     const c = this.context;
     c.fillStyle = themed(red ? RED : "#555555");

@@ -1,4 +1,4 @@
-// What has a place in a layout: nodes, and edges where they pass. y goes up, as in the static picture (items.py).
+// The items of a layout: nodes, and edges where they pass. y goes up, as in the static picture (items.py).
 
 const GAP = 14; // between neighbours in a band
 const LANE = 8; // between edges that run side by side

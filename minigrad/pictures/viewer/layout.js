@@ -1,4 +1,4 @@
-// Where everything stands, as in the static picture (layout.py): computation goes up, time to the right. Every step of
+// The places of all elements, as in the static picture (layout.py): computation goes up, time to the right. Every step of
 // a loop is a column, every loop over the same steps a lane; scopes are boxes around what is in them.
 
 class Layout {
@@ -213,7 +213,7 @@ class Layout {
     }
   }
 
-  // What is drawn, where y goes down. boxes: id -> {x, y, w, h, circle}; clusters: the outer before the inner.
+  // The elements to draw; y goes down. boxes: id -> {x, y, w, h, circle}; clusters: the outer before the inner.
   finish() {
     this.mirrored = this.look.textbook && this.turned && this.stateIsLow();
     this.boxes = new Map();
@@ -253,7 +253,7 @@ class Layout {
     return { x: Math.min(a, c), y: Math.min(b, d), w: Math.abs(c - a), h: Math.abs(d - b) };
   }
 
-  // Whether the path of a cell's state is below the middle of the others: textbooks have it on top.
+  // True if the path of a cell's state is below the middle of the others: textbooks have it on top.
   stateIsLow() {
     const ids = new Set(statesWay(this.nodes, this.edges));
     const mean = (leaves) => leaves.reduce((sum, leaf) => sum + leaf.x, 0) / Math.max(leaves.length, 1);

@@ -1,4 +1,4 @@
-// What a node looks like: its text, form, colours and size; as in textbooks where the graph asks for it (labels.py).
+// The look of a node: its text, form, colours and size; as in textbooks where the graph asks for it (labels.py).
 
 const MOST_WIDE = 190;
 const SIGNED = { ...PALETTE.pointwise, sigmoid: "σ", matmul: "·", concatenate: "[ , ]" }; // in textbooks

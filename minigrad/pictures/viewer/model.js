@@ -42,7 +42,7 @@ class Model {
     }
   }
 
-  // What is not finite of a node, or inside of a closed group: "value", only "grad", or "".
+  // The numbers that are not finite of a node, or inside of a closed group: "value", only "grad", or "".
   brokenOf(node) {
     if (!node.members) return this.broken.get(node.id) || "";
     const cluster = this.clusters.get(node.key);

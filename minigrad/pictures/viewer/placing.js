@@ -1,4 +1,4 @@
-// Where texts stand (marks.py): those beside edges on places that are free of nodes, of other texts and of edges, and
+// The places of texts (marks.py): those beside edges on places that are free of nodes, of other texts and of edges, and
 // the titles of scopes where no edge crosses them.
 
 const CELL = 80;
@@ -100,7 +100,7 @@ function placeTexts(layout, routes, look) {
   }
 }
 
-// Where the sign and the title of a scope begin, from a place on: clear of edges, if there is room.
+// The beginning of a scope's sign and title, from a place on: clear of edges, if there is room.
 function titlePlace({ x, w, label, crossed }, from) {
   const width = 16 + Math.min(textWidth(label, SMALL), Math.max(w - 26, 20));
   let at = from;

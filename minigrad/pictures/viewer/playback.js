@@ -76,7 +76,7 @@ class Playback {
     return i >= this.range[1] ? "done" : "";
   }
 
-  // What is given lights up with its first use, and has its gradient when all its users have theirs.
+  // A given value lights up with its first use, and has its gradient when all its users have theirs.
   stateOfGiven(id) {
     if (this.phase === "backward") return this.arrived(id) === 1 ? "done" : "";
     const used = this.model.outOf(id).some((edge) => this.index.get(edge.target) < this.range[1]);

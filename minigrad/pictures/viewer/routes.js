@@ -1,4 +1,4 @@
-// How edges run (routes.py). A route is {edge, points, dots, box}: the control points of its spline, a multiple of
+// The ways of edges (routes.py). A route is {edge, points, dots, box}: the control points of its spline, a multiple of
 // three and one; where it branches off a line that it shares; and its bounds, so that what is out of sight is not
 // drawn.
 
@@ -93,7 +93,7 @@ function entrance(box, source, target) {
   return inside instanceof Box ? entrance(inside, source, target) : inside.x;
 }
 
-// Where an edge passes the bands of a box: at the lower and at the upper edge of each.
+// The points where an edge passes the bands of a box: at the lower and at the upper edge of each.
 function passed(box, key, first, end) {
   const points = [];
   for (let level = first; level < end; level++) {
@@ -180,7 +180,7 @@ function crossedRow(source, target) {
   return columns.find(([, a, b]) => a !== b) || columns[0];
 }
 
-// How far above or below the middle of a node each of its states' edges ends: the higher, the higher it goes.
+// The height, from the middle of a node, at which each of its states' edges ends: the higher, the higher it goes.
 function portsOf(layout) {
   const ports = new Map(layout.states.map((edge) => [edge, [0, 0]]));
   for (const [which, own, other] of [

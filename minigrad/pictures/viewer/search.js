@@ -19,7 +19,7 @@ class Search {
     }
   }
 
-  // What stands for the matches in a layout, remembered until there are others or another layout.
+  // The nodes that stand for the matches in a layout, remembered until there are others or another layout.
   shownIn(layout) {
     const { matches } = this;
     if (this.shown?.matches !== matches || this.shown.layout !== layout) {

@@ -1,4 +1,4 @@
-// How large texts and nodes are.
+// The sizes of texts and nodes.
 
 const FONT = '"Helvetica Neue", Helvetica, Arial, "DejaVu Sans", sans-serif';
 const TITLE = `13px ${FONT}`;
@@ -31,7 +31,7 @@ function fitted(text, font, width) {
   return letters.slice(0, fits).join("") + "…";
 }
 
-// What is written beside an edge that stands for several: their names, or their number.
+// The text beside an edge that stands for several: their names, or their number.
 function markOf(edge) {
   const named = edge.label && edge.times === edge.label.split(", ").length;
   return named ? edge.label : edge.times > 1 ? `×${edge.times}` : "";

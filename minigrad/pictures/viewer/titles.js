@@ -1,4 +1,4 @@
-// What scopes and nodes are called.
+// The names of scopes and nodes.
 
 const entryLabel = ([label, step]) =>
   !isStep([label, step]) ? label : label === "window" ? `window ${step}` : `${label} = ${step}`;

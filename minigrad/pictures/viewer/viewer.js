@@ -1,4 +1,4 @@
-// What the reader does: looks around, opens and closes, searches, steps through time.
+// The reader's actions: looks around, opens and closes, searches, steps through time.
 
 const byId = (id) => document.getElementById(id);
 const between = (low, value, high) => Math.min(Math.max(value, low), high);
@@ -112,7 +112,7 @@ class Viewer {
     };
   }
 
-  // What is not finite of a node, as far as it is known: gradients come after all values.
+  // The numbers that are not finite of a node, as far as it is known: gradients come after all values.
   brokenNow(node) {
     const which = this.model.brokenOf(node);
     return which === "grad" && this.playback.phase === "forward" ? "" : which;
@@ -138,7 +138,7 @@ class Viewer {
 
   // ---- what lies where ----------------------------------------------------------------------------------------------
 
-  // What lies at a point of the canvas: {id, marker} of a node, or of a cluster's label.
+  // The element at a point of the canvas: {id, marker} of a node, or of a cluster's label.
   at(px, py) {
     const [x, y] = [px / this.view.zoom + this.view.x, py / this.view.zoom + this.view.y];
     const inside = (box) => x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h;

@@ -1,4 +1,4 @@
-// What each button, slider and field of the page does.
+// The effect of each button, slider and field of the page.
 
 function wire(viewer) {
   const { canvas, playback } = viewer;

@@ -1,6 +1,6 @@
 // The texts in a node.
 
-// What a node is called, in its box, with a smaller line below it or beside it, and the sign that opens it.
+// The name of a node, in its box, with a smaller line below it or beside it, and the sign that opens it.
 function writeNode(drawing, node, box, ink) {
   const { context: c, zoom } = drawing;
   const { look } = drawing.scene;
