@@ -1,4 +1,4 @@
-// The places of all elements, as in the static picture (layout.py): computation goes up, time to the right. Every step of
+// Places of all elements, as in the static picture (layout.py): computation goes up, time to the right. Every step of
 // a loop is a column, every loop over the same steps a lane; scopes are boxes around what is in them.
 
 class Layout {
